@@ -1,0 +1,44 @@
+# Everything runs in .venv, which `make venv` makes on a machine with only Python, pip and make.
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+
+.PHONY: venv demo test test-all test-oldest check clean
+
+venv: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q 'pip>=25.1'
+	$(BIN)/python -m pip install -q -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all]' --group dev
+	touch $@
+
+demo: venv
+	mkdir -p demo-output
+	cd demo-output && PATH="$(CURDIR)/$(BIN):$$PATH" python ../examples/digits.py
+
+check: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(PYTEST) -m 'not slow'
+
+test-all: check
+	$(PYTEST)
+
+.venv-oldest/.installed: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install -q 'pip>=25.1'
+	.venv-oldest/bin/python -m pip install -q -c constraints-oldest.txt torch==2.13.0
+	.venv-oldest/bin/python -m pip install -q -c constraints-oldest.txt -e '.[mlflow,distro]' --group test
+	touch $@
+
+test-oldest: .venv-oldest/.installed
+	.venv-oldest/bin/python -m pytest -n 2 --dist worksteal -m 'not slow'
+
+clean:
+	rm -rf .venv .venv-oldest demo-output build dist

@@ -1,0 +1,47 @@
+"""PyTorch Lightning training, observable through OpenTelemetry.
+
+Importing this package imports neither torch nor Lightning nor a tracker, and no OpenTelemetry SDK
+before a name is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tracelet_otel.errors import (
+        ConfigurationError,
+        MissingDependencyError,
+        TraceletError,
+        TrackerError,
+        TrackerUnavailableError,
+    )
+    from tracelet_otel.run import Run, get_active_run, start_logging, stop_logging
+
+__all__ = [
+    "ConfigurationError",
+    "MissingDependencyError",
+    "Run",
+    "TraceletError",
+    "TrackerError",
+    "TrackerUnavailableError",
+    "get_active_run",
+    "start_logging",
+    "stop_logging",
+]
+
+_ERRORS = frozenset(name for name in __all__ if name.endswith("Error"))
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _ERRORS:
+        from tracelet_otel import errors as home
+    else:
+        from tracelet_otel import run as home  # type: ignore[no-redef]
+    return getattr(home, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,31 @@
+"""What `start_logging` raises; every message says what to do about it."""
+
+from __future__ import annotations
+
+
+class TraceletError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class ConfigurationError(TraceletError, ValueError):
+    """A setting is unknown, malformed or contradicts another one."""
+
+
+class MissingDependencyError(TraceletError, ImportError):
+    """A backend was asked for whose client library is not installed."""
+
+
+class TrackerError(TraceletError):
+    """A tracker did not do what it was asked to do."""
+
+
+class TrackerUnavailableError(TrackerError):
+    """The tracker cannot be reached just now: the same call may succeed later."""
+
+
+class RefusedError(TrackerError):
+    """The tracker will never accept this batch; parts of it may be acceptable."""
+
+
+class RunLostError(TrackerError):
+    """The run can no longer be written to: nothing sent to it will be accepted."""

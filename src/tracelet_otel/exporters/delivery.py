@@ -1,0 +1,249 @@
+"""One tracker's queue: batching, retry and accounting, on a thread of its own.
+
+A tracker that is slow or down therefore delays neither a metric reader nor another tracker.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import tenacity
+
+from tracelet_otel.errors import RefusedError, TraceletError, TrackerUnavailableError
+from tracelet_otel.exporters.identity import run_identity
+from tracelet_otel.exporters.reading import Batch, Reading
+from tracelet_otel.exporters.tracker import Tracker
+from tracelet_otel.guard import Guard
+
+_logger = logging.getLogger("tracelet_otel")
+
+_LONGEST_PAUSE_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of the readings that one backend was to take."""
+
+    delivered: int
+    refused: int
+    pending: int
+    problem: str | None
+    """Why something is pending or was refused, in the tracker's words."""
+
+
+class Delivery:
+    """Hands batches to a tracker until it has taken or refused everything.
+
+    Args:
+        tracker: used by one thread at a time.
+        guard: where refused readings are reported.
+    """
+
+    def __init__(self, tracker: Tracker, guard: Guard) -> None:
+        self._tracker = tracker
+        self._guard = guard
+        self._changed = threading.Condition()
+        self._readings: deque[Reading] = deque()
+        self._params: dict[str, str] = {}
+        self._known_params: dict[str, str] = {}
+        self._accepted = self._delivered = self._refused = 0
+        self._outcome: str | None = None
+        self._problem: str | None = None
+        self._lost = False
+        self._closing = False
+        self._closed = False
+        self._abandoned = threading.Event()
+        self._opened = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def account(self) -> Account:
+        """The state of things at this moment."""
+        with self._changed:
+            pending = self._accepted - self._delivered - self._refused
+            return Account(self._delivered, self._refused, pending, self._problem)
+
+    def open(self, resource: Mapping[str, Any]) -> str:
+        """Create or continue the run, on the calling thread; see `Tracker.open`."""
+        url = self._tracker.open(run_identity(resource))
+        self._opened = True
+        return url
+
+    def put(self, batch: Batch) -> None:
+        """Queue what a process has sent; never blocks on the tracker."""
+        with self._changed:
+            if self._closing:
+                if batch.readings:
+                    self._guard.report(f"readings came after {self._tracker.name} was closed", "they were dropped")
+                return
+            self._outcome = batch.outcome or self._outcome
+            # Every collection repeats all parameters.
+            for name, value in batch.params.items():
+                if self._known_params.get(name) != value:
+                    self._known_params[name] = self._params[name] = value
+            self._readings.extend(batch.readings)
+            self._accepted += len(batch.readings)
+            started = self._opened or bool(batch.readings)
+            if self._thread is None and started:
+                self._thread = threading.Thread(
+                    target=self._work, args=(batch.resource,), name=f"tracelet-{self._tracker.name}", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify_all()
+
+    def wait(self, patience_s: float) -> bool:
+        """Block until all that was put is done with.
+
+        Args:
+            patience_s: give up after this many seconds in which the tracker took nothing.
+
+        Returns:
+            Whether nothing is left.
+        """
+        with self._changed:
+            while self._thread is not None and self._thread.is_alive() and not self._idle():
+                before = self._delivered + self._refused
+                if not self._changed.wait_for(
+                    lambda before=before: self._idle() or self._delivered + self._refused != before,  # type: ignore[misc]
+                    patience_s,
+                ):
+                    return False
+            return self._idle()
+
+    def close(self, patience_s: float) -> Account:
+        """Deliver what is left, end the run, and say what was not delivered.
+
+        Args:
+            patience_s: give up after this many seconds in which the tracker took nothing.
+        """
+        if self._closed:
+            return self.account
+        self.wait(patience_s)
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(patience_s)
+        elif self._opened:
+            self._finish()
+        self._closed = True
+        self._abandoned.set()
+        account = self.account
+        if account.pending or account.refused:
+            _logger.error(
+                "%s: %d readings delivered, %d refused, %d not delivered: %s",
+                self._tracker.name,
+                account.delivered,
+                account.refused,
+                account.pending,
+                account.problem,
+            )
+        return account
+
+    def _idle(self) -> bool:
+        return not self._readings and not self._params
+
+    def _work(self, resource: Mapping[str, Any]) -> None:
+        try:
+            if not self._opened:
+                self._persist(self.open, resource)
+            while self._next():
+                pass
+            self._finish()
+        except TrackerUnavailableError:
+            return  # given up while closing: what is left stays in the account as pending
+        except TraceletError as error:
+            self._lose(error)
+        except Exception as error:
+            self._guard.report(f"the delivery to {self._tracker.name} broke down", error)
+            self._lose(error)
+
+    def _next(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or not self._idle())
+            params, self._params = self._params, {}
+            readings = list(itertools.islice(self._readings, self._tracker.batch_size))
+        if not params and not readings:
+            return False
+        if params:
+            self._log_params(params)
+        if readings:
+            self._log_readings(readings)
+            with self._changed:
+                for _ in readings:
+                    self._readings.popleft()
+                self._changed.notify_all()
+        return True
+
+    def _log_params(self, params: Mapping[str, str]) -> None:
+        try:
+            self._persist(self._tracker.log_params, params)
+        except RefusedError as error:
+            self._guard.report(f"{self._tracker.name} refused hyperparameters", error)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _log_readings(self, readings: Sequence[Reading]) -> None:
+        try:
+            self._persist(self._tracker.log_readings, readings)
+        except RefusedError as error:
+            if len(readings) > 1:
+                middle = len(readings) // 2
+                self._log_readings(readings[:middle])
+                self._log_readings(readings[middle:])
+                return
+            self._problem = str(error)
+            self._guard.report(f"{self._tracker.name} refused metric {readings[0].name!r}", error)
+            self._count(refused=1)
+        else:
+            self._count(delivered=len(readings))
+
+    def _finish(self) -> None:
+        outcome = self._outcome
+        try:
+            self._persist(self._tracker.close, outcome)
+        except TraceletError as error:
+            self._guard.report(f"the run in {self._tracker.name} was not closed", error)
+
+    def _lose(self, error: Exception) -> None:
+        """Nothing more will be accepted: count all that is there, and all that will come, as refused."""
+        self._problem = str(error)
+        self._guard.report(f"{self._tracker.name} takes no more readings", str(error))
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing or not self._idle())
+                if self._idle():
+                    return
+                self._refused = self._accepted - self._delivered
+                self._readings.clear()
+                self._params.clear()
+                self._changed.notify_all()
+
+    def _persist(self, call: Callable[[Any], Any], argument: Any) -> Any:
+        """Call until it works, fails for good, or the run's end gives up on it."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(TrackerUnavailableError),
+            wait=tenacity.wait_exponential(multiplier=0.5, max=_LONGEST_PAUSE_S),
+            stop=tenacity.stop_when_event_set(self._abandoned),
+            sleep=tenacity.sleep_using_event(self._abandoned),
+            before_sleep=self._say_unavailable,
+            reraise=True,
+        )
+        return retrying(call, argument)
+
+    def _say_unavailable(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self._problem = str(error)
+        self._guard.report(f"{self._tracker.name} does not answer; its readings are kept and sent again", str(error))
+
+    def _count(self, delivered: int = 0, refused: int = 0) -> None:
+        with self._changed:
+            self._delivered += delivered
+            self._refused += refused
+            self._changed.notify_all()

@@ -1,0 +1,297 @@
+"""MLflow: the one file that imports it. Touches none of its global state.
+
+Only `MlflowClient` with an explicit address is used: no active run, no `set_tracking_uri`, no
+environment variable is set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from tracelet_otel import semconv
+from tracelet_otel.errors import (
+    ConfigurationError,
+    MissingDependencyError,
+    RefusedError,
+    RunLostError,
+    TraceletError,
+    TrackerError,
+    TrackerUnavailableError,
+)
+from tracelet_otel.exporters.exporter import TrackerExporter
+from tracelet_otel.exporters.identity import RunIdentity
+from tracelet_otel.exporters.mlflow_mapping import (
+    MAX_PARAM_LENGTH,
+    STATUS,
+    Names,
+    exact_name_tags,
+    exact_names,
+    resource_tags,
+    without_credentials,
+)
+from tracelet_otel.exporters.reading import Reading
+from tracelet_otel.settings import Settings, load
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_PARAMS_PER_REQUEST: Final = 100
+_REACH_TIMEOUT_S: Final = 10.0
+_INFINITIES_PER_TAG: Final = 100
+_ID_TAG: Final = semconv.RUN_ID
+
+
+class MlflowTracker:
+    """A run in MLflow.
+
+    Args:
+        settings: `backend_url` or `mlflow_tracking_uri` is the address, by default
+            `sqlite:///mlflow.db` in the working directory; `run_id` or `mlflow_run_id` continues a run.
+
+    Raises:
+        MissingDependencyError: mlflow is not installed.
+        ConfigurationError: an API key was given, which MLflow does not take.
+    """
+
+    name = "mlflow"
+    batch_size = 1000  # mlflow.utils.validation.MAX_METRICS_PER_BATCH
+
+    def __init__(self, settings: Settings) -> None:
+        try:
+            import mlflow  # noqa: F401
+        except ImportError as error:
+            raise MissingDependencyError(
+                "backend 'mlflow' needs the package mlflow: pip install 'tracelet-otel[mlflow]'"
+            ) from error
+        if settings.api_key is not None:
+            raise ConfigurationError(
+                "MLflow takes no api_key: set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD"
+            )
+        self._uri = settings.backend_url or settings.mlflow_tracking_uri or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+        self._continued = settings.run_id or settings.mlflow_run_id
+        self._shown_uri = without_credentials(self._uri)
+        self._names = Names()
+        self._param_names = Names()
+        self._tagged: set[str] = set()
+        self._params: dict[str, str] = {}
+        self._infinities: dict[str, list[str]] = {}
+
+    def open(self, run: RunIdentity) -> str:
+        """See `Tracker.open`; creates the experiment where it does not exist."""
+        _check_reachable(self._uri, self._shown_uri)
+        with _translated(f"MLflow at {self._shown_uri}"):
+            self._client = self._connect()
+            info = (self._continue(run) if self._continued else self._create(run)).info
+        self._run_id: str = info.run_id
+        if urlsplit(self._uri).scheme in ("http", "https"):
+            return f"{self._shown_uri.rstrip('/')}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
+        return self._shown_uri
+
+    def log_readings(self, readings: Sequence[Reading]) -> None:
+        """See `Tracker.log_readings`; replaying the same readings changes nothing."""
+        from mlflow.entities import Metric
+
+        keys = {reading.name: self._names.key(reading.name) for reading in readings}
+        tags = {**exact_name_tags(keys.items()), **self._infinity_tags(readings, keys)}
+        with self._run_translated():
+            metrics = [
+                # SQL stores make 1.8e308 of an infinity: the sign goes into a tag.
+                Metric(
+                    keys[reading.name],
+                    math.nan if math.isinf(reading.value) else reading.value,
+                    reading.time_unix_nano // 1_000_000,
+                    reading.step,
+                )
+                for reading in readings
+            ]
+            self._client.log_batch(self._run_id, metrics=metrics, synchronous=True)
+        self._set_tags(tags)
+
+    def log_params(self, params: Mapping[str, str]) -> None:
+        """See `Tracker.log_params`. MLflow's params cannot change: a second value becomes a tag."""
+        from mlflow.entities import Param
+
+        values = {self._param_names.key(name): _shortened(value) for name, value in params.items()}
+        new = {key: value for key, value in values.items() if key not in self._params}
+        for start in range(0, len(new), _PARAMS_PER_REQUEST):
+            chunk = dict(list(new.items())[start : start + _PARAMS_PER_REQUEST])
+            with self._run_translated():
+                self._client.log_batch(
+                    self._run_id, params=[Param(key, value) for key, value in chunk.items()], synchronous=True
+                )
+            self._params.update(chunk)
+        self._set_tags(
+            {f"tracelet.param.{key}"[:250]: value for key, value in values.items() if self._params[key] != value}
+        )
+
+    def close(self, outcome: str | None) -> None:
+        """See `Tracker.close`."""
+        with self._run_translated():
+            self._client.set_terminated(self._run_id, status=STATUS.get(outcome or "", "KILLED"))
+
+    def _connect(self) -> MlflowClient:
+        from mlflow import MlflowClient
+
+        # Model registry calls are never made; naming the same store keeps MLflow from looking for one.
+        return MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+
+    def _create(self, run: RunIdentity) -> Run:
+        experiment_id = self._experiment_id(run.project)
+        # A creation whose answer was lost has happened all the same: look before creating again.
+        found = self._search(experiment_id, run.run_id)
+        if found is not None:
+            return found
+        return self._client.create_run(experiment_id, run_name=run.run_name, tags=resource_tags(run.attributes))
+
+    def _continue(self, run: RunIdentity) -> Run:
+        from mlflow.exceptions import MlflowException
+
+        wanted = str(self._continued)
+        found: Run | None = None
+        with contextlib.suppress(MlflowException):
+            found = self._client.get_run(wanted)
+        if found is None:
+            found = self._search(self._experiment_id(run.project), wanted)
+        if found is None:
+            raise ConfigurationError(
+                f"no run to continue: MLflow at {self._shown_uri} has no run {wanted!r}, neither by MLflow's id nor "
+                f"by Run.id in experiment {run.project!r}"
+            )
+        if found.info.lifecycle_stage == "deleted":
+            raise ConfigurationError(f"run {wanted!r} was deleted in MLflow: restore it, or start a new one")
+        self._names = Names(exact_names(found.data.tags, found.data.metrics))
+        self._params = dict(found.data.params)
+        self._client.update_run(found.info.run_id, status="RUNNING")
+        return found
+
+    def _search(self, experiment_id: str, run_id: str) -> Run | None:
+        runs = self._client.search_runs([experiment_id], f"tags.`{_ID_TAG}` = '{run_id}'", max_results=1)
+        return runs[0] if runs else None
+
+    def _experiment_id(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            try:
+                return str(self._client.create_experiment(name))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                # Another process was faster.
+                experiment = self._client.get_experiment_by_name(name)
+        if experiment is None or experiment.lifecycle_stage == "deleted":
+            raise ConfigurationError(
+                f"experiment {name!r} was deleted in MLflow at {self._shown_uri}: restore it with "
+                f"`mlflow experiments restore`, or give another project"
+            )
+        return str(experiment.experiment_id)
+
+    def _infinity_tags(self, readings: Sequence[Reading], keys: Mapping[str, str]) -> dict[str, str]:
+        changed: dict[str, str] = {}
+        for reading in readings:
+            if math.isinf(reading.value):
+                key = keys[reading.name]
+                seen = self._infinities.setdefault(key, [])
+                seen.append(f"{'+Inf' if reading.value > 0 else '-Inf'} at step {reading.step}")
+                more = len(seen) - _INFINITIES_PER_TAG
+                text = ", ".join(seen[:_INFINITIES_PER_TAG]) + (f" and {more} more" if more > 0 else "")
+                changed[f"tracelet.nonfinite.{key}"[:250]] = text
+        return changed
+
+    def _set_tags(self, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        fresh = [RunTag(key, value) for key, value in tags.items() if f"{key}={value}" not in self._tagged]
+        for start in range(0, len(fresh), _PARAMS_PER_REQUEST):
+            with self._run_translated():
+                self._client.log_batch(self._run_id, tags=fresh[start : start + _PARAMS_PER_REQUEST], synchronous=True)
+        self._tagged.update(f"{tag.key}={tag.value}" for tag in fresh)
+
+    @contextlib.contextmanager
+    def _run_translated(self) -> Iterator[None]:
+        """Errors of a call that writes to the run; one that the run's end explains is final."""
+        try:
+            with _translated("MLflow"):
+                yield
+        except RefusedError as error:
+            with _translated("MLflow"):
+                deleted = self._client.get_run(self._run_id).info.lifecycle_stage == "deleted"
+            if deleted:
+                raise RunLostError("the run was deleted in MLflow") from error
+            raise
+
+
+class MlflowMetricExporter(TrackerExporter):
+    """Exports to MLflow under anybody's SDK configuration: `OTEL_METRICS_EXPORTER=mlflow`."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: MlflowTracker(load({}, None)))
+
+
+def _shortened(value: str) -> str:
+    if len(value) <= MAX_PARAM_LENGTH:
+        return value
+    return f"{value[: MAX_PARAM_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _check_reachable(uri: str, shown: str) -> None:
+    """Fail at once where MLflow's own client would retry for minutes.
+
+    Raises:
+        TrackerUnavailableError: no server answers.
+        TrackerError: the database cannot be written.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https"):
+        import requests
+
+        try:
+            requests.get(f"{uri.rstrip('/')}/health", timeout=_REACH_TIMEOUT_S)
+        except requests.RequestException as error:
+            raise TrackerUnavailableError(
+                f"MLflow at {shown} cannot be reached ({type(error).__name__}): is the server running?"
+            ) from None
+    elif parts.scheme == "sqlite" and parts.path.strip("/"):
+        path = Path(uri.removeprefix("sqlite:///"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.closing(sqlite3.connect(path, timeout=_REACH_TIMEOUT_S)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.rollback()
+        except (OSError, sqlite3.Error) as error:
+            raise TrackerError(f"MLflow's database {shown} cannot be written: {error}") from error
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn MLflow's errors into ours.
+
+    Only what MLflow calls a wrong parameter is refused for good, and what the client's own
+    conversion rejects; everything else may work later.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except TraceletError:
+        raise
+    except MlflowException as error:
+        message = f"{what}: {error.message}"
+        if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
+            raise RefusedError(message) from error
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            raise RunLostError(message) from error
+        raise TrackerUnavailableError(message) from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RefusedError(f"{what}: {error}") from error
+    except Exception as error:
+        raise TrackerUnavailableError(f"{what}: {type(error).__name__}: {error}") from error

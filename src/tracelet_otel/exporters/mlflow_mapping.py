@@ -1,0 +1,99 @@
+"""Pure translation of names and outcomes into MLflow's terms.
+
+Source of the rules: `mlflow.utils.validation` and Lightning's `MLFlowLogger`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from tracelet_otel import semconv
+
+MAX_KEY_LENGTH: Final = 250
+MAX_TAG_LENGTH: Final = 8000
+MAX_PARAM_LENGTH: Final = 6000
+EXACT_NAME_TAG: Final = "tracelet.metric.name."
+"""Prefix of the tag that keeps a changed metric name as it was logged."""
+
+_LONGEST_CHANGED_NAME: Final = MAX_KEY_LENGTH - len(EXACT_NAME_TAG)
+
+STATUS: Final = {semconv.OUTCOME_FINISHED: "FINISHED", semconv.OUTCOME_FAILED: "FAILED"}
+"""MLflow's run status by outcome; KILLED for every other and for none."""
+
+_WELL_KNOWN_TAGS: Final = {semconv.PROCESS_OWNER: "mlflow.user", semconv.PROCESS_COMMAND: "mlflow.source.name"}
+
+
+class Names:
+    """Valid MLflow keys for names, never one key for two names.
+
+    A name becomes what `MLFlowLogger` makes of it; only where another name has that key already,
+    a hash of the exact name is added.
+
+    Args:
+        known: exact names by key, from an earlier part of the same run.
+    """
+
+    def __init__(self, known: Mapping[str, str] | None = None) -> None:
+        self._names_by_key: dict[str, str] = dict(known or {})
+        self._keys_by_name = {name: key for key, name in self._names_by_key.items()}
+
+    def key(self, name: str) -> str:
+        """The key for an exact name; always the same one."""
+        key = self._keys_by_name.get(name)
+        if key is None:
+            key = valid_key(name)
+            if self._names_by_key.get(key, name) != name:
+                key = _with_hash(key, name)
+            self._names_by_key[key] = name
+            self._keys_by_name[name] = key
+        return key
+
+
+def valid_key(name: str) -> str:
+    """A valid MLflow key for a name: other characters than MLflow's are left out."""
+    key = re.sub(r"[^a-zA-Z0-9_/. -]+", "", name)
+    normal = posixpath.normpath(key).lstrip("/") if key else ""
+    if normal != key:
+        key = "/".join(part for part in normal.split("/") if part not in ("", ".", ".."))
+    if not key:
+        return _with_hash("metric", name)
+    if len(key) > MAX_KEY_LENGTH or (key != name and len(key) > _LONGEST_CHANGED_NAME):
+        return _with_hash(key, name)
+    return key
+
+
+def _with_hash(key: str, name: str) -> str:
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{key[: _LONGEST_CHANGED_NAME - len(digest) - 1]}_{digest}"
+
+
+def exact_name_tags(keys_by_name: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Tags that keep the exact name of each metric whose key differs, from pairs (name, key)."""
+    return {EXACT_NAME_TAG + key: name[:MAX_TAG_LENGTH] for name, key in keys_by_name if key != name}
+
+
+def exact_names(tags: Mapping[str, str], metric_keys: Iterable[str]) -> dict[str, str]:
+    """Exact names by key, of a run that is continued."""
+    return {key: tags.get(EXACT_NAME_TAG + key, key) for key in metric_keys}
+
+
+def resource_tags(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """MLflow tags for resource attributes: each under its own name, some also under MLflow's."""
+    tags = {valid_key(name): str(value)[:MAX_TAG_LENGTH] for name, value in attributes.items()}
+    for attribute, tag in _WELL_KNOWN_TAGS.items():
+        if attribute in attributes:
+            tags[tag] = str(attributes[attribute])[:MAX_TAG_LENGTH]
+    return {**tags, "mlflow.source.type": "LOCAL"}
+
+
+def without_credentials(uri: str) -> str:
+    """A tracking URI that may be shown: user and password are left out."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

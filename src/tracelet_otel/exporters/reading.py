@@ -1,0 +1,102 @@
+"""Pure translation of OpenTelemetry's `MetricsData` into what a tracker understands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry.sdk.metrics.export import MetricsData, NumberDataPoint
+
+from tracelet_otel import semconv
+
+_NONFINITE = {"NaN": math.nan, "+Inf": math.inf, "-Inf": -math.inf}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One value of one metric at one step."""
+
+    name: str
+    """Exactly as logged."""
+    value: float
+    """May be NaN or infinite."""
+    step: int
+    """Position on `axis`."""
+    time_unix_nano: int
+    """Time of logging, in nanoseconds since the epoch."""
+    axis: str
+    """What `step` counts: one of `semconv.AXIS_*`."""
+    sequence: int
+    """Number of the row in its process."""
+    stage: str = ""
+    """`fit`, `validate`, `test`, or empty."""
+    epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one process of a run sent in one export."""
+
+    resource: Mapping[str, Any]
+    """Resource attributes: identity of run and process."""
+    readings: tuple[Reading, ...]
+    """In the order in which they were logged."""
+    params: Mapping[str, str]
+    """Hyperparameters by their flat name."""
+    outcome: str | None
+    """The outcome that the run reports, one of `semconv.OUTCOME_*`."""
+
+
+def decode(data: MetricsData) -> Iterator[Batch]:
+    """Translate one export into one batch for each process that it comes from.
+
+    Readings are made of exemplars only: a point's own value is repeated at every collection.
+    """
+    for resource_metrics in data.resource_metrics:
+        readings: list[Reading] = []
+        params: dict[str, str] = {}
+        outcome: str | None = None
+        for scope_metrics in resource_metrics.scope_metrics:
+            for metric in scope_metrics.metrics:
+                points = [point for point in metric.data.data_points if isinstance(point, NumberDataPoint)]
+                if scope_metrics.scope.name == semconv.SCOPE_LOGGED:
+                    readings.extend(_readings(points))
+                elif scope_metrics.scope.name != semconv.SCOPE_RUN:
+                    continue
+                elif metric.name == semconv.HPARAM:
+                    params.update(_params(points))
+                elif metric.name == semconv.RUN_OUTCOME and points:
+                    outcome = str((points[-1].attributes or {})[semconv.OUTCOME])
+        readings.sort(key=lambda reading: reading.sequence)
+        yield Batch(resource_metrics.resource.attributes, tuple(readings), params, outcome)
+
+
+def _readings(points: Iterable[NumberDataPoint]) -> Iterator[Reading]:
+    for point in points:
+        attributes: Mapping[str, Any] = point.attributes or {}
+        name = attributes.get(semconv.METRIC_NAME)
+        if name is None:
+            continue
+        nonfinite = _NONFINITE.get(attributes.get(semconv.NONFINITE_KIND, ""))
+        for exemplar in point.exemplars:
+            sample: Mapping[str, Any] = exemplar.filtered_attributes or {}
+            if semconv.STEP in sample:
+                yield Reading(
+                    name=name,
+                    value=exemplar.value if nonfinite is None else nonfinite,
+                    step=sample[semconv.STEP],
+                    time_unix_nano=exemplar.time_unix_nano,
+                    axis=sample[semconv.AXIS],
+                    sequence=sample[semconv.SEQUENCE],
+                    stage=attributes.get(semconv.STAGE, ""),
+                    epoch=sample.get(semconv.EPOCH),
+                )
+
+
+def _params(points: Iterable[NumberDataPoint]) -> Iterator[tuple[str, str]]:
+    for point in points:
+        attributes: Mapping[str, Any] = point.attributes or {}
+        if semconv.HPARAM_NAME in attributes:
+            yield attributes[semconv.HPARAM_NAME], attributes[semconv.HPARAM_VALUE]

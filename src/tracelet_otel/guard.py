@@ -1,0 +1,41 @@
+"""The one place where an error of ours ends: logged once, counted, never raised into training."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+
+_logger = logging.getLogger("tracelet_otel")
+
+
+class Guard:
+    """Keeps errors away from the caller without hiding them.
+
+    The first error at each place is logged with its traceback; every one is counted, so the
+    closing report of a run can name what happened.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many errors ended here, by place."""
+        with self._lock:
+            return dict(self._counts)
+
+    def report(self, place: str, error: BaseException | str) -> None:
+        """Count an error and log the first one at `place`.
+
+        Args:
+            place: what could not be done, in words that a user understands.
+            error: the exception, or the reason in words where there is none.
+        """
+        with self._lock:
+            self._counts[place] += 1
+            first = self._counts[place] == 1
+        if first:
+            trace = error if isinstance(error, BaseException) else None
+            _logger.warning("%s: %s (said once, counted from now on)", place, error, exc_info=trace)

@@ -1,0 +1,1 @@
+"""From training code to OpenTelemetry instruments."""

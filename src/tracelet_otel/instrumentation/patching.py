@@ -1,0 +1,39 @@
+"""Replacing a function of somebody's class, and putting the original back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Patch:
+    """A replaced attribute of a class or module.
+
+    Args:
+        owner: the class or module.
+        name: the attribute to replace.
+        make_wrapper: gets the original function, returns the one to put in its place.
+    """
+
+    def __init__(self, owner: Any, name: str, make_wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        self._owner = owner
+        self._name = name
+        self._inherited = name not in vars(owner)
+        self._original = getattr(owner, name)
+        self._wrapper = make_wrapper(self._original)
+        setattr(owner, name, self._wrapper)
+
+    def undo(self) -> bool:
+        """Put the original back.
+
+        Returns:
+            False where somebody has wrapped our wrapper since: then nothing is touched, and the
+            wrapper has to pass calls through by itself.
+        """
+        if vars(self._owner).get(self._name) is not self._wrapper:
+            return False
+        if self._inherited:
+            delattr(self._owner, self._name)
+        else:
+            setattr(self._owner, self._name, self._original)
+        return True

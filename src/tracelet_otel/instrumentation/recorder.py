@@ -1,0 +1,179 @@
+"""Rows of metrics on their way into OpenTelemetry instruments.
+
+The thread that logs only appends a `Row` of references to a queue. A metric reader's thread drains
+the queue at the start of each of its collections, and pays there for conversion, for waiting on a
+device and for the SDK. Knows nothing of Lightning.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, _Gauge
+
+from tracelet_otel import semconv
+from tracelet_otel.guard import Guard
+from tracelet_otel.samples import Sample, sample_context
+
+_DRAIN_BUDGET_S: Final = 0.05
+"""How long one collection may drain: the SDK gives a final collection little time."""
+
+
+class Row(NamedTuple):
+    """Metrics that were logged together. Values and step may still be tensors."""
+
+    time_unix_nano: int
+    """Time of logging, in nanoseconds since the epoch."""
+    values: Mapping[str, Any]
+    """Scalars or one-element tensors by name as logged; must not change after it is recorded."""
+    step: Any
+    """Position on `axis`: an integer, or a one-element tensor."""
+    axis: str
+    """One of `semconv.AXIS_*`."""
+    stage: str
+    """`fit`, `validate`, `test`, or empty where the row comes from outside a loop."""
+    epoch: int | None = None
+
+
+class Recorder:
+    """Turns rows into one gauge for each metric name, every value kept as a sample.
+
+    A forked child gets a recorder that does nothing: the queue belongs to the process that made it.
+
+    Args:
+        meter_provider: where the instruments are created.
+        guard: where rows that cannot be converted are reported.
+    """
+
+    def __init__(self, meter_provider: MeterProvider, guard: Guard) -> None:
+        self._guard = guard
+        self._pid = os.getpid()
+        self._queue: deque[Row] = deque()
+        self._drain_lock = threading.Lock()
+        self._sequence = 0
+        self._gauges: dict[str, _Gauge] = {}
+        self._last: dict[str, tuple[int, int, float]] = {}
+        self._meter = meter_provider.get_meter(semconv.SCOPE_LOGGED)
+        self._nonfinite = self._meter.create_counter(
+            semconv.METRIC_NONFINITE,
+            unit=semconv.METRIC_NONFINITE_UNIT,
+            description="Logged values that are NaN or infinite",
+        )
+        meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_gauge(
+            semconv.QUEUE_SIZE,
+            callbacks=[self._collect],
+            unit=semconv.QUEUE_SIZE_UNIT,
+            description="Rows logged and not yet turned into measurements",
+        )
+        # Appending is all that the logging thread does: no lock, no conversion, no system call.
+        self.record = self._queue.append
+
+    def drain(self, budget_s: float = math.inf, max_rows: int | None = None) -> int:
+        """Turn queued rows into measurements.
+
+        Args:
+            budget_s: stop after this many seconds, at the end of a row.
+            max_rows: stop after this many rows.
+
+        Returns:
+            How many rows are still queued.
+        """
+        if os.getpid() != self._pid:
+            return 0
+        deadline = time.monotonic() + budget_s
+        with self._drain_lock:
+            for _ in range(len(self._queue) if max_rows is None else max_rows):
+                try:
+                    row = self._queue.popleft()
+                except IndexError:
+                    break
+                self._sequence += 1
+                self._measure(row)
+                if time.monotonic() >= deadline:
+                    break
+        return len(self._queue)
+
+    def _collect(self, _options: CallbackOptions) -> Iterable[Observation]:
+        yield Observation(self.drain(_DRAIN_BUDGET_S))
+
+    def _measure(self, row: Row) -> None:
+        try:
+            step = int(row.step)
+        except Exception as error:
+            self._guard.report(f"a row was dropped: its step {row.step!r} is not a whole number", error)
+            return
+        sample = Sample(row.time_unix_nano, step, row.axis, self._sequence, row.epoch)
+        context = sample_context(sample)
+        for name, value in row.values.items():
+            try:
+                number = _as_float(value)
+                distinct = self._told_apart(name, sample, number)
+                self._measure_one(
+                    str(name), number, row.stage, context if distinct is sample else sample_context(distinct)
+                )
+            except Exception as error:
+                self._guard.report(f"a value of metric {name!r} was dropped", error)
+
+    def _told_apart(self, name: str, sample: Sample, value: float) -> Sample:
+        """A sample that differs in its millisecond from an equal one just before it.
+
+        Lightning logs the epoch twice at one step, within microseconds. Trackers keep
+        milliseconds, and MLflow takes two points for one where all else is equal.
+        """
+        time_ms = sample.time_unix_nano // 1_000_000
+        last_ms, last_step, last_value = self._last.get(name, (0, 0, math.inf))
+        equal = sample.step == last_step and (value == last_value or (math.isnan(value) and math.isnan(last_value)))
+        if equal and time_ms <= last_ms:
+            time_ms = last_ms + 1
+            sample = sample._replace(time_unix_nano=time_ms * 1_000_000)
+        self._last[name] = (time_ms, sample.step, value)
+        return sample
+
+    def _measure_one(self, name: str, value: float, stage: str, context: Context) -> None:
+        attributes = {semconv.METRIC_NAME: name}
+        if stage:
+            attributes[semconv.STAGE] = stage
+        if math.isfinite(value):
+            self._gauge(name).set(value, attributes, context)
+        else:
+            attributes[semconv.NONFINITE_KIND] = _nonfinite_kind(value)
+            self._nonfinite.add(1, attributes, context)
+
+    def _gauge(self, name: str) -> _Gauge:
+        gauge = self._gauges.get(name)
+        if gauge is None:
+            gauge = self._gauges[name] = self._meter.create_gauge(instrument_name(name))
+        return gauge
+
+
+def _as_float(value: Any) -> float:
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"{value!r} is text, not a number")
+    return float(value)
+
+
+def _nonfinite_kind(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return "+Inf" if value > 0 else "-Inf"
+
+
+def instrument_name(name: str) -> str:
+    """A valid OpenTelemetry instrument name for a metric's name as logged.
+
+    Different names may become one: the exact name travels as the attribute `tracelet.metric.name`.
+    Source: OpenTelemetry metrics API, "Instrument name syntax" (a letter, then up to 254 letters,
+    digits, `_`, `.`, `-` or `/`).
+    """
+    valid = re.sub(r"[^A-Za-z0-9_./-]", "_", name)
+    if not re.match(r"[A-Za-z]", valid):
+        valid = f"m_{valid}"
+    return valid[:255]

@@ -1,0 +1,243 @@
+"""`start_logging`, `stop_logging` and `Run`: everything is put together here, and nothing else is done."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+from tracelet_otel import resource, samples, semconv
+from tracelet_otel.errors import ConfigurationError
+from tracelet_otel.exporters.delivery import Account
+from tracelet_otel.exporters.exporter import TrackerExporter
+from tracelet_otel.exporters.registry import tracker
+from tracelet_otel.guard import Guard
+from tracelet_otel.instrumentation.hparams import Hyperparameters
+from tracelet_otel.instrumentation.lightning import LightningInstrumentor
+from tracelet_otel.instrumentation.outcome import Outcome
+from tracelet_otel.instrumentation.recorder import Recorder, Row
+from tracelet_otel.settings import Settings, load, sdk_disabled
+
+_ROWS_PER_FLUSH: Final = 10_000
+"""Bounds the memory that a long queue takes while a run ends."""
+
+_active: Run | None = None
+_changing = threading.RLock()
+
+
+class Run:
+    """A run that is being recorded; also a context manager that ends it.
+
+    Left by an exception, the context manager ends the run as failed.
+
+    Raises:
+        TraceletError: a backend is unknown, not installed, or does not give us a run.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.id: str = settings.run_id or settings.mlflow_run_id or resource.new_run_id()
+        """The run's id, the same in all processes and backends."""
+        self.name: str = settings.exp_name or resource.default_run_name()
+        """What people call the run."""
+        self.urls: dict[str, str] = {}
+        """Where people look at the run, by backend."""
+        self._settings = settings
+        self._guard = Guard()
+        self._pid = os.getpid()
+        self._stopped = False
+        identity = resource.run_resource(self.id, self.name, settings.project)
+        self._exporters = self._open_exporters(identity.attributes)
+        self._readers = [self._reader(exporter) for exporter in self._exporters.values()]
+        provider = MeterProvider(self._readers, identity, shutdown_on_exit=False)
+        self._recorder = Recorder(provider, self._guard)
+        self._hparams = Hyperparameters(provider)
+        self._outcome = Outcome(provider)
+        if settings.track_lightning:
+            _instrument_lightning(self._recorder, self._guard)
+        atexit.register(self._stop_at_exit)
+
+    @property
+    def accounts(self) -> dict[str, Account]:
+        """How many readings each backend has taken, has refused and still has to take."""
+        return {name: exporter.account for name, exporter in self._exporters.items()}
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """How many errors were kept away from the training, by what could not be done."""
+        return self._guard.counts
+
+    def log_metric(self, name: str, value: Any, step: int) -> None:
+        """Record one value.
+
+        Args:
+            name: the metric's name; any text.
+            value: a number or a one-element tensor.
+            step: where on the x axis it belongs.
+        """
+        if self._is_live(f"metric {name!r}"):
+            # A tensor may be changed in place before the reader's thread converts it.
+            kept = value.detach().clone() if hasattr(value, "detach") else value
+            self._recorder.record(Row(time.time_ns(), {name: kept}, step, semconv.AXIS_USER, ""))
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Record hyperparameters; nested mappings get names joined with `/`."""
+        if self._is_live("hyperparameters"):
+            self._hparams.update(params)
+
+    def stop(self, outcome: str = semconv.OUTCOME_FINISHED) -> None:
+        """Deliver everything and end the run; a second call does nothing.
+
+        Waits as long as a backend takes something, and gives up on one that has taken nothing for
+        `stop_timeout` seconds.
+
+        Args:
+            outcome: one of `semconv.OUTCOME_*`.
+        """
+        global _active
+        with _changing:
+            if self._stopped or os.getpid() != self._pid:
+                return
+            self._stopped = True
+            if _active is self:
+                _active = None
+        atexit.unregister(self._stop_at_exit)
+        if self._settings.track_lightning:
+            LightningInstrumentor().uninstrument()
+        self._outcome.value = outcome
+        try:
+            self._deliver()
+        except Exception as error:
+            self._guard.report("the run did not end as it should", error)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop(_outcome_of(error))
+
+    def _open_exporters(self, attributes: Mapping[str, Any]) -> dict[str, TrackerExporter]:
+        exporters: dict[str, TrackerExporter] = {}
+        try:
+            for name in self._settings.backend:
+                backend = tracker(name, self._settings)
+                exporters[name] = TrackerExporter(lambda backend=backend: backend, self._guard)  # type: ignore[misc]
+                self.urls[name] = exporters[name].open(attributes)
+        except BaseException:
+            for exporter in exporters.values():
+                exporter.shutdown()
+            raise
+        return exporters
+
+    def _reader(self, exporter: TrackerExporter) -> PeriodicExportingMetricReader:
+        return PeriodicExportingMetricReader(
+            exporter,
+            export_interval_millis=self._settings.export_interval * 1e3,
+            cardinality_limits=samples.cardinality_limits(),
+        )
+
+    def _deliver(self) -> None:
+        while True:
+            left = self._recorder.drain(max_rows=_ROWS_PER_FLUSH)
+            for reader in self._readers:
+                reader.collect()
+            if not left:
+                break
+        # Not `MeterProvider.shutdown`: all its readers share one deadline, so a slow backend would
+        # leave no time to the next.
+        for reader in self._readers:
+            reader.shutdown(timeout_millis=self._settings.stop_timeout * 1e3)
+
+    def _is_live(self, what: str) -> bool:
+        if os.getpid() != self._pid:
+            return False
+        if self._stopped:
+            self._guard.report(f"{what} came too late", "the run has ended")
+        return not self._stopped
+
+    def _stop_at_exit(self) -> None:
+        # The interpreter keeps an exception that nobody caught here, before it runs exit handlers.
+        self.stop(_outcome_of(getattr(sys, "last_value", None)))
+
+
+def start_logging(
+    exp_name: str | None = None,
+    project: str | None = None,
+    backend: str | Sequence[str] | None = None,
+    api_key: str | None = None,
+    backend_url: str | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Run:
+    """Record everything that Lightning logs from now on; ends the active run, if there is one.
+
+    A run that is never stopped is ended when the process exits.
+
+    Args:
+        exp_name: name of the run; default: the script's name and the time.
+        project: what the run belongs to: MLflow's experiment.
+        backend: a backend's name, several, or names separated by commas; default `mlflow`.
+        api_key: the backend's credential, where it takes one.
+        backend_url: the backend's address; default: what its own environment variable says.
+        config: further settings by name, see `docs/configuration.md`.
+
+    Each setting can also be given as `TRACELET_<NAME>`: arguments win over `config`, and `config`
+    over the environment.
+
+    Raises:
+        ConfigurationError: a setting or backend is unknown or malformed, or OpenTelemetry's SDK is
+            turned off by `OTEL_SDK_DISABLED=true`.
+        MissingDependencyError: the backend's client is not installed; the message has the command.
+        TrackerError: the backend cannot be reached or does not give us a run.
+    """
+    global _active
+    arguments = {
+        "exp_name": exp_name,
+        "project": project,
+        "backend": backend,
+        "api_key": api_key,
+        "backend_url": backend_url,
+    }
+    settings = load(arguments, config)
+    if sdk_disabled():
+        raise ConfigurationError("OTEL_SDK_DISABLED=true turns OpenTelemetry off, so nothing can be recorded: unset it")
+    with _changing:
+        if _active is not None:
+            _active.stop()
+        _active = Run(settings)
+        return _active
+
+
+def stop_logging() -> None:
+    """Deliver everything and end the active run, if there is one."""
+    run = get_active_run()
+    if run is not None:
+        run.stop()
+
+
+def get_active_run() -> Run | None:
+    """The run that this process started and has not ended."""
+    run = _active
+    return run if run is not None and run._pid == os.getpid() else None
+
+
+def _instrument_lightning(recorder: Recorder, guard: Guard) -> None:
+    instrumentor = LightningInstrumentor()
+    if instrumentor.is_instrumented_by_opentelemetry:
+        instrumentor.uninstrument()
+    # Lightning may be imported later, installed later, or never: its version is not asked for.
+    instrumentor.instrument(skip_dep_check=True, recorder=recorder, guard=guard)
+
+
+def _outcome_of(error: BaseException | None) -> str:
+    if error is None or (isinstance(error, SystemExit) and not error.code):
+        return semconv.OUTCOME_FINISHED
+    return semconv.OUTCOME_INTERRUPTED if isinstance(error, KeyboardInterrupt) else semconv.OUTCOME_FAILED

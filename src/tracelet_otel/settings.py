@@ -1,0 +1,101 @@
+"""Every setting, in one frozen object; the only reader of environment variables besides `resource`.
+
+Each field is also read from `TRACELET_<FIELD>`; what the caller passes wins over the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from tracelet_otel.errors import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """What a run is to do and where its metrics go."""
+
+    model_config = SettingsConfigDict(env_prefix="TRACELET_", extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    exp_name: str | None = None
+    """Name of the run; made from the script's name and the time where it is not given."""
+    project: str = "Default"
+    """Name of the project: MLflow's experiment."""
+    backend: Annotated[tuple[str, ...], NoDecode] = ("mlflow",)
+    """Names of the backends, in order, each once."""
+    api_key: SecretStr | None = None
+    """Credential of the backend, where it takes one."""
+    backend_url: str | None = None
+    """Address of the backend, over the backend's own environment variable."""
+    run_id: str | None = None
+    """Id of the run to continue."""
+    track_lightning: bool = True
+    """Whether what Lightning logs is captured."""
+    track_system: bool = True
+    """Whether GPU and host are measured."""
+    track_git: bool = True
+    """Whether the state of the code is recorded."""
+    metrics_interval: float = Field(default=10.0, gt=0)
+    """Seconds between two readings of GPU and host."""
+    export_interval: float = Field(default=1.0, gt=0)
+    """Seconds between two exports of logged rows."""
+    stop_timeout: float = Field(default=30.0, gt=0)
+    """Seconds that the end of a run waits for a backend that takes nothing."""
+    mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
+    """MLflow's own variable for the address of its store."""
+    mlflow_run_id: str | None = Field(default=None, validation_alias="MLFLOW_RUN_ID")
+    """MLflow's own variable for the run to continue."""
+
+    @field_validator("backend", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+            raise ValueError("give a name, a list of names, or names separated by commas")
+        names = tuple(dict.fromkeys(name.strip().lower() for name in names if name.strip()))
+        if not names:
+            raise ValueError("name at least one backend")
+        return names
+
+    @field_validator("mlflow_tracking_uri", "mlflow_run_id", "run_id", "exp_name", "backend_url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+
+def load(arguments: Mapping[str, Any], config: Mapping[str, Any] | None) -> Settings:
+    """Merge arguments, `config` and environment, in this order of precedence.
+
+    Args:
+        arguments: settings by name; None means "not given".
+        config: more settings by name.
+
+    Raises:
+        ConfigurationError: a key is unknown, or a value is not of its form.
+    """
+    given = {**(config or {}), **{name: value for name, value in arguments.items() if value is not None}}
+    known = [name for name in Settings.model_fields if not name.startswith("mlflow_")]
+    for name in given:
+        if name not in known:
+            close = get_close_matches(str(name), known, n=1)
+            hint = f", did you mean {close[0]!r}?" if close else "."
+            raise ConfigurationError(f"unknown config key {name!r}{hint} Known keys: {', '.join(known)}")
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problems = "; ".join(f"{_source(item['loc'])}: {item['msg']}" for item in error.errors(include_input=False))
+        raise ConfigurationError(f"invalid settings: {problems}") from None
+
+
+def sdk_disabled() -> bool:
+    """Whether OTEL_SDK_DISABLED turns the SDK off, which leaves nothing to record with."""
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
+def _source(location: tuple[int | str, ...]) -> str:
+    name = ".".join(str(part) for part in location)
+    return f"{name} (or TRACELET_{name.upper()})" if name in Settings.model_fields else name

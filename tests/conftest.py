@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import tracelet_otel
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database: MLflow takes seconds to make one."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("migrated") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty working directory, no settings in the environment, and no run left behind."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith(("TRACELET_", "OTEL_", "MLFLOW_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    yield
+    left = tracelet_otel.get_active_run()
+    tracelet_otel.stop_logging()
+    assert left is None, "the test left a run active"
+
+
+@pytest.fixture
+def database(tmp_path: Path, migrated_database: Path) -> Path:
+    """A fresh MLflow database at the default place."""
+    return shutil.copy(migrated_database, tmp_path / "mlflow.db")
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a script in a child process, in the test's directory."""
+
+    def run(script: str, *arguments: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+        path = tmp_path / "script.py"
+        path.write_text(script)
+        return subprocess.run(
+            [sys.executable, str(path), *arguments],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+@dataclass(frozen=True)
+class MlflowServer:
+    uri: str
+    database: Path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {timeout_s} s"
+        time.sleep(0.02)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Iterator[MlflowServer]:
+    """A real MLflow server on loopback."""
+    home = tmp_path_factory.mktemp("server")
+    database = Path(shutil.copy(migrated_database, home / "mlflow.db"))
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", str(home / "artifacts")]
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=home, stdout=log, stderr=log, start_new_session=True)
+        try:
+            uri = f"http://127.0.0.1:{port}"
+            wait_until(lambda: answers(f"{uri}/health") or server.poll() is not None, 90, "the server's start")
+            assert server.poll() is None, (home / "log").read_text()
+            yield MlflowServer(uri, database)
+        finally:
+            os.killpg(server.pid, 15)
+            server.wait(30)
