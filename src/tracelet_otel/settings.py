@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     """Credential of the backend, where it takes one."""
     backend_url: str | None = None
     """Address of the backend, over the backend's own environment variable."""
-    run_id: str | None = None
+    run_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     """Id of the run to continue."""
     track_lightning: bool = True
     """Whether what Lightning logs is captured."""

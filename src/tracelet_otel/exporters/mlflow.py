@@ -286,7 +286,7 @@ def _translated(what: str) -> Iterator[None]:
         raise
     except MlflowException as error:
         message = f"{what}: {error.message}"
-        if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
+        if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST") or isinstance(error.__cause__, OverflowError):
             raise RefusedError(message) from error
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             raise RunLostError(message) from error

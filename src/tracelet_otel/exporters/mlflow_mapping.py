@@ -6,7 +6,6 @@ Source of the rules: `mlflow.utils.validation` and Lightning's `MLFlowLogger`.
 from __future__ import annotations
 
 import hashlib
-import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -57,9 +56,10 @@ class Names:
 def valid_key(name: str) -> str:
     """A valid MLflow key for a name: other characters than MLflow's are left out."""
     key = re.sub(r"[^a-zA-Z0-9_/. -]+", "", name)
-    normal = posixpath.normpath(key).lstrip("/") if key else ""
-    if normal != key:
-        key = "/".join(part for part in normal.split("/") if part not in ("", ".", ".."))
+    # A key must be a normal relative path, as file stores made it one.
+    key = "/".join(part for part in key.split("/") if part not in ("", ".", ".."))
+    if key.startswith(".."):
+        key = key.lstrip(".")
     if not key:
         return _with_hash("metric", name)
     if len(key) > MAX_KEY_LENGTH or (key != name and len(key) > _LONGEST_CHANGED_NAME):

@@ -27,7 +27,7 @@ from tracelet_otel.instrumentation.patching import Patch
 from tracelet_otel.instrumentation.recorder import Recorder, Row
 
 _DISTRIBUTIONS: Final = ("lightning", "pytorch-lightning")
-_OLDEST: Final = "2.2"
+_OLDEST: Final = "2.5.2"
 _CONNECTORS: Final = tuple(
     f"{package}.trainer.connectors.logger_connector.logger_connector"
     for package in ("lightning.pytorch", "pytorch_lightning")

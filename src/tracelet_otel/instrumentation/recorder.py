@@ -26,6 +26,8 @@ from tracelet_otel.samples import Sample, sample_context
 _DRAIN_BUDGET_S: Final = 0.05
 """How long one collection may drain: the SDK gives a final collection little time."""
 
+_STEPS: Final = 2**63
+
 
 class Row(NamedTuple):
     """Metrics that were logged together. Values and step may still be tensors."""
@@ -106,9 +108,9 @@ class Recorder:
 
     def _measure(self, row: Row) -> None:
         try:
-            step = int(row.step)
+            step = _as_step(row.step)
         except Exception as error:
-            self._guard.report(f"a row was dropped: its step {row.step!r} is not a whole number", error)
+            self._guard.report("a row was dropped for its step", error)
             return
         sample = Sample(row.time_unix_nano, step, row.axis, self._sequence, row.epoch)
         context = sample_context(sample)
@@ -157,7 +159,20 @@ class Recorder:
 def _as_float(value: Any) -> float:
     if isinstance(value, (str, bytes)):
         raise TypeError(f"{value!r} is text, not a number")
-    return float(value)
+    return float(_scalar(value))
+
+
+def _as_step(value: Any) -> int:
+    step = int(_scalar(value))
+    if not -_STEPS <= step < _STEPS:
+        raise OverflowError(f"{step} is no 64-bit number")
+    return step
+
+
+def _scalar(value: Any) -> Any:
+    # `float` would warn of a tensor that requires a gradient, `item` does not.
+    item = getattr(value, "item", None)
+    return item() if callable(item) else value
 
 
 def _nonfinite_kind(value: float) -> str:

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tracelet_otel import semconv
+from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError, TrackerUnavailableError
+from tracelet_otel.exporters.delivery import Delivery
+from tracelet_otel.exporters.reading import Batch, Reading
+from tracelet_otel.guard import Guard
+
+
+class ListTracker:
+    """A tracker whose store is a list, and that fails on demand."""
+
+    name = "list"
+    batch_size = 10
+
+    def __init__(self):
+        self.stored, self.params, self.batches, self.outcome, self.run = [], {}, [], "never closed", None
+        self.refused: set[float] = set()
+        self.failures: list[Exception] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def open(self, run):
+        self._fail()
+        self.run = run
+        return "memory"
+
+    def log_readings(self, readings):
+        self.gate.wait()
+        self._fail()
+        if any(reading.value in self.refused for reading in readings):
+            raise RefusedError("the value is refused")
+        self.stored += [reading.value for reading in readings]
+        self.batches.append(len(readings))
+
+    def log_params(self, params):
+        self._fail()
+        self.params.update(params)
+
+    def close(self, outcome):
+        self.outcome = outcome
+
+    def _fail(self):
+        if self.failures:
+            raise self.failures.pop(0)
+
+
+def batch(*values, params=None, outcome=None):
+    readings = tuple(Reading("loss", value, 0, 1, semconv.AXIS_USER, 0) for value in values)
+    return Batch({semconv.RUN_ID: "1", semconv.PROJECT_NAME: "p"}, readings, params or {}, outcome)
+
+
+@pytest.fixture
+def tracker():
+    return ListTracker()
+
+
+@pytest.fixture
+def delivery(tracker):
+    delivery = Delivery(tracker, Guard())
+    yield delivery
+    tracker.gate.set()
+    delivery.close(1)
+
+
+def test_everything_arrives_in_order_in_batches_of_bounded_size(tracker, delivery):
+    for start in range(0, 100, 5):
+        delivery.put(batch(*range(start, start + 5), outcome=semconv.OUTCOME_FINISHED))
+    account = delivery.close(5)
+    assert tracker.stored == list(range(100))
+    assert max(tracker.batches) <= tracker.batch_size
+    assert (account.delivered, account.refused, account.pending) == (100, 0, 0)
+    assert (tracker.outcome, tracker.run.run_id, tracker.run.project) == (semconv.OUTCOME_FINISHED, "1", "p")
+
+
+def test_nothing_is_opened_before_the_first_reading(tracker, delivery):
+    delivery.put(batch(params={"a": "1"}, outcome=semconv.OUTCOME_RUNNING))
+    assert delivery.wait(0.05) is False
+    assert tracker.run is None
+    delivery.put(batch(1))
+    delivery.wait(5)
+    assert (tracker.stored, tracker.params) == ([1], {"a": "1"})
+
+
+def test_a_refused_reading_takes_no_other_with_it_and_is_said_once(tracker, delivery, caplog):
+    tracker.refused = {3, 17}
+    delivery.put(batch(*range(20)))
+    account = delivery.close(5)
+    assert tracker.stored == [value for value in range(20) if value not in {3, 17}]
+    assert (account.delivered, account.refused, account.pending) == (18, 2, 0)
+    assert [r.getMessage() for r in caplog.records if "refused metric" in r.getMessage()] == [
+        "list refused metric 'loss': the value is refused (said once, counted from now on)"
+    ]
+
+
+def test_an_unavailable_tracker_is_tried_again_until_it_answers(tracker, delivery, caplog):
+    tracker.failures = [TrackerUnavailableError("down")] * 3
+    delivery.put(batch(1, 2))
+    account = delivery.close(30)
+    assert tracker.stored == [1, 2]
+    assert account.pending == 0
+    assert caplog.text.count("list does not answer") == 1
+
+
+def test_the_end_gives_up_on_a_tracker_that_takes_nothing_and_says_what_is_left(tracker, delivery, caplog):
+    tracker.gate.clear()
+    delivery.put(batch(1, 2, 3))
+    account = delivery.close(0.05)
+    assert (account.delivered, account.pending) == (0, 3)
+    assert "list: 0 readings delivered, 0 refused, 3 not delivered" in caplog.text
+
+
+def test_the_end_waits_for_a_slow_tracker_that_takes_something(tracker, delivery):
+    tracker.gate.clear()
+    delivery.put(batch(*range(30)))
+    threading.Timer(0.3, tracker.gate.set).start()
+    assert delivery.close(5).delivered == 30
+
+
+def test_a_lost_run_refuses_all_that_comes_without_trying_each(tracker, delivery, caplog):
+    tracker.failures = [RunLostError("the run was deleted")]
+    delivery.put(batch(1, 2))
+    delivery.wait(5)
+    delivery.put(batch(3))
+    account = delivery.close(5)
+    assert tracker.stored == []
+    assert (account.delivered, account.refused, account.pending) == (0, 3, 0)
+    assert account.problem == "the run was deleted"
+    assert "list takes no more readings: the run was deleted" in caplog.text
+
+
+def test_a_tracker_that_breaks_down_is_said_and_loses_nothing_silently(tracker, delivery, caplog):
+    tracker.failures = [ZeroDivisionError("a bug")]
+    delivery.put(batch(1))
+    account = delivery.close(5)
+    assert (account.refused, account.pending) == (1, 0)
+    assert "the delivery to list broke down: a bug" in caplog.text
+
+
+def test_parameters_are_sent_once_and_again_when_they_change(tracker, delivery):
+    delivery.put(batch(1, params={"a": "1", "b": "2"}))
+    delivery.wait(5)
+    tracker.params.clear()
+    delivery.put(batch(2, params={"a": "1", "b": "3"}))
+    delivery.wait(5)
+    assert tracker.params == {"b": "3"}
+
+
+def test_readings_after_the_end_are_said(tracker, delivery, caplog):
+    delivery.put(batch(1))
+    delivery.close(5)
+    delivery.put(batch(2))
+    assert "readings came after list was closed" in caplog.text
+
+
+def test_an_error_while_opening_is_raised_to_who_opens(tracker, delivery):
+    tracker.failures = [ConfigurationError("no such project")]
+    with pytest.raises(ConfigurationError, match="no such project"):
+        delivery.open({})

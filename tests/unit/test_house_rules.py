@@ -1,0 +1,66 @@
+"""Rules of the house that a program can check."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tracelet_otel
+
+SOURCE = Path(tracelet_otel.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+def importers(*packages: str) -> list[str]:
+    return [
+        path.relative_to(SOURCE).as_posix()
+        for path in FILES
+        if any(name == package or name.startswith(f"{package}.") for name in imports(path) for package in packages)
+    ]
+
+
+def test_sdk_internals_are_touched_in_one_file():
+    internal = [
+        path.relative_to(SOURCE).as_posix()
+        for path in FILES
+        if any("._internal" in name or ".sdk.metrics._" in name for name in imports(path))
+    ]
+    assert internal == ["samples.py"]
+
+
+@pytest.mark.parametrize(("package", "home"), [("mlflow", ["exporters/mlflow.py"]), ("wandb", []), ("clearml", [])])
+def test_each_tracker_is_imported_in_its_one_file(package, home):
+    assert importers(package) == home
+
+
+def test_neither_lightning_nor_torch_is_imported():
+    assert importers("lightning", "pytorch_lightning", "torch") == []
+
+
+def test_the_environment_is_read_in_the_settings():
+    readers = [path.relative_to(SOURCE).as_posix() for path in FILES if "os.environ" in path.read_text()]
+    assert readers == ["settings.py"]
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    script = """
+import sys, tracelet_otel, tracelet_otel.instrumentation.lightning
+heavy = {"torch", "lightning", "pytorch_lightning", "mlflow", "wandb", "clearml", "pydantic", "numpy"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == "[]"

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import math
+from argparse import Namespace
+from dataclasses import dataclass
+
+import pytest
+
+from tests.sdk import KeepingExporter, provider, reader
+from tracelet_otel import semconv
+from tracelet_otel.instrumentation.hparams import Hyperparameters, flatten
+
+
+@dataclass
+class Optimizer:
+    name: str
+    betas: tuple[float, float]
+
+
+@pytest.mark.parametrize(
+    ("params", "flat"),
+    [
+        ({"lr": 0.1, "model": {"width": 3, "act": None}}, {"lr": 0.1, "model/width": 3, "model/act": None}),
+        ({"optimizer": Optimizer("adam", (0.9, 0.99))}, {"optimizer/name": "adam", "optimizer/betas": (0.9, 0.99)}),
+        ({"args": Namespace(a=1)}, {"args/a": 1}),
+        ({"empty": {}, "list": [1, 2], 3: "number"}, {"empty": {}, "list": [1, 2], "3": "number"}),
+        ({}, {}),
+    ],
+)
+def test_nested_parameters_get_joined_names(params, flat):
+    assert dict(flatten(params)) == flat
+
+
+def test_each_parameter_is_a_point_with_its_number_or_one():
+    exporter = KeepingExporter()
+    meters = provider(reader(exporter))
+    hparams = Hyperparameters(meters)
+    hparams.update({"lr": 0.1, "name": "adam", "bad": math.nan, "flag": True})
+    hparams.update({"lr": 0.2, "more": 3})
+    meters.shutdown()
+    points = exporter.exports[0].resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+    found = {(p.attributes[semconv.HPARAM_NAME], p.attributes[semconv.HPARAM_VALUE]): p.value for p in points}
+    assert found == {
+        ("lr", "0.2"): 0.2,
+        ("name", "adam"): 1,
+        ("bad", "nan"): 1,
+        ("flag", "True"): 1,
+        ("more", "3"): 3,
+    }
+    assert exporter.batches[0].params == {"lr": "0.2", "name": "adam", "bad": "nan", "flag": "True", "more": "3"}

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from mlflow.utils.validation import _validate_metric_name, _validate_param_name, _validate_tag_name
+
+from tracelet_otel import semconv
+from tracelet_otel.exporters.mlflow_mapping import (
+    MAX_KEY_LENGTH,
+    Names,
+    exact_name_tags,
+    exact_names,
+    resource_tags,
+    valid_key,
+    without_credentials,
+)
+
+NAMES = st.one_of(st.text(), st.text(alphabet="ab/.@ :-", max_size=8), st.text(alphabet="a@", min_size=240))
+
+
+@pytest.mark.parametrize("name", ["loss", "train/loss_step", "a b", "val/acc/dataloader_idx_0", "x" * MAX_KEY_LENGTH])
+def test_a_valid_name_stays_as_it_is(name):
+    assert valid_key(name) == name
+
+
+@pytest.mark.parametrize(("name", "key"), [("acc@1", "acc1"), ("größe", "gre"), ("a:b", "ab"), ("50%", "50")])
+def test_other_characters_are_left_out_as_lightning_leaves_them_out(name, key):
+    assert valid_key(name) == key
+
+
+@given(NAMES)
+@example("../../etc")
+@example("a//b")
+@example("/")
+@example(".")
+@example("..a/b")
+@example("../..a")
+@example("損失")
+def test_every_key_is_one_that_mlflow_takes(name):
+    key = valid_key(name)
+    assert len(key) <= MAX_KEY_LENGTH
+    _validate_metric_name(key)
+    _validate_param_name(key)
+    for tag in exact_name_tags([(name, key)]):
+        assert len(tag) <= MAX_KEY_LENGTH
+        _validate_tag_name(tag)
+
+
+@given(st.lists(NAMES, unique=True))
+def test_two_names_never_become_one(names):
+    table = Names()
+    keys = [table.key(name) for name in names]
+    assert len(set(keys)) == len(names)
+    assert [table.key(name) for name in names] == keys
+
+
+@given(st.lists(st.text(alphabet="a@/", min_size=1, max_size=6), unique=True, min_size=1))
+def test_a_continued_run_keeps_its_keys(names):
+    table = Names()
+    keys = {name: table.key(name) for name in names}
+    again = Names(exact_names(exact_name_tags(keys.items()), keys.values()))
+    assert {name: again.key(name) for name in reversed(names)} == keys
+
+
+def test_identity_becomes_tags_under_our_and_mlflows_names():
+    tags = resource_tags({semconv.RUN_ID: "1", semconv.PROCESS_OWNER: "ada", semconv.PROCESS_PID: 7})
+    assert tags == {
+        "tracelet.run.id": "1",
+        "process.owner": "ada",
+        "process.pid": "7",
+        "mlflow.user": "ada",
+        "mlflow.source.type": "LOCAL",
+    }
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("https://ada:secret@host:5000/x", "https://host:5000/x"),
+        ("postgresql://ada:se@cret@host/db", "postgresql://host/db"),
+        ("sqlite:////tmp/a@b/mlflow.db", "sqlite:////tmp/a@b/mlflow.db"),
+        ("http://host", "http://host"),
+    ],
+)
+def test_credentials_are_not_shown(uri, shown):
+    assert without_credentials(uri) == shown
