@@ -13,10 +13,12 @@ import pytest
 from tests.mlflow_store import StoredRun, multiset, stored_runs
 from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError
+from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.exporters.identity import RunIdentity
 from tracelet_otel.exporters.mlflow import MlflowTracker
-from tracelet_otel.exporters.reading import Reading
+from tracelet_otel.exporters.reading import Batch, Reading
 from tracelet_otel.exporters.tracker import Tracker
+from tracelet_otel.guard import Guard
 from tracelet_otel.settings import load
 
 
@@ -45,7 +47,7 @@ def backend(request):
 @pytest.fixture
 def identity():
     run_id = uuid.uuid4().hex
-    attributes = {semconv.RUN_ID: run_id, semconv.PROCESS_PID: 7, semconv.PROCESS_OWNER: "ada"}
+    attributes = {semconv.RUN_ID: run_id, semconv.PROJECT_NAME: "name of the project", semconv.PROCESS_OWNER: "ada"}
     return RunIdentity(run_id, "name of the run", "name of the project", attributes)
 
 
@@ -97,12 +99,16 @@ def test_outcome(backend, identity, outcome, status):
 
 
 def test_a_replay_changes_nothing(backend, identity):
+    readings = [reading("loss", 1.0), reading("loss", math.nan, 1), reading("acc@1", 2.0), reading("loss", math.inf, 2)]
     tracker = backend.tracker()
     tracker.open(identity)
-    readings = [reading("loss", 1.0), reading("loss", math.nan, 1), reading("acc@1", 2.0), reading("loss", math.inf, 2)]
     tracker.log_readings(readings)
     once = backend.stored(identity.run_id)
-    tracker.log_readings(readings)
+
+    again = Delivery(tracker, Guard())
+    again.put(Batch(identity.attributes, tuple(readings), {}, None))
+    account = again.close(30)
+    assert (account.delivered, account.refused, account.pending) == (len(readings), 0, 0)
     assert backend.stored(identity.run_id).multiset == once.multiset
 
 

@@ -40,7 +40,7 @@ from tracelet_otel.settings import Settings, load
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
 
 _PARAMS_PER_REQUEST: Final = 100
 _REACH_TIMEOUT_S: Final = 10.0
@@ -98,6 +98,7 @@ class MlflowTracker:
     def log_readings(self, readings: Sequence[Reading]) -> None:
         """See `Tracker.log_readings`; replaying the same readings changes nothing."""
         from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
 
         keys = {reading.name: self._names.key(reading.name) for reading in readings}
         tags = {**exact_name_tags(keys.items()), **self._infinity_tags(readings, keys)}
@@ -112,7 +113,13 @@ class MlflowTracker:
                 )
                 for reading in readings
             ]
-            self._client.log_batch(self._run_id, metrics=metrics, synchronous=True)
+            try:
+                self._client.log_batch(self._run_id, metrics=metrics, synchronous=True)
+            except MlflowException:
+                # Servers before 3.17 refuse a NaN that they already have, for instance when the
+                # answer to a first attempt was lost.
+                if len(metrics) > 1 or not math.isnan(metrics[0].value) or not self._has(metrics[0]):
+                    raise
         self._set_tags(tags)
 
     def log_params(self, params: Mapping[str, str]) -> None:
@@ -194,6 +201,12 @@ class MlflowTracker:
                 f"`mlflow experiments restore`, or give another project"
             )
         return str(experiment.experiment_id)
+
+    def _has(self, metric: Metric) -> bool:
+        return any(
+            math.isnan(stored.value) and (stored.timestamp, stored.step) == (metric.timestamp, metric.step)
+            for stored in self._client.get_metric_history(self._run_id, metric.key)
+        )
 
     def _infinity_tags(self, readings: Sequence[Reading], keys: Mapping[str, str]) -> dict[str, str]:
         changed: dict[str, str] = {}
