@@ -20,10 +20,9 @@ from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.exporters.exporter import TrackerExporter
 from tracelet_otel.exporters.registry import tracker
 from tracelet_otel.guard import Guard
-from tracelet_otel.instrumentation.hparams import Hyperparameters
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
-from tracelet_otel.instrumentation.outcome import Outcome
-from tracelet_otel.instrumentation.recorder import Recorder, Row
+from tracelet_otel.instrumentation.recorder import Row, snapshot
+from tracelet_otel.instrumentation.signals import Signals, make_signals
 from tracelet_otel.settings import Settings, load, sdk_disabled
 
 _ROWS_PER_FLUSH: Final = 10_000
@@ -57,11 +56,9 @@ class Run:
         self._exporters = self._open_exporters(identity.attributes)
         self._readers = [self._reader(exporter) for exporter in self._exporters.values()]
         provider = MeterProvider(self._readers, identity, shutdown_on_exit=False)
-        self._recorder = Recorder(provider, self._guard)
-        self._hparams = Hyperparameters(provider)
-        self._outcome = Outcome(provider)
+        self._signals = make_signals(provider, self._guard)
         if settings.track_lightning:
-            _instrument_lightning(self._recorder, self._guard)
+            _instrument_lightning(self._signals)
         atexit.register(self._stop_at_exit)
 
     @property
@@ -83,24 +80,26 @@ class Run:
             step: where on the x axis it belongs.
         """
         if self._is_live(f"metric {name!r}"):
-            # A tensor may be changed in place before the reader's thread converts it.
-            kept = value.detach().clone() if hasattr(value, "detach") else value
-            self._recorder.record(Row(time.time_ns(), {name: kept}, step, semconv.AXIS_USER, ""))
+            self._signals.recorder.record(Row(time.time_ns(), {name: snapshot(value)}, step, semconv.AXIS_USER, ""))
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record hyperparameters; nested mappings get names joined with `/`."""
         if self._is_live("hyperparameters"):
-            self._hparams.update(params)
+            self._signals.hparams.update(params)
 
-    def stop(self, outcome: str = semconv.OUTCOME_FINISHED) -> None:
+    def stop(self, outcome: str | None = None) -> None:
         """Deliver everything and end the run; a second call does nothing.
 
         Waits as long as a backend takes something, and gives up on one that has taken nothing for
         `stop_timeout` seconds.
 
         Args:
-            outcome: one of `semconv.OUTCOME_*`.
+            outcome: `finished`, `failed`, `interrupted` or `terminated`; by default how the last
+                training ended.
         """
+        self._stop(outcome, None)
+
+    def _stop(self, outcome: str | None, error: BaseException | None) -> None:
         global _active
         with _changing:
             if self._stopped or os.getpid() != self._pid:
@@ -111,11 +110,11 @@ class Run:
         atexit.unregister(self._stop_at_exit)
         if self._settings.track_lightning:
             LightningInstrumentor().uninstrument()
-        self._outcome.value = outcome
+        self._signals.outcome.settle(outcome, error)
         try:
             self._deliver()
-        except Exception as error:
-            self._guard.report("the run did not end as it should", error)
+        except Exception as problem:
+            self._guard.report("the run did not end as it should", problem)
 
     def __enter__(self) -> Run:
         return self
@@ -123,7 +122,7 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop(_outcome_of(error))
+        self._stop(None, error)
 
     def _open_exporters(self, attributes: Mapping[str, Any]) -> dict[str, TrackerExporter]:
         exporters: dict[str, TrackerExporter] = {}
@@ -147,7 +146,7 @@ class Run:
 
     def _deliver(self) -> None:
         while True:
-            left = self._recorder.drain(max_rows=_ROWS_PER_FLUSH)
+            left = self._signals.recorder.drain(max_rows=_ROWS_PER_FLUSH)
             for reader in self._readers:
                 reader.collect()
             if not left:
@@ -166,7 +165,7 @@ class Run:
 
     def _stop_at_exit(self) -> None:
         # The interpreter keeps an exception that nobody caught here, before it runs exit handlers.
-        self.stop(_outcome_of(getattr(sys, "last_value", None)))
+        self._stop(None, getattr(sys, "last_value", None))
 
 
 def start_logging(
@@ -229,15 +228,9 @@ def get_active_run() -> Run | None:
     return run if run is not None and run._pid == os.getpid() else None
 
 
-def _instrument_lightning(recorder: Recorder, guard: Guard) -> None:
+def _instrument_lightning(signals: Signals) -> None:
     instrumentor = LightningInstrumentor()
     if instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.uninstrument()
     # Lightning may be imported later, installed later, or never: its version is not asked for.
-    instrumentor.instrument(skip_dep_check=True, recorder=recorder, guard=guard)
-
-
-def _outcome_of(error: BaseException | None) -> str:
-    if error is None or (isinstance(error, SystemExit) and not error.code):
-        return semconv.OUTCOME_FINISHED
-    return semconv.OUTCOME_INTERRUPTED if isinstance(error, KeyboardInterrupt) else semconv.OUTCOME_FAILED
+    instrumentor.instrument(skip_dep_check=True, signals=signals)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
+from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.hparams import Hyperparameters, flatten
 
 
@@ -34,7 +35,7 @@ def test_nested_parameters_get_joined_names(params, flat):
 def test_each_parameter_is_a_point_with_its_number_or_one():
     exporter = KeepingExporter()
     meters = provider(reader(exporter))
-    hparams = Hyperparameters(meters)
+    hparams = Hyperparameters(meters, Guard())
     hparams.update({"lr": 0.1, "name": "adam", "bad": math.nan, "flag": True})
     hparams.update({"lr": 0.2, "more": 3})
     meters.shutdown()

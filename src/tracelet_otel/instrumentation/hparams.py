@@ -6,11 +6,15 @@ import dataclasses
 import math
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tracelet_otel import semconv
+from tracelet_otel.guard import Guard
+
+_MAX_VALUE_LENGTH: Final = 8000
+"""Characters; a value of any length is exported again at every collection."""
 
 
 class Hyperparameters:
@@ -18,10 +22,12 @@ class Hyperparameters:
 
     Args:
         meter_provider: where the instrument is created.
+        guard: where values that have no text are reported.
     """
 
-    def __init__(self, meter_provider: MeterProvider) -> None:
-        self._values: dict[str, Any] = {}
+    def __init__(self, meter_provider: MeterProvider, guard: Guard) -> None:
+        self._guard = guard
+        self._points: dict[str, Observation] = {}
         meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_gauge(
             semconv.HPARAM,
             callbacks=[self._observe],
@@ -29,14 +35,25 @@ class Hyperparameters:
             description="A hyperparameter: its number, or 1 where it is none",
         )
 
-    def update(self, params: Mapping[str, Any]) -> None:
-        """Add hyperparameters; nested ones get names joined with `/`. A later value replaces an earlier one."""
+    def update(self, params: Any) -> None:
+        """Add hyperparameters: a mapping, namespace or dataclass.
+
+        Nested ones get names joined with `/`. A later value replaces an earlier one. Values become
+        text at once: objects may change, and tensors would be copied from their device each time.
+        """
+        points = dict(self._points)
+        for name, value in flatten(params):
+            try:
+                points[name] = Observation(
+                    _as_number(value), {semconv.HPARAM_NAME: name, semconv.HPARAM_VALUE: _as_text(value)}
+                )
+            except Exception as error:
+                self._guard.report(f"hyperparameter {name!r} was dropped", error)
         # A new dict, so that the thread which observes never iterates one that grows.
-        self._values = {**self._values, **dict(flatten(params))}
+        self._points = points
 
     def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
-        for name, value in self._values.items():
-            yield Observation(_as_number(value), {semconv.HPARAM_NAME: name, semconv.HPARAM_VALUE: str(value)})
+        return self._points.values()
 
 
 def flatten(params: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -48,7 +65,7 @@ def flatten(params: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(params, Mapping) and (params or not prefix):
         for name, value in params.items():
             yield from flatten(value, f"{prefix}/{name}" if prefix else str(name))
-    else:
+    elif prefix:
         yield prefix, params
 
 
@@ -56,3 +73,8 @@ def _as_number(value: Any) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return value
     return 1
+
+
+def _as_text(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _MAX_VALUE_LENGTH else f"{text[: _MAX_VALUE_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tracelet_otel import semconv
 
+_TERMINATED: Final = "SIGTERMException"
+"""Name of what Lightning raises after SIGTERM."""
+
 
 class Outcome:
-    """The run's outcome so far; starts as running.
+    """The run's outcome so far: running at first, then how the last training really ended.
+
+    An exception that the script caught and followed by a good fit is therefore finished.
 
     Args:
         meter_provider: where the instrument is created.
@@ -26,5 +32,47 @@ class Outcome:
             description="1 for the outcome that the run has at this moment",
         )
 
+    def settle(self, outcome: str | None, error: BaseException | None) -> None:
+        """End the run.
+
+        Args:
+            outcome: what the caller says, over all else.
+            error: what ended the process or block; without one the last training's outcome stands.
+        """
+        if outcome is not None:
+            self.value = outcome
+        elif outcome_of(error) != semconv.OUTCOME_FINISHED:
+            # Lightning turns an interrupt into an exit: the training knew better what it was.
+            if self.value in (semconv.OUTCOME_RUNNING, semconv.OUTCOME_FINISHED):
+                self.value = outcome_of(error)
+        elif self.value == semconv.OUTCOME_RUNNING:
+            self.value = semconv.OUTCOME_FINISHED
+
     def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
         yield Observation(1, {semconv.OUTCOME: self.value})
+
+
+def outcome_of(error: BaseException | None) -> str:
+    """The outcome of something that was left by an exception, or by none.
+
+    Lightning leaves a fit by `SystemExit(1)` after Ctrl-C, which it raises while it handles the
+    KeyboardInterrupt, and by its own `SIGTERMException`, a `SystemExit`, after SIGTERM.
+    """
+    if error is None:
+        return semconv.OUTCOME_FINISHED
+    chain = list(_chain(error))
+    if any(type(one).__name__ == _TERMINATED for one in chain):
+        return semconv.OUTCOME_TERMINATED
+    if isinstance(error, (KeyboardInterrupt, SystemExit)) and any(isinstance(one, KeyboardInterrupt) for one in chain):
+        return semconv.OUTCOME_INTERRUPTED
+    if isinstance(error, SystemExit) and not error.code:
+        return semconv.OUTCOME_FINISHED
+    return semconv.OUTCOME_FAILED
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

@@ -181,6 +181,11 @@ def _nonfinite_kind(value: float) -> str:
     return "+Inf" if value > 0 else "-Inf"
 
 
+def snapshot(value: Any) -> Any:
+    """A value that stays as it is: a tensor of the user's may be changed in place before it is converted."""
+    return value.detach().clone() if hasattr(value, "detach") else value
+
+
 def instrument_name(name: str) -> str:
     """A valid OpenTelemetry instrument name for a metric's name as logged.
 

@@ -1,0 +1,68 @@
+"""What the wrappers around Lightning's functions call, with the one guard around each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tracelet_otel.guard import Guard
+from tracelet_otel.instrumentation.hparams import Hyperparameters
+from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
+from tracelet_otel.instrumentation.lightning.rows import Rows
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Nothing raised in here reaches who called Lightning."""
+
+    rows: Rows
+    lifecycle: Lifecycle
+    hparams: Hyperparameters
+    guard: Guard
+
+    def take_row(self, trainer: Any, metrics: Any, step: int | None) -> None:
+        """Lightning handed a row to its loggers; see `Rows.take`."""
+        try:
+            if metrics and not self.lifecycle.is_trial(trainer):
+                self.rows.take(trainer, metrics, step)
+        except Exception as error:
+            self.guard.report("a row of metrics could not be taken from Lightning", error)
+
+    def take_logged_row(self, logger: Any, metrics: Any, step: int | None) -> None:
+        """Somebody handed a row to one logger; see `Rows.take_logged`."""
+        try:
+            trainer = self.lifecycle.trainer_of(logger)
+            if trainer is not None and metrics and not self.lifecycle.is_trial(trainer):
+                self.rows.take_logged(trainer, logger, metrics, step)
+        except Exception as error:
+            self.guard.report("a row of metrics could not be taken from a logger", error)
+
+    def take_hyperparams(self, logger: Any, params: Any) -> None:
+        """Somebody handed hyperparameters to one logger."""
+        try:
+            trainer = self.lifecycle.trainer_of(logger)
+            if trainer is not None and not self.lifecycle.is_trial(trainer):
+                self.hparams.update(params)
+        except Exception as error:
+            self.guard.report("hyperparameters could not be taken from a logger", error)
+
+    def enter(self, trainer: Any, prepare: Callable[[Any], None]) -> bool:
+        """A trainer starts; see `Lifecycle.enter`.
+
+        Args:
+            prepare: called with the trainer first.
+        """
+        try:
+            prepare(trainer)
+            return self.lifecycle.enter(trainer)
+        except Exception as error:
+            self.guard.report("the start of a training was not seen", error)
+            return False
+
+    def leave(self, trainer: Any, raised: BaseException | None) -> None:
+        """A trainer ends; see `Lifecycle.leave`."""
+        try:
+            self.lifecycle.leave(trainer, raised)
+        except Exception as error:
+            self.guard.report("the end of a training was not seen", error)

@@ -1,0 +1,163 @@
+"""Puts the hooks into Lightning and takes them out again.
+
+`LightningModule.log` is not touched and no logger is added: `torch.compile` would see the one,
+and checkpoints would move for the other. Both packages, `lightning` and `pytorch_lightning`, are
+patched when they are imported, and neither is imported from here.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Collection
+from importlib.metadata import PackageNotFoundError, distribution
+from types import ModuleType
+from typing import Any, Final
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.metrics import get_meter_provider
+from wrapt import register_post_import_hook
+
+from tracelet_otel.guard import Guard
+from tracelet_otel.instrumentation.lightning.hooks import Hooks
+from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
+from tracelet_otel.instrumentation.lightning.rows import Rows
+from tracelet_otel.instrumentation.patching import Patch
+from tracelet_otel.instrumentation.signals import Signals, make_signals
+
+_DISTRIBUTIONS: Final = ("lightning", "pytorch-lightning")
+_OLDEST: Final = "2.5.2"
+_PACKAGES: Final = ("lightning.pytorch", "pytorch_lightning")
+_CONNECTOR: Final = "trainer.connectors.logger_connector.logger_connector"
+_TRAINER: Final = "trainer.trainer"
+
+
+class LightningInstrumentor(BaseInstrumentor):
+    """Instruments PyTorch Lightning under both of its package names.
+
+    `instrument` takes a `meter_provider` (default: the global one), or `signals` made elsewhere.
+    """
+
+    def __init__(self) -> None:
+        # The base class hands out one instance: its state must outlive a second construction.
+        if not hasattr(self, "_patches"):
+            self._patches: dict[tuple[Any, str], Patch] = {}
+            self._hooks: Hooks | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Either distribution is enough; with none installed, the first is named as missing."""
+        installed = [name for name in _DISTRIBUTIONS if _is_installed(name)]
+        return [f"{name} >= {_OLDEST}" for name in installed or _DISTRIBUTIONS[:1]]
+
+    def _instrument(self, **kwargs: Any) -> None:
+        signals: Signals = kwargs.get("signals") or make_signals(
+            kwargs.get("meter_provider") or get_meter_provider(), Guard()
+        )
+        self._hooks = Hooks(Rows(signals), Lifecycle(signals), signals.hparams, signals.guard)
+        for package in _PACKAGES:
+            for module, patch in ((_CONNECTOR, self._patch_connector), (_TRAINER, self._patch_trainer)):
+                name = f"{package}.{module}"
+                if name in sys.modules:
+                    patch(sys.modules[name])
+                else:
+                    register_post_import_hook(patch, name)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        # What somebody has wrapped since stays in place and passes calls through.
+        self._hooks = None
+        self._patches = {key: patch for key, patch in self._patches.items() if not patch.undo()}
+
+    def _patch_connector(self, module: ModuleType) -> None:
+        self._patch(module, "_LoggerConnector", {"log_metrics": self._wrap_connector})
+
+    def _patch_trainer(self, module: ModuleType) -> None:
+        self._patch(module, "Trainer", dict.fromkeys(("fit", "validate", "test", "predict"), self._wrap_lifecycle))
+
+    def _patch(self, module: ModuleType, name: str, wrappers: dict[str, Callable[..., Any]]) -> None:
+        hooks = self._hooks
+        if hooks is None:
+            return
+        try:
+            for method, make_wrapper in wrappers.items():
+                self._patch_method(getattr(module, name), method, make_wrapper)
+        except Exception as error:
+            hooks.guard.report(f"{module.__name__} is not as expected, what it logs may be missing", error)
+
+    def _patch_method(self, owner: Any, method: str, make_wrapper: Callable[..., Any]) -> None:
+        if (owner, method) not in self._patches:
+            self._patches[owner, method] = Patch(owner, method, make_wrapper)
+
+    def _patch_loggers(self, trainer: Any) -> None:
+        for logger in trainer.loggers:
+            self._patch_method(type(logger), "log_metrics", self._wrap_logger)
+            self._patch_method(type(logger), "log_hyperparams", self._wrap_hyperparams)
+
+    def _wrap_connector(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(log_metrics)
+        def log_metrics_and_record(connector: Any, metrics: Any, step: int | None = None) -> Any:
+            hooks = self._hooks
+            if hooks is None:
+                return log_metrics(connector, metrics, step)
+            try:
+                with hooks.rows.handed_out:
+                    return log_metrics(connector, metrics, step)
+            finally:
+                # Also where a user's logger raises: the row was logged all the same.
+                hooks.take_row(connector.trainer, metrics, step)
+
+        return log_metrics_and_record
+
+    def _wrap_logger(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(log_metrics)
+        def log_metrics_and_record(
+            logger: Any, metrics: Any, step: int | None = None, *args: Any, **kwargs: Any
+        ) -> Any:
+            hooks = self._hooks
+            if hooks is None or hooks.rows.handed_out.depth:
+                return log_metrics(logger, metrics, step, **kwargs)
+            try:
+                with hooks.rows.handed_out:
+                    return log_metrics(logger, metrics, step, **kwargs)
+            finally:
+                hooks.take_logged_row(logger, metrics, step)
+
+        return log_metrics_and_record
+
+    def _wrap_hyperparams(self, log_hyperparams: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(log_hyperparams)
+        def log_hyperparams_and_record(logger: Any, *args: Any, **kwargs: Any) -> Any:
+            hooks = self._hooks
+            if hooks is None or hooks.rows.handed_out.depth:
+                return log_hyperparams(logger, *args, **kwargs)
+            try:
+                # Some loggers write a metric of their own in here, which is nobody's row.
+                with hooks.rows.handed_out:
+                    return log_hyperparams(logger, *args, **kwargs)
+            finally:
+                hooks.take_hyperparams(logger, args[0] if args else kwargs.get("params"))
+
+        return log_hyperparams_and_record
+
+    def _wrap_lifecycle(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(call)
+        def call_and_report(trainer: Any, *args: Any, **kwargs: Any) -> Any:
+            hooks = self._hooks
+            if hooks is None or not hooks.enter(trainer, self._patch_loggers):
+                return call(trainer, *args, **kwargs)
+            try:
+                result = call(trainer, *args, **kwargs)
+            except BaseException as error:
+                hooks.leave(trainer, error)
+                raise
+            hooks.leave(trainer, None)
+            return result
+
+        return call_and_report
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,90 @@
+"""Start and end of `Trainer.fit`, `validate`, `test` and `predict`."""
+
+from __future__ import annotations
+
+import weakref
+from contextlib import suppress
+from typing import Any
+
+from tracelet_otel import semconv
+from tracelet_otel.instrumentation.lightning.carrier import Carrier, make_carrier
+from tracelet_otel.instrumentation.lightning.configuration import configuration
+from tracelet_otel.instrumentation.outcome import outcome_of
+from tracelet_otel.instrumentation.signals import Signals
+
+
+class Lifecycle:
+    """Knows which trainers are training, and reports what they train with and how it ended.
+
+    Args:
+        signals: where configuration and outcome go.
+    """
+
+    def __init__(self, signals: Signals) -> None:
+        self._signals = signals
+        self._carriers: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self._tuning: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def enter(self, trainer: Any) -> bool:
+        """A trainer starts.
+
+        Returns:
+            Whether `leave` is to be called at its end: not for a call inside another one.
+        """
+        if trainer in self._carriers or trainer in self._tuning:
+            return False
+        if _only_tunes(trainer):
+            self._tuning.add(trainer)
+            return True
+        carrier = make_carrier(_package(trainer), self._report_configuration)
+        trainer.callbacks.append(carrier)
+        self._carriers[trainer] = carrier
+        self._seen.add(trainer)
+        self._signals.outcome.value = semconv.OUTCOME_RUNNING
+        return True
+
+    def leave(self, trainer: Any, error: BaseException | None) -> None:
+        """A trainer ends, by an exception or by none."""
+        if trainer in self._tuning:
+            self._tuning.discard(trainer)
+            return
+        carrier = self._carriers.pop(trainer)
+        with suppress(ValueError):  # a user's code may have replaced the list
+            trainer.callbacks.remove(carrier)
+        self._signals.outcome.value = outcome_of(error)
+
+    def is_trial(self, trainer: Any) -> bool:
+        """Whether what is logged now belongs to a trial run of the tuner.
+
+        A trial takes all callbacks away. A trainer whose start was not seen has no trial.
+        """
+        if trainer in self._carriers:
+            return not any(isinstance(callback, Carrier) for callback in trainer.callbacks)
+        return trainer in self._tuning
+
+    def trainer_of(self, logger: Any) -> Any | None:
+        """The trainer that a logger belongs to; None for one that somebody uses by itself."""
+        for trainer in list(self._seen):
+            if any(one is logger for one in trainer.loggers):
+                return trainer
+        return None
+
+    def _report_configuration(self, trainer: Any) -> None:
+        try:
+            self._signals.hparams.update(configuration(trainer, self._signals.guard))
+        except Exception as error:
+            self._signals.guard.report("the training's configuration could not be read", error)
+
+
+def _only_tunes(trainer: Any) -> bool:
+    # `Tuner` puts a finder in front that ends the call once it has its result.
+    return any(getattr(callback, "_early_exit", False) for callback in trainer.callbacks)
+
+
+def _package(trainer: Any) -> str:
+    for base in type(trainer).__mro__:
+        for package in ("lightning.pytorch", "pytorch_lightning"):
+            if base.__module__.startswith(f"{package}."):
+                return package
+    raise TypeError(f"{type(trainer)} is no Lightning Trainer")

@@ -1,0 +1,105 @@
+"""Rows that Lightning, or the user, hands to the loggers.
+
+Lightning reduces, names and paces what `self.log` gets and hands finished rows to its logger
+connector. Callbacks such as `LearningRateMonitor`, and users, call the loggers themselves. Both are
+taken, each row once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tracelet_otel import semconv
+from tracelet_otel.instrumentation.recorder import Row, snapshot
+from tracelet_otel.instrumentation.signals import Signals
+
+
+class Rows:
+    """Records rows as Lightning's own loggers would.
+
+    Args:
+        signals: where rows go.
+    """
+
+    def __init__(self, signals: Signals) -> None:
+        self._recorder = signals.recorder
+        self._last: _LoggedRow | None = None
+        self.handed_out = _Depth()
+        """Raised while somebody hands a row to the loggers: their nested calls are the same row."""
+
+    def take(self, trainer: Any, metrics: Mapping[str, Any], step: int | None) -> None:
+        """Record a row of the logger connector.
+
+        Step and epoch are resolved as `_LoggerConnector.log_metrics` does it inside. The values are
+        fresh, detached tensors, so references are enough.
+        """
+        now = time.time_ns()
+        values = dict(metrics)
+        epoch = trainer.current_epoch
+        at: Any = step
+        axis = semconv.AXIS_EVAL_BATCH if trainer.evaluating else semconv.AXIS_TRAINER
+        if step is None:
+            at = values.pop("step", None)
+            if at is not None:
+                axis = semconv.AXIS_LOGGED
+            else:
+                values.setdefault("epoch", epoch)
+                at = trainer.fit_loop.epoch_loop._batches_that_stepped
+                axis = semconv.AXIS_TRAINER
+        self._recorder.record(Row(now, values, at, axis, _stage(trainer), epoch))
+
+    def take_logged(self, trainer: Any, logger: Any, metrics: Mapping[str, Any], step: int | None) -> None:
+        """Record a row that a callback or the user hands to one logger.
+
+        The same row handed to each of several loggers is recorded once. A missing step is 0, as in
+        Lightning's loggers for MLflow and TensorBoard.
+        """
+        if self._last is not None and self._last.is_copied_to(logger, metrics, step):
+            return
+        now = time.time_ns()
+        # Unlike the connector's values these may be changed in place later.
+        values = {name: snapshot(value) for name, value in metrics.items()}
+        self._last = _LoggedRow(logger, metrics, step)
+        self._recorder.record(Row(now, values, step or 0, semconv.AXIS_USER, _stage(trainer), trainer.current_epoch))
+
+
+class _LoggedRow:
+    """The last row that a logger got, to know its copies by."""
+
+    def __init__(self, logger: Any, metrics: Mapping[str, Any], step: int | None) -> None:
+        self._loggers = {id(logger)}
+        self._metrics = dict(metrics)
+        self._step = step
+
+    def is_copied_to(self, logger: Any, metrics: Mapping[str, Any], step: int | None) -> bool:
+        if id(logger) in self._loggers or step != self._step or metrics.keys() != self._metrics.keys():
+            return False
+        if not all(_is_same(value, self._metrics[name]) for name, value in metrics.items()):
+            return False
+        self._loggers.add(id(logger))
+        return True
+
+
+class _Depth(threading.local):
+    """How deep a thread is in calls that hand out a row."""
+
+    depth = 0
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.depth -= 1
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    # Tensors are never compared: that would wait for their device.
+    return one is other or (type(one) is type(other) and isinstance(one, (int, float)) and one == other)
+
+
+def _stage(trainer: Any) -> str:
+    stage = trainer.state.fn
+    return str(stage.value) if stage else ""
