@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import tracelet_otel as tracelet
-from tests.mlflow_store import stored_run
-from tests.trainings import NAMESPACES, TRAININGS, Training, digits, namespace
+from tests.mlflow_store import stored_run, stored_runs
+from tests.trainings import NAMESPACES, TRAININGS, Training, digits, logging_to_the_logger, namespace
 
 
 def native_logger(pl, database: Path):
@@ -25,15 +25,21 @@ def recorded(training: Training, pl, logger, database: Path):
     return stored_run(database)
 
 
+def databases(tmp_path: Path, migrated_database: Path, *names: str) -> list[Path]:
+    return [Path(shutil.copy(migrated_database, tmp_path / f"{name}.db")) for name in names]
+
+
 def compare(training: Training, pl, tmp_path: Path, migrated_database: Path) -> None:
-    native, beside, alone = (
-        Path(shutil.copy(migrated_database, tmp_path / name)) for name in ("native.db", "beside.db", "alone.db")
-    )
+    native, beside, first, again = databases(tmp_path, migrated_database, "native", "beside", "first", "again")
     ours = recorded(training, pl, native_logger(pl, native), beside)
     expected = stored_run(native)
     assert expected.multiset, "the native logger recorded nothing: the test would compare nothing"
     assert ours.multiset == expected.multiset
-    assert recorded(training, pl, False, alone).multiset == expected.multiset
+    if training.needs_logger:
+        loggers = [native_logger(pl, first), pl.loggers.CSVLogger("csv"), pl.loggers.TensorBoardLogger("tensorboard")]
+        assert recorded(training, pl, loggers, again).multiset == stored_run(first).multiset
+    else:
+        assert recorded(training, pl, False, again).multiset == expected.multiset
 
 
 @pytest.mark.parametrize("package", NAMESPACES)
@@ -46,8 +52,17 @@ def test_same_names_steps_and_values_on_the_demo(tmp_path, migrated_database):
     compare(digits(), namespace("lightning.pytorch"), tmp_path, migrated_database)
 
 
+@pytest.mark.parametrize("logger", [True, False])
+def test_fast_dev_run_is_silent_as_lightning_makes_all_loggers(logger, tmp_path, migrated_database):
+    native, ours = databases(tmp_path, migrated_database, "native", "ours")
+    pl = namespace("lightning.pytorch")
+    training = Training({"fast_dev_run": True}, module=logging_to_the_logger if logger else Training().module)
+    assert recorded(training, pl, native_logger(pl, native) if logger else False, ours).points == []
+    assert stored_runs(native) == []
+
+
 def test_times_are_those_of_logging(tmp_path, migrated_database):
-    native, ours = (Path(shutil.copy(migrated_database, tmp_path / name)) for name in ("native.db", "ours.db"))
+    native, ours = databases(tmp_path, migrated_database, "native", "ours")
     pl = namespace("lightning.pytorch")
     # Exported once, at the end: the time of export would be seconds off.
     tracelet.start_logging(backend_url=f"sqlite:///{ours}", config={"export_interval": 3600})

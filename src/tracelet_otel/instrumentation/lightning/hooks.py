@@ -24,7 +24,7 @@ class Hooks:
     def take_row(self, trainer: Any, metrics: Any, step: int | None) -> None:
         """Lightning handed a row to its loggers; see `Rows.take`."""
         try:
-            if metrics and not self.lifecycle.is_trial(trainer):
+            if metrics and not self.lifecycle.is_silent(trainer):
                 self.rows.take(trainer, metrics, step)
         except Exception as error:
             self.guard.report("a row of metrics could not be taken from Lightning", error)
@@ -33,7 +33,7 @@ class Hooks:
         """Somebody handed a row to one logger; see `Rows.take_logged`."""
         try:
             trainer = self.lifecycle.trainer_of(logger)
-            if trainer is not None and metrics and not self.lifecycle.is_trial(trainer):
+            if trainer is not None and metrics and not self.lifecycle.is_silent(trainer):
                 self.rows.take_logged(trainer, logger, metrics, step)
         except Exception as error:
             self.guard.report("a row of metrics could not be taken from a logger", error)
@@ -42,7 +42,7 @@ class Hooks:
         """Somebody handed hyperparameters to one logger."""
         try:
             trainer = self.lifecycle.trainer_of(logger)
-            if trainer is not None and not self.lifecycle.is_trial(trainer):
+            if trainer is not None and not self.lifecycle.is_silent(trainer):
                 self.hparams.update(params)
         except Exception as error:
             self.guard.report("hyperparameters could not be taken from a logger", error)
@@ -51,6 +51,7 @@ class Hooks:
         """A trainer starts; see `Lifecycle.enter`.
 
         Args:
+            trainer: the trainer.
             prepare: called with the trainer first.
         """
         try:

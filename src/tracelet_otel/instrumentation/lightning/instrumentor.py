@@ -109,9 +109,7 @@ class LightningInstrumentor(BaseInstrumentor):
 
     def _wrap_logger(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(log_metrics)
-        def log_metrics_and_record(
-            logger: Any, metrics: Any, step: int | None = None, *args: Any, **kwargs: Any
-        ) -> Any:
+        def log_metrics_and_record(logger: Any, metrics: Any, step: int | None = None, **kwargs: Any) -> Any:
             hooks = self._hooks
             if hooks is None or hooks.rows.handed_out.depth:
                 return log_metrics(logger, metrics, step, **kwargs)

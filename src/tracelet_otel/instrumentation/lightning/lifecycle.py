@@ -54,14 +54,15 @@ class Lifecycle:
             trainer.callbacks.remove(carrier)
         self._signals.outcome.value = outcome_of(error)
 
-    def is_trial(self, trainer: Any) -> bool:
-        """Whether what is logged now belongs to a trial run of the tuner.
+    def is_silent(self, trainer: Any) -> bool:
+        """Whether what is logged now is for nobody's eyes.
 
-        A trial takes all callbacks away. A trainer whose start was not seen has no trial.
+        That is a trial run of the tuner, which takes all callbacks away (a trainer whose start was
+        not seen has none), and `fast_dev_run`, in which Lightning replaces all loggers.
         """
-        if trainer in self._carriers:
-            return not any(isinstance(callback, Carrier) for callback in trainer.callbacks)
-        return trainer in self._tuning
+        if trainer.fast_dev_run or trainer in self._tuning:
+            return True
+        return trainer in self._carriers and not any(isinstance(one, Carrier) for one in trainer.callbacks)
 
     def trainer_of(self, logger: Any) -> Any | None:
         """The trainer that a logger belongs to; None for one that somebody uses by itself."""
