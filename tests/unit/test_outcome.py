@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from tests.sdk import KeepingExporter, provider, reader
+from tracelet_otel.instrumentation.outcome import Outcome, outcome_of
+
+
+def raised_while_handling(error: BaseException, handled: BaseException) -> BaseException:
+    error.__context__ = handled
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (None, "finished"),
+        (ValueError(), "failed"),
+        (KeyboardInterrupt(), "interrupted"),
+        # What Lightning raises after Ctrl-C.
+        (raised_while_handling(SystemExit(1), KeyboardInterrupt()), "interrupted"),
+        (raised_while_handling(ValueError(), KeyboardInterrupt()), "failed"),
+        (SIGTERMException(), "terminated"),
+        (SystemExit(0), "finished"),
+        (SystemExit(None), "finished"),
+        (SystemExit(2), "failed"),
+    ],
+)
+def test_outcome_of_an_exception(error, outcome):
+    assert outcome_of(error) == outcome
+
+
+@pytest.mark.parametrize(
+    ("last_training", "said", "error", "outcome"),
+    [
+        ("running", None, None, "finished"),
+        ("failed", None, None, "failed"),
+        ("failed", "finished", None, "finished"),
+        ("finished", None, ValueError(), "failed"),
+        ("interrupted", None, SystemExit(1), "interrupted"),
+        ("terminated", None, SystemExit(0), "terminated"),
+        ("finished", None, SystemExit(0), "finished"),
+    ],
+)
+def test_the_end_of_a_run(last_training, said, error, outcome):
+    exporter = KeepingExporter()
+    meters = provider(reader(exporter))
+    state = Outcome(meters)
+    state.value = last_training
+    state.settle(said, error)
+    meters.shutdown()
+    assert exporter.batches[-1].outcome == outcome
