@@ -165,3 +165,24 @@ Training()(pl, False)
     stored = stored_run(database)
     assert stored.experiment == "zero-code"
     assert "train/loss_epoch" in {name for name, *_ in stored.points}
+
+
+def test_a_long_queue_survives_the_exit_of_somebodys_sdk(python, database):
+    child = python(
+        """
+import warnings; warnings.simplefilter("ignore")
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from tracelet_otel.exporters.mlflow import MlflowMetricExporter
+from tracelet_otel.instrumentation.lightning import LightningInstrumentor
+metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(MlflowMetricExporter(), 1000)]))
+LightningInstrumentor().instrument()
+import lightning.pytorch as pl
+trainer = pl.Trainer(logger=False, accelerator="cpu", enable_checkpointing=False)
+for step in range(20_000):
+    trainer._logger_connector.log_metrics({"loss": step / 3}, step=step)
+""",
+    )
+    assert child.returncode == 0, child.stderr
+    assert stored_run(database).multiset == multiset(("loss", step, step / 3) for step in range(20_000))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import signal
 import threading
+import time
 
 import pytest
 
@@ -112,6 +114,31 @@ def test_the_end_gives_up_on_a_tracker_that_takes_nothing_and_says_what_is_left(
     account = delivery.close(0.05)
     assert (account.delivered, account.pending) == (0, 3)
     assert "list: 0 readings delivered, 0 refused, 3 not delivered" in caplog.text
+    assert "it took nothing for 0.05 s" in caplog.text
+
+
+def test_the_end_takes_no_longer_than_it_says(tracker, delivery):
+    tracker.gate.clear()
+    delivery.put(batch(1))
+    start = time.monotonic()
+    delivery.close(0.5)
+    assert 0.5 <= time.monotonic() - start < 0.9
+
+
+def test_hyperparameters_that_were_not_delivered_are_said(tracker, delivery, caplog):
+    tracker.failures = [TrackerUnavailableError("down")] * 100
+    delivery.put(batch(1, params={"a": "1", "b": "2"}))
+    delivery.close(0.2)
+    assert "1 not delivered, 2 hyperparameters not delivered: down" in caplog.text
+
+
+def test_an_interrupted_end_says_what_is_missing(tracker, delivery, caplog):
+    tracker.gate.clear()
+    delivery.put(batch(1, 2))
+    threading.Timer(0.2, signal.raise_signal, (signal.SIGINT,)).start()
+    with pytest.raises(KeyboardInterrupt):
+        delivery.close(30)
+    assert "2 not delivered" in caplog.text
 
 
 def test_the_end_waits_for_a_slow_tracker_that_takes_something(tracker, delivery):

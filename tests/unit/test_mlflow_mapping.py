@@ -8,6 +8,7 @@ from mlflow.utils.validation import _validate_metric_name, _validate_param_name,
 from tracelet_otel import semconv
 from tracelet_otel.exporters.mlflow_mapping import (
     MAX_KEY_LENGTH,
+    Infinities,
     Names,
     exact_name_tags,
     exact_names,
@@ -15,6 +16,7 @@ from tracelet_otel.exporters.mlflow_mapping import (
     valid_key,
     without_credentials,
 )
+from tracelet_otel.exporters.reading import Reading
 
 NAMES = st.one_of(st.text(), st.text(alphabet="ab/.@ :-", max_size=8), st.text(alphabet="a@", min_size=240))
 
@@ -85,3 +87,19 @@ def test_identity_becomes_tags_under_our_and_mlflows_names():
 )
 def test_credentials_are_not_shown(uri, shown):
     assert without_credentials(uri) == shown
+
+
+def infinity(step, value=float("inf")):
+    return Reading("a", value, step, step, semconv.AXIS_USER, 0)
+
+
+@given(st.lists(st.integers(0, 300), unique=True).map(sorted))
+def test_infinities_are_told_up_to_a_bound_and_counted_beyond_also_when_replayed(steps):
+    once, twice = Infinities(), Infinities()
+    for step in steps:
+        once.add(infinity(step))
+        twice.add(infinity(step))
+        twice.add(infinity(step))
+    told = [f"+Inf at step {step}" for step in steps[:100]]
+    more = f" and {len(steps) - 100} more" if len(steps) > 100 else ""
+    assert once.text == twice.text == ", ".join(told) + more

@@ -124,27 +124,39 @@ class Delivery:
         """
         if self._closed:
             return self.account
-        self.wait(patience_s)
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join(patience_s)
-        elif self._opened:
-            self._finish()
         self._closed = True
-        self._abandoned.set()
+        try:
+            if not self.wait(patience_s):
+                self._problem = self._problem or f"it took nothing for {patience_s:g} s"
+                return self.account
+            with self._changed:
+                self._closing = True
+                self._changed.notify_all()
+            if self._thread is not None:
+                self._thread.join(patience_s)
+                if self._thread.is_alive():
+                    self._guard.report(f"the run in {self._tracker.name} was not closed", "no answer")
+            elif self._opened:
+                self._finish()
+            return self.account
+        finally:
+            # Also where somebody interrupts the wait: what is missing is named.
+            self._closing = True
+            self._abandoned.set()
+            self._say_missing()
+
+    def _say_missing(self) -> None:
         account = self.account
-        if account.pending or account.refused:
+        if account.pending or account.refused or self._params:
             _logger.error(
-                "%s: %d readings delivered, %d refused, %d not delivered: %s",
+                "%s: %d readings delivered, %d refused, %d not delivered, %d hyperparameters not delivered: %s",
                 self._tracker.name,
                 account.delivered,
                 account.refused,
                 account.pending,
+                len(self._params),
                 account.problem,
             )
-        return account
 
     def _idle(self) -> bool:
         return not self._readings and not self._params
@@ -186,6 +198,10 @@ class Delivery:
             self._persist(self._tracker.log_params, params)
         except RefusedError as error:
             self._guard.report(f"{self._tracker.name} refused hyperparameters", error)
+        except TrackerUnavailableError:
+            with self._changed:
+                self._params = {**params, **self._params}
+            raise
         with self._changed:
             self._changed.notify_all()
 

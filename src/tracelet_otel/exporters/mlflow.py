@@ -27,8 +27,10 @@ from tracelet_otel.errors import (
 from tracelet_otel.exporters.exporter import TrackerExporter
 from tracelet_otel.exporters.identity import RunIdentity
 from tracelet_otel.exporters.mlflow_mapping import (
+    MAX_KEY_LENGTH,
     MAX_PARAM_LENGTH,
     STATUS,
+    Infinities,
     Names,
     exact_name_tags,
     exact_names,
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
 
 _PARAMS_PER_REQUEST: Final = 100
 _REACH_TIMEOUT_S: Final = 10.0
-_INFINITIES_PER_TAG: Final = 100
 _ID_TAG: Final = semconv.RUN_ID
 
 
@@ -80,9 +81,9 @@ class MlflowTracker:
         self._shown_uri = without_credentials(self._uri)
         self._names = Names()
         self._param_names = Names()
-        self._tagged: set[str] = set()
+        self._tags: dict[str, str] = {}
         self._params: dict[str, str] = {}
-        self._infinities: dict[str, list[str]] = {}
+        self._infinities: dict[str, Infinities] = {}
 
     def open(self, run: RunIdentity) -> str:
         """See `Tracker.open`; creates the experiment where it does not exist."""
@@ -136,7 +137,11 @@ class MlflowTracker:
                 )
             self._params.update(chunk)
         self._set_tags(
-            {f"tracelet.param.{key}"[:250]: value for key, value in values.items() if self._params[key] != value}
+            {
+                f"tracelet.param.{key}"[:MAX_KEY_LENGTH]: value
+                for key, value in values.items()
+                if self._params[key] != value
+            }
         )
 
     def close(self, outcome: str | None) -> None:
@@ -213,21 +218,22 @@ class MlflowTracker:
         for reading in readings:
             if math.isinf(reading.value):
                 key = keys[reading.name]
-                seen = self._infinities.setdefault(key, [])
-                seen.append(f"{'+Inf' if reading.value > 0 else '-Inf'} at step {reading.step}")
-                more = len(seen) - _INFINITIES_PER_TAG
-                text = ", ".join(seen[:_INFINITIES_PER_TAG]) + (f" and {more} more" if more > 0 else "")
-                changed[f"tracelet.nonfinite.{key}"[:250]] = text
+                seen = self._infinities.setdefault(key, Infinities())
+                seen.add(reading)
+                changed[f"tracelet.nonfinite.{key}"[:MAX_KEY_LENGTH]] = seen.text
         return changed
 
     def _set_tags(self, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        fresh = [RunTag(key, value) for key, value in tags.items() if f"{key}={value}" not in self._tagged]
+        fresh = {key: value for key, value in tags.items() if self._tags.get(key) != value}
         for start in range(0, len(fresh), _PARAMS_PER_REQUEST):
+            chunk = dict(list(fresh.items())[start : start + _PARAMS_PER_REQUEST])
             with self._run_translated():
-                self._client.log_batch(self._run_id, tags=fresh[start : start + _PARAMS_PER_REQUEST], synchronous=True)
-        self._tagged.update(f"{tag.key}={tag.value}" for tag in fresh)
+                self._client.log_batch(
+                    self._run_id, tags=[RunTag(key, value) for key, value in chunk.items()], synchronous=True
+                )
+            self._tags.update(chunk)
 
     @contextlib.contextmanager
     def _run_translated(self) -> Iterator[None]:

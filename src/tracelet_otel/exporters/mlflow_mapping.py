@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from tracelet_otel import semconv
+from tracelet_otel.exporters.reading import Reading
 
 MAX_KEY_LENGTH: Final = 250
 MAX_TAG_LENGTH: Final = 8000
@@ -19,6 +20,7 @@ MAX_PARAM_LENGTH: Final = 6000
 EXACT_NAME_TAG: Final = "tracelet.metric.name."
 """Prefix of the tag that keeps a changed metric name as it was logged."""
 
+_INFINITIES_PER_TAG: Final = 100
 _LONGEST_CHANGED_NAME: Final = MAX_KEY_LENGTH - len(EXACT_NAME_TAG)
 
 STATUS: Final = {semconv.OUTCOME_FINISHED: "FINISHED", semconv.OUTCOME_FAILED: "FAILED"}
@@ -80,6 +82,34 @@ def exact_name_tags(keys_by_name: Iterable[tuple[str, str]]) -> dict[str, str]:
 def exact_names(tags: Mapping[str, str], metric_keys: Iterable[str]) -> dict[str, str]:
     """Exact names by key, of a run that is continued."""
     return {key: tags.get(EXACT_NAME_TAG + key, key) for key in metric_keys}
+
+
+class Infinities:
+    """Signs and steps of one metric's infinite values, as the text of a tag.
+
+    A replayed reading is not told twice.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[int, int], str] = {}
+        self._more = 0
+        self._last = (0, 0)
+
+    def add(self, reading: Reading) -> None:
+        """Take note of an infinite value."""
+        place = (reading.step, reading.time_unix_nano)
+        if place in self._told or (self._more and place <= self._last):
+            return
+        self._last = place
+        if len(self._told) < _INFINITIES_PER_TAG:
+            self._told[place] = f"{'+Inf' if reading.value > 0 else '-Inf'} at step {reading.step}"
+        else:
+            self._more += 1
+
+    @property
+    def text(self) -> str:
+        """What the tag says."""
+        return ", ".join(self._told.values()) + (f" and {self._more} more" if self._more else "")
 
 
 def resource_tags(attributes: Mapping[str, Any]) -> dict[str, str]:

@@ -7,6 +7,7 @@ patched when they are imported, and neither is imported from here.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import sys
 from collections.abc import Callable, Collection
@@ -15,7 +16,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-from opentelemetry.metrics import get_meter_provider
+from opentelemetry.metrics import MeterProvider, get_meter_provider
 from wrapt import register_post_import_hook
 
 from tracelet_otel.guard import Guard
@@ -50,9 +51,7 @@ class LightningInstrumentor(BaseInstrumentor):
         return [f"{name} >= {_OLDEST}" for name in installed or _DISTRIBUTIONS[:1]]
 
     def _instrument(self, **kwargs: Any) -> None:
-        signals: Signals = kwargs.get("signals") or make_signals(
-            kwargs.get("meter_provider") or get_meter_provider(), Guard()
-        )
+        signals: Signals = kwargs.get("signals") or self._own_signals(kwargs.get("meter_provider"))
         self._hooks = Hooks(Rows(signals), Lifecycle(signals), signals.hparams, signals.guard)
         for package in _PACKAGES:
             for module, patch in ((_CONNECTOR, self._patch_connector), (_TRAINER, self._patch_trainer)):
@@ -66,6 +65,13 @@ class LightningInstrumentor(BaseInstrumentor):
         # What somebody has wrapped since stays in place and passes calls through.
         self._hooks = None
         self._patches = {key: patch for key, patch in self._patches.items() if not patch.undo()}
+
+    def _own_signals(self, meter_provider: MeterProvider | None) -> Signals:
+        signals = make_signals(meter_provider or get_meter_provider(), Guard())
+        # Runs before the provider's own exit handler, which was registered earlier: the final
+        # collection of the SDK has little time, too little for a long queue.
+        atexit.register(signals.recorder.drain)
+        return signals
 
     def _patch_connector(self, module: ModuleType) -> None:
         self._patch(module, "_LoggerConnector", {"log_metrics": self._wrap_connector})
