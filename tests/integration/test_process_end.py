@@ -163,7 +163,7 @@ Training()(pl, False)
     )
     assert child.returncode == 0, child.stderr
     stored = stored_run(database)
-    assert stored.experiment == "zero-code"
+    assert (stored.experiment, stored.status) == ("zero-code", "FINISHED")
     assert "train/loss_epoch" in {name for name, *_ in stored.points}
 
 
