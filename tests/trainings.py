@@ -206,6 +206,18 @@ def scheduled(pl: ModuleType) -> Any:
     return regression(pl, configure_optimizers=configure_optimizers)
 
 
+def with_a_learning_rate(pl: ModuleType) -> Any:
+    def init(self: Any) -> None:
+        pl.LightningModule.__init__(self)
+        self.layer = torch.nn.Linear(4, 1)
+        self.lr = 0.1
+
+    def configure_optimizers(self: Any) -> Any:
+        return torch.optim.SGD(self.parameters(), self.lr)
+
+    return regression(pl, __init__=init, configure_optimizers=configure_optimizers)
+
+
 def logging_step_and_epoch(pl: ModuleType) -> Any:
     def training_step(self: Any, batch: Any, batch_idx: int) -> Any:
         loss = torch.nn.functional.mse_loss(self.layer(batch[0]), batch[1])
@@ -260,6 +272,10 @@ TRAININGS: dict[str, Training] = {
     "every hook of the module": Training(module=logging_in_every_hook),
     "every hook of a callback": Training(callbacks=logging_callback),
     "step and epoch logged": Training(module=logging_step_and_epoch),
+    "learning rate finder": Training(
+        module=with_a_learning_rate,
+        callbacks=lambda pl: [pl.callbacks.LearningRateFinder(num_training_steps=5)],
+    ),
     "learning rate monitor": Training(
         module=scheduled,
         callbacks=lambda pl: [pl.callbacks.LearningRateMonitor(log_momentum=True, log_weight_decay=True)],

@@ -70,26 +70,6 @@ def test_the_tuner_is_silent(database):
     assert run.errors == {}
 
 
-def test_a_learning_rate_finder_among_the_callbacks_is_silent(database):
-    def init(self):
-        pl.LightningModule.__init__(self)
-        self.layer = torch.nn.Linear(4, 1)
-        self.lr = 0.1
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), self.lr)
-
-    tracelet.start_logging()
-    Training(
-        {"max_epochs": 1},
-        module=lambda pl: regression(pl, __init__=init, configure_optimizers=configure_optimizers),
-        callbacks=lambda pl: [pl.callbacks.LearningRateFinder(num_training_steps=5)],
-    )(pl, False)
-    tracelet.stop_logging()
-    steps = sorted(step for name, step, *_ in stored_run(database).points if name == "train/step_only")
-    assert steps == list(range(8))
-
-
 @pytest.mark.parametrize("trainer", [{"barebones": True, "log_every_n_steps": None, "enable_checkpointing": None}])
 def test_barebones_is_silent(database, trainer, recwarn):
     tracelet.start_logging()
