@@ -96,7 +96,12 @@ class Run:
         Args:
             outcome: `finished`, `failed`, `interrupted` or `terminated`; by default how the last
                 training ended.
+
+        Raises:
+            ConfigurationError: there is no such outcome.
         """
+        if outcome is not None and outcome not in semconv.OUTCOMES:
+            raise ConfigurationError(f"unknown outcome {outcome!r}; known outcomes: {', '.join(semconv.OUTCOMES)}")
         self._stop(outcome, None)
 
     def _stop(self, outcome: str | None, error: BaseException | None) -> None:
@@ -108,10 +113,10 @@ class Run:
             if _active is self:
                 _active = None
         atexit.unregister(self._stop_at_exit)
-        if self._settings.track_lightning:
-            LightningInstrumentor().uninstrument()
-        self._signals.outcome.settle(outcome, error)
         try:
+            if self._settings.track_lightning:
+                LightningInstrumentor().uninstrument()
+            self._signals.outcome.settle(outcome, error)
             self._deliver()
         except Exception as problem:
             self._guard.report("the run did not end as it should", problem)
@@ -153,8 +158,11 @@ class Run:
                 break
         # Not `MeterProvider.shutdown`: all its readers share one deadline, so a slow backend would
         # leave no time to the next.
-        for reader in self._readers:
-            reader.shutdown(timeout_millis=self._settings.stop_timeout * 1e3)
+        for name, reader in zip(self._exporters, self._readers, strict=True):
+            try:
+                reader.shutdown(timeout_millis=self._settings.stop_timeout * 1e3)
+            except Exception as error:
+                self._guard.report(f"the run in {name} did not end as it should", error)
 
     def _is_live(self, what: str) -> bool:
         if os.getpid() != self._pid:

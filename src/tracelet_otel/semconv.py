@@ -61,3 +61,5 @@ OUTCOME_FINISHED: Final = "finished"
 OUTCOME_FAILED: Final = "failed"
 OUTCOME_INTERRUPTED: Final = "interrupted"
 OUTCOME_TERMINATED: Final = "terminated"
+OUTCOMES: Final = (OUTCOME_FINISHED, OUTCOME_FAILED, OUTCOME_INTERRUPTED, OUTCOME_TERMINATED)
+"""Those that end a run."""

@@ -67,6 +67,14 @@ def test_the_context_manager_ends_the_run_with_its_outcome(database, error, stat
     assert stored_run(database).status == status
 
 
+def test_the_outcome_may_be_said(database):
+    run = tracelet.start_logging()
+    with pytest.raises(tracelet.ConfigurationError, match="unknown outcome 'great'; known outcomes: finished, failed"):
+        run.stop("great")
+    run.stop("failed")
+    assert stored_run(database).status == "FAILED"
+
+
 def test_a_second_start_ends_the_first_run(database):
     first = tracelet.start_logging("first")
     first.log_metric("loss", 1.0, 0)

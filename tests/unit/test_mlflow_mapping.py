@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name, _validate_tag_name
 
 from tracelet_otel import semconv
+from tracelet_otel.exporters.mlflow_address import without_credentials
 from tracelet_otel.exporters.mlflow_mapping import (
     MAX_KEY_LENGTH,
     Infinities,
@@ -14,7 +15,6 @@ from tracelet_otel.exporters.mlflow_mapping import (
     exact_names,
     resource_tags,
     valid_key,
-    without_credentials,
 )
 from tracelet_otel.exporters.reading import Reading
 

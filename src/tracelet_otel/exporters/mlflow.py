@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -21,11 +19,11 @@ from tracelet_otel.errors import (
     RefusedError,
     RunLostError,
     TraceletError,
-    TrackerError,
     TrackerUnavailableError,
 )
 from tracelet_otel.exporters.exporter import TrackerExporter
 from tracelet_otel.exporters.identity import RunIdentity
+from tracelet_otel.exporters.mlflow_address import check_usable, default_address, without_credentials
 from tracelet_otel.exporters.mlflow_mapping import (
     MAX_KEY_LENGTH,
     MAX_PARAM_LENGTH,
@@ -35,7 +33,6 @@ from tracelet_otel.exporters.mlflow_mapping import (
     exact_name_tags,
     exact_names,
     resource_tags,
-    without_credentials,
 )
 from tracelet_otel.exporters.reading import Reading
 from tracelet_otel.settings import Settings, load
@@ -45,7 +42,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 _PARAMS_PER_REQUEST: Final = 100
-_REACH_TIMEOUT_S: Final = 10.0
 _ID_TAG: Final = semconv.RUN_ID
 
 
@@ -76,7 +72,7 @@ class MlflowTracker:
                 "MLflow takes no api_key: set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and "
                 "MLFLOW_TRACKING_PASSWORD"
             )
-        self._uri = settings.backend_url or settings.mlflow_tracking_uri or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+        self._uri = settings.backend_url or settings.mlflow_tracking_uri or default_address()
         self._continued = settings.run_id or settings.mlflow_run_id
         self._shown_uri = without_credentials(self._uri)
         self._names = Names()
@@ -87,7 +83,7 @@ class MlflowTracker:
 
     def open(self, run: RunIdentity) -> str:
         """See `Tracker.open`; creates the experiment where it does not exist."""
-        _check_reachable(self._uri, self._shown_uri)
+        check_usable(self._uri)
         with _translated(f"MLflow at {self._shown_uri}"):
             self._client = self._connect()
             info = (self._continue(run) if self._continued else self._create(run)).info
@@ -260,34 +256,6 @@ def _shortened(value: str) -> str:
     if len(value) <= MAX_PARAM_LENGTH:
         return value
     return f"{value[: MAX_PARAM_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"
-
-
-def _check_reachable(uri: str, shown: str) -> None:
-    """Fail at once where MLflow's own client would retry for minutes.
-
-    Raises:
-        TrackerUnavailableError: no server answers.
-        TrackerError: the database cannot be written.
-    """
-    parts = urlsplit(uri)
-    if parts.scheme in ("http", "https"):
-        import requests
-
-        try:
-            requests.get(f"{uri.rstrip('/')}/health", timeout=_REACH_TIMEOUT_S)
-        except requests.RequestException as error:
-            raise TrackerUnavailableError(
-                f"MLflow at {shown} cannot be reached ({type(error).__name__}): is the server running?"
-            ) from None
-    elif parts.scheme == "sqlite" and parts.path.strip("/"):
-        path = Path(uri.removeprefix("sqlite:///"))
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.closing(sqlite3.connect(path, timeout=_REACH_TIMEOUT_S)) as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.rollback()
-        except (OSError, sqlite3.Error) as error:
-            raise TrackerError(f"MLflow's database {shown} cannot be written: {error}") from error
 
 
 @contextlib.contextmanager

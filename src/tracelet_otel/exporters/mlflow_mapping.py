@@ -9,7 +9,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 from tracelet_otel import semconv
 from tracelet_otel.exporters.reading import Reading
@@ -119,11 +118,3 @@ def resource_tags(attributes: Mapping[str, Any]) -> dict[str, str]:
         if attribute in attributes:
             tags[tag] = str(attributes[attribute])[:MAX_TAG_LENGTH]
     return {**tags, "mlflow.source.type": "LOCAL"}
-
-
-def without_credentials(uri: str) -> str:
-    """A tracking URI that may be shown: user and password are left out."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -1,0 +1,55 @@
+"""The address of an MLflow store: the default one, how it is shown, and whether it can be used."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+from tracelet_otel.errors import TrackerError, TrackerUnavailableError
+
+_TIMEOUT_S: Final = 10.0
+
+
+def default_address() -> str:
+    """A database in the working directory, as a whole path: the directory may change."""
+    return f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def without_credentials(uri: str) -> str:
+    """A tracking URI that may be shown: user and password are left out."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def check_usable(uri: str) -> None:
+    """Fail at once where MLflow's own client would retry for minutes.
+
+    Raises:
+        TrackerUnavailableError: no server answers.
+        TrackerError: the database cannot be written.
+    """
+    shown = without_credentials(uri)
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https"):
+        import requests
+
+        try:
+            requests.get(f"{uri.rstrip('/')}/health", timeout=_TIMEOUT_S)
+        except requests.RequestException as error:
+            raise TrackerUnavailableError(
+                f"MLflow at {shown} cannot be reached ({type(error).__name__}): is the server running?"
+            ) from None
+    elif parts.scheme == "sqlite" and parts.path.strip("/"):
+        path = Path(uri.removeprefix("sqlite:///"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.closing(sqlite3.connect(path, timeout=_TIMEOUT_S)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.rollback()
+        except (OSError, sqlite3.Error) as error:
+            raise TrackerError(f"MLflow's database {shown} cannot be written: {error}") from error
