@@ -17,7 +17,7 @@ class Guard:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may report while we do
         self._counts: Counter[str] = Counter()
 
     @property

@@ -7,7 +7,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
@@ -52,6 +53,9 @@ class Run:
         self._guard = Guard()
         self._pid = os.getpid()
         self._stopped = False
+        self._stopping_thread: int | None = None
+        self._ended = threading.Event()
+        self._error_before = getattr(sys, "last_value", None)
         identity = resource.run_resource(self.id, self.name, settings.project)
         self._exporters = self._open_exporters(identity.attributes)
         self._readers = [self._reader(exporter) for exporter in self._exporters.values()]
@@ -80,12 +84,16 @@ class Run:
             step: where on the x axis it belongs.
         """
         if self._is_live(f"metric {name!r}"):
-            self._signals.recorder.record(Row(time.time_ns(), {name: snapshot(value)}, step, semconv.AXIS_USER, ""))
+            row = Row(time.time_ns(), {name: snapshot(value)}, snapshot(step), semconv.AXIS_USER, "")
+            self._signals.recorder.record(row)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record hyperparameters; nested mappings get names joined with `/`."""
         if self._is_live("hyperparameters"):
-            self._signals.hparams.update(params)
+            try:
+                self._signals.hparams.update(params)
+            except Exception as error:
+                self._guard.report("hyperparameters were dropped", error)
 
     def stop(self, outcome: str | None = None) -> None:
         """Deliver everything and end the run; a second call does nothing.
@@ -106,20 +114,46 @@ class Run:
 
     def _stop(self, outcome: str | None, error: BaseException | None) -> None:
         global _active
+        if os.getpid() != self._pid or self._stopping_thread == threading.get_ident():
+            return
         with _changing:
-            if self._stopped or os.getpid() != self._pid:
-                return
-            self._stopped = True
-            if _active is self:
-                _active = None
-        atexit.unregister(self._stop_at_exit)
+            first, self._stopped = not self._stopped, True
+            if first:
+                self._stopping_thread = threading.get_ident()
+                if _active is self:
+                    _active = None
+                if self._settings.track_lightning:
+                    self._guarded(LightningInstrumentor().uninstrument)
+        if not first:
+            # Somebody else ends the run; nobody may leave before everything is delivered.
+            self._ended.wait()
+            return
         try:
-            if self._settings.track_lightning:
-                LightningInstrumentor().uninstrument()
             self._signals.outcome.settle(outcome, error)
             self._deliver()
-        except Exception as problem:
+        except BaseException as problem:
+            self._give_up()
+            if not isinstance(problem, Exception):
+                raise
             self._guard.report("the run did not end as it should", problem)
+        finally:
+            self._ended.set()
+            self._stopping_thread = None
+            atexit.unregister(self._stop_at_exit)
+
+    def _give_up(self) -> None:
+        """Say what is missing where the end was interrupted."""
+        rows = self._signals.recorder.queued
+        if rows:
+            self._guard.report(f"{rows} rows were not delivered", "the end of the run was interrupted")
+        for exporter in self._exporters.values():
+            exporter.shutdown(timeout_millis=0)
+
+    def _guarded(self, call: Callable[[], Any]) -> None:
+        try:
+            call()
+        except Exception as error:
+            self._guard.report("the run did not end as it should", error)
 
     def __enter__(self) -> Run:
         return self
@@ -158,11 +192,8 @@ class Run:
                 break
         # Not `MeterProvider.shutdown`: all its readers share one deadline, so a slow backend would
         # leave no time to the next.
-        for name, reader in zip(self._exporters, self._readers, strict=True):
-            try:
-                reader.shutdown(timeout_millis=self._settings.stop_timeout * 1e3)
-            except Exception as error:
-                self._guard.report(f"the run in {name} did not end as it should", error)
+        for reader in self._readers:
+            self._guarded(partial(reader.shutdown, timeout_millis=self._settings.stop_timeout * 1e3))
 
     def _is_live(self, what: str) -> bool:
         if os.getpid() != self._pid:
@@ -173,7 +204,10 @@ class Run:
 
     def _stop_at_exit(self) -> None:
         # The interpreter keeps an exception that nobody caught here, before it runs exit handlers.
-        self._stop(None, getattr(sys, "last_value", None))
+        # In a session at the prompt it ended nothing.
+        error = getattr(sys, "last_value", None)
+        ended_by = None if error is self._error_before or hasattr(sys, "ps1") else error
+        self._stop(None, ended_by)
 
 
 def start_logging(

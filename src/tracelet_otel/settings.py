@@ -8,18 +8,23 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tracelet_otel.errors import ConfigurationError
 
+_LONGEST_S: Final = 1e6
+"""Of a time in seconds: locks and timestamps have their limits."""
+
 
 class Settings(BaseSettings):
     """What a run is to do and where its metrics go."""
 
-    model_config = SettingsConfigDict(env_prefix="TRACELET_", extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TRACELET_", extra="forbid", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     exp_name: str | None = None
     """Name of the run; made from the script's name and the time where it is not given."""
@@ -39,11 +44,11 @@ class Settings(BaseSettings):
     """Whether GPU and host are measured."""
     track_git: bool = True
     """Whether the state of the code is recorded."""
-    metrics_interval: float = Field(default=10.0, gt=0)
+    metrics_interval: float = Field(default=10.0, gt=0, le=_LONGEST_S)
     """Seconds between two readings of GPU and host."""
-    export_interval: float = Field(default=1.0, gt=0)
+    export_interval: float = Field(default=1.0, gt=0, le=_LONGEST_S)
     """Seconds between two exports of logged rows."""
-    stop_timeout: float = Field(default=30.0, gt=0)
+    stop_timeout: float = Field(default=30.0, gt=0, le=_LONGEST_S)
     """Seconds that the end of a run waits for a backend that takes nothing."""
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     """MLflow's own variable for the address of its store."""
@@ -60,11 +65,6 @@ class Settings(BaseSettings):
         if not names:
             raise ValueError("name at least one backend")
         return names
-
-    @field_validator("mlflow_tracking_uri", "mlflow_run_id", "run_id", "exp_name", "backend_url", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: Any) -> Any:
-        return None if value == "" else value
 
 
 def load(arguments: Mapping[str, Any], config: Mapping[str, Any] | None) -> Settings:

@@ -24,6 +24,7 @@ from tracelet_otel.guard import Guard
 _logger = logging.getLogger("tracelet_otel")
 
 _LONGEST_PAUSE_S: Final = 10.0
+_PARAM_ATTEMPTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Delivery:
         self._params: dict[str, str] = {}
         self._known_params: dict[str, str] = {}
         self._accepted = self._delivered = self._refused = 0
+        self._progress = 0
         self._outcome: str | None = None
         self._problem: str | None = None
         self._lost = False
@@ -61,6 +63,7 @@ class Delivery:
         self._abandoned = threading.Event()
         self._opened = False
         self._thread: threading.Thread | None = None
+        self._resource: Mapping[str, Any] | None = None
 
     @property
     def account(self) -> Account:
@@ -73,6 +76,8 @@ class Delivery:
         """Create or continue the run, on the calling thread; see `Tracker.open`."""
         url = self._tracker.open(run_identity(resource))
         self._opened = True
+        with self._changed:
+            self._start(resource)
         return url
 
     def put(self, batch: Batch) -> None:
@@ -90,11 +95,8 @@ class Delivery:
             self._readings.extend(batch.readings)
             self._accepted += len(batch.readings)
             started = self._opened or bool(batch.readings)
-            if self._thread is None and started:
-                self._thread = threading.Thread(
-                    target=self._work, args=(batch.resource,), name=f"tracelet-{self._tracker.name}", daemon=True
-                )
-                self._thread.start()
+            if started:
+                self._start(batch.resource)
             self._changed.notify_all()
 
     def wait(self, patience_s: float) -> bool:
@@ -108,9 +110,9 @@ class Delivery:
         """
         with self._changed:
             while self._thread is not None and self._thread.is_alive() and not self._idle():
-                before = self._delivered + self._refused
+                before = self._progress
                 if not self._changed.wait_for(
-                    lambda before=before: self._idle() or self._delivered + self._refused != before,  # type: ignore[misc]
+                    lambda before=before: self._idle() or self._progress != before,  # type: ignore[misc]
                     patience_s,
                 ):
                     return False
@@ -126,7 +128,7 @@ class Delivery:
             return self.account
         self._closed = True
         try:
-            if not self.wait(patience_s):
+            if self._thread is not None and not self.wait(patience_s):
                 self._problem = self._problem or f"it took nothing for {patience_s:g} s"
                 return self.account
             with self._changed:
@@ -136,14 +138,30 @@ class Delivery:
                 self._thread.join(patience_s)
                 if self._thread.is_alive():
                     self._guard.report(f"the run in {self._tracker.name} was not closed", "no answer")
-            elif self._opened:
-                self._finish()
+            elif self._resource is not None:
+                # At exit some interpreters start no more threads.
+                self._work(self._resource)
             return self.account
         finally:
             # Also where somebody interrupts the wait: what is missing is named.
             self._closing = True
             self._abandoned.set()
             self._say_missing()
+
+    def _start(self, resource: Mapping[str, Any]) -> None:
+        """Must be called with `_changed` held."""
+        if self._thread is not None:
+            return
+        self._resource = resource
+        thread = threading.Thread(
+            target=self._work, args=(resource,), name=f"tracelet-{self._tracker.name}", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._problem = str(error)
+        else:
+            self._thread = thread
 
     def _say_missing(self) -> None:
         account = self.account
@@ -179,30 +197,40 @@ class Delivery:
     def _next(self) -> bool:
         with self._changed:
             self._changed.wait_for(lambda: self._closing or not self._idle())
-            params, self._params = self._params, {}
+            params = dict(self._params)
             readings = list(itertools.islice(self._readings, self._tracker.batch_size))
         if not params and not readings:
             return False
-        if params:
-            self._log_params(params)
         if readings:
             self._log_readings(readings)
             with self._changed:
                 for _ in readings:
                     self._readings.popleft()
                 self._changed.notify_all()
+        if params:
+            self._log_params(params)
         return True
 
     def _log_params(self, params: Mapping[str, str]) -> None:
         try:
-            self._persist(self._tracker.log_params, params)
+            # Readings wait behind: after some attempts they have their turn again.
+            self._persist(self._tracker.log_params, params, attempts=_PARAM_ATTEMPTS)
         except RefusedError as error:
-            self._guard.report(f"{self._tracker.name} refused hyperparameters", error)
+            if len(params) > 1:
+                names = list(params)
+                for half in (names[: len(names) // 2], names[len(names) // 2 :]):
+                    self._log_params({name: params[name] for name in half})
+                return
+            self._guard.report(f"{self._tracker.name} refused hyperparameter {next(iter(params))!r}", error)
         except TrackerUnavailableError:
-            with self._changed:
-                self._params = {**params, **self._params}
-            raise
+            if self._abandoned.is_set():
+                raise
+            return
         with self._changed:
+            self._progress += 1
+            for name, value in params.items():
+                if self._params.get(name) == value:
+                    del self._params[name]
             self._changed.notify_all()
 
     def _log_readings(self, readings: Sequence[Reading]) -> None:
@@ -241,12 +269,13 @@ class Delivery:
                 self._params.clear()
                 self._changed.notify_all()
 
-    def _persist(self, call: Callable[[Any], Any], argument: Any) -> Any:
+    def _persist(self, call: Callable[[Any], Any], argument: Any, attempts: int | None = None) -> Any:
         """Call until it works, fails for good, or the run's end gives up on it."""
+        stop = tenacity.stop_when_event_set(self._abandoned)
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TrackerUnavailableError),
             wait=tenacity.wait_exponential(multiplier=0.5, max=_LONGEST_PAUSE_S),
-            stop=tenacity.stop_when_event_set(self._abandoned),
+            stop=stop if attempts is None else stop | tenacity.stop_after_attempt(attempts),
             sleep=tenacity.sleep_using_event(self._abandoned),
             before_sleep=self._say_unavailable,
             reraise=True,
@@ -262,4 +291,5 @@ class Delivery:
         with self._changed:
             self._delivered += delivered
             self._refused += refused
+            self._progress += 1
             self._changed.notify_all()

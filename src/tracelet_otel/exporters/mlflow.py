@@ -33,6 +33,7 @@ from tracelet_otel.exporters.mlflow_mapping import (
     exact_name_tags,
     exact_names,
     resource_tags,
+    storable,
 )
 from tracelet_otel.exporters.reading import Reading
 from tracelet_otel.settings import Settings, load
@@ -40,6 +41,7 @@ from tracelet_otel.settings import Settings, load
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
+    from mlflow.exceptions import MlflowException
 
 _PARAMS_PER_REQUEST: Final = 100
 _ID_TAG: Final = semconv.RUN_ID
@@ -84,7 +86,7 @@ class MlflowTracker:
     def open(self, run: RunIdentity) -> str:
         """See `Tracker.open`; creates the experiment where it does not exist."""
         check_usable(self._uri)
-        with _translated(f"MLflow at {self._shown_uri}"):
+        with _translated(f"MLflow at {self._shown_uri}", self._uri):
             self._client = self._connect()
             info = (self._continue(run) if self._continued else self._create(run)).info
         self._run_id: str = info.run_id
@@ -121,9 +123,24 @@ class MlflowTracker:
 
     def log_params(self, params: Mapping[str, str]) -> None:
         """See `Tracker.log_params`. MLflow's params cannot change: a second value becomes a tag."""
+        values = {self._param_names.key(name): storable(value, MAX_PARAM_LENGTH) for name, value in params.items()}
+        try:
+            self._store_params(values)
+        except RefusedError:
+            # Another writer may have been first with a value: then ours is the one that changes it.
+            with self._run_translated():
+                stored = self._client.get_run(self._run_id).data.params
+            others = {key: stored[key] for key in values if key in stored and key not in self._params}
+            if not others:
+                raise
+            self._params.update(others)
+            self._store_params(values)
+        changed = {key: value for key, value in values.items() if self._params[key] != value}
+        self._set_tags({f"tracelet.param.{key}"[:MAX_KEY_LENGTH]: value for key, value in changed.items()})
+
+    def _store_params(self, values: Mapping[str, str]) -> None:
         from mlflow.entities import Param
 
-        values = {self._param_names.key(name): _shortened(value) for name, value in params.items()}
         new = {key: value for key, value in values.items() if key not in self._params}
         for start in range(0, len(new), _PARAMS_PER_REQUEST):
             chunk = dict(list(new.items())[start : start + _PARAMS_PER_REQUEST])
@@ -167,7 +184,8 @@ class MlflowTracker:
         with contextlib.suppress(MlflowException):
             found = self._client.get_run(wanted)
         if found is None:
-            found = self._search(self._experiment_id(run.project), wanted)
+            experiment = self._client.get_experiment_by_name(run.project)
+            found = self._search(experiment.experiment_id, wanted) if experiment else None
         if found is None:
             raise ConfigurationError(
                 f"no run to continue: MLflow at {self._shown_uri} has no run {wanted!r}, neither by MLflow's id nor "
@@ -177,6 +195,7 @@ class MlflowTracker:
             raise ConfigurationError(f"run {wanted!r} was deleted in MLflow: restore it, or start a new one")
         self._names = Names(exact_names(found.data.tags, found.data.metrics))
         self._params = dict(found.data.params)
+        self._tags = dict(found.data.tags)
         self._client.update_run(found.info.run_id, status="RUNNING")
         return found
 
@@ -214,9 +233,11 @@ class MlflowTracker:
         for reading in readings:
             if math.isinf(reading.value):
                 key = keys[reading.name]
-                seen = self._infinities.setdefault(key, Infinities())
-                seen.add(reading)
-                changed[f"tracelet.nonfinite.{key}"[:MAX_KEY_LENGTH]] = seen.text
+                tag = f"tracelet.nonfinite.{key}"[:MAX_KEY_LENGTH]
+                if key not in self._infinities:
+                    self._infinities[key] = Infinities(earlier=self._tags.get(tag, ""))
+                self._infinities[key].add(reading)
+                changed[tag] = self._infinities[key].text
         return changed
 
     def _set_tags(self, tags: Mapping[str, str]) -> None:
@@ -235,10 +256,10 @@ class MlflowTracker:
     def _run_translated(self) -> Iterator[None]:
         """Errors of a call that writes to the run; one that the run's end explains is final."""
         try:
-            with _translated("MLflow"):
+            with _translated("MLflow", self._uri):
                 yield
         except RefusedError as error:
-            with _translated("MLflow"):
+            with _translated("MLflow", self._uri):
                 deleted = self._client.get_run(self._run_id).info.lifecycle_stage == "deleted"
             if deleted:
                 raise RunLostError("the run was deleted in MLflow") from error
@@ -252,33 +273,34 @@ class MlflowMetricExporter(TrackerExporter):
         super().__init__(lambda: MlflowTracker(load({}, None)))
 
 
-def _shortened(value: str) -> str:
-    if len(value) <= MAX_PARAM_LENGTH:
-        return value
-    return f"{value[: MAX_PARAM_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"
-
-
 @contextlib.contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """Turn MLflow's errors into ours.
+def _translated(what: str, uri: str) -> Iterator[None]:
+    """Turn MLflow's errors into ours, without the credentials that an address may hold.
 
-    Only what MLflow calls a wrong parameter is refused for good, and what the client's own
-    conversion rejects; everything else may work later.
+    Only what MLflow calls a wrong parameter is refused for good, and what cannot be converted;
+    everything else may work later.
     """
     from mlflow.exceptions import MlflowException
 
+    failed: TraceletError | None = None
     try:
         yield
     except TraceletError:
         raise
     except MlflowException as error:
-        message = f"{what}: {error.message}"
-        if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST") or isinstance(error.__cause__, OverflowError):
-            raise RefusedError(message) from error
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise RunLostError(message) from error
-        raise TrackerUnavailableError(message) from error
+        failed = _kind(error)(f"{what}: {error.message}".replace(uri, without_credentials(uri)))
     except (TypeError, ValueError, OverflowError) as error:
-        raise RefusedError(f"{what}: {error}") from error
+        failed = RefusedError(f"{what}: {error}")
     except Exception as error:
-        raise TrackerUnavailableError(f"{what}: {type(error).__name__}: {error}") from error
+        message = f"{what}: {type(error).__name__}: {error}"
+        failed = TrackerUnavailableError(message.replace(uri, without_credentials(uri)))
+    if failed is not None:
+        # Outside of the handlers, because the original would be shown beside ours with its address.
+        raise failed
+
+
+def _kind(error: MlflowException) -> type[TraceletError]:
+    unconvertible = isinstance(error.__cause__, (OverflowError, UnicodeError))
+    if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST") or unconvertible:
+        return RefusedError
+    return RunLostError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else TrackerUnavailableError

@@ -45,7 +45,7 @@ def check_usable(uri: str) -> None:
                 f"MLflow at {shown} cannot be reached ({type(error).__name__}): is the server running?"
             ) from None
     elif parts.scheme == "sqlite" and parts.path.strip("/"):
-        path = Path(uri.removeprefix("sqlite:///"))
+        path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.closing(sqlite3.connect(path, timeout=_TIMEOUT_S)) as connection:

@@ -75,7 +75,7 @@ def _with_hash(key: str, name: str) -> str:
 
 def exact_name_tags(keys_by_name: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Tags that keep the exact name of each metric whose key differs, from pairs (name, key)."""
-    return {EXACT_NAME_TAG + key: name[:MAX_TAG_LENGTH] for name, key in keys_by_name if key != name}
+    return {EXACT_NAME_TAG + key: storable(name, MAX_TAG_LENGTH) for name, key in keys_by_name if key != name}
 
 
 def exact_names(tags: Mapping[str, str], metric_keys: Iterable[str]) -> dict[str, str]:
@@ -87,9 +87,13 @@ class Infinities:
     """Signs and steps of one metric's infinite values, as the text of a tag.
 
     A replayed reading is not told twice.
+
+    Args:
+        earlier: what the tag of a continued run says already.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, earlier: str = "") -> None:
+        self._earlier = earlier
         self._told: dict[tuple[int, int], str] = {}
         self._more = 0
         self._last = (0, 0)
@@ -108,13 +112,20 @@ class Infinities:
     @property
     def text(self) -> str:
         """What the tag says."""
-        return ", ".join(self._told.values()) + (f" and {self._more} more" if self._more else "")
+        told = ", ".join(self._told.values()) + (f" and {self._more} more" if self._more else "")
+        return storable(f"{self._earlier}, {told}" if self._earlier else told, MAX_TAG_LENGTH)
+
+
+def storable(text: str, length: int) -> str:
+    """A text that MLflow can store: without lone surrogates, and cut to a length with an ellipsis at its end."""
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= length else f"{text[: length - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def resource_tags(attributes: Mapping[str, Any]) -> dict[str, str]:
     """MLflow tags for resource attributes: each under its own name, some also under MLflow's."""
-    tags = {valid_key(name): str(value)[:MAX_TAG_LENGTH] for name, value in attributes.items()}
+    tags = {valid_key(name): storable(str(value), MAX_TAG_LENGTH) for name, value in attributes.items()}
     for attribute, tag in _WELL_KNOWN_TAGS.items():
         if attribute in attributes:
-            tags[tag] = str(attributes[attribute])[:MAX_TAG_LENGTH]
+            tags[tag] = storable(str(attributes[attribute]), MAX_TAG_LENGTH)
     return {**tags, "mlflow.source.type": "LOCAL"}

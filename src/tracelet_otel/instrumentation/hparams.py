@@ -15,6 +15,7 @@ from tracelet_otel.guard import Guard
 
 _MAX_VALUE_LENGTH: Final = 8000
 """Characters; a value of any length is exported again at every collection."""
+_DEEPEST: Final = 20
 
 
 class Hyperparameters:
@@ -56,15 +57,18 @@ class Hyperparameters:
         return self._points.values()
 
 
-def flatten(params: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Names and leaves of nested mappings, namespaces and dataclasses, as Lightning's loggers name them."""
+def flatten(params: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Names and leaves of nested mappings, namespaces and dataclasses, as Lightning's loggers name them.
+
+    What is nested deeper than 20 levels, or in itself, is a leaf.
+    """
     if isinstance(params, Namespace):
         params = vars(params)
     elif dataclasses.is_dataclass(params) and not isinstance(params, type):
         params = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
-    if isinstance(params, Mapping) and (params or not prefix):
+    if isinstance(params, Mapping) and (params or not prefix) and depth < _DEEPEST:
         for name, value in params.items():
-            yield from flatten(value, f"{prefix}/{name}" if prefix else str(name))
+            yield from flatten(value, f"{prefix}/{name}" if prefix else str(name), depth + 1)
     elif prefix:
         yield prefix, params
 

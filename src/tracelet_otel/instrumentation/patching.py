@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+_DEEPEST: Final = 100
 
 
 class Patch:
@@ -22,6 +24,16 @@ class Patch:
         self._original = getattr(owner, name)
         self._wrapper = make_wrapper(self._original)
         setattr(owner, name, self._wrapper)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether a call still comes by: ours is there, or what is there wraps ours."""
+        current = vars(self._owner).get(self._name)
+        for _ in range(_DEEPEST):
+            if current is self._wrapper:
+                return True
+            current = getattr(current, "__wrapped__", None)
+        return False
 
     def undo(self) -> bool:
         """Put the original back.

@@ -62,7 +62,7 @@ class Recorder:
         self._drain_lock = threading.Lock()
         self._sequence = 0
         self._gauges: dict[str, _Gauge] = {}
-        self._last: dict[str, tuple[int, int, float]] = {}
+        self._last: dict[str, tuple[int, dict[int, int]]] = {}
         self._meter = meter_provider.get_meter(semconv.SCOPE_LOGGED)
         self._nonfinite = self._meter.create_counter(
             semconv.METRIC_NONFINITE,
@@ -77,6 +77,11 @@ class Recorder:
         )
         # Appending is all that the logging thread does: no lock, no conversion, no system call.
         self.record = self._queue.append
+
+    @property
+    def queued(self) -> int:
+        """Rows that have not been turned into measurements yet."""
+        return len(self._queue)
 
     def drain(self, budget_s: float = math.inf, max_rows: int | None = None) -> int:
         """Turn queued rows into measurements.
@@ -117,26 +122,28 @@ class Recorder:
         for name, value in row.values.items():
             try:
                 number = _as_float(value)
-                distinct = self._told_apart(name, sample, number)
+                distinct = self._told_apart(name, sample)
                 self._measure_one(
                     str(name), number, row.stage, context if distinct is sample else sample_context(distinct)
                 )
             except Exception as error:
                 self._guard.report(f"a value of metric {name!r} was dropped", error)
 
-    def _told_apart(self, name: str, sample: Sample, value: float) -> Sample:
-        """A sample that differs in its millisecond from an equal one just before it.
+    def _told_apart(self, name: str, sample: Sample) -> Sample:
+        """A sample that differs in its millisecond from those of the same name and step before it.
 
         Lightning logs the epoch twice at one step, within microseconds. Trackers keep
         milliseconds, and MLflow takes two points for one where all else is equal.
         """
         time_ms = sample.time_unix_nano // 1_000_000
-        last_ms, last_step, last_value = self._last.get(name, (0, 0, math.inf))
-        equal = sample.step == last_step and (value == last_value or (math.isnan(value) and math.isnan(last_value)))
-        if equal and time_ms <= last_ms:
-            time_ms = last_ms + 1
+        newest_ms, last_ms_by_step = self._last.get(name, (-1, {}))
+        if time_ms > newest_ms:
+            last_ms_by_step.clear()
+        elif time_ms <= last_ms_by_step.get(sample.step, -1):
+            time_ms = last_ms_by_step[sample.step] + 1
             sample = sample._replace(time_unix_nano=time_ms * 1_000_000)
-        self._last[name] = (time_ms, sample.step, value)
+        last_ms_by_step[sample.step] = time_ms
+        self._last[name] = (max(time_ms, newest_ms), last_ms_by_step)
         return sample
 
     def _measure_one(self, name: str, value: float, stage: str, context: Context) -> None:
@@ -182,8 +189,10 @@ def _nonfinite_kind(value: float) -> str:
 
 
 def snapshot(value: Any) -> Any:
-    """A value that stays as it is: a tensor of the user's may be changed in place before it is converted."""
-    return value.detach().clone() if hasattr(value, "detach") else value
+    """A value that stays as it is: a user may change a tensor or array in place before it is converted."""
+    if hasattr(value, "detach"):
+        return value.detach().clone()
+    return value.copy() if hasattr(value, "__array__") and hasattr(value, "copy") else value
 
 
 def instrument_name(name: str) -> str:

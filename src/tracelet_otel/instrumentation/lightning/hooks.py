@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,12 +30,17 @@ class Hooks:
         except Exception as error:
             self.guard.report("a row of metrics could not be taken from Lightning", error)
 
-    def take_logged_row(self, logger: Any, metrics: Any, step: int | None) -> None:
+    def take_logged_row(
+        self, log_metrics: Callable[..., Any], logger: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         """Somebody handed a row to one logger; see `Rows.take_logged`."""
         try:
+            # A user's logger may name and order its arguments as it likes.
+            given = inspect.signature(log_metrics).bind(logger, *args, **kwargs).arguments if args else kwargs
+            metrics = given.get("metrics")
             trainer = self.lifecycle.trainer_of(logger)
             if trainer is not None and metrics and not self.lifecycle.is_silent(trainer):
-                self.rows.take_logged(trainer, logger, metrics, step)
+                self.rows.take_logged(trainer, logger, metrics, given.get("step"))
         except Exception as error:
             self.guard.report("a row of metrics could not be taken from a logger", error)
 

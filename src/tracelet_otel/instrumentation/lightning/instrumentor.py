@@ -44,6 +44,13 @@ class LightningInstrumentor(BaseInstrumentor):
         if not hasattr(self, "_patches"):
             self._patches: dict[tuple[Any, str], Patch] = {}
             self._hooks: Hooks | None = None
+            self._awaited: set[str] = set()
+            self._drain_at_exit: Callable[[], int] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A user's logger that is pickled by value takes the wrappers along, and they take us: the
+        # copy is the other process' own instrumentor, which does nothing unless it is told to.
+        return LightningInstrumentor, ()
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Either distribution is enough; with none installed, the first is named as missing."""
@@ -58,19 +65,23 @@ class LightningInstrumentor(BaseInstrumentor):
                 name = f"{package}.{module}"
                 if name in sys.modules:
                     patch(sys.modules[name])
-                else:
+                elif name not in self._awaited:
+                    self._awaited.add(name)
                     register_post_import_hook(patch, name)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         # What somebody has wrapped since stays in place and passes calls through.
         self._hooks = None
+        if self._drain_at_exit is not None:
+            atexit.unregister(self._drain_at_exit)
+            self._drain_at_exit = None
         self._patches = {key: patch for key, patch in self._patches.items() if not patch.undo()}
 
     def _own_signals(self, meter_provider: MeterProvider | None) -> Signals:
         signals = make_signals(meter_provider or get_meter_provider(), Guard())
         # Runs before the provider's own exit handler, which was registered earlier: the final
         # collection of the SDK has little time, too little for a long queue.
-        atexit.register(signals.recorder.drain)
+        self._drain_at_exit = atexit.register(signals.recorder.drain)
         return signals
 
     def _patch_connector(self, module: ModuleType) -> None:
@@ -90,19 +101,27 @@ class LightningInstrumentor(BaseInstrumentor):
             hooks.guard.report(f"{module.__name__} is not as expected, what it logs may be missing", error)
 
     def _patch_method(self, owner: Any, method: str, make_wrapper: Callable[..., Any]) -> None:
-        if (owner, method) not in self._patches:
+        # Others restore what they found, and then ours is gone.
+        patch = self._patches.get((owner, method))
+        if patch is None or not patch.is_in_place:
             self._patches[owner, method] = Patch(owner, method, make_wrapper)
 
     def _patch_loggers(self, trainer: Any) -> None:
+        hooks = self._hooks
         for logger in trainer.loggers:
-            self._patch_method(type(logger), "log_metrics", self._wrap_logger)
-            self._patch_method(type(logger), "log_hyperparams", self._wrap_hyperparams)
+            try:
+                self._patch_method(type(logger), "log_metrics", self._wrap_logger)
+                self._patch_method(type(logger), "log_hyperparams", self._wrap_hyperparams)
+            except Exception as error:
+                if hooks is not None:
+                    hooks.guard.report(f"what is handed to {type(logger).__name__} itself will be missing", error)
 
     def _wrap_connector(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(log_metrics)
         def log_metrics_and_record(connector: Any, metrics: Any, step: int | None = None) -> Any:
             hooks = self._hooks
-            if hooks is None:
+            # In a nested call somebody has wrapped us and we have wrapped them: the row is one.
+            if hooks is None or hooks.rows.handed_out.depth:
                 return log_metrics(connector, metrics, step)
             try:
                 with hooks.rows.handed_out:
@@ -115,15 +134,15 @@ class LightningInstrumentor(BaseInstrumentor):
 
     def _wrap_logger(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(log_metrics)
-        def log_metrics_and_record(logger: Any, metrics: Any, step: int | None = None, **kwargs: Any) -> Any:
+        def log_metrics_and_record(logger: Any, *args: Any, **kwargs: Any) -> Any:
             hooks = self._hooks
             if hooks is None or hooks.rows.handed_out.depth:
-                return log_metrics(logger, metrics, step, **kwargs)
+                return log_metrics(logger, *args, **kwargs)
             try:
                 with hooks.rows.handed_out:
-                    return log_metrics(logger, metrics, step, **kwargs)
+                    return log_metrics(logger, *args, **kwargs)
             finally:
-                hooks.take_logged_row(logger, metrics, step)
+                hooks.take_logged_row(log_metrics, logger, args, kwargs)
 
         return log_metrics_and_record
 

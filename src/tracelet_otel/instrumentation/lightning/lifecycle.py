@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import weakref
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from tracelet_otel import semconv
 from tracelet_otel.instrumentation.lightning.carrier import Carrier, make_carrier
 from tracelet_otel.instrumentation.lightning.configuration import configuration
 from tracelet_otel.instrumentation.outcome import outcome_of
 from tracelet_otel.instrumentation.signals import Signals
+
+_TRIAL: Final = "_LRCallback"
+"""Name of the callback in a trial of Lightning's learning rate finder."""
 
 
 class Lifecycle:
@@ -57,12 +60,14 @@ class Lifecycle:
     def is_silent(self, trainer: Any) -> bool:
         """Whether what is logged now is for nobody's eyes.
 
-        That is a trial run of the tuner, which takes all callbacks away (a trainer whose start was
-        not seen has none), and `fast_dev_run`, in which Lightning replaces all loggers.
+        That is `fast_dev_run`, in which Lightning replaces all loggers, and a trial run of the
+        tuner, which replaces all callbacks by its own or none. A user's code may replace them too.
         """
         if trainer.fast_dev_run or trainer in self._tuning:
             return True
-        return trainer in self._carriers and not any(isinstance(one, Carrier) for one in trainer.callbacks)
+        if trainer not in self._carriers or any(isinstance(one, Carrier) for one in trainer.callbacks):
+            return False
+        return not trainer.callbacks or any(type(one).__name__ == _TRIAL for one in trainer.callbacks)
 
     def trainer_of(self, logger: Any) -> Any | None:
         """The trainer that a logger belongs to; None for one that somebody uses by itself."""

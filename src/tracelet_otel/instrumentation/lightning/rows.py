@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from tracelet_otel import semconv
 from tracelet_otel.instrumentation.recorder import Row, snapshot
 from tracelet_otel.instrumentation.signals import Signals
+
+_REMEMBERED: Final = 32
+"""Rows among which a copy for another logger is looked for."""
 
 
 class Rows:
@@ -26,7 +30,7 @@ class Rows:
 
     def __init__(self, signals: Signals) -> None:
         self._recorder = signals.recorder
-        self._last: _LoggedRow | None = None
+        self._handed: deque[_LoggedRow] = deque(maxlen=_REMEMBERED)
         self.handed_out = _Depth()
         """Raised while somebody hands a row to the loggers: their nested calls are the same row."""
 
@@ -57,25 +61,33 @@ class Rows:
         The same row handed to each of several loggers is recorded once. A missing step is 0, as in
         Lightning's loggers for MLflow and TensorBoard.
         """
-        if self._last is not None and self._last.is_copied_to(logger, metrics, step):
+        if len(trainer.loggers) > 1 and self._is_copy(logger, metrics, step):
             return
-        now = time.time_ns()
         # Unlike the connector's values these may be changed in place later.
         values = {name: snapshot(value) for name, value in metrics.items()}
-        self._last = _LoggedRow(logger, metrics, step)
-        self._recorder.record(Row(now, values, step or 0, semconv.AXIS_USER, _stage(trainer), trainer.current_epoch))
+        at = 0 if step is None else snapshot(step)
+        self._recorder.record(
+            Row(time.time_ns(), values, at, semconv.AXIS_USER, _stage(trainer), trainer.current_epoch)
+        )
+
+    def _is_copy(self, logger: Any, metrics: Mapping[str, Any], step: Any) -> bool:
+        for row in self._handed:
+            if row.is_copied_to(logger, metrics, step):
+                return True
+        self._handed.append(_LoggedRow(logger, metrics, step))
+        return False
 
 
 class _LoggedRow:
-    """The last row that a logger got, to know its copies by."""
+    """A row that a logger got, to know its copies by."""
 
-    def __init__(self, logger: Any, metrics: Mapping[str, Any], step: int | None) -> None:
+    def __init__(self, logger: Any, metrics: Mapping[str, Any], step: Any) -> None:
         self._loggers = {id(logger)}
         self._metrics = dict(metrics)
         self._step = step
 
-    def is_copied_to(self, logger: Any, metrics: Mapping[str, Any], step: int | None) -> bool:
-        if id(logger) in self._loggers or step != self._step or metrics.keys() != self._metrics.keys():
+    def is_copied_to(self, logger: Any, metrics: Mapping[str, Any], step: Any) -> bool:
+        if id(logger) in self._loggers or not _is_same(step, self._step) or metrics.keys() != self._metrics.keys():
             return False
         if not all(_is_same(value, self._metrics[name]) for name, value in metrics.items()):
             return False

@@ -1,0 +1,272 @@
+"""Cases that a review found, each as the shortest script that showed it."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from types import SimpleNamespace
+
+import cloudpickle
+import numpy as np
+import pytest
+import torch
+
+import tracelet_otel as tracelet
+from tests.mlflow_store import multiset, stored_run
+from tests.trainings import Training, loader, namespace, regression
+
+pl = namespace("lightning.pytorch")
+
+
+@pytest.fixture
+def run(database):
+    run = tracelet.start_logging(config={"stop_timeout": 10})
+    yield SimpleNamespace(run=run, stored=lambda: (tracelet.stop_logging(), stored_run(database))[1])
+    tracelet.stop_logging()
+
+
+def test_text_that_has_no_encoding_takes_nothing_with_it(run):
+    run.run.log_params({"path": "caf\udce9", "name\udce9": 1, "good": 2})
+    run.run.log_metric("bad\udce9", 1.0, 1)
+    for step in range(100):
+        run.run.log_metric("a", step, step)
+    stored = run.stored()
+    assert stored.status == "FINISHED"
+    assert len(stored.points) == 101
+    assert (stored.params["path"], stored.params["good"]) == ("caf?", "2")
+    assert run.run.accounts["mlflow"].pending == 0
+
+
+def test_points_that_differ_in_order_or_kind_only_are_all_there(run):
+    for value in (1.0, 2.0, 1.0, 2.0, 1.0):
+        run.run.log_metric("a", value, 0)
+    for value in (math.inf, -math.inf, math.nan):
+        run.run.log_metric("b", value, 0)
+    stored = run.stored()
+    assert stored.multiset == multiset([("a", 0, v) for v in (1, 2, 1, 2, 1)] + [("b", 0, math.nan)] * 3)
+
+
+def test_arrays_and_steps_that_change_after_logging(run):
+    array, step = np.zeros(()), torch.tensor(0)
+    for _ in range(3):
+        array += 1
+        step += 1
+        run.run.log_metric("a", array, step)
+    assert run.stored().multiset == multiset([("a", 1, 1.0), ("a", 2, 2.0), ("a", 3, 3.0)])
+
+
+def test_hyperparameters_that_hold_themselves_take_no_others_with_them(run):
+    params = {"good": 1}
+    params["self"] = params
+    run.run.log_params(params)
+    assert run.stored().params["good"] == "1"
+
+
+def test_a_parameter_that_another_writer_has_set_takes_no_others_with_it(run, database):
+    from mlflow import MlflowClient
+
+    MlflowClient(f"sqlite:///{database}").log_param(stored_run(database).run_id, "lr", "1")
+    run.run.log_params({"lr": 2, **{f"p{number}": number for number in range(150)}})
+    stored = run.stored()
+    assert len(stored.params) == 151
+    assert (stored.params["lr"], stored.tags["tracelet.param.lr"]) == ("1", "2")
+
+
+def logger(log_metrics):
+    return type("Odd", (pl.loggers.CSVLogger,), {"log_metrics": log_metrics})("csv")
+
+
+def test_a_users_logger_gets_its_call_as_it_was_made(run):
+    calls = []
+
+    def keyword_only(self, *, metrics, step=None):
+        calls.append((metrics, step))
+
+    def other_order(self, step=None, metrics=None):
+        calls.append((metrics, step))
+
+    def own_default(self, metrics, step=7, prefix=""):
+        calls.append((metrics, step, prefix))
+
+    def train(odd, hook):
+        Training({"max_epochs": 1}, module=lambda pl: regression(pl, on_train_start=hook))(pl, odd)
+
+    train(logger(keyword_only), lambda self: self.logger.log_metrics(metrics={"x": 1.0}, step=3))
+    train(logger(other_order), lambda self: self.logger.log_metrics(3, {"y": 1.0}))
+    train(logger(own_default), lambda self: self.logger.log_metrics({"z": 1.0}, 4, "p/"))
+    train(logger(own_default), lambda self: self.logger.log_metrics({"w": 1.0}))
+    assert [call for call in calls if call[0].keys() & {"x", "y", "z", "w"}] == [
+        ({"x": 1.0}, 3),
+        ({"y": 1.0}, 3),
+        ({"z": 1.0}, 4, "p/"),
+        ({"w": 1.0}, 7, ""),
+    ]
+    stored = run.stored()
+    assert {point for point in stored.multiset if point[0] in {"x", "y", "z", "w"}} == {
+        ("x", 3, 1.0),
+        ("y", 3, 1.0),
+        ("z", 4, 1.0),
+        ("w", 0, 1.0),
+    }
+
+
+def test_rows_handed_to_several_loggers_in_turn_are_there_once(run):
+    def on_train_batch_end(self, *_):
+        for one in self.loggers:
+            one.log_metrics({"a": 1.0}, self.global_step)
+            one.log_metrics({"b": 2.0}, self.global_step)
+
+    loggers = [pl.loggers.CSVLogger("csv"), pl.loggers.TensorBoardLogger("tensorboard")]
+    Training({"max_epochs": 1}, module=lambda pl: regression(pl, on_train_batch_end=on_train_batch_end))(pl, loggers)
+    stored = run.stored()
+    assert [sum(name == wanted for name, *_ in stored.points) for wanted in "ab"] == [8, 8]
+
+
+def test_callbacks_that_are_replaced_in_mid_fit_lose_nothing(run):
+    def on_train_start(self):
+        self.trainer.callbacks = [pl.callbacks.LambdaCallback()]
+
+    Training({"max_epochs": 1}, module=lambda pl: regression(pl, on_train_start=on_train_start))(pl, False)
+    assert sum(name == "train/step_only" for name, *_ in run.stored().points) == 8
+
+
+def test_a_logger_without_our_methods_costs_its_own_rows_only(run):
+    class Proxy:
+        def __init__(self):
+            self.inner = pl.loggers.CSVLogger("csv")
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+    Training({"max_epochs": 1})(pl, [Proxy()])
+    stored = run.stored()
+    assert stored.params["lightning/trainer/max_epochs"] == "1"
+    assert run.run.errors == {"what is handed to Proxy itself will be missing": 1}
+
+
+def test_a_users_logger_can_be_pickled_by_value(run):
+    cloudpickle.register_pickle_by_value(__import__(__name__, fromlist=["x"]))
+    copies = []
+
+    def on_train_start(self):
+        copies.append(cloudpickle.loads(cloudpickle.dumps(type(self.logger))))
+
+    odd = logger(lambda self, metrics, step=None: None)
+    Training({"max_epochs": 1}, module=lambda pl: regression(pl, on_train_start=on_train_start))(pl, odd)
+    cloudpickle.unregister_pickle_by_value(__import__(__name__, fromlist=["x"]))
+    assert len(copies) == 1
+
+
+def test_what_others_take_out_is_put_back(database, python, monkeypatch, request):
+    monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
+    child = python(
+        """
+import warnings; warnings.simplefilter("ignore")
+import mlflow
+import lightning.pytorch as pl
+import tracelet_otel as tracelet
+from tests.trainings import Training
+mlflow.set_tracking_uri("sqlite:///theirs.db")
+mlflow.pytorch.autolog(log_models=False, checkpoint=False)
+tracelet.start_logging("first", backend_url="sqlite:///first.db")
+mlflow.pytorch.autolog(disable=True)
+tracelet.stop_logging()
+tracelet.start_logging("second", backend_url="sqlite:///mlflow.db")
+Training()(pl, False)
+tracelet.stop_logging()
+"""
+    )
+    assert child.returncode == 0, child.stderr
+    stored = stored_run(database)
+    assert stored.params["lightning/trainer/max_epochs"] == "2"
+    assert set(stored.multiset.values()) <= {1, 2, 3}
+    assert sum(name == "train/step_only" for name, *_ in stored.points) == 16
+
+
+def test_an_interrupted_end_says_what_is_missing(database, caplog):
+    run = tracelet.start_logging()
+    for step in range(60_000):
+        run.log_metric("a", 1.0, step)
+    threading.Timer(0.4, signal.raise_signal, (signal.SIGINT,)).start()
+    with pytest.raises(KeyboardInterrupt):
+        tracelet.stop_logging()
+    said = [r.getMessage() for r in caplog.records if "not delivered" in r.getMessage()]
+    assert said, "what is missing was not named"
+    assert tracelet.get_active_run() is None
+
+
+def test_a_second_stop_waits_for_the_first(database):
+    run = tracelet.start_logging()
+    for step in range(20_000):
+        run.log_metric("a", 1.0, step)
+    threading.Thread(target=run.stop, daemon=True).start()
+    run.stop()
+    stored = stored_run(database)
+    assert (len(stored.points), stored.status) == (20_000, "FINISHED")
+
+
+def test_a_session_at_the_prompt_is_not_failed_by_a_typo(database, python):
+    child = python(
+        """
+import subprocess, sys
+typed = "1/0\\nimport tracelet_otel as t\\nr = t.start_logging()\\nr.log_metric('a', 1, 1)\\n2/0\\n"
+sys.exit(subprocess.run([sys.executable, "-i", "-q"], input=typed, text=True).returncode)
+"""
+    )
+    assert child.stderr.count("ZeroDivisionError") == 2
+    assert stored_run(database).status == "FINISHED"
+
+
+def test_credentials_of_an_address_are_in_no_error(monkeypatch):
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    class HangsUp(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path == "/health":
+                self.send_response(200)
+                self.end_headers()
+
+    server = HTTPServer(("127.0.0.1", 0), HangsUp)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(tracelet.TrackerError) as raised:
+        tracelet.start_logging(backend_url=f"http://me:sEcReT@127.0.0.1:{server.server_port}")
+    server.shutdown()
+    server.server_close()
+    assert "sEcReT" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None
+
+
+def test_a_run_that_cannot_be_continued_leaves_no_experiment(database):
+    from mlflow import MlflowClient
+
+    with pytest.raises(tracelet.ConfigurationError):
+        tracelet.start_logging(project="new", config={"run_id": "nowhere"})
+    assert MlflowClient(f"sqlite:///{database}").get_experiment_by_name("new") is None
+
+
+def test_a_continued_run_keeps_the_infinities_it_has(database):
+    with tracelet.start_logging() as first:
+        first.log_metric("a", math.inf, 1)
+    with tracelet.start_logging(config={"run_id": first.id}) as second:
+        second.log_metric("a", -math.inf, 9)
+    assert stored_run(database).tags["tracelet.nonfinite.a"] == "+Inf at step 1, -Inf at step 9"
+
+
+def test_empty_variables_are_unset(database, monkeypatch):
+    for name in ("PROJECT", "API_KEY", "BACKEND", "STOP_TIMEOUT"):
+        monkeypatch.setenv(f"TRACELET_{name}", "")
+    with tracelet.start_logging():
+        pass
+    assert stored_run(database).experiment == "Default"
+
+
+def test_many_cycles_leave_nothing_behind(database):
+    before = threading.active_count()
+    for _ in range(5):
+        with tracelet.start_logging() as run:
+            run.log_metric("a", 1.0, 0)
+    assert threading.active_count() == before
+    assert loader is not None
