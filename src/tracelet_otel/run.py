@@ -14,18 +14,21 @@ from typing import Any, Final
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import resource, samples, semconv
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.exporters.exporter import TrackerExporter
 from tracelet_otel.exporters.registry import tracker
+from tracelet_otel.exporters.tracker import Tracker
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.recorder import Row, snapshot
 from tracelet_otel.instrumentation.signals import Signals, make_signals
 from tracelet_otel.settings import Settings, load, sdk_disabled
 
+_LONGEST_DRAIN_S: Final = 2.0
 _ROWS_PER_FLUSH: Final = 10_000
 """Bounds the memory that a long queue takes while a run ends."""
 
@@ -42,7 +45,7 @@ class Run:
         TraceletError: a backend is unknown, not installed, or does not give us a run.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, trackers: Mapping[str, Tracker]) -> None:
         self.id: str = settings.run_id or settings.mlflow_run_id or resource.new_run_id()
         """The run's id, the same in all processes and backends."""
         self.name: str = settings.exp_name or resource.default_run_name()
@@ -57,13 +60,23 @@ class Run:
         self._ended = threading.Event()
         self._error_before = getattr(sys, "last_value", None)
         identity = resource.run_resource(self.id, self.name, settings.project)
-        self._exporters = self._open_exporters(identity.attributes)
+        self._exporters = self._open_exporters(trackers, identity.attributes)
+        try:
+            self._record(identity)
+        except BaseException:
+            for exporter in self._exporters.values():
+                exporter.shutdown()
+            raise
+        atexit.register(self._stop_at_exit)
+
+    def _record(self, identity: Resource) -> None:
         self._readers = [self._reader(exporter) for exporter in self._exporters.values()]
         provider = MeterProvider(self._readers, identity, shutdown_on_exit=False)
-        self._signals = make_signals(provider, self._guard)
-        if settings.track_lightning:
+        # At most half of the time drains, however many rows come.
+        budget_s = min(self._settings.export_interval / 2, _LONGEST_DRAIN_S)
+        self._signals = make_signals(provider, self._guard, budget_s)
+        if self._settings.track_lightning:
             _instrument_lightning(self._signals)
-        atexit.register(self._stop_at_exit)
 
     @property
     def accounts(self) -> dict[str, Account]:
@@ -84,8 +97,11 @@ class Run:
             step: where on the x axis it belongs.
         """
         if self._is_live(f"metric {name!r}"):
-            row = Row(time.time_ns(), {name: snapshot(value)}, snapshot(step), semconv.AXIS_USER, "")
-            self._signals.recorder.record(row)
+            try:
+                row = Row(time.time_ns(), {name: snapshot(value)}, snapshot(step), semconv.AXIS_USER, "")
+                self._signals.recorder.record(row)
+            except Exception as error:
+                self._guard.report("a value was dropped", error)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record hyperparameters; nested mappings get names joined with `/`."""
@@ -163,11 +179,12 @@ class Run:
     ) -> None:
         self._stop(None, error)
 
-    def _open_exporters(self, attributes: Mapping[str, Any]) -> dict[str, TrackerExporter]:
+    def _open_exporters(
+        self, trackers: Mapping[str, Tracker], attributes: Mapping[str, Any]
+    ) -> dict[str, TrackerExporter]:
         exporters: dict[str, TrackerExporter] = {}
         try:
-            for name in self._settings.backend:
-                backend = tracker(name, self._settings)
+            for name, backend in trackers.items():
                 exporters[name] = TrackerExporter(lambda backend=backend: backend, self._guard)  # type: ignore[misc]
                 self.urls[name] = exporters[name].open(attributes)
         except BaseException:
@@ -187,7 +204,7 @@ class Run:
         while True:
             left = self._signals.recorder.drain(max_rows=_ROWS_PER_FLUSH)
             for reader in self._readers:
-                reader.collect()
+                self._guarded(reader.collect)
             if not left:
                 break
         # Not `MeterProvider.shutdown`: all its readers share one deadline, so a slow backend would
@@ -250,10 +267,12 @@ def start_logging(
     settings = load(arguments, config)
     if sdk_disabled():
         raise ConfigurationError("OTEL_SDK_DISABLED=true turns OpenTelemetry off, so nothing can be recorded: unset it")
+    # What is unknown or missing shows before the active run is ended.
+    trackers = {name: tracker(name, settings) for name in settings.backend}
     with _changing:
         if _active is not None:
             _active.stop()
-        _active = Run(settings)
+        _active = Run(settings, trackers)
         return _active
 
 

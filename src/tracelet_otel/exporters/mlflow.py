@@ -282,21 +282,18 @@ def _translated(what: str, uri: str) -> Iterator[None]:
     """
     from mlflow.exceptions import MlflowException
 
-    failed: TraceletError | None = None
+    # `from None`: MLflow's own error would be shown beside ours, with the address as it is.
     try:
         yield
     except TraceletError:
         raise
     except MlflowException as error:
-        failed = _kind(error)(f"{what}: {error.message}".replace(uri, without_credentials(uri)))
+        raise _kind(error)(f"{what}: {error.message}".replace(uri, without_credentials(uri))) from None
     except (TypeError, ValueError, OverflowError) as error:
-        failed = RefusedError(f"{what}: {error}")
+        raise RefusedError(f"{what}: {error}") from None
     except Exception as error:
         message = f"{what}: {type(error).__name__}: {error}"
-        failed = TrackerUnavailableError(message.replace(uri, without_credentials(uri)))
-    if failed is not None:
-        # Outside of the handlers, because the original would be shown beside ours with its address.
-        raise failed
+        raise TrackerUnavailableError(message.replace(uri, without_credentials(uri))) from None
 
 
 def _kind(error: MlflowException) -> type[TraceletError]:

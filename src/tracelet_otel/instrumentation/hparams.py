@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -28,6 +29,7 @@ class Hyperparameters:
 
     def __init__(self, meter_provider: MeterProvider, guard: Guard) -> None:
         self._guard = guard
+        self._lock = threading.Lock()
         self._points: dict[str, Observation] = {}
         meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_gauge(
             semconv.HPARAM,
@@ -42,7 +44,7 @@ class Hyperparameters:
         Nested ones get names joined with `/`. A later value replaces an earlier one. Values become
         text at once: objects may change, and tensors would be copied from their device each time.
         """
-        points = dict(self._points)
+        points: dict[str, Observation] = {}
         for name, value in flatten(params):
             try:
                 points[name] = Observation(
@@ -50,8 +52,9 @@ class Hyperparameters:
                 )
             except Exception as error:
                 self._guard.report(f"hyperparameter {name!r} was dropped", error)
-        # A new dict, so that the thread which observes never iterates one that grows.
-        self._points = points
+        with self._lock:
+            # A new dict, so that the thread which observes never iterates one that grows.
+            self._points = {**self._points, **points}
 
     def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
         return self._points.values()

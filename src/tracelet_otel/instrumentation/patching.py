@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ class Patch:
     def __init__(self, owner: Any, name: str, make_wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         self._owner = owner
         self._name = name
+        if not callable(inspect.getattr_static(owner, name)):
+            raise TypeError(f"{name} of {owner!r} is no function")
         self._inherited = name not in vars(owner)
         self._original = getattr(owner, name)
         self._wrapper = make_wrapper(self._original)

@@ -23,8 +23,8 @@ from tracelet_otel import semconv
 from tracelet_otel.guard import Guard
 from tracelet_otel.samples import Sample, sample_context
 
-_DRAIN_BUDGET_S: Final = 0.05
-"""How long one collection may drain: the SDK gives a final collection little time."""
+DRAIN_BUDGET_S: Final = 0.05
+"""How long one collection drains under an SDK that is not ours: it gives a final one little time."""
 
 _STEPS: Final = 2**63
 
@@ -53,9 +53,11 @@ class Recorder:
     Args:
         meter_provider: where the instruments are created.
         guard: where rows that cannot be converted are reported.
+        drain_budget_s: how long one collection may drain.
     """
 
-    def __init__(self, meter_provider: MeterProvider, guard: Guard) -> None:
+    def __init__(self, meter_provider: MeterProvider, guard: Guard, drain_budget_s: float = DRAIN_BUDGET_S) -> None:
+        self._drain_budget_s = drain_budget_s
         self._guard = guard
         self._pid = os.getpid()
         self._queue: deque[Row] = deque()
@@ -109,7 +111,7 @@ class Recorder:
         return len(self._queue)
 
     def _collect(self, _options: CallbackOptions) -> Iterable[Observation]:
-        yield Observation(self.drain(_DRAIN_BUDGET_S))
+        yield Observation(self.drain(self._drain_budget_s))
 
     def _measure(self, row: Row) -> None:
         try:

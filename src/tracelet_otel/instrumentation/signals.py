@@ -9,7 +9,7 @@ from opentelemetry.metrics import MeterProvider
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.hparams import Hyperparameters
 from tracelet_otel.instrumentation.outcome import Outcome
-from tracelet_otel.instrumentation.recorder import Recorder
+from tracelet_otel.instrumentation.recorder import DRAIN_BUDGET_S, Recorder
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Signals:
     guard: Guard
 
 
-def make_signals(meter_provider: MeterProvider, guard: Guard) -> Signals:
-    """Create the instruments on a meter provider."""
+def make_signals(meter_provider: MeterProvider, guard: Guard, drain_budget_s: float = DRAIN_BUDGET_S) -> Signals:
+    """Create the instruments on a meter provider; see `Recorder` for the arguments."""
     return Signals(
-        recorder=Recorder(meter_provider, guard),
+        recorder=Recorder(meter_provider, guard, drain_budget_s),
         hparams=Hyperparameters(meter_provider, guard),
         outcome=Outcome(meter_provider),
         guard=guard,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from tracelet_otel import semconv
@@ -30,6 +31,7 @@ class Rows:
 
     def __init__(self, signals: Signals) -> None:
         self._recorder = signals.recorder
+        self._handed_by: Callable[[], Any] = lambda: None
         self._handed: deque[_LoggedRow] = deque(maxlen=_REMEMBERED)
         self.handed_out = _Depth()
         """Raised while somebody hands a row to the loggers: their nested calls are the same row."""
@@ -61,7 +63,7 @@ class Rows:
         The same row handed to each of several loggers is recorded once. A missing step is 0, as in
         Lightning's loggers for MLflow and TensorBoard.
         """
-        if len(trainer.loggers) > 1 and self._is_copy(logger, metrics, step):
+        if len(trainer.loggers) > 1 and self._is_copy(trainer, logger, metrics, step):
             return
         # Unlike the connector's values these may be changed in place later.
         values = {name: snapshot(value) for name, value in metrics.items()}
@@ -70,7 +72,10 @@ class Rows:
             Row(time.time_ns(), values, at, semconv.AXIS_USER, _stage(trainer), trainer.current_epoch)
         )
 
-    def _is_copy(self, logger: Any, metrics: Mapping[str, Any], step: Any) -> bool:
+    def _is_copy(self, trainer: Any, logger: Any, metrics: Mapping[str, Any], step: Any) -> bool:
+        if self._handed_by() is not trainer:
+            self._handed_by = weakref.ref(trainer)
+            self._handed.clear()
         for row in self._handed:
             if row.is_copied_to(logger, metrics, step):
                 return True
