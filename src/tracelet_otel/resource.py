@@ -52,7 +52,7 @@ def default_run_name() -> str:
 
 def script_name() -> str:
     """The running script without its arguments, which may hold secrets; `python` where there is none."""
-    script = sys.argv[0] if sys.argv else ""
+    script = (getattr(sys, "argv", None) or [""])[0]
     return script if script not in ("", "-c", "-m") else "python"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,18 @@ class TestBadInput:
         with pytest.raises(tracelet.TrackerUnavailableError, match=r"cannot be reached .* is the server running") as e:
             tracelet.start_logging(backend_url=uri)
         assert "hush" not in str(e.value)
+
+    def test_a_server_that_is_ill(self):
+        class Ill(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_error(503)
+
+        server = HTTPServer(("127.0.0.1", 0), Ill)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(tracelet.TrackerUnavailableError, match="answers with HTTP status 503"):
+            tracelet.start_logging(backend_url=f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        server.server_close()
 
     def test_an_address_of_no_known_kind(self):
         with pytest.raises(tracelet.TrackerError, match=r"MLflow at nonsense://x: .* unsupported URI"):

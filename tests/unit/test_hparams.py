@@ -26,6 +26,7 @@ class Optimizer:
         ({"args": Namespace(a=1)}, {"args/a": 1}),
         ({"empty": {}, "list": [1, 2], 3: "number"}, {"empty": {}, "list": [1, 2], "3": "number"}),
         ({}, {}),
+        ({"huge": 10**400}, {"huge": 10**400}),
     ],
 )
 def test_nested_parameters_get_joined_names(params, flat):
@@ -49,3 +50,11 @@ def test_each_parameter_is_a_point_with_its_number_or_one():
         ("more", "3"): 3,
     }
     assert exporter.batches[0].params == {"lr": "0.2", "name": "adam", "bad": "nan", "flag": "True", "more": "3"}
+
+
+def test_a_number_beyond_64_bits_is_kept_as_text():
+    exporter = KeepingExporter()
+    meters = provider(reader(exporter))
+    Hyperparameters(meters, Guard()).update({"huge": 10**400})
+    meters.shutdown()
+    assert exporter.batches[0].params == {"huge": str(10**400)}

@@ -144,8 +144,10 @@ class Delivery:
             return self.account
         finally:
             # Also where somebody interrupts the wait: what is missing is named.
-            self._closing = True
             self._abandoned.set()
+            with self._changed:
+                self._closing = True
+                self._changed.notify_all()
             self._say_missing()
 
     def _start(self, resource: Mapping[str, Any]) -> None:

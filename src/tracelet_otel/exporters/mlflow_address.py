@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 from tracelet_otel.errors import TrackerError, TrackerUnavailableError
 
 _TIMEOUT_S: Final = 10.0
+_SERVER_ERROR: Final = 500
 
 
 def default_address() -> str:
@@ -39,11 +40,18 @@ def check_usable(uri: str) -> None:
         import requests
 
         try:
-            requests.get(f"{uri.rstrip('/')}/health", timeout=_TIMEOUT_S)
+            status = requests.get(f"{uri.rstrip('/')}/health", timeout=_TIMEOUT_S).status_code
+        except requests.exceptions.SSLError:
+            # A server answers; which certificates are good is for MLflow's client and its variables.
+            return
         except requests.RequestException as error:
             raise TrackerUnavailableError(
                 f"MLflow at {shown} cannot be reached ({type(error).__name__}): is the server running?"
             ) from None
+        if status >= _SERVER_ERROR:
+            raise TrackerUnavailableError(
+                f"MLflow at {shown} answers with HTTP status {status}: is it starting or ill?"
+            )
     elif parts.scheme == "sqlite" and parts.path.strip("/"):
         path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
         try:

@@ -17,6 +17,7 @@ from tracelet_otel.guard import Guard
 _MAX_VALUE_LENGTH: Final = 8000
 """Characters; a value of any length is exported again at every collection."""
 _DEEPEST: Final = 20
+_INTEGERS: Final = 2**63
 
 
 class Hyperparameters:
@@ -68,7 +69,11 @@ def flatten(params: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str
     if isinstance(params, Namespace):
         params = vars(params)
     elif dataclasses.is_dataclass(params) and not isinstance(params, type):
-        params = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
+        params = {
+            field.name: getattr(params, field.name)
+            for field in dataclasses.fields(params)
+            if hasattr(params, field.name)
+        }
     if isinstance(params, Mapping) and (params or not prefix) and depth < _DEEPEST:
         for name, value in params.items():
             yield from flatten(value, f"{prefix}/{name}" if prefix else str(name), depth + 1)
@@ -77,9 +82,9 @@ def flatten(params: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str
 
 
 def _as_number(value: Any) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _INTEGERS:
         return value
-    return 1
+    return value if isinstance(value, float) and math.isfinite(value) else 1
 
 
 def _as_text(value: Any) -> str:
