@@ -23,7 +23,6 @@ HOST_NAME: Final = "host.name"
 PROCESS_PID: Final = "process.pid"
 PROCESS_COMMAND: Final = "process.command"
 PROCESS_OWNER: Final = "process.owner"
-RANK: Final = "tracelet.rank"
 
 # Attributes of a logged metric's point
 METRIC_NAME: Final = "tracelet.metric.name"

@@ -149,13 +149,6 @@ class MlflowTracker:
                     self._run_id, params=[Param(key, value) for key, value in chunk.items()], synchronous=True
                 )
             self._params.update(chunk)
-        self._set_tags(
-            {
-                f"tracelet.param.{key}"[:MAX_KEY_LENGTH]: value
-                for key, value in values.items()
-                if self._params[key] != value
-            }
-        )
 
     def close(self, outcome: str | None) -> None:
         """See `Tracker.close`."""

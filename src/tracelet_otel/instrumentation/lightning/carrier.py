@@ -1,8 +1,8 @@
 """The callback that a training carries while it is recorded.
 
 It says when trainer, module and optimizers are set up, and marks the training itself: the trial
-runs of Lightning's tuner take all callbacks away, so what they log is known by its absence. It has
-no state, changes no checkpoint, and can be pickled; a copy made in another process does nothing.
+runs of Lightning's tuner replace all callbacks, and it is not among theirs. It has no state,
+changes no checkpoint, and can be pickled; a copy made in another process does nothing.
 """
 
 from __future__ import annotations
