@@ -34,6 +34,7 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
         if name.startswith(("TRACELET_", "OTEL_", "MLFLOW_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.setenv("TRACELET_JOURNAL_DIR", str(tmp_path / "journals"))
     yield
     left = tracelet_otel.get_active_run()
     tracelet_otel.stop_logging()

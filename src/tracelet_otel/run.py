@@ -7,21 +7,22 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import resource, samples, semconv
+from tracelet_otel.destination import Destination
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.delivery import Account
-from tracelet_otel.exporters.exporter import TrackerExporter
-from tracelet_otel.exporters.registry import tracker
-from tracelet_otel.exporters.tracker import Tracker
+from tracelet_otel.exporters.destination import InProcess
+from tracelet_otel.exporters.registry import absolute, check, trackers
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.recorder import Row, snapshot
@@ -45,13 +46,11 @@ class Run:
         TraceletError: a backend is unknown, not installed, or does not give us a run.
     """
 
-    def __init__(self, settings: Settings, trackers: Mapping[str, Tracker]) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.id: str = settings.run_id or settings.mlflow_run_id or resource.new_run_id()
         """The run's id, the same in all processes and backends."""
         self.name: str = settings.exp_name or resource.default_run_name()
         """What people call the run."""
-        self.urls: dict[str, str] = {}
-        """Where people look at the run, by backend."""
         self._settings = settings
         self._guard = Guard()
         self._pid = os.getpid()
@@ -60,17 +59,18 @@ class Run:
         self._ended = threading.Event()
         self._error_before = getattr(sys, "last_value", None)
         identity = resource.run_resource(self.id, self.name, settings.project)
-        self._exporters = self._open_exporters(trackers, identity.attributes)
+        self._destination = self._open(identity.attributes)
+        self.urls: dict[str, str] = dict(self._destination.urls)
+        """Where people look at the run, by backend."""
         try:
             self._record(identity)
         except BaseException:
-            for exporter in self._exporters.values():
-                exporter.shutdown()
+            self._destination.abandon()
             raise
         atexit.register(self._stop_at_exit)
 
     def _record(self, identity: Resource) -> None:
-        self._readers = [self._reader(exporter) for exporter in self._exporters.values()]
+        self._readers = [self._reader(exporter) for exporter in self._destination.exporters]
         provider = MeterProvider(self._readers, identity, shutdown_on_exit=False)
         # At most half of the time drains, however many rows come.
         budget_s = min(self._settings.export_interval / 2, _LONGEST_DRAIN_S)
@@ -81,12 +81,12 @@ class Run:
     @property
     def accounts(self) -> dict[str, Account]:
         """How many readings each backend has taken, has refused and still has to take."""
-        return {name: exporter.account for name, exporter in self._exporters.items()}
+        return self._destination.accounts
 
     @property
     def errors(self) -> dict[str, int]:
         """How many errors were kept away from the training, by what could not be done."""
-        return self._guard.counts
+        return dict(Counter(self._guard.counts) + Counter(self._destination.errors))
 
     def log_metric(self, name: str, value: Any, step: int) -> None:
         """Record one value.
@@ -162,8 +162,7 @@ class Run:
         rows = self._signals.recorder.queued
         if rows:
             self._guard.report(f"{rows} rows were not delivered", "the end of the run was interrupted")
-        for exporter in self._exporters.values():
-            exporter.shutdown(timeout_millis=0)
+        self._destination.abandon()
 
     def _guarded(self, call: Callable[[], Any]) -> None:
         try:
@@ -179,21 +178,14 @@ class Run:
     ) -> None:
         self._stop(None, error)
 
-    def _open_exporters(
-        self, trackers: Mapping[str, Tracker], attributes: Mapping[str, Any]
-    ) -> dict[str, TrackerExporter]:
-        exporters: dict[str, TrackerExporter] = {}
-        try:
-            for name, backend in trackers.items():
-                exporters[name] = TrackerExporter(lambda backend=backend: backend, self._guard)  # type: ignore[misc]
-                self.urls[name] = exporters[name].open(attributes)
-        except BaseException:
-            for exporter in exporters.values():
-                exporter.shutdown()
-            raise
-        return exporters
+    def _open(self, attributes: Mapping[str, Any]) -> Destination:
+        if self._settings.relay:
+            from tracelet_otel.relay.destination import Relayed
 
-    def _reader(self, exporter: TrackerExporter) -> PeriodicExportingMetricReader:
+            return Relayed(self._settings, attributes, self.id, self._guard)
+        return InProcess(trackers(self._settings), attributes, self._guard)
+
+    def _reader(self, exporter: MetricExporter) -> PeriodicExportingMetricReader:
         return PeriodicExportingMetricReader(
             exporter,
             export_interval_millis=self._settings.export_interval * 1e3,
@@ -207,10 +199,12 @@ class Run:
                 self._guarded(reader.collect)
             if not left:
                 break
+        deadline_s = time.monotonic() + self._settings.stop_timeout
         # Not `MeterProvider.shutdown`: all its readers share one deadline, so a slow backend would
         # leave no time to the next.
         for reader in self._readers:
             self._guarded(partial(reader.shutdown, timeout_millis=self._settings.stop_timeout * 1e3))
+        self._destination.finish(deadline_s)
 
     def _is_live(self, what: str) -> bool:
         if os.getpid() != self._pid:
@@ -264,15 +258,16 @@ def start_logging(
         "api_key": api_key,
         "backend_url": backend_url,
     }
-    settings = load(arguments, config)
+    settings = absolute(load(arguments, config))
     if sdk_disabled():
         raise ConfigurationError("OTEL_SDK_DISABLED=true turns OpenTelemetry off, so nothing can be recorded: unset it")
     # What is unknown or missing shows before the active run is ended.
-    trackers = {name: tracker(name, settings) for name in settings.backend}
+    for name in settings.backend:
+        check(name, settings)
     with _changing:
         if _active is not None:
             _active.stop()
-        _active = Run(settings, trackers)
+        _active = Run(settings)
         return _active
 
 

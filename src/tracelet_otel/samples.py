@@ -41,7 +41,7 @@ class Sample(NamedTuple):
     axis: str
     """What `step` counts: one of `semconv.AXIS_*`."""
     sequence: int
-    """Number of the row in its process: rows with the same number were logged together."""
+    """Number of the sample in its process, from 1 without gaps: with it, a duplicate is known."""
     epoch: int | None = None
 
 

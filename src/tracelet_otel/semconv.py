@@ -51,6 +51,8 @@ HPARAM_VALUE: Final = "tracelet.hparam.value"
 RUN_OUTCOME: Final = "tracelet.run.outcome"
 RUN_OUTCOME_UNIT: Final = "1"
 OUTCOME: Final = "outcome"
+RUN_ENDED: Final = "tracelet.run.ended"
+RUN_ENDED_UNIT: Final = "1"
 QUEUE_SIZE: Final = "tracelet.recorder.queue.size"
 QUEUE_SIZE_UNIT: Final = "{row}"
 

@@ -6,15 +6,20 @@ Each field is also read from `TRACELET_<FIELD>`; what the caller passes wins ove
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any, Final
 
+from platformdirs import user_state_path
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tracelet_otel.errors import ConfigurationError
 
+RELAY_PLATFORMS: Final = ("linux", "darwin")
+"""Where trackers can live in a process of their own: it takes sessions and signals of POSIX."""
 _LONGEST_S: Final = 1e6
 """Of a time in seconds: locks and timestamps have their limits."""
 
@@ -50,10 +55,25 @@ class Settings(BaseSettings):
     """Seconds between two exports of logged rows."""
     stop_timeout: float = Field(default=30.0, gt=0, le=_LONGEST_S)
     """Seconds that the end of a run waits for a backend that takes nothing."""
+    start_timeout: float = Field(default=60.0, gt=0, le=_LONGEST_S)
+    """Seconds that `start_logging` waits for the relay and its trackers."""
+    relay: bool = Field(default_factory=lambda: sys.platform in RELAY_PLATFORMS)
+    """Whether trackers live in a process of their own."""
+    relay_bind: str = Field(default="127.0.0.1:0", pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^:\s]+):\d{1,5}$")
+    """Host and port on which a relay listens; port 0 is any that is free."""
+    relay_patience: float = Field(default=600.0, gt=0, le=_LONGEST_S)
+    """Seconds for which the relay goes on after the run's end with a backend that takes nothing."""
+    journal_dir: Path = Field(default_factory=lambda: user_state_path("tracelet-otel"))
+    """Where the relay keeps what it has accepted and not delivered yet."""
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     """MLflow's own variable for the address of its store."""
     mlflow_run_id: str | None = Field(default=None, validation_alias="MLFLOW_RUN_ID")
     """MLflow's own variable for the run to continue."""
+
+    @field_validator("journal_dir", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
 
     @field_validator("backend", mode="before")
     @classmethod
@@ -89,6 +109,29 @@ def load(arguments: Mapping[str, Any], config: Mapping[str, Any] | None) -> Sett
     except ValidationError as error:
         problems = "; ".join(f"{_source(item['loc'])}: {item['msg']}" for item in error.errors(include_input=False))
         raise ConfigurationError(f"invalid settings: {problems}") from None
+
+
+def to_plain(settings: Settings) -> dict[str, Any]:
+    """Settings as JSON can hold them, secrets included."""
+    plain = settings.model_dump(mode="json")
+    plain["api_key"] = settings.api_key.get_secret_value() if settings.api_key else None
+    return plain
+
+
+def from_plain(plain: Mapping[str, Any]) -> Settings:
+    """Settings from what `to_plain` made of them; the environment has no say."""
+    key = plain["api_key"]
+    typed = {
+        "backend": tuple(plain["backend"]),
+        "api_key": None if key is None else SecretStr(key),
+        "journal_dir": Path(plain["journal_dir"]),
+    }
+    return Settings.model_construct(**{**plain, **typed})
+
+
+def environment() -> dict[str, str]:
+    """A copy of this process's environment, for a process that it starts."""
+    return dict(os.environ)
 
 
 def sdk_disabled() -> bool:

@@ -44,20 +44,30 @@ class Delivery:
     Args:
         tracker: used by one thread at a time.
         guard: where refused readings are reported.
+        taken: how many readings were delivered and refused before, by an earlier delivery of the same run.
+        on_taken: called after each success with how many readings are delivered and refused in all.
     """
 
-    def __init__(self, tracker: Tracker, guard: Guard) -> None:
+    def __init__(
+        self,
+        tracker: Tracker,
+        guard: Guard,
+        taken: tuple[int, int] = (0, 0),
+        on_taken: Callable[[int, int], None] | None = None,
+    ) -> None:
         self._tracker = tracker
         self._guard = guard
         self._changed = threading.Condition()
         self._readings: deque[Reading] = deque()
         self._params: dict[str, str] = {}
         self._known_params: dict[str, str] = {}
-        self._accepted = self._delivered = self._refused = 0
+        self._delivered, self._refused = taken
+        self._accepted = sum(taken)
+        self._on_taken = on_taken
         self._progress = 0
         self._outcome: str | None = None
         self._problem: str | None = None
-        self._lost = False
+        self._ended = False
         self._closing = False
         self._closed = False
         self._abandoned = threading.Event()
@@ -71,6 +81,23 @@ class Delivery:
         with self._changed:
             pending = self._accepted - self._delivered - self._refused
             return Account(self._delivered, self._refused, pending, self._problem)
+
+    @property
+    def params_pending(self) -> bool:
+        """Whether there are hyperparameters that the tracker has not taken yet."""
+        with self._changed:
+            return bool(self._params)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the tracker has taken everything and its run is closed."""
+        with self._changed:
+            return self._ended
+
+    def begin(self, resource: Mapping[str, Any]) -> None:
+        """Create or continue the run on the delivery's own thread, as often as that takes."""
+        with self._changed:
+            self._start(resource)
 
     def open(self, resource: Mapping[str, Any]) -> str:
         """Create or continue the run, on the calling thread; see `Tracker.open`."""
@@ -255,7 +282,10 @@ class Delivery:
         try:
             self._persist(self._tracker.close, outcome)
         except TraceletError as error:
+            self._problem = str(error)
             self._guard.report(f"the run in {self._tracker.name} was not closed", error)
+        else:
+            self._ended = True
 
     def _lose(self, error: Exception) -> None:
         """Nothing more will be accepted: count all that is there, and all that will come, as refused."""
@@ -294,4 +324,7 @@ class Delivery:
             self._delivered += delivered
             self._refused += refused
             self._progress += 1
+            taken = self._delivered, self._refused
             self._changed.notify_all()
+        if self._on_taken is not None:
+            self._on_taken(*taken)

@@ -23,7 +23,7 @@ from tracelet_otel.errors import (
 )
 from tracelet_otel.exporters.exporter import TrackerExporter
 from tracelet_otel.exporters.identity import RunIdentity
-from tracelet_otel.exporters.mlflow_address import check_usable, default_address, without_credentials
+from tracelet_otel.exporters.mlflow_address import check_key, check_usable, default_address, without_credentials
 from tracelet_otel.exporters.mlflow_mapping import (
     MAX_KEY_LENGTH,
     MAX_PARAM_LENGTH,
@@ -69,11 +69,7 @@ class MlflowTracker:
             raise MissingDependencyError(
                 "backend 'mlflow' needs the package mlflow: pip install 'tracelet-otel[mlflow]'"
             ) from error
-        if settings.api_key is not None:
-            raise ConfigurationError(
-                "MLflow takes no api_key: set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD"
-            )
+        check_key(settings)
         self._uri = settings.backend_url or settings.mlflow_tracking_uri or default_address()
         self._continued = settings.run_id or settings.mlflow_run_id
         self._shown_uri = without_credentials(self._uri)
@@ -166,6 +162,7 @@ class MlflowTracker:
         # A creation whose answer was lost has happened all the same: look before creating again.
         found = self._search(experiment_id, run.run_id)
         if found is not None:
+            self._go_on(found)
             return found
         return self._client.create_run(experiment_id, run_name=run.run_name, tags=resource_tags(run.attributes))
 
@@ -186,11 +183,14 @@ class MlflowTracker:
             )
         if found.info.lifecycle_stage == "deleted":
             raise ConfigurationError(f"run {wanted!r} was deleted in MLflow: restore it, or start a new one")
+        self._go_on(found)
+        return found
+
+    def _go_on(self, found: Run) -> None:
         self._names = Names(exact_names(found.data.tags, found.data.metrics))
         self._params = dict(found.data.params)
         self._tags = dict(found.data.tags)
         self._client.update_run(found.info.run_id, status="RUNNING")
-        return found
 
     def _search(self, experiment_id: str, run_id: str) -> Run | None:
         runs = self._client.search_runs([experiment_id], f"tags.`{_ID_TAG}` = '{run_id}'", max_results=1)

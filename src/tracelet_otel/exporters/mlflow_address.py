@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from tracelet_otel.errors import TrackerError, TrackerUnavailableError
+from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
+from tracelet_otel.settings import Settings
 
 _TIMEOUT_S: Final = 10.0
 _SERVER_ERROR: Final = 500
@@ -17,6 +18,29 @@ _SERVER_ERROR: Final = 500
 def default_address() -> str:
     """A database in the working directory, as a whole path: the directory may change."""
     return f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def absolute(uri: str) -> str:
+    """An address that means the same from any working directory."""
+    if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
+        name = uri.removeprefix("sqlite:///")
+        return f"sqlite:///{Path.cwd() / name}" if name else uri
+    if "://" not in uri and not uri.startswith(("databricks", "file:")):
+        return str(Path.cwd() / uri)
+    return uri
+
+
+def check_key(settings: Settings) -> None:
+    """Refuse a credential that MLflow's client has no argument for.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    if settings.api_key is not None:
+        raise ConfigurationError(
+            "MLflow takes no api_key: set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD"
+        )
 
 
 def without_credentials(uri: str) -> str:

@@ -29,7 +29,7 @@ class Reading:
     axis: str
     """What `step` counts: one of `semconv.AXIS_*`."""
     sequence: int
-    """Number of the row in its process."""
+    """Number of the sample in its process, from 1 without gaps; samples of one row follow each other."""
     stage: str = ""
     """`fit`, `validate`, `test`, or empty."""
     epoch: int | None = None
@@ -47,6 +47,8 @@ class Batch:
     """Hyperparameters by their flat name."""
     outcome: str | None
     """The outcome that the run reports, one of `semconv.OUTCOME_*`."""
+    ended: bool = False
+    """Whether the process has ended the run: the outcome is the last one."""
 
 
 def decode(data: MetricsData) -> Iterator[Batch]:
@@ -58,6 +60,7 @@ def decode(data: MetricsData) -> Iterator[Batch]:
         readings: list[Reading] = []
         params: dict[str, str] = {}
         outcome: str | None = None
+        ended = False
         for scope_metrics in resource_metrics.scope_metrics:
             for metric in scope_metrics.metrics:
                 points = [point for point in metric.data.data_points if isinstance(point, NumberDataPoint)]
@@ -69,8 +72,10 @@ def decode(data: MetricsData) -> Iterator[Batch]:
                     params.update(_params(points))
                 elif metric.name == semconv.RUN_OUTCOME and points:
                     outcome = str((points[-1].attributes or {})[semconv.OUTCOME])
+                elif metric.name == semconv.RUN_ENDED and points:
+                    ended = bool(points[-1].value)
         readings.sort(key=lambda reading: reading.sequence)
-        yield Batch(resource_metrics.resource.attributes, tuple(readings), params, outcome)
+        yield Batch(resource_metrics.resource.attributes, tuple(readings), params, outcome, ended)
 
 
 def _readings(points: Iterable[NumberDataPoint]) -> Iterator[Reading]:

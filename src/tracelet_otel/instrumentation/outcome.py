@@ -31,6 +31,13 @@ class Outcome:
             unit=semconv.RUN_OUTCOME_UNIT,
             description="1 for the outcome that the run has at this moment",
         )
+        self._ended = False
+        meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_gauge(
+            semconv.RUN_ENDED,
+            callbacks=[self._observe_end],
+            unit=semconv.RUN_ENDED_UNIT,
+            description="1 once the run has ended: its outcome is the last one",
+        )
 
     def settle(self, outcome: str | None, error: BaseException | None) -> None:
         """End the run.
@@ -39,6 +46,7 @@ class Outcome:
             outcome: what the caller says, over all else.
             error: what ended the process or block; without one the last training's outcome stands.
         """
+        self._ended = True
         if outcome is not None:
             self.value = outcome
         elif outcome_of(error) != semconv.OUTCOME_FINISHED:
@@ -50,6 +58,9 @@ class Outcome:
 
     def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
         yield Observation(1, {semconv.OUTCOME: self.value})
+
+    def _observe_end(self, _options: CallbackOptions) -> Iterable[Observation]:
+        yield Observation(int(self._ended))
 
 
 def outcome_of(error: BaseException | None) -> str:

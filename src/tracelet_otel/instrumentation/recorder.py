@@ -104,7 +104,6 @@ class Recorder:
                     row = self._queue.popleft()
                 except IndexError:
                     break
-                self._sequence += 1
                 self._measure(row)
                 if time.monotonic() >= deadline:
                     break
@@ -119,15 +118,12 @@ class Recorder:
         except Exception as error:
             self._guard.report("a row was dropped for its step", error)
             return
-        sample = Sample(row.time_unix_nano, step, row.axis, self._sequence, row.epoch)
-        context = sample_context(sample)
         for name, value in row.values.items():
             try:
                 number = _as_float(value)
-                distinct = self._told_apart(name, sample)
-                self._measure_one(
-                    str(name), number, row.stage, context if distinct is sample else sample_context(distinct)
-                )
+                sample = Sample(row.time_unix_nano, step, row.axis, self._sequence + 1, row.epoch)
+                self._measure_one(str(name), number, row.stage, sample_context(self._told_apart(name, sample)))
+                self._sequence += 1
             except Exception as error:
                 self._guard.report(f"a value of metric {name!r} was dropped", error)
 

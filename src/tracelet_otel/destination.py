@@ -1,0 +1,48 @@
+"""Where a run's stream goes: what `Run` needs of trackers in this process and of a relay alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from opentelemetry.sdk.metrics.export import MetricExporter
+
+from tracelet_otel.exporters.delivery import Account
+
+
+class Destination(Protocol):
+    """Exporters, and what becomes of what they are given."""
+
+    @property
+    def exporters(self) -> Sequence[MetricExporter]:
+        """One for each reader that the run needs."""
+        ...
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """Where people look at the run, by backend."""
+        ...
+
+    @property
+    def accounts(self) -> dict[str, Account]:
+        """What each backend has taken, refused, and still has to take."""
+        ...
+
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """How many errors ended outside of the run's own guard, by what could not be done."""
+        ...
+
+    def finish(self, deadline_s: float) -> None:
+        """Wait for what the exporters have been given, and say what is missing.
+
+        Called after the readers, and with them the exporters, have been shut down.
+
+        Args:
+            deadline_s: a time of the monotonic clock.
+        """
+        ...
+
+    def abandon(self) -> None:
+        """Let go at once, where the end was interrupted or the beginning failed."""
+        ...

@@ -1,0 +1,60 @@
+"""Trackers that live in this process, one exporter each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opentelemetry.sdk.metrics.export import MetricExporter
+
+from tracelet_otel.exporters.delivery import Account
+from tracelet_otel.exporters.exporter import TrackerExporter
+from tracelet_otel.exporters.tracker import Tracker
+from tracelet_otel.guard import Guard
+
+
+class InProcess:
+    """A `Destination` of trackers in this process.
+
+    Args:
+        trackers: not opened yet, by backend.
+        resource: attributes of the run's resource.
+        guard: where errors end.
+
+    Raises:
+        TraceletError: a backend does not give us the run; none is left open.
+    """
+
+    def __init__(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any], guard: Guard) -> None:
+        self._exporters: dict[str, TrackerExporter] = {}
+        self.urls: dict[str, str] = {}
+        try:
+            for name, tracker in trackers.items():
+                self._exporters[name] = TrackerExporter(lambda tracker=tracker: tracker, guard)  # type: ignore[misc]
+                self.urls[name] = self._exporters[name].open(resource)
+        except BaseException:
+            self.abandon()
+            raise
+
+    @property
+    def exporters(self) -> Sequence[MetricExporter]:
+        """See `Destination.exporters`."""
+        return list(self._exporters.values())
+
+    @property
+    def accounts(self) -> dict[str, Account]:
+        """See `Destination.accounts`."""
+        return {name: exporter.account for name, exporter in self._exporters.items()}
+
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """See `Destination.errors`."""
+        return {}
+
+    def finish(self, deadline_s: float) -> None:
+        """See `Destination.finish`: the shutdown of the exporters has done it."""
+
+    def abandon(self) -> None:
+        """See `Destination.abandon`."""
+        for exporter in self._exporters.values():
+            exporter.shutdown(timeout_millis=0)

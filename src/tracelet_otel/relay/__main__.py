@@ -1,0 +1,131 @@
+"""The relay's process: `python -m tracelet_otel.relay`, with its order on standard input."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Final
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from tracelet_otel.errors import TraceletError
+from tracelet_otel.exporters import registry
+from tracelet_otel.exporters.tracker import Tracker
+from tracelet_otel.guard import Guard
+from tracelet_otel.relay.journal import SUFFIX, Journal
+from tracelet_otel.relay.messages import Order, Ready, Status
+from tracelet_otel.relay.otlp import by_run
+from tracelet_otel.relay.owner import Owner
+from tracelet_otel.relay.relayed_run import EndedError, RelayedRun
+from tracelet_otel.relay.server import Application, Server, listen
+from tracelet_otel.settings import from_plain, to_plain
+
+_LOOK_S: Final = 0.1
+_SILENT_S: Final = 2.0
+"""Without an owner, the run ends when no new row has come for so long: other ranks may still send."""
+
+
+class Relay:
+    """One run, from the first request to the last delivery.
+
+    Args:
+        order: what to do.
+        answers: where the one line goes that says whether it can be done.
+    """
+
+    def __init__(self, order: Order, answers: int) -> None:
+        self._order = order
+        self._answers = answers
+        self._settings = from_plain(order.settings)
+        self._finish = threading.Event()
+        guard = Guard()
+        self._journal = Journal(Path(order.journal_directory) / f"{order.run_id}{SUFFIX}")
+        if not order.resumes:
+            # A run that is continued may have left something: it is delivered first, and goes on.
+            self._journal.remember({"ended": False, "outcome": None})
+        self._run = RelayedRun(self._journal, guard)
+        self._owner = Owner(sys.stdin.buffer, order.owner_pid, order.owner_created_s)
+        listener = listen(order.host, order.port)
+        self._server = Server(Application(order.token, self._accept, self._status, guard), listener)
+        # It means: finish up.
+        signal.signal(signal.SIGTERM, lambda *_: self._finish.set())
+
+    def run(self) -> int:
+        """Serve until the run is over; returns the exit code."""
+        try:
+            self._open()
+        except Exception as error:
+            self._let_go()
+            self._answer(Ready.from_error(error))
+            if not isinstance(error, TraceletError):
+                raise
+            return 1
+        while not self._is_over():
+            self._finish.wait(_LOOK_S)
+        complete = self._run.close(self._settings.relay_patience)
+        while not self._owner.is_gone and not self._finish.wait(_LOOK_S):
+            # It asks what became of its rows.
+            pass
+        self._server.stop()
+        if complete and not self._run.status.errors:
+            Path(self._order.journal_directory, f"{self._order.run_id}.log").unlink(missing_ok=True)
+        return 0 if complete else 1
+
+    def _open(self) -> None:
+        plain = to_plain(registry.without_secrets(self._settings))
+        self._journal.remember({"settings": plain, "resource": self._order.resource})
+        if self._order.resumes:
+            self._answer(Ready(self._server.port, self._order.run_id))
+            self._run.resume(self._trackers(), self._order.resource)
+        else:
+            urls = self._run.open(self._trackers(), self._order.resource)
+            self._answer(Ready(self._server.port, self._order.run_id, urls))
+
+    def _let_go(self) -> None:
+        if self._journal.total:
+            self._journal.close()
+        else:
+            self._journal.remove()
+
+    def _trackers(self) -> dict[str, Tracker]:
+        return registry.trackers(self._settings)
+
+    def _is_over(self) -> bool:
+        if self._run.ended:
+            return True
+        return (self._finish.is_set() or self._owner.is_gone) and self._run.silent_s > _SILENT_S
+
+    def _accept(self, request: ExportMetricsServiceRequest) -> None:
+        for run_id, part in by_run(request).items():
+            if run_id != self._order.run_id:
+                raise EndedError(f"this relay has no run {run_id!r}")
+            self._run.accept(part)
+
+    def _status(self, run_id: str) -> Status | None:
+        return self._run.status if run_id == self._order.run_id else None
+
+    def _answer(self, ready: Ready) -> None:
+        os.write(self._answers, f"{ready.line()}\n".encode())
+        os.close(self._answers)
+
+
+def main() -> int:
+    """Read the order, and do it."""
+    # What libraries print goes to the log, where standard error is.
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    order = Order.from_line(sys.stdin.buffer.readline().decode())
+    try:
+        return Relay(order, answers).run()
+    except (TraceletError, OSError) as error:
+        os.write(answers, f"{Ready.from_error(error).line()}\n".encode())
+        raise
+
+
+if __name__ == "__main__":
+    sys.exit(main())

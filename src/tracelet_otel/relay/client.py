@@ -1,0 +1,224 @@
+"""The exporter that sends the stream to a relay, and keeps what was not accepted.
+
+The stock OTLP exporter draws from Python's global random generator, obeys proxies even for
+loopback, and drops what it could not send within ten seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import requests
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+
+from tracelet_otel import samples
+from tracelet_otel.guard import Guard
+from tracelet_otel.relay.messages import Status
+from tracelet_otel.relay.otlp import split
+from tracelet_otel.relay.server import MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH
+
+_TIMEOUT_S: Final = 30.0
+_STATUS_TIMEOUT_S: Final = 5.0
+_FIRST_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 5.0
+_FINAL: Final = (400, 413, 415)
+"""What a relay answers to a body that it will never accept."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a relay is and what it asks for."""
+
+    endpoint: str
+    """As in `http://127.0.0.1:40001`."""
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What each request bears."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+@dataclass(frozen=True)
+class _Body:
+    content: bytes
+    samples: int
+
+
+class RelayExporter(MetricExporter):
+    """Queues each export for a relay; a thread of its own sends, as often as that takes.
+
+    In a forked child it does nothing: what it holds is its parent's to send.
+
+    Args:
+        address: asked before each request, since a relay that was started again may be elsewhere.
+        revive: called after a request without an answer; starts a relay that has died.
+        guard: where errors end.
+    """
+
+    def __init__(self, address: Callable[[], Address], revive: Callable[[], None], guard: Guard) -> None:
+        super().__init__(
+            preferred_temporality=samples.preferred_temporality(),
+            preferred_aggregation=samples.preferred_aggregation(),
+        )
+        self._address = address
+        self._revive = revive
+        self._guard = guard
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        self._bodies: deque[_Body] = deque()
+        self._closed = False
+        self._woken = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="tracelet-sender", daemon=True)
+        self._thread.start()
+
+    @property
+    def queued(self) -> int:
+        """Samples that the relay has not accepted yet."""
+        with self._changed:
+            return sum(body.samples for body in self._bodies)
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        """Queue an export."""
+        if os.getpid() != self._pid:
+            return MetricExportResult.SUCCESS
+        try:
+            count = _samples(metrics_data)
+            parts = [part.SerializeToString() for part in split(encode_metrics(metrics_data), MAX_BODY_BYTES // 2)]
+        except Exception as error:
+            self._guard.report("an export was dropped", error)
+            return MetricExportResult.FAILURE
+        # Points are repeated at each collection: of those without samples only the newest matters,
+        # but the first may be on its way.
+        with self._changed:
+            while len(self._bodies) > 1 and not self._bodies[-1].samples:
+                self._bodies.pop()
+            for number, part in enumerate(parts):
+                self._bodies.append(_Body(part, 0 if number else count))
+            self._changed.notify_all()
+        return MetricExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Wait until the relay has accepted everything."""
+        if os.getpid() != self._pid:
+            return True
+        self._woken.set()
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._bodies, timeout_millis / 1e3)
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Wait until the relay has accepted everything, and send no more."""
+        if os.getpid() != self._pid or self._closed:
+            return
+        timeout_ms = max(kwargs.get("timeout", timeout_millis), 0)
+        try:
+            if not self.force_flush(timeout_ms):
+                self._guard.report(f"{self.queued} values were not delivered", "the relay did not accept them in time")
+        finally:
+            with self._changed:
+                self._closed = True
+                self._woken.set()
+                self._changed.notify_all()
+
+    def _work(self) -> None:
+        session = _session()
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or bool(self._bodies))
+                if self._closed:
+                    return
+                body = self._bodies[0]
+            if self._send(session, body):
+                pause_s = _FIRST_PAUSE_S
+                with self._changed:
+                    self._bodies.popleft()
+                    self._changed.notify_all()
+            else:
+                self._woken.wait(pause_s)
+                self._woken.clear()
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _send(self, session: requests.Session, body: _Body) -> bool:
+        """Returns whether the body is done with."""
+        try:
+            address = self._address()
+            answer = session.post(
+                f"{address.endpoint}{METRICS_PATH}",
+                data=body.content,
+                headers={**address.headers, "Content-Type": "application/x-protobuf"},
+                timeout=_TIMEOUT_S,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            self._guarded_revive(error)
+            return False
+        except Exception as error:
+            self._guard.report("the relay could not be asked", error)
+            return False
+        if answer.status_code == requests.codes.ok:
+            return True
+        reason = f"HTTP status {answer.status_code}: {answer.content[:300]!r}"
+        if answer.status_code in _FINAL:
+            self._guard.report("the relay refused an export", reason)
+            return True
+        self._guard.report("the relay does not accept; the export is kept and sent again", reason)
+        return False
+
+    def _guarded_revive(self, error: Exception) -> None:
+        if self._closed:
+            return
+        try:
+            self._revive()
+        except Exception as problem:
+            self._guard.report("the relay could not be started again", problem)
+
+
+def fetch_status(address: Address, run_id: str) -> Status | None:
+    """How far a run's delivery is; None where the relay does not answer."""
+    try:
+        with _session() as session:
+            answer = session.get(
+                f"{address.endpoint}{RUNS_PATH}{run_id}", headers=address.headers, timeout=_STATUS_TIMEOUT_S
+            )
+            return Status.from_line(answer.text) if answer.status_code == requests.codes.ok else None
+    except requests.RequestException:
+        return None
+
+
+def wait_for(look: Callable[[], bool], deadline_s: float, pause_s: float = 0.02) -> bool:
+    """Look until something holds, or until a time of the monotonic clock; returns whether it does."""
+    while not look():
+        if time.monotonic() >= deadline_s:
+            return False
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, 0.5)
+    return True
+
+
+def _session() -> requests.Session:
+    session = requests.Session()
+    # No proxies: the token would go there too.
+    session.trust_env = False
+    return session
+
+
+def _samples(data: MetricsData) -> int:
+    return sum(
+        len(point.exemplars)
+        for resource_metrics in data.resource_metrics
+        for scope_metrics in resource_metrics.scope_metrics
+        for metric in scope_metrics.metrics
+        for point in _points(metric.data.data_points)
+    )
+
+
+def _points(points: Iterable[Any]) -> Iterable[Any]:
+    return (point for point in points if hasattr(point, "exemplars"))

@@ -1,0 +1,132 @@
+"""Trackers that live in a relay, behind one exporter."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from opentelemetry.sdk.metrics.export import MetricExporter
+
+from tracelet_otel.exporters.delivery import Account
+from tracelet_otel.guard import Guard
+from tracelet_otel.relay.client import RelayExporter, fetch_status, wait_for
+from tracelet_otel.relay.launch import RelayProcess
+from tracelet_otel.relay.messages import Status
+from tracelet_otel.settings import Settings
+
+_logger = logging.getLogger("tracelet_otel")
+
+_QUIET_S: Final = 2.0
+_PROGRESS_S: Final = 1.0
+_EXIT_S: Final = 5.0
+
+
+class Relayed:
+    """A `Destination` of one relay that belongs to this process.
+
+    Args:
+        settings: what the run is to do.
+        resource: attributes of the run's resource.
+        run_id: the run's.
+        guard: where errors end.
+
+    Raises:
+        TraceletError: the relay could not be started, or a backend does not give it the run.
+    """
+
+    def __init__(self, settings: Settings, resource: Mapping[str, Any], run_id: str, guard: Guard) -> None:
+        self._run_id = run_id
+        self._process = RelayProcess(settings, resource, run_id)
+        self._exporter = RelayExporter(lambda: self._process.address, self._process.revive, guard)
+        self._last: Status | None = None
+        self._finished = False
+        self._guard = guard
+
+    @property
+    def exporters(self) -> Sequence[MetricExporter]:
+        """See `Destination.exporters`."""
+        return [self._exporter]
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """See `Destination.urls`."""
+        return self._process.urls
+
+    @property
+    def accounts(self) -> dict[str, Account]:
+        """See `Destination.accounts`; what the relay has not accepted yet is in none."""
+        status = self._ask()
+        return dict(status.accounts) if status else {}
+
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """See `Destination.errors`."""
+        status = self._ask()
+        return status.errors if status else {}
+
+    def finish(self, deadline_s: float) -> None:
+        """See `Destination.finish`; what is not delivered until then, the relay goes on with."""
+        began_s = said_s = time.monotonic()
+
+        def is_done() -> bool:
+            nonlocal said_s
+            status = self._ask()
+            if status is None:
+                self._process.revive()
+            elif status.complete:
+                return True
+            now_s = time.monotonic()
+            if now_s - began_s > _QUIET_S and now_s - said_s > _PROGRESS_S:
+                said_s = now_s
+                self._say_progress()
+            return False
+
+        try:
+            complete = wait_for(is_done, deadline_s)
+            self._finished = True
+        finally:
+            self._say_result(time.monotonic() - began_s > _QUIET_S)
+        self._process.release(_EXIT_S if complete else 0)
+
+    def abandon(self) -> None:
+        """See `Destination.abandon`; the relay delivers what it has."""
+        self._exporter.shutdown(timeout_millis=0)
+        self._process.release(0)
+
+    def _ask(self) -> Status | None:
+        if self._finished:
+            return self._last
+        status = fetch_status(self._process.address, self._run_id)
+        self._last = status or self._last
+        return status
+
+    def _say_progress(self) -> None:
+        if self._last is not None:
+            parts = [
+                f"{name} has {account.delivered} of {account.delivered + account.pending}"
+                for name, account in self._last.accounts.items()
+            ]
+            print(f"tracelet: waiting for delivery: {', '.join(parts)}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def _say_result(self, took_long: bool) -> None:
+        status = self._last
+        if status is None:
+            self._guard.report("nobody knows what was delivered", f"the relay does not answer; see {self._process.log}")
+            return
+        for name, account in status.accounts.items():
+            if account.refused or account.pending or not status.complete:
+                _logger.error(
+                    "%s: %d readings delivered, %d refused, %d not delivered yet: %s. The relay goes on; what it "
+                    "cannot deliver stays in %s, for `tracelet-otel replay`",
+                    name,
+                    account.delivered,
+                    account.refused,
+                    account.pending,
+                    account.problem,
+                    status.journal,
+                )
+            elif took_long:
+                print(f"tracelet: {name} has all {account.delivered} readings", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,191 @@
+"""What a relay has accepted and not delivered yet, in a SQLite file for each run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tracelet_otel.errors import TraceletError
+
+SUFFIX: Final = ".journal"
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS body (id INTEGER PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL, content BLOB,
+    known TEXT);
+CREATE TABLE IF NOT EXISTS taken (backend TEXT PRIMARY KEY, delivered INTEGER NOT NULL, refused INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+
+class JournalInUseError(TraceletError):
+    """Another process has the journal."""
+
+
+class JournalError(TraceletError):
+    """The journal cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """A part of the stream, as it was accepted."""
+
+    first: int
+    """How many readings of the run came before it."""
+    count: int
+    """How many new readings it has."""
+    content: bytes
+    """An OTLP request in protobuf."""
+    known: Mapping[str, list[tuple[int, int]]] | None = None
+    """By process, the ranges of samples that had come before; only where it repeats some of them."""
+
+
+class Journal:
+    """Bodies in the order of their acceptance, and how far each backend is.
+
+    One process has a journal at a time. What a method has written is on the disk when it returns.
+    Readings are numbered from 0 through all bodies, so that a position is one number.
+
+    Args:
+        path: made where it does not exist.
+
+    Raises:
+        JournalInUseError: another process has it.
+        JournalError: it cannot be read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        connection: sqlite3.Connection | None = None
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+            # Exclusive: no other process, and no shared memory, which network file systems lack.
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        except (OSError, sqlite3.Error) as error:
+            if connection is not None:
+                connection.close()
+            if "locked" in str(error):
+                raise JournalInUseError(f"the journal {path} is in use by another process") from None
+            raise JournalError(f"the journal {path} cannot be used: {error}") from error
+        self._connection = connection
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What `append` and `remember` were given last, by key."""
+        with self._lock:
+            rows = self._connection.execute("SELECT key, value FROM state").fetchall()
+        return {key: json.loads(value) for key, value in rows}
+
+    @property
+    def total(self) -> int:
+        """How many readings have been accepted."""
+        return int(self.state.get("total", 0))
+
+    def append(self, body: Body, state: Mapping[str, Any]) -> None:
+        """Keep a body, and remember something by key together with it.
+
+        Raises:
+            JournalError: it is not on the disk.
+        """
+        with self._lock, self._transaction():
+            self._connection.execute(
+                "INSERT INTO body (first, count, content, known) VALUES (?, ?, ?, ?)",
+                (body.first, body.count, body.content, None if body.known is None else json.dumps(body.known)),
+            )
+            self._remember({**state, "total": body.first + body.count})
+
+    def remember(self, state: Mapping[str, Any]) -> None:
+        """Keep something by key, over what was there."""
+        with self._lock, self._transaction():
+            self._remember(state)
+
+    def bodies(self) -> Iterator[Body]:
+        """What is kept, in order."""
+        last = -1
+        while True:
+            with self._lock:
+                row = self._connection.execute(
+                    "SELECT id, first, count, content, known FROM body WHERE id > ? ORDER BY id LIMIT 1", (last,)
+                ).fetchone()
+            if row is None:
+                return
+            last, first, count, content, known = row
+            yield Body(first, count, content, None if known is None else json.loads(known))
+
+    def taken(self, backend: str) -> tuple[int, int]:
+        """How many readings a backend has taken, and how many it has refused."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT delivered, refused FROM taken WHERE backend = ?", (backend,)
+            ).fetchone()
+        return (int(row[0]), int(row[1])) if row else (0, 0)
+
+    def take(self, backend: str, delivered: int, refused: int) -> None:
+        """Remember how far a backend is; both are counted from the beginning of the run."""
+        with self._lock, self._transaction():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO taken (backend, delivered, refused) VALUES (?, ?, ?)",
+                (backend, delivered, refused),
+            )
+
+    def forget(self, position: int) -> None:
+        """Drop bodies all of whose readings are before a position."""
+        with self._lock, self._transaction():
+            self._connection.execute("DELETE FROM body WHERE first + count <= ?", (position,))
+
+    def close(self) -> None:
+        """Let go of the file, and keep it."""
+        with self._lock:
+            self._connection.close()
+
+    def remove(self) -> None:
+        """Let go of the file and delete it."""
+        self.close()
+        remove(self.path)
+
+    def _remember(self, state: Mapping[str, Any]) -> None:
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO state (key, value) VALUES (?, ?)",
+            [(key, json.dumps(value)) for key, value in state.items()],
+        )
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._connection, self.path)
+
+
+def remove(path: Path) -> None:
+    """Delete a journal that no process has open."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+class _Transaction:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+
+    def __enter__(self) -> None:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise JournalError(f"the journal {self._path} cannot be written: {error}") from error
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            self._connection.execute("COMMIT" if error is None else "ROLLBACK")
+        except sqlite3.Error as problem:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise JournalError(f"the journal {self._path} cannot be written: {problem}") from problem
+        if isinstance(error, sqlite3.Error):
+            raise JournalError(f"the journal {self._path} cannot be written: {error}") from error

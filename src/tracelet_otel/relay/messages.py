@@ -1,0 +1,108 @@
+"""What owner and relay tell each other beside the stream, as lines of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from tracelet_otel import errors
+from tracelet_otel.exporters.delivery import Account
+
+_ERRORS: Final = {
+    error.__name__: error
+    for error in (
+        errors.ConfigurationError,
+        errors.MissingDependencyError,
+        errors.TrackerError,
+        errors.TrackerUnavailableError,
+    )
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a relay is to do; goes over its standard input, since it holds secrets."""
+
+    settings: Mapping[str, Any]
+    """As `settings.to_plain` gives them."""
+    resource: Mapping[str, Any]
+    """Resource attributes of the process that owns the run."""
+    run_id: str
+    token: str
+    """What each request has to bear."""
+    journal_directory: str
+    host: str
+    port: int
+    """0 for any that is free."""
+    owner_pid: int
+    owner_created_s: float
+    """When the owner was started, seconds since the epoch: a pid may be used again."""
+    resumes: bool = False
+    """Whether it takes the place of a relay that died."""
+
+    def line(self) -> str:
+        """This as one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_line(cls, line: str) -> Order:
+        """The order that a line holds."""
+        return cls(**json.loads(line))
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The relay listens and has its run, or the reason why not."""
+
+    port: int = 0
+    run_id: str = ""
+    urls: Mapping[str, str] = field(default_factory=dict)
+    error: str | None = None
+    """Name of the error's class."""
+    message: str = ""
+
+    def line(self) -> str:
+        """This as one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_line(cls, line: str) -> Ready:
+        """What a line says."""
+        return cls(**json.loads(line))
+
+    @classmethod
+    def from_error(cls, error: BaseException) -> Ready:
+        """The answer of a relay that cannot begin."""
+        return cls(error=type(error).__name__, message=str(error))
+
+    def raise_error(self) -> None:
+        """Raise the error that the relay met, if it met one."""
+        if self.error is not None:
+            raise _ERRORS.get(self.error, errors.TrackerError)(self.message)
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run's delivery is."""
+
+    urls: Mapping[str, str]
+    accounts: Mapping[str, Account]
+    errors: Mapping[str, int]
+    """How many errors the relay kept away from the training, by what could not be done."""
+    complete: bool
+    """Whether each backend has taken everything and its run is closed."""
+    journal: str
+    """Where the relay keeps what is not delivered."""
+
+    def line(self) -> str:
+        """This as JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_line(cls, line: str) -> Status:
+        """The status that JSON holds."""
+        plain = json.loads(line)
+        accounts = {name: Account(**account) for name, account in plain.pop("accounts").items()}
+        return cls(accounts=accounts, **plain)

@@ -1,0 +1,217 @@
+"""One run in the relay: what is accepted is journalled, then handed to each backend."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from tracelet_otel import semconv
+from tracelet_otel.errors import TraceletError
+from tracelet_otel.exporters.delivery import Delivery
+from tracelet_otel.exporters.reading import Batch, decode
+from tracelet_otel.exporters.tracker import Tracker
+from tracelet_otel.guard import Guard
+from tracelet_otel.relay.journal import Body, Journal
+from tracelet_otel.relay.messages import Status
+from tracelet_otel.relay.otlp import MalformedError, metrics_data, parse
+from tracelet_otel.relay.seen import Seen
+
+
+class EndedError(TraceletError):
+    """The run takes no more."""
+
+
+class RelayedRun:
+    """A run between its journal and its trackers.
+
+    Args:
+        journal: of this run; what it holds is delivered first.
+        guard: where errors end.
+    """
+
+    def __init__(self, journal: Journal, guard: Guard) -> None:
+        self._journal = journal
+        self._guard = guard
+        self._lock = threading.RLock()
+        self._deliveries: dict[str, Delivery] = {}
+        self._urls: dict[str, str] = {}
+        self._closing = False
+        self._complete = False
+        state = journal.state
+        self._total: int = state.get("total", 0)
+        self._ended: bool = state.get("ended", False)
+        self._outcome: str | None = state.get("outcome")
+        self._params: dict[str, str] = state.get("params", {})
+        self._seen = _seen(state.get("seen", {}))
+        self._heard_s = time.monotonic()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run's owner has ended it."""
+        return self._ended
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last new row."""
+        return time.monotonic() - self._heard_s
+
+    @property
+    def status(self) -> Status:
+        """How far the delivery is."""
+        return Status(
+            urls=dict(self._urls),
+            accounts={name: delivery.account for name, delivery in self._deliveries.items()},
+            errors=self._guard.counts,
+            complete=self._complete,
+            journal=str(self._journal.path),
+        )
+
+    def open(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> dict[str, str]:
+        """Create or continue the run in each backend, and deliver from now on.
+
+        Returns:
+            Where people look at it, by backend.
+
+        Raises:
+            TraceletError: a backend does not give us the run.
+        """
+        deliveries = self._make(trackers)
+        for name, delivery in deliveries.items():
+            try:
+                self._urls[name] = delivery.open(resource)
+            except BaseException:
+                for opened in self._urls:
+                    deliveries[opened].close(0)
+                raise
+        self._feed(deliveries, resource)
+        return dict(self._urls)
+
+    def resume(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> None:
+        """Deliver what the journal holds and what comes, as soon as each backend gives us the run."""
+        deliveries = self._make(trackers)
+        for delivery in deliveries.values():
+            delivery.begin(resource)
+        self._feed(deliveries, resource)
+
+    def accept(self, part: ExportMetricsServiceRequest) -> None:
+        """Take what one request has for this run; when this returns, it is on the disk.
+
+        Raises:
+            MalformedError: it cannot be read; nothing of it was taken.
+            EndedError: the run is closed.
+            JournalError: it could not be kept; nothing of it was taken.
+        """
+        batches = _batches(part)
+        with self._lock:
+            if self._closing:
+                raise EndedError("the run has ended")
+            seen = {process: Seen(one.ranges) for process, one in self._seen.items()}
+            fresh = [_without_known(batch, seen) for batch in batches]
+            params = {name: value for batch in batches for name, value in batch.params.items()}
+            outcome = next((batch.outcome for batch in reversed(batches) if batch.outcome), self._outcome)
+            ended = self._ended or any(batch.ended for batch in batches)
+            count = sum(len(batch.readings) for batch in fresh)
+            news = count or outcome != self._outcome or ended != self._ended or params.items() - self._params.items()
+            if news:
+                params = {**self._params, **params}
+                state: dict[str, Any] = {"outcome": outcome, "ended": ended, "params": params}
+                state["seen"] = {process: one.ranges for process, one in seen.items()}
+                repeats = count < sum(len(batch.readings) for batch in batches)
+                known = {process: one.ranges for process, one in self._seen.items()} if repeats else None
+                self._journal.append(Body(self._total, count, part.SerializeToString(), known), state)
+                self._params, self._outcome, self._ended, self._seen = params, outcome, ended, seen
+                self._total += count
+            if count:
+                self._heard_s = time.monotonic()
+            for delivery in self._deliveries.values():
+                for batch in fresh:
+                    delivery.put(batch)
+
+    def close(self, patience_s: float) -> bool:
+        """Deliver what is left and end the run in each backend.
+
+        Args:
+            patience_s: give up on a backend that has taken nothing for this long.
+
+        Returns:
+            Whether everything is delivered; then the journal is gone.
+        """
+        with self._lock:
+            self._closing = True
+        # Side by side: a backend that is down takes no time from another.
+        closing = [
+            threading.Thread(target=delivery.close, args=(patience_s,), name=f"tracelet-close-{name}")
+            for name, delivery in self._deliveries.items()
+        ]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
+        if all(delivery.complete for delivery in self._deliveries.values()) and self._deliveries:
+            self._journal.remove()
+            self._complete = True
+        else:
+            self._journal.close()
+        return self._complete
+
+    def _make(self, trackers: Mapping[str, Tracker]) -> dict[str, Delivery]:
+        return {
+            name: Delivery(tracker, self._guard, self._journal.taken(name), partial(self._taken, name))
+            for name, tracker in trackers.items()
+        }
+
+    def _feed(self, deliveries: dict[str, Delivery], resource: Mapping[str, Any]) -> None:
+        with self._lock:
+            state = Batch(resource, (), self._params, self._outcome)
+            known = {name: sum(self._journal.taken(name)) for name in deliveries}
+            for body in self._journal.bodies():
+                position = body.first
+                before = None if body.known is None else _seen(body.known)
+                for batch in _batches(parse(body.content)):
+                    new = batch if before is None else _without_known(batch, before)
+                    for name, delivery in deliveries.items():
+                        delivery.put(replace(new, readings=new.readings[max(known[name] - position, 0) :]))
+                    position += len(new.readings)
+            for delivery in deliveries.values():
+                delivery.put(state)
+            self._deliveries = deliveries
+
+    def _taken(self, backend: str, delivered: int, refused: int) -> None:
+        try:
+            self._journal.take(backend, delivered, refused)
+            deliveries = self._deliveries.values()
+            if deliveries and not any(delivery.params_pending for delivery in deliveries):
+                accounts = [delivery.account for delivery in deliveries]
+                self._journal.forget(min(account.delivered + account.refused for account in accounts))
+        except TraceletError as error:
+            self._guard.report("the journal does not know what was delivered", error)
+
+
+def _batches(part: ExportMetricsServiceRequest) -> list[Batch]:
+    try:
+        return list(decode(metrics_data(part)))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MalformedError(f"not a stream of this package: {error}") from None
+
+
+def _without_known(batch: Batch, seen: dict[str, Seen]) -> Batch:
+    """A batch without what has been there, which is added to `seen`."""
+    of_process = seen.setdefault(_process(batch.resource), Seen())
+    return replace(batch, readings=tuple(reading for reading in batch.readings if of_process.add(reading.sequence)))
+
+
+def _seen(ranges: Mapping[str, Iterable[tuple[int, int]]]) -> dict[str, Seen]:
+    return {process: Seen((first, last) for first, last in pairs) for process, pairs in ranges.items()}
+
+
+def _process(resource: Mapping[str, Any]) -> str:
+    # The SDK's own detectors give one instance id to a process and another to its forked child,
+    # but only some of them: the pid tells the two apart.
+    keys = (semconv.HOST_NAME, semconv.PROCESS_PID, semconv.SERVICE_INSTANCE_ID)
+    return "|".join(str(resource.get(key, "")) for key in keys)

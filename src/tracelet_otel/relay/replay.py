@@ -1,0 +1,55 @@
+"""Delivering what a relay left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tracelet_otel.errors import ConfigurationError
+from tracelet_otel.exporters import registry
+from tracelet_otel.guard import Guard
+from tracelet_otel.relay.journal import SUFFIX, Journal
+from tracelet_otel.relay.messages import Status
+from tracelet_otel.relay.relayed_run import RelayedRun
+from tracelet_otel.settings import from_plain
+
+
+def journals(path: Path) -> list[Path]:
+    """The journal at a path, or those in a directory.
+
+    Raises:
+        ConfigurationError: there is nothing.
+    """
+    if path.is_dir():
+        return sorted(path.glob(f"*{SUFFIX}"))
+    if not path.is_file():
+        raise ConfigurationError(f"there is no journal at {path}")
+    return [path]
+
+
+def replay(path: Path, patience_s: float, backend_url: str | None = None) -> Status:
+    """Deliver a journal and end its run; the journal is removed when nothing is left of it.
+
+    Args:
+        path: a journal that no relay uses.
+        patience_s: give up on a backend that has taken nothing for this long.
+        backend_url: the backend's address, where it has moved or needs credentials.
+
+    Returns:
+        How far each backend is.
+
+    Raises:
+        JournalInUseError: a relay uses it.
+        TraceletError: it is no journal, or a backend is not installed.
+    """
+    journal = Journal(path)
+    state = journal.state
+    if "settings" not in state:
+        journal.close()
+        raise ConfigurationError(f"{path} is not the journal of a run")
+    settings = from_plain(state["settings"])
+    if backend_url is not None:
+        settings = settings.model_copy(update={"mlflow_tracking_uri": backend_url})
+    run = RelayedRun(journal, Guard())
+    run.resume(registry.trackers(registry.absolute(settings)), state["resource"])
+    run.close(patience_s)
+    return run.status

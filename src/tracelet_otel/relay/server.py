@@ -1,0 +1,217 @@
+"""OTLP over HTTP: checks each request, then hands its content on.
+
+Source: OTLP specification, "OTLP/HTTP"; an answer other than 200 has a `google.rpc.Status`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import socket
+import threading
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final
+
+import uvicorn
+from google.rpc.status_pb2 import Status as RpcStatus
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+
+from tracelet_otel.errors import TraceletError
+from tracelet_otel.guard import Guard
+from tracelet_otel.relay.messages import Status
+from tracelet_otel.relay.otlp import MalformedError, parse
+
+METRICS_PATH: Final = "/v1/metrics"
+RUNS_PATH: Final = "/v1/runs/"
+"""Followed by a run's id: how far its delivery is, as JSON."""
+MAX_BODY_BYTES: Final = 64 * 2**20
+"""Of a request, as it is sent and after it is unpacked."""
+_PROTOBUF: Final = "application/x-protobuf"
+_KEEP_ALIVE_S: Final = 75
+_STARTED_S: Final = 30.0
+
+Accept = Callable[[ExportMetricsServiceRequest], None]
+_Message = MutableMapping[str, Any]
+
+
+class _Refused(Exception):  # noqa: N818  # an answer, not an error
+    def __init__(self, status: int, reason: str, **headers: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.headers = headers
+
+
+class Application:
+    """The relay's HTTP side, as an ASGI application.
+
+    Args:
+        token: what each request has to bear.
+        accept: takes a request, or raises: `MalformedError` becomes 400, `TraceletError` 503.
+        status: how far a run is, by its id; None where it is not known.
+        guard: where unexpected errors end.
+    """
+
+    def __init__(self, token: str, accept: Accept, status: Callable[[str], Status | None], guard: Guard) -> None:
+        self._bearer = f"Bearer {token}".encode()
+        self._accept = accept
+        self._status = status
+        self._guard = guard
+
+    async def __call__(
+        self,
+        scope: Mapping[str, Any],
+        receive: Callable[[], Awaitable[_Message]],
+        send: Callable[[_Message], Awaitable[None]],
+    ) -> None:
+        """Answer one request."""
+        headers: dict[str, str] = {}
+        try:
+            kind, content = await self._answer(scope, receive)
+            status = 200
+        except _Refused as refused:
+            status, headers = refused.status, refused.headers
+            kind, content = _PROTOBUF, RpcStatus(message=str(refused)).SerializeToString()
+        except Exception as error:
+            self._guard.report("a request was not answered", error)
+            status, kind, content = 500, _PROTOBUF, RpcStatus(message="internal error").SerializeToString()
+        headers = {"content-type": kind, "content-length": str(len(content)), **headers}
+        if status != 200:  # noqa: PLR2004
+            # The rest of the body may be unread.
+            headers["connection"] = "close"
+        pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": pairs})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _answer(self, scope: Mapping[str, Any], receive: Callable[[], Awaitable[_Message]]) -> tuple[str, bytes]:
+        headers = _headers(scope)
+        if not hmac.compare_digest(headers.get(b"authorization", b""), self._bearer):
+            raise _Refused(401, "the run's bearer token is missing or wrong", www_authenticate="Bearer")
+        path = scope["path"]
+        if path.startswith(RUNS_PATH):
+            if scope["method"] != "GET":
+                raise _Refused(405, f"{RUNS_PATH} takes GET only", allow="GET")
+            status = self._status(path.removeprefix(RUNS_PATH))
+            if status is None:
+                raise _Refused(404, "there is no such run")
+            return "application/json", status.line().encode()
+        if path != METRICS_PATH:
+            raise _Refused(404, f"there is nothing here but {METRICS_PATH}")
+        if scope["method"] != "POST":
+            raise _Refused(405, f"{METRICS_PATH} takes POST only", allow="POST")
+        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != _PROTOBUF.encode():
+            raise _Refused(415, f"the content type has to be {_PROTOBUF}")
+        encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+        if encoding not in (b"identity", b"gzip"):
+            raise _Refused(415, "the content encoding has to be gzip or none")
+        body = await _body(headers, receive)
+        self._take(_unpacked(body) if encoding == b"gzip" else body)
+        return _PROTOBUF, ExportMetricsServiceResponse().SerializeToString()
+
+    def _take(self, body: bytes) -> None:
+        try:
+            self._accept(parse(body))
+        except MalformedError as error:
+            raise _Refused(400, str(error)) from None
+        except TraceletError as error:
+            self._guard.report("a request was not accepted", str(error))
+            raise _Refused(503, str(error), retry_after="1") from None
+
+
+class Server:
+    """Serves an application on a thread of its own, from the moment it is made.
+
+    Args:
+        application: what answers.
+        listener: a bound socket.
+    """
+
+    def __init__(self, application: Application, listener: socket.socket) -> None:
+        self.port: int = listener.getsockname()[1]
+        """Where it listens."""
+        config = uvicorn.Config(
+            application,
+            http="h11",
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=5,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="tracelet-server", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer what has come, then close the port."""
+        self._server.should_exit = True
+        self._thread.join(_STARTED_S)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket on an address; another port where this one is taken.
+
+    Raises:
+        OSError: the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        try:
+            listener.bind((host, port))
+        except OSError:
+            if not port:
+                raise
+            listener.bind((host, 0))
+        listener.listen(128)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _headers(scope: Mapping[str, Any]) -> dict[bytes, bytes]:
+    headers: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        # What is said twice is said in two ways: neither counts.
+        headers[name] = b"" if name in headers else value
+    return headers
+
+
+async def _body(headers: Mapping[bytes, bytes], receive: Callable[[], Awaitable[_Message]]) -> bytes:
+    said = headers.get(b"content-length", b"")
+    if said.isdigit() and int(said) > MAX_BODY_BYTES:
+        raise _Refused(413, f"the body is over {MAX_BODY_BYTES} bytes")
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Refused(400, "the body is not whole")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY_BYTES:
+            raise _Refused(413, f"the body is over {MAX_BODY_BYTES} bytes")
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _unpacked(body: bytes) -> bytes:
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        content = unpacker.decompress(body, MAX_BODY_BYTES + 1)
+    except zlib.error as error:
+        raise _Refused(400, f"the body is not gzip: {error}") from None
+    if len(content) > MAX_BODY_BYTES:
+        raise _Refused(413, f"the body is over {MAX_BODY_BYTES} bytes when unpacked")
+    if not unpacker.eof or unpacker.unused_data:
+        raise _Refused(400, "the body is not one whole gzip member")
+    return content

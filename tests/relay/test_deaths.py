@@ -1,0 +1,150 @@
+"""Neither a killed training nor a killed relay loses a value or doubles one."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import psutil
+import pytest
+
+from tests.conftest import wait_until
+from tests.mlflow_store import stored_run, stored_runs
+
+INTERVAL_S = 0.2
+SCRIPT = f"""
+import sys, time
+import tracelet_otel as tracelet
+run = tracelet.start_logging("deaths", config={{"export_interval": {INTERVAL_S}}})
+run.log_params({{"lr": 0.1}})
+print("ready", flush=True)
+for step in range(int(sys.argv[1])):
+    run.log_metric("loss", 1 / (step + 1), step)
+    run.log_metric("odd", float("nan") if step % 3 else float("inf"), step)
+    print(step, time.time(), flush=True)
+    time.sleep(0.002)
+run.stop()
+assert run.errors == {{}}, run.errors
+"""
+
+
+def once_and_some(chosen: int):
+    """A test for each of 20 random moments, all but the first in `make test-all`."""
+    return [pytest.param(seed, marks=[] if seed < chosen else pytest.mark.slow) for seed in range(20)]
+
+
+def start(tmp_path, rows: int) -> subprocess.Popen[str]:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    child = subprocess.Popen(
+        [sys.executable, str(script), str(rows)],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    line = child.stdout.readline()
+    assert line == "ready\n", child.stderr.read()
+    return child
+
+
+def relays(tmp_path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if "tracelet_otel.relay" in process.cmdline() and process.cwd() == str(tmp_path):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def ended_clean(tmp_path) -> bool:
+    return not relays(tmp_path) and not list((tmp_path / "journals").iterdir())
+
+
+@pytest.mark.parametrize("seed", once_and_some(2))
+def test_a_killed_training_is_closed_as_killed_with_all_its_rows(tmp_path, database, seed):
+    child = start(tmp_path, 100_000)
+    logged: dict[int, float] = {}
+    rows = random.Random(seed).randrange(1, 1200)
+    for line in child.stdout:
+        step, moment = line.split()
+        logged[int(step)] = float(moment)
+        if len(logged) == rows:
+            break
+    killed = time.time()
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
+    run = stored_run(database)
+    assert run.status == "KILLED"
+    steps = Counter((name, step) for name, step, _, _ in run.points)
+    assert set(steps.values()) <= {1}, "something is there twice"
+    # What was logged has to leave once more after an interval; on a busy machine that takes its time.
+    old = {step for step, moment in logged.items() if moment < killed - 2 * INTERVAL_S}
+    assert old <= {step for name, step in steps if name == "loss"}
+    assert old <= {step for name, step in steps if name == "odd"}
+    assert all(value == 1 / (step + 1) for name, step, value, _ in run.points if name == "loss")
+    assert run.params == ({"lr": "0.1"} if old else run.params)
+
+
+@pytest.mark.parametrize("seed", once_and_some(2))
+def test_a_killed_relay_is_started_again_and_the_run_is_complete(tmp_path, database, seed):
+    rows = 1200
+    child = start(tmp_path, rows)
+    (relay,) = relays(tmp_path)
+    at = random.Random(seed).randrange(0, rows)
+    while at and int(child.stdout.readline().split()[0]) < at:
+        pass
+    relay.kill()
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode == 0, errors
+    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
+    run = stored_run(database)
+    assert run.status == "FINISHED"
+    assert run.params == {"lr": "0.1"}
+    assert Counter((name, step) for name, step, _, _ in run.points) == Counter(
+        (name, step) for name in ("loss", "odd") for step in range(rows)
+    )
+    assert all(value == 1 / (step + 1) for name, step, value, _ in run.points if name == "loss")
+
+
+def test_a_relay_that_is_killed_again_and_again(tmp_path, database):
+    child = start(tmp_path, 3000)
+    first = None
+    for _ in range(4):
+        wait_until(lambda last=first: {one.pid for one in relays(tmp_path)} - {last}, 30, "the relay's start")
+        (relay,) = relays(tmp_path)
+        first = relay.pid
+        relay.kill()
+    child.communicate(timeout=120)
+    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
+    assert Counter(step for name, step, _, _ in stored_run(database).points if name == "loss") == Counter(range(3000))
+
+
+def test_a_relay_that_is_told_to_finish_does_and_the_run_goes_on(tmp_path, database):
+    child = start(tmp_path, 3000)
+    (relay,) = relays(tmp_path)
+    relay.terminate()
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode == 0, errors
+    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
+    (run,) = stored_runs(database)
+    assert run.status == "FINISHED"
+    assert Counter(step for name, step, _, _ in run.points if name == "loss") == Counter(range(3000))
+
+
+def test_ctrl_c_does_not_reach_the_relay(tmp_path, database):
+    child = start(tmp_path, 100_000)
+    (relay,) = relays(tmp_path)
+    assert os.getsid(relay.pid) == relay.pid != os.getsid(child.pid)
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=60)
+    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
+    assert stored_run(database).status == "KILLED"

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from tracelet_otel.relay.journal import Body, Journal, JournalError, JournalInUseError
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "new" / "run.journal"
+
+
+def test_what_was_written_is_there_for_the_next_process(path):
+    journal = Journal(path)
+    bodies = [Body(0, 3, b"one"), Body(3, 0, b"two"), Body(3, 2, b"three", {"p": [[1, 4]]})]
+    for number, body in enumerate(bodies):
+        journal.append(body, {"outcome": f"o{number}"})
+    journal.take("mlflow", 2, 1)
+    journal.close()
+    again = Journal(path)
+    assert list(again.bodies()) == bodies
+    assert again.taken("mlflow") == (2, 1)
+    assert again.taken("other") == (0, 0)
+    assert again.state == {"outcome": "o2", "total": 5}
+    again.forget(3)
+    assert list(again.bodies()) == bodies[2:]
+    again.remove()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_what_was_appended_survives_a_kill(path):
+    script = f"""
+import os, signal
+from pathlib import Path
+from tracelet_otel.relay.journal import Body, Journal
+journal = Journal(Path({str(path)!r}))
+journal.append(Body(0, 1, b"kept"), {{}})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
+    journal = Journal(path)
+    assert [body.content for body in journal.bodies()] == [b"kept"]
+    journal.remove()
+
+
+def test_one_process_has_it_at_a_time(path):
+    journal = Journal(path)
+    with pytest.raises(JournalInUseError, match="in use by another process"):
+        Journal(path)
+    journal.remove()
+
+
+def test_others_cannot_read_it(path):
+    journal = Journal(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    journal.remove()
+
+
+def test_a_place_that_cannot_be_used_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(JournalError, match=r"file/run.journal cannot be used"):
+        Journal(tmp_path / "file" / "run.journal")
+
+
+def test_a_file_that_is_no_journal_is_named(path):
+    path.parent.mkdir()
+    path.write_text("something else, long enough to be read as a header of a file" * 20)
+    with pytest.raises(JournalError, match="not a database"):
+        Journal(path)

@@ -1,0 +1,117 @@
+"""The relay's reading of OTLP: what the SDK's encoder writes is read back whole."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from tests.sdk import KeepingExporter, provider, reader
+from tracelet_otel import semconv
+from tracelet_otel.exporters.reading import decode
+from tracelet_otel.guard import Guard
+from tracelet_otel.instrumentation.recorder import Row
+from tracelet_otel.instrumentation.signals import make_signals
+from tracelet_otel.relay.otlp import MalformedError, by_run, metrics_data, parse, split
+
+
+def exported(rows, run_id="r1"):
+    """What one collection exports after some rows, and hyperparameters."""
+    keeping = KeepingExporter()
+    metrics = provider(only := reader(keeping), **{semconv.RUN_ID: run_id})
+    signals = make_signals(metrics, Guard(), math.inf)
+    signals.hparams.update({"lr": 0.1, "model": {"name": "cnn"}})
+    for step, values in enumerate(rows):
+        signals.recorder.record(Row(time.time_ns(), values, step, semconv.AXIS_TRAINER, "fit", step // 2))
+    only.collect()
+    (data,) = keeping.exports
+    metrics.shutdown()
+    return data
+
+
+def comparable(batches):
+    return [
+        (
+            dict(batch.resource.items()),
+            [
+                (*(getattr(reading, name) for name in reading.__slots__ if name != "value"), str(reading.value))
+                for reading in batch.readings
+            ],
+            dict(batch.params),
+            batch.outcome,
+            batch.ended,
+        )
+        for batch in batches
+    ]
+
+
+names = st.text(min_size=1, max_size=8).filter(lambda name: name.isprintable())
+rows = st.lists(st.dictionaries(names, st.floats(), max_size=4), max_size=6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows)
+def test_what_the_relay_reads_is_what_was_exported(rows):
+    data = exported(rows)
+    read = metrics_data(parse(encode_metrics(data).SerializeToString()))
+    assert comparable(decode(read)) == comparable(decode(data))
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows, st.integers(100, 3000))
+def test_the_parts_of_a_split_request_say_the_same(rows, limit_bytes):
+    data = exported(rows)
+    parts = list(split(encode_metrics(data), limit_bytes))
+    together = ExportMetricsServiceRequest()
+    for part in parts:
+        together.MergeFrom(part)
+    whole = comparable(decode(data))[0]
+    found = comparable(decode(metrics_data(together)))
+    assert sorted(reading for batch in found for reading in batch[1]) == sorted(whole[1])
+    assert {name: value for batch in found for name, value in batch[2].items()} == whole[2]
+    assert {batch[3] for batch in found} - {None} == {semconv.OUTCOME_RUNNING}
+    # Only what cannot be divided may be larger: one point, or one sample of it.
+    for part in parts:
+        points = [
+            p
+            for r in part.resource_metrics
+            for s in r.scope_metrics
+            for m in s.metrics
+            for p in getattr(m, m.WhichOneof("data")).data_points
+        ]
+        assert part.ByteSize() <= limit_bytes or (len(points) <= 1 and sum(len(p.exemplars) for p in points) <= 1)
+
+
+def test_requests_are_divided_by_run():
+    both = encode_metrics(exported([{"a": 1.0}], "one"))
+    both.MergeFrom(encode_metrics(exported([{"b": 2.0}], "two")))
+    del both.resource_metrics.add().scope_metrics[:]  # a resource without a run
+    found = {
+        run_id: [reading.name for batch in decode(metrics_data(part)) for reading in batch.readings]
+        for run_id, part in by_run(both).items()
+    }
+    assert found == {"one": ["a"], "two": ["b"]}
+
+
+def test_a_body_that_is_no_request_is_malformed():
+    with pytest.raises(MalformedError, match="no OTLP metrics request"):
+        parse(b"\xff not protobuf")
+
+
+@pytest.mark.parametrize("attribute", [semconv.STEP, semconv.SEQUENCE, semconv.AXIS])
+def test_a_sample_that_lacks_something_is_malformed(attribute):
+    request = encode_metrics(exported([{"a": 1.0}]))
+    for scope in request.resource_metrics[0].scope_metrics:
+        for metric in scope.metrics:
+            for point in metric.gauge.data_points:
+                for exemplar in point.exemplars:
+                    for pair in exemplar.filtered_attributes:
+                        if pair.key == attribute:
+                            pair.value.bool_value = True
+    with pytest.raises(MalformedError, match="is missing or of another type"):
+        metrics_data(request)
