@@ -138,7 +138,7 @@ def test_in_mid_run_nothing_is_lost(door, mlflow_server, tmp_path, ill, caplog):
 
 
 def test_a_tracker_that_comes_back_gets_everything(door, mlflow_server):
-    run = start(door, "back again", stop_timeout=60)
+    run = start(door, "back again", stop_timeout=60, relay_patience=60)
     door.ill = "500"
     for step in range(100):
         run.log_metric("loss", step / 3, step)

@@ -67,6 +67,7 @@ class Delivery:
         self._progress = 0
         self._outcome: str | None = None
         self._problem: str | None = None
+        self._lost: str | None = None
         self._ended = False
         self._closing = False
         self._closed = False
@@ -93,6 +94,12 @@ class Delivery:
         """Whether the tracker has taken everything and its run is closed."""
         with self._changed:
             return self._ended
+
+    @property
+    def lost(self) -> str | None:
+        """Why the tracker takes nothing more, where it does not."""
+        with self._changed:
+            return self._lost
 
     def begin(self, resource: Mapping[str, Any]) -> None:
         """Create or continue the run on the delivery's own thread, as often as that takes."""
@@ -289,7 +296,7 @@ class Delivery:
 
     def _lose(self, error: Exception) -> None:
         """Nothing more will be accepted: count all that is there, and all that will come, as refused."""
-        self._problem = str(error)
+        self._problem = self._lost = str(error)
         self._guard.report(f"{self._tracker.name} takes no more readings", str(error))
         while True:
             with self._changed:

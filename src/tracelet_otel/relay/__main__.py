@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Final
 
@@ -65,7 +66,7 @@ class Relay:
                 raise
             return 1
         while not self._is_over():
-            self._finish.wait(_LOOK_S)
+            time.sleep(_LOOK_S)
         complete = self._run.close(self._settings.relay_patience)
         while not self._owner.is_gone and not self._finish.wait(_LOOK_S):
             # It asks what became of its rows.

@@ -76,7 +76,7 @@ class Relayed:
             status = self._ask()
             if status is None:
                 self._process.revive()
-            elif status.complete:
+            elif status.over:
                 return True
             now_s = time.monotonic()
             if now_s - began_s > _QUIET_S and now_s - said_s > _PROGRESS_S:
@@ -85,11 +85,11 @@ class Relayed:
             return False
 
         try:
-            complete = wait_for(is_done, deadline_s)
+            over = wait_for(is_done, deadline_s)
             self._finished = True
         finally:
             self._say_result(time.monotonic() - began_s > _QUIET_S)
-        self._process.release(_EXIT_S if complete else 0)
+        self._process.release(_EXIT_S if over else 0)
 
     def abandon(self) -> None:
         """See `Destination.abandon`; the relay delivers what it has."""

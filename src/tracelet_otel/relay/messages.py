@@ -93,6 +93,10 @@ class Status:
     """How many errors the relay kept away from the training, by what could not be done."""
     complete: bool
     """Whether each backend has taken everything and its run is closed."""
+    over: bool
+    """Whether nothing more is tried: all is delivered, or the relay's patience has ended."""
+    lost: Mapping[str, str]
+    """Backends that take nothing more, and why."""
     journal: str
     """Where the relay keeps what is not delivered."""
 

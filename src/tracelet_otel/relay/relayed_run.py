@@ -43,6 +43,7 @@ class RelayedRun:
         self._urls: dict[str, str] = {}
         self._closing = False
         self._complete = False
+        self._over = False
         state = journal.state
         self._total: int = state.get("total", 0)
         self._ended: bool = state.get("ended", False)
@@ -69,6 +70,8 @@ class RelayedRun:
             accounts={name: delivery.account for name, delivery in self._deliveries.items()},
             errors=self._guard.counts,
             complete=self._complete,
+            over=self._over,
+            lost={name: delivery.lost for name, delivery in self._deliveries.items() if delivery.lost is not None},
             journal=str(self._journal.path),
         )
 
@@ -109,8 +112,6 @@ class RelayedRun:
         """
         batches = _batches(part)
         with self._lock:
-            if self._closing:
-                raise EndedError("the run has ended")
             seen = {process: Seen(one.ranges) for process, one in self._seen.items()}
             fresh = [_without_known(batch, seen) for batch in batches]
             params = {name: value for batch in batches for name, value in batch.params.items()}
@@ -118,6 +119,11 @@ class RelayedRun:
             ended = self._ended or any(batch.ended for batch in batches)
             count = sum(len(batch.readings) for batch in fresh)
             news = count or outcome != self._outcome or ended != self._ended or params.items() - self._params.items()
+            if self._closing:
+                # What only repeats is well: the last exports of a run overlap with its end.
+                if news:
+                    raise EndedError("the run has ended")
+                return
             if news:
                 params = {**self._params, **params}
                 state: dict[str, Any] = {"outcome": outcome, "ended": ended, "params": params}
@@ -158,6 +164,7 @@ class RelayedRun:
             self._complete = True
         else:
             self._journal.close()
+        self._over = True
         return self._complete
 
     def _make(self, trackers: Mapping[str, Tracker]) -> dict[str, Delivery]:

@@ -29,6 +29,7 @@ RUNS_PATH: Final = "/v1/runs/"
 """Followed by a run's id: how far its delivery is, as JSON."""
 MAX_BODY_BYTES: Final = 64 * 2**20
 """Of a request, as it is sent and after it is unpacked."""
+_MOST_READ_BYTES: Final = 2 * MAX_BODY_BYTES
 _PROTOBUF: Final = "application/x-protobuf"
 _KEEP_ALIVE_S: Final = 75
 _STARTED_S: Final = 30.0
@@ -189,18 +190,25 @@ def _headers(scope: Mapping[str, Any]) -> dict[bytes, bytes]:
 
 async def _body(headers: Mapping[bytes, bytes], receive: Callable[[], Awaitable[_Message]]) -> bytes:
     said = headers.get(b"content-length", b"")
-    if said.isdigit() and int(said) > MAX_BODY_BYTES:
+    parts: list[bytes] = []
+    size = 0
+    if said.isdigit() and int(said) > _MOST_READ_BYTES:
         raise _Refused(413, f"the body is over {MAX_BODY_BYTES} bytes")
-    parts, size = [], 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _Refused(400, "the body is not whole")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > MAX_BODY_BYTES:
+        part = message.get("body", b"")
+        size += len(part)
+        whole = not message.get("more_body")
+        if size <= MAX_BODY_BYTES:
+            parts.append(part)
+        elif whole or size > _MOST_READ_BYTES:
+            # Who is still sending would see a broken connection in place of the answer.
             raise _Refused(413, f"the body is over {MAX_BODY_BYTES} bytes")
-        if not message.get("more_body"):
+        else:
+            parts.clear()
+        if whole:
             return b"".join(parts)
 
 
