@@ -13,6 +13,7 @@ from pathlib import Path
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
+from tracelet_otel.text import encodable
 
 
 def run_resource(run_id: str, run_name: str, project: str) -> Resource:
@@ -27,14 +28,14 @@ def run_resource(run_id: str, run_name: str, project: str) -> Resource:
     """
     return Resource.create(
         {
-            semconv.SERVICE_NAME: project,
+            semconv.SERVICE_NAME: encodable(project),
             semconv.SERVICE_INSTANCE_ID: str(uuid.uuid4()),
             semconv.RUN_ID: run_id,
-            semconv.RUN_NAME: run_name,
-            semconv.PROJECT_NAME: project,
+            semconv.RUN_NAME: encodable(run_name),
+            semconv.PROJECT_NAME: encodable(project),
             semconv.HOST_NAME: platform.node(),
             semconv.PROCESS_PID: os.getpid(),
-            semconv.PROCESS_COMMAND: script_name(),
+            semconv.PROCESS_COMMAND: encodable(script_name()),
             **_owner(),
         }
     )

@@ -164,11 +164,11 @@ def test_the_trackers_global_state_is_untouched(database):
     assert (mlflow.get_tracking_uri(), mlflow.active_run()) == before
 
 
-def test_an_mlflow_server(mlflow_server):
-    with tracelet.start_logging("on a server", backend_url=mlflow_server.uri) as run:
+def test_an_mlflow_server(mlflow_server, mode):
+    with tracelet.start_logging(f"on a server, {mode}", backend_url=mlflow_server.uri) as run:
         for step in range(2_500):
             run.log_metric("loss", step / 2, step)
-    (stored,) = [found for found in stored_runs(mlflow_server.database) if found.name == "on a server"]
+    (stored,) = [found for found in stored_runs(mlflow_server.database) if found.name == f"on a server, {mode}"]
     assert stored.multiset == multiset(("loss", step, step / 2) for step in range(2_500))
     assert stored.status == "FINISHED"
     assert run.urls["mlflow"].startswith(f"{mlflow_server.uri}/#/experiments/")

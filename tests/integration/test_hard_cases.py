@@ -35,8 +35,8 @@ def test_text_that_has_no_encoding_takes_nothing_with_it(run):
         run.run.log_metric("a", step, step)
     stored = run.stored()
     assert stored.status == "FINISHED"
-    assert len(stored.points) == 101
-    assert (stored.params["path"], stored.params["good"]) == ("caf?", "2")
+    assert stored.multiset == multiset([("a", step, float(step)) for step in range(100)] + [("badudce9", 1, 1.0)])
+    assert (stored.params["path"], stored.params["good"]) == ("caf\\udce9", "2")
     assert run.run.accounts["mlflow"].pending == 0
 
 
@@ -253,7 +253,8 @@ def test_credentials_of_an_address_are_in_no_error(monkeypatch):
     server.shutdown()
     server.server_close()
     assert "sEcReT" not in str(raised.value)
-    assert raised.value.__suppress_context__, "MLflow's own error would be shown beside ours"
+    error = raised.value
+    assert error.__suppress_context__ or error.__context__ is None, "MLflow's own error would be shown beside ours"
 
 
 def test_a_run_that_cannot_be_continued_leaves_no_experiment(database):

@@ -13,6 +13,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tracelet_otel import semconv
 from tracelet_otel.guard import Guard
+from tracelet_otel.text import encodable
 
 _MAX_VALUE_LENGTH: Final = 8000
 """Characters; a value of any length is exported again at every collection."""
@@ -46,7 +47,8 @@ class Hyperparameters:
         text at once: objects may change, and tensors would be copied from their device each time.
         """
         points: dict[str, Observation] = {}
-        for name, value in flatten(params):
+        for flat_name, value in flatten(params):
+            name = encodable(flat_name)
             try:
                 points[name] = Observation(
                     _as_number(value), {semconv.HPARAM_NAME: name, semconv.HPARAM_VALUE: _as_text(value)}
@@ -88,5 +90,5 @@ def _as_number(value: Any) -> float:
 
 
 def _as_text(value: Any) -> str:
-    text = str(value)
+    text = encodable(str(value))
     return text if len(text) <= _MAX_VALUE_LENGTH else f"{text[: _MAX_VALUE_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"

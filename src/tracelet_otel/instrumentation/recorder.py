@@ -22,6 +22,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, _
 from tracelet_otel import semconv
 from tracelet_otel.guard import Guard
 from tracelet_otel.samples import Sample, sample_context
+from tracelet_otel.text import encodable
 
 DRAIN_BUDGET_S: Final = 0.05
 """How long one collection drains under an SDK that is not ours: it gives a final one little time."""
@@ -122,7 +123,8 @@ class Recorder:
             try:
                 number = _as_float(value)
                 sample = Sample(row.time_unix_nano, step, row.axis, self._sequence + 1, row.epoch)
-                self._measure_one(str(name), number, row.stage, sample_context(self._told_apart(name, sample)))
+                context = sample_context(self._told_apart(name, sample))
+                self._measure_one(encodable(str(name)), number, row.stage, context)
                 self._sequence += 1
             except Exception as error:
                 self._guard.report(f"a value of metric {name!r} was dropped", error)
