@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 import sys
+import threading
 from pathlib import Path
 
 import click
@@ -14,6 +17,30 @@ from tracelet_otel.errors import TraceletError
 @click.version_option(package_name="tracelet-otel")
 def main() -> None:
     """PyTorch Lightning training, observable through OpenTelemetry."""
+
+
+@main.command()
+@click.option("--backend", default="mlflow", show_default=True, help="Backends, separated by commas.")
+@click.option("--backend-url", help="Address of the backend; default: what its own environment variable says.")
+@click.option("--bind", default="127.0.0.1:4319", show_default=True, help="Host and port on which to listen.")
+def relay(backend: str, backend_url: str | None, bind: str) -> None:
+    """Take the runs of trainings that join with TRACELET_RELAY_ENDPOINT and the same TRACELET_RELAY_TOKEN."""
+    from tracelet_otel.relay.sidecar import Sidecar
+    from tracelet_otel.settings import load
+
+    finish = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: finish.set())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = load({"backend": backend, "backend_url": backend_url}, {"relay_bind": bind})
+        if settings.relay_token is None:
+            raise click.ClickException("give the token that requests have to bear as TRACELET_RELAY_TOKEN")
+        sidecar = Sidecar(settings, settings.relay_token.get_secret_value())
+    except (TraceletError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"listening on port {sidecar.port}")
+    sidecar.serve(finish)
 
 
 @main.command()

@@ -179,10 +179,16 @@ class Run:
         self._stop(None, error)
 
     def _open(self, attributes: Mapping[str, Any]) -> Destination:
+        if self._settings.relay_endpoint is not None:
+            from tracelet_otel.relay.destination import Relayed
+            from tracelet_otel.relay.joined import JoinedRelay
+
+            return Relayed(JoinedRelay(self._settings, attributes, self.id), self.id, self._guard)
         if self._settings.relay:
             from tracelet_otel.relay.destination import Relayed
+            from tracelet_otel.relay.launch import RelayProcess
 
-            return Relayed(self._settings, attributes, self.id, self._guard)
+            return Relayed(RelayProcess(self._settings, attributes, self.id), self.id, self._guard)
         return InProcess(trackers(self._settings), attributes, self._guard)
 
     def _reader(self, exporter: MetricExporter) -> PeriodicExportingMetricReader:
@@ -261,8 +267,8 @@ def start_logging(
     settings = absolute(load(arguments, config))
     if sdk_disabled():
         raise ConfigurationError("OTEL_SDK_DISABLED=true turns OpenTelemetry off, so nothing can be recorded: unset it")
-    # What is unknown or missing shows before the active run is ended.
-    for name in settings.backend:
+    # What is unknown or missing shows before the active run is ended; a relay that is joined has its own.
+    for name in settings.backend if settings.relay_endpoint is None else ():
         check(name, settings)
     with _changing:
         if _active is not None:

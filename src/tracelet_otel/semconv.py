@@ -24,6 +24,9 @@ PROCESS_PID: Final = "process.pid"
 PROCESS_COMMAND: Final = "process.command"
 PROCESS_OWNER: Final = "process.owner"
 
+RUN_ID_PATTERN: Final = r"^[A-Za-z0-9_.-]{1,64}$"
+"""What a run's id looks like: it names files, and is part of addresses."""
+
 # Attributes of a logged metric's point
 METRIC_NAME: Final = "tracelet.metric.name"
 STAGE: Final = "tracelet.stage"

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from platformdirs import user_state_path
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError
 
 RELAY_PLATFORMS: Final = ("linux", "darwin")
@@ -41,7 +42,7 @@ class Settings(BaseSettings):
     """Credential of the backend, where it takes one."""
     backend_url: str | None = None
     """Address of the backend, over the backend's own environment variable."""
-    run_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    run_id: str | None = Field(default=None, pattern=semconv.RUN_ID_PATTERN)
     """Id of the run to continue."""
     track_lightning: bool = True
     """Whether what Lightning logs is captured."""
@@ -61,6 +62,10 @@ class Settings(BaseSettings):
     """Whether trackers live in a process of their own."""
     relay_bind: str = Field(default="127.0.0.1:0", pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^:\s]+):\d{1,5}$")
     """Host and port on which a relay listens; port 0 is any that is free."""
+    relay_endpoint: str | None = Field(default=None, pattern=r"^https?://[^/@?#\s]+/?$")
+    """Address of a relay that already runs, as in `http://relay:4319`."""
+    relay_token: SecretStr | None = Field(default=None, min_length=16)
+    """What that relay asks for."""
     relay_patience: float = Field(default=600.0, gt=0, le=_LONGEST_S)
     """Seconds for which the relay goes on after the run's end with a backend that takes nothing."""
     journal_dir: Path = Field(default_factory=lambda: user_state_path("tracelet-otel"))
@@ -74,6 +79,14 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _joins_with_a_token(self) -> Settings:
+        if self.relay_endpoint and self.relay_token is None:
+            raise ValueError("relay_endpoint needs relay_token: give the relay's token as TRACELET_RELAY_TOKEN")
+        if self.relay_endpoint and "relay" in self.model_fields_set and not self.relay:
+            raise ValueError("relay_endpoint joins a relay, relay=False uses none: give one of them")
+        return self
 
     @field_validator("backend", mode="before")
     @classmethod
@@ -107,7 +120,7 @@ def load(arguments: Mapping[str, Any], config: Mapping[str, Any] | None) -> Sett
     try:
         return Settings(**given)
     except ValidationError as error:
-        problems = "; ".join(f"{_source(item['loc'])}: {item['msg']}" for item in error.errors(include_input=False))
+        problems = "; ".join(_problem(item["loc"], item["msg"]) for item in error.errors(include_input=False))
         raise ConfigurationError(f"invalid settings: {problems}") from None
 
 
@@ -115,6 +128,8 @@ def to_plain(settings: Settings) -> dict[str, Any]:
     """Settings as JSON can hold them, secrets included."""
     plain = settings.model_dump(mode="json")
     plain["api_key"] = settings.api_key.get_secret_value() if settings.api_key else None
+    # It is for joining another relay: no relay and no journal needs it.
+    plain["relay_token"] = None
     return plain
 
 
@@ -139,6 +154,8 @@ def sdk_disabled() -> bool:
     return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
-def _source(location: tuple[int | str, ...]) -> str:
+def _problem(location: tuple[int | str, ...], message: str) -> str:
     name = ".".join(str(part) for part in location)
-    return f"{name} (or TRACELET_{name.upper()})" if name in Settings.model_fields else name
+    if not name:
+        return message.removeprefix("Value error, ")
+    return f"{name} (or TRACELET_{name.upper()}): {message}" if name in Settings.model_fields else f"{name}: {message}"

@@ -122,7 +122,7 @@ def test_in_mid_run_nothing_is_lost(door, mlflow_server, tmp_path, ill, caplog):
     journal = tmp_path / "journals" / f"{run.id}.journal"
     assert "not delivered yet" in caplog.text
     assert str(journal) in caplog.text
-    run._destination._process._process.wait(120)  # it goes on for its patience, then leaves the journal
+    run._destination._connection._process.wait(120)  # it goes on for its patience, then leaves the journal
     assert journal.exists()
 
     door.ill = None

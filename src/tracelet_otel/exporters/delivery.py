@@ -73,6 +73,7 @@ class Delivery:
         self._closed = False
         self._abandoned = threading.Event()
         self._opened = False
+        self._url: str | None = None
         self._thread: threading.Thread | None = None
         self._resource: Mapping[str, Any] | None = None
 
@@ -101,6 +102,11 @@ class Delivery:
         with self._changed:
             return self._lost
 
+    @property
+    def url(self) -> str | None:
+        """Where people look at the run; None as long as the tracker has not given it."""
+        return self._url
+
     def begin(self, resource: Mapping[str, Any]) -> None:
         """Create or continue the run on the delivery's own thread, as often as that takes."""
         with self._changed:
@@ -109,7 +115,7 @@ class Delivery:
     def open(self, resource: Mapping[str, Any]) -> str:
         """Create or continue the run, on the calling thread; see `Tracker.open`."""
         url = self._tracker.open(run_identity(resource))
-        self._opened = True
+        self._opened, self._url = True, url
         with self._changed:
             self._start(resource)
         return url

@@ -19,9 +19,9 @@ from tracelet_otel.exporters.tracker import Tracker
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.journal import SUFFIX, Journal
 from tracelet_otel.relay.messages import Order, Ready, Status
-from tracelet_otel.relay.otlp import by_run
+from tracelet_otel.relay.otlp import MalformedError, by_run
 from tracelet_otel.relay.owner import Owner
-from tracelet_otel.relay.relayed_run import EndedError, RelayedRun
+from tracelet_otel.relay.relayed_run import RelayedRun
 from tracelet_otel.relay.server import Application, Server, listen
 from tracelet_otel.settings import from_plain, to_plain
 
@@ -100,11 +100,13 @@ class Relay:
             return True
         return (self._finish.is_set() or self._owner.is_gone) and self._run.silent_s > _SILENT_S
 
-    def _accept(self, request: ExportMetricsServiceRequest) -> None:
-        for run_id, part in by_run(request).items():
-            if run_id != self._order.run_id:
-                raise EndedError(f"this relay has no run {run_id!r}")
+    def _accept(self, request: ExportMetricsServiceRequest) -> str:
+        parts = by_run(request)
+        for run_id in parts.keys() - {self._order.run_id}:
+            raise MalformedError(f"this relay has no run {run_id!r}")
+        for part in parts.values():
             self._run.accept(part)
+        return self._run.problems
 
     def _status(self, run_id: str) -> Status | None:
         return self._run.status if run_id == self._order.run_id else None

@@ -6,6 +6,7 @@ loopback, and drops what it could not send within ten seconds.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -15,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import requests
+from google.protobuf.message import DecodeError
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
 from tracelet_otel import samples
@@ -23,6 +26,8 @@ from tracelet_otel.guard import Guard
 from tracelet_otel.relay.messages import Status
 from tracelet_otel.relay.otlp import split
 from tracelet_otel.relay.server import MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH
+
+_logger = logging.getLogger("tracelet_otel")
 
 _TIMEOUT_S: Final = 30.0
 _STATUS_TIMEOUT_S: Final = 5.0
@@ -76,6 +81,7 @@ class RelayExporter(MetricExporter):
         self._bodies: deque[_Body] = deque()
         self._closed = False
         self._woken = threading.Event()
+        self._told: set[str] = set()
         self._thread = threading.Thread(target=self._work, name="tracelet-sender", daemon=True)
         self._thread.start()
 
@@ -128,7 +134,7 @@ class RelayExporter(MetricExporter):
                 self._changed.notify_all()
 
     def _work(self) -> None:
-        session = _session()
+        session = plain_session()
         pause_s = _FIRST_PAUSE_S
         while True:
             with self._changed:
@@ -149,14 +155,7 @@ class RelayExporter(MetricExporter):
     def _send(self, session: requests.Session, body: _Body) -> bool:
         """Returns whether the body is done with."""
         try:
-            address = self._address()
-            answer = session.post(
-                f"{address.endpoint}{METRICS_PATH}",
-                data=body.content,
-                headers={**address.headers, "Content-Type": "application/x-protobuf"},
-                timeout=_TIMEOUT_S,
-                allow_redirects=False,
-            )
+            answer = post(session, self._address(), body.content)
         except requests.RequestException as error:
             self._guarded_revive(error)
             return False
@@ -164,6 +163,7 @@ class RelayExporter(MetricExporter):
             self._guard.report("the relay could not be asked", error)
             return False
         if answer.status_code == requests.codes.ok:
+            self._pass_on(answer.content)
             return True
         reason = f"HTTP status {answer.status_code}: {answer.content[:300]!r}"
         if answer.status_code in _FINAL:
@@ -171,6 +171,18 @@ class RelayExporter(MetricExporter):
             return True
         self._guard.report("the relay does not accept; the export is kept and sent again", reason)
         return False
+
+    def _pass_on(self, content: bytes) -> None:
+        try:
+            news = ExportMetricsServiceResponse.FromString(content).partial_success.error_message.splitlines()
+        except DecodeError as error:
+            self._guard.report("the relay's answer could not be read", error)
+            return
+        for line in news:
+            # The relay counts it.
+            if line not in self._told:
+                self._told.add(line)
+                _logger.warning("relay: %s", line)
 
     def _guarded_revive(self, error: Exception) -> None:
         if self._closed:
@@ -181,10 +193,25 @@ class RelayExporter(MetricExporter):
             self._guard.report("the relay could not be started again", problem)
 
 
+def post(session: requests.Session, address: Address, content: bytes) -> requests.Response:
+    """Send an OTLP request in protobuf form.
+
+    Raises:
+        requests.RequestException: there was no answer.
+    """
+    return session.post(
+        f"{address.endpoint}{METRICS_PATH}",
+        data=content,
+        headers={**address.headers, "Content-Type": "application/x-protobuf"},
+        timeout=_TIMEOUT_S,
+        allow_redirects=False,
+    )
+
+
 def fetch_status(address: Address, run_id: str) -> Status | None:
     """How far a run's delivery is; None where the relay does not answer."""
     try:
-        with _session() as session:
+        with plain_session() as session:
             answer = session.get(
                 f"{address.endpoint}{RUNS_PATH}{run_id}", headers=address.headers, timeout=_STATUS_TIMEOUT_S
             )
@@ -203,7 +230,8 @@ def wait_for(look: Callable[[], bool], deadline_s: float, pause_s: float = 0.02)
     return True
 
 
-def _session() -> requests.Session:
+def plain_session() -> requests.Session:
+    """A session that heeds no environment."""
     session = requests.Session()
     # No proxies: the token would go there too.
     session.trust_env = False

@@ -6,41 +6,62 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final, Protocol
 
 from opentelemetry.sdk.metrics.export import MetricExporter
 
 from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.guard import Guard
-from tracelet_otel.relay.client import RelayExporter, fetch_status, wait_for
-from tracelet_otel.relay.launch import RelayProcess
+from tracelet_otel.relay.client import Address, RelayExporter, fetch_status, wait_for
 from tracelet_otel.relay.messages import Status
-from tracelet_otel.settings import Settings
 
 _logger = logging.getLogger("tracelet_otel")
 
 _QUIET_S: Final = 2.0
 _PROGRESS_S: Final = 1.0
-_EXIT_S: Final = 5.0
+_EXIT_S: Final = 2.0
+
+
+class Connection(Protocol):
+    """A relay that has the run, launched by this process or joined."""
+
+    @property
+    def address(self) -> Address:
+        """Where it listens now."""
+        ...
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """Where people look at the run, by backend."""
+        ...
+
+    @property
+    def log(self) -> str:
+        """Where to look for what it says."""
+        ...
+
+    def revive(self) -> None:
+        """Start it again if it has died, where that is up to this process."""
+        ...
+
+    def release(self, wait_s: float) -> None:
+        """Let go of it: it ends as soon as it has delivered everything."""
+        ...
 
 
 class Relayed:
-    """A `Destination` of one relay that belongs to this process.
+    """A `Destination` of one relay.
 
     Args:
-        settings: what the run is to do.
-        resource: attributes of the run's resource.
+        connection: the relay, which has the run.
         run_id: the run's.
         guard: where errors end.
-
-    Raises:
-        TraceletError: the relay could not be started, or a backend does not give it the run.
     """
 
-    def __init__(self, settings: Settings, resource: Mapping[str, Any], run_id: str, guard: Guard) -> None:
+    def __init__(self, connection: Connection, run_id: str, guard: Guard) -> None:
         self._run_id = run_id
-        self._process = RelayProcess(settings, resource, run_id)
-        self._exporter = RelayExporter(lambda: self._process.address, self._process.revive, guard)
+        self._connection = connection
+        self._exporter = RelayExporter(lambda: connection.address, connection.revive, guard)
         self._last: Status | None = None
         self._finished = False
         self._guard = guard
@@ -53,7 +74,7 @@ class Relayed:
     @property
     def urls(self) -> Mapping[str, str]:
         """See `Destination.urls`."""
-        return self._process.urls
+        return self._connection.urls
 
     @property
     def accounts(self) -> dict[str, Account]:
@@ -75,7 +96,7 @@ class Relayed:
             nonlocal said_s
             status = self._ask()
             if status is None:
-                self._process.revive()
+                self._connection.revive()
             elif status.over:
                 return True
             now_s = time.monotonic()
@@ -89,17 +110,17 @@ class Relayed:
             self._finished = True
         finally:
             self._say_result(time.monotonic() - began_s > _QUIET_S)
-        self._process.release(_EXIT_S if over else 0)
+        self._connection.release(_EXIT_S if over else 0)
 
     def abandon(self) -> None:
         """See `Destination.abandon`; the relay delivers what it has."""
         self._exporter.shutdown(timeout_millis=0)
-        self._process.release(0)
+        self._connection.release(0)
 
     def _ask(self) -> Status | None:
         if self._finished:
             return self._last
-        status = fetch_status(self._process.address, self._run_id)
+        status = fetch_status(self._connection.address, self._run_id)
         self._last = status or self._last
         return status
 
@@ -114,7 +135,9 @@ class Relayed:
     def _say_result(self, took_long: bool) -> None:
         status = self._last
         if status is None:
-            self._guard.report("nobody knows what was delivered", f"the relay does not answer; see {self._process.log}")
+            self._guard.report(
+                "nobody knows what was delivered", f"the relay does not answer; see {self._connection.log}"
+            )
             return
         for name, account in status.accounts.items():
             if account.refused or account.pending or not status.complete:

@@ -85,9 +85,9 @@ class RelayProcess:
         return self._process.pid
 
     @property
-    def log(self) -> Path:
-        """What it and its trackers print."""
-        return self._log
+    def log(self) -> str:
+        """The file with what it and its trackers print."""
+        return str(self._log)
 
     def revive(self) -> None:
         """Start it again, on the same journal and port, if it has died.

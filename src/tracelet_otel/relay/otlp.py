@@ -59,6 +59,11 @@ def by_run(request: ExportMetricsServiceRequest) -> dict[str, ExportMetricsServi
     return parts
 
 
+def resource_of(part: ExportMetricsServiceRequest) -> dict[str, Any]:
+    """Resource attributes of the first process in a part that has at least one."""
+    return _attributes(part.resource_metrics[0].resource.attributes)
+
+
 def metrics_data(request: ExportMetricsServiceRequest) -> MetricsData:
     """A request in the terms of the SDK; only gauges and sums, which are all that we emit.
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
@@ -21,6 +21,8 @@ from tracelet_otel.relay.journal import Body, Journal
 from tracelet_otel.relay.messages import Status
 from tracelet_otel.relay.otlp import MalformedError, metrics_data, parse
 from tracelet_otel.relay.seen import Seen
+
+_MOST_PROBLEMS: Final = 20
 
 
 class EndedError(TraceletError):
@@ -40,7 +42,6 @@ class RelayedRun:
         self._guard = guard
         self._lock = threading.RLock()
         self._deliveries: dict[str, Delivery] = {}
-        self._urls: dict[str, str] = {}
         self._closing = False
         self._complete = False
         self._over = False
@@ -50,7 +51,7 @@ class RelayedRun:
         self._outcome: str | None = state.get("outcome")
         self._params: dict[str, str] = state.get("params", {})
         self._seen = _seen(state.get("seen", {}))
-        self._heard_s = time.monotonic()
+        self._new_row_s = self._heard_s = time.monotonic()
 
     @property
     def ended(self) -> bool:
@@ -60,13 +61,33 @@ class RelayedRun:
     @property
     def silent_s(self) -> float:
         """Seconds since the last new row."""
+        return time.monotonic() - self._new_row_s
+
+    @property
+    def unheard_s(self) -> float:
+        """Seconds since anything came; a process that is alive sends at each of its export intervals."""
         return time.monotonic() - self._heard_s
+
+    @property
+    def problems(self) -> str:
+        """What could not be done so far, one to a line; for the owner's log."""
+        return "\n".join(list(self._guard.counts)[:_MOST_PROBLEMS])
+
+    @property
+    def empty(self) -> bool:
+        """Whether it has no row, and no backend knows of it."""
+        return not self._total and not self.status.urls
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What a journal has to begin with, where the run goes on after its journal is gone."""
+        return {"seen": {process: one.ranges for process, one in self._seen.items()}, "params": self._params}
 
     @property
     def status(self) -> Status:
         """How far the delivery is."""
         return Status(
-            urls=dict(self._urls),
+            urls={name: delivery.url for name, delivery in self._deliveries.items() if delivery.url is not None},
             accounts={name: delivery.account for name, delivery in self._deliveries.items()},
             errors=self._guard.counts,
             complete=self._complete,
@@ -85,15 +106,16 @@ class RelayedRun:
             TraceletError: a backend does not give us the run.
         """
         deliveries = self._make(trackers)
+        urls: dict[str, str] = {}
         for name, delivery in deliveries.items():
             try:
-                self._urls[name] = delivery.open(resource)
+                urls[name] = delivery.open(resource)
             except BaseException:
-                for opened in self._urls:
+                for opened in urls:
                     deliveries[opened].close(0)
                 raise
         self._feed(deliveries, resource)
-        return dict(self._urls)
+        return urls
 
     def resume(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> None:
         """Deliver what the journal holds and what comes, as soon as each backend gives us the run."""
@@ -112,6 +134,7 @@ class RelayedRun:
         """
         batches = _batches(part)
         with self._lock:
+            self._heard_s = time.monotonic()
             seen = {process: Seen(one.ranges) for process, one in self._seen.items()}
             fresh = [_without_known(batch, seen) for batch in batches]
             params = {name: value for batch in batches for name, value in batch.params.items()}
@@ -134,7 +157,7 @@ class RelayedRun:
                 self._params, self._outcome, self._ended, self._seen = params, outcome, ended, seen
                 self._total += count
             if count:
-                self._heard_s = time.monotonic()
+                self._new_row_s = time.monotonic()
             for delivery in self._deliveries.values():
                 for batch in fresh:
                     delivery.put(batch)
@@ -166,6 +189,13 @@ class RelayedRun:
             self._journal.close()
         self._over = True
         return self._complete
+
+    def discard(self) -> None:
+        """Forget a run that has nothing and that no backend knows of."""
+        for delivery in self._deliveries.values():
+            delivery.close(0)
+        self._journal.remove()
+        self._closing = self._over = True
 
     def _make(self, trackers: Mapping[str, Tracker]) -> dict[str, Delivery]:
         return {

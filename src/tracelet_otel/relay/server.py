@@ -34,7 +34,8 @@ _PROTOBUF: Final = "application/x-protobuf"
 _KEEP_ALIVE_S: Final = 75
 _STARTED_S: Final = 30.0
 
-Accept = Callable[[ExportMetricsServiceRequest], None]
+Accept = Callable[[ExportMetricsServiceRequest], str]
+"""Takes a request, and returns what its sender should know, or nothing."""
 _Message = MutableMapping[str, Any]
 
 
@@ -108,12 +109,15 @@ class Application:
         if encoding not in (b"identity", b"gzip"):
             raise _Refused(415, "the content encoding has to be gzip or none")
         body = await _body(headers, receive)
-        self._take(_unpacked(body) if encoding == b"gzip" else body)
-        return _PROTOBUF, ExportMetricsServiceResponse().SerializeToString()
+        answer = ExportMetricsServiceResponse()
+        if news := self._take(_unpacked(body) if encoding == b"gzip" else body):
+            # Nothing rejected, but a message: OTLP's form of a warning.
+            answer.partial_success.error_message = news
+        return _PROTOBUF, answer.SerializeToString()
 
-    def _take(self, body: bytes) -> None:
+    def _take(self, body: bytes) -> str:
         try:
-            self._accept(parse(body))
+            return self._accept(parse(body))
         except MalformedError as error:
             raise _Refused(400, str(error)) from None
         except TraceletError as error:
@@ -157,8 +161,13 @@ class Server:
         self._thread.join(_STARTED_S)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket on an address; another port where this one is taken.
+def listen(host: str, port: int, *, other_port: bool = True) -> socket.socket:
+    """A listening socket on an address.
+
+    Args:
+        host: a name or address.
+        port: 0 for any that is free.
+        other_port: whether any that is free does as well, where the port is taken.
 
     Raises:
         OSError: the address cannot be had.
@@ -170,7 +179,7 @@ def listen(host: str, port: int) -> socket.socket:
         try:
             listener.bind((host, port))
         except OSError:
-            if not port:
+            if not port or not other_port:
                 raise
             listener.bind((host, 0))
         listener.listen(128)

@@ -1,0 +1,170 @@
+"""A relay that belongs to no training: it takes the runs of all that have its token."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from tracelet_otel import semconv
+from tracelet_otel.errors import TraceletError
+from tracelet_otel.exporters import registry
+from tracelet_otel.guard import Guard
+from tracelet_otel.relay.journal import SUFFIX, Journal
+from tracelet_otel.relay.messages import Status
+from tracelet_otel.relay.otlp import MalformedError, by_run, resource_of
+from tracelet_otel.relay.relayed_run import EndedError, RelayedRun
+from tracelet_otel.relay.server import Application, Server, listen
+from tracelet_otel.settings import Settings, from_plain, to_plain
+
+_logger = logging.getLogger("tracelet_otel")
+
+_LOOK_S: Final = 0.2
+_IDLE_S: Final = 120.0
+"""A run from which nothing at all came for so long has lost its process."""
+_REMEMBERED_S: Final = 3600.0
+"""For so long a run that is over is known, should its process come back."""
+_FINISH_S: Final = 25.0
+"""What is left of the 30 seconds that Kubernetes gives a pod to end."""
+_SILENT_S: Final = 5.0
+
+
+class Sidecar:
+    """Many runs, each with a journal of its own; ended by the stream, or by silence.
+
+    Args:
+        settings: backends and their addresses; names, projects and ids come from each run's resource.
+        token: what each request has to bear.
+        idle_s: close a run as killed when nothing came for so long.
+
+    Raises:
+        OSError: it cannot listen where `relay_bind` says.
+        TraceletError: a backend is unknown or not installed.
+    """
+
+    def __init__(self, settings: Settings, token: str, idle_s: float = _IDLE_S) -> None:
+        self._settings = registry.absolute(settings).model_copy(update={"mlflow_run_id": None, "run_id": None})
+        self._idle_s = idle_s
+        # Apart from those of relays that trainings launch: each finds its own again.
+        self._directory = settings.journal_dir / "sidecar"
+        self._changing = threading.RLock()
+        self._runs: dict[str, RelayedRun] = {}
+        self._closing: dict[str, threading.Thread] = {}
+        # Before anything is accepted: what is not installed shows at once, and imports take seconds.
+        registry.trackers(self._settings)
+        self._resume_all()
+        host, _, port = settings.relay_bind.rpartition(":")
+        listener = listen(host.strip("[]"), int(port), other_port=False)
+        self._server = Server(Application(token, self._accept, self._status, Guard()), listener)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._server.port
+
+    def serve(self, finish: threading.Event) -> None:
+        """Take runs until told to finish, and for a while longer where trainings are ending too.
+
+        What is not over then stays in its journal, as after a crash, and goes on at the next start.
+        """
+        while not finish.wait(_LOOK_S):
+            self._look(self._idle_s)
+        deadline_s = time.monotonic() + _FINISH_S
+        while time.monotonic() < deadline_s and self._is_busy():
+            self._look(self._idle_s)
+            time.sleep(_LOOK_S)
+        self._server.stop()
+
+    def _is_busy(self) -> bool:
+        with self._changing:
+            return any(run.ended or run.unheard_s < _SILENT_S for run in self._runs.values() if not run.status.over)
+
+    def _look(self, idle_s: float) -> None:
+        with self._changing:
+            for run_id, run in list(self._runs.items()):
+                if run_id in self._closing:
+                    if run.status.over and run.unheard_s > _REMEMBERED_S:
+                        del self._runs[run_id], self._closing[run_id]
+                elif run.ended or run.unheard_s > idle_s:
+                    self._close(run_id, run)
+
+    def _close(self, run_id: str, run: RelayedRun) -> None:
+        def work() -> None:
+            if run.empty and not run.ended:
+                run.discard()
+                _logger.info("run %s was announced and never began", run_id)
+            else:
+                complete = run.close(self._settings.relay_patience)
+                _logger.info(
+                    "run %s is over: %s", run_id, "complete" if complete else f"not complete, see {run.status.journal}"
+                )
+
+        self._closing[run_id] = threading.Thread(target=work, name=f"tracelet-close-{run_id}", daemon=True)
+        self._closing[run_id].start()
+
+    def _accept(self, request: ExportMetricsServiceRequest) -> str:
+        parts = by_run(request)
+        for run_id in parts:
+            if not re.fullmatch(semconv.RUN_ID_PATTERN, run_id):
+                raise MalformedError(f"{semconv.RUN_ID} has to be 1 to 64 letters, digits, '_', '.' or '-'")
+        problems = [self._run(run_id, part).problems for run_id, part in parts.items()]
+        return "\n".join(problem for problem in problems if problem)
+
+    def _run(self, run_id: str, part: ExportMetricsServiceRequest) -> RelayedRun:
+        with self._changing:
+            run = self._runs.get(run_id) or self._begin(run_id, resource_of(part), {})
+            try:
+                run.accept(part)
+            except EndedError:
+                if not run.status.over:
+                    raise
+                # Its process was away for longer than we waited, as when a machine sleeps.
+                memory = {**run.memory, "total": 0, "ended": False, "outcome": None}
+                run = self._begin(run_id, resource_of(part), {} if Path(run.status.journal).exists() else memory)
+                run.accept(part)
+        return run
+
+    def _begin(self, run_id: str, resource: Mapping[str, Any], memory: Mapping[str, Any]) -> RelayedRun:
+        journal = Journal(self._directory / f"{run_id}{SUFFIX}")
+        plain = to_plain(registry.without_secrets(self._settings))
+        journal.remember({"settings": plain, "resource": resource, "ended": False, "outcome": None, **memory})
+        return self._take(run_id, journal, resource)
+
+    def _take(self, run_id: str, journal: Journal, resource: Mapping[str, Any]) -> RelayedRun:
+        run = RelayedRun(journal, Guard())
+        run.resume(registry.trackers(self._settings), resource)
+        self._runs[run_id] = run
+        self._closing.pop(run_id, None)
+        return run
+
+    def _resume_all(self) -> None:
+        for path in sorted(self._directory.glob(f"*{SUFFIX}")):
+            try:
+                journal = Journal(path)
+                state = journal.state
+                if not self._is_ours(state):
+                    journal.close()
+                    _logger.warning("%s is left as it is: it belongs to another backend or address", path)
+                    continue
+                self._take(path.name.removesuffix(SUFFIX), journal, state["resource"])
+            except TraceletError as error:
+                _logger.warning("%s is left as it is: %s", path, error)
+            else:
+                _logger.info("run %s goes on from %s", path.name.removesuffix(SUFFIX), path)
+
+    def _is_ours(self, state: Mapping[str, Any]) -> bool:
+        if "settings" not in state:
+            return False
+        stored, own = from_plain(state["settings"]), registry.without_secrets(self._settings)
+        return (stored.backend, stored.mlflow_tracking_uri) == (own.backend, own.mlflow_tracking_uri)
+
+    def _status(self, run_id: str) -> Status | None:
+        with self._changing:
+            run = self._runs.get(run_id)
+        return None if run is None else run.status

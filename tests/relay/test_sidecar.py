@@ -1,0 +1,235 @@
+"""Trainings that join a relay which somebody else started."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import tracelet_otel as tracelet
+from tests.conftest import free_port, wait_until
+from tests.mlflow_store import multiset, stored_runs
+from tracelet_otel.cli import main
+from tracelet_otel.relay.sidecar import Sidecar
+from tracelet_otel.settings import load
+
+TOKEN = "a-token-for-this-test-only"
+
+
+@dataclass
+class Relay:
+    """A relay started by hand."""
+
+    database: Path
+    directory: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        command = [str(Path(sys.executable).with_name("tracelet-otel")), "relay"]
+        with (self.directory / "sidecar.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [*command, "--backend-url", f"sqlite:///{self.database}", "--bind", f"127.0.0.1:{self.port}"],
+                env={**os.environ, "TRACELET_RELAY_TOKEN": TOKEN},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == f"listening on port {self.port}\n"
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        self.process.send_signal(number)
+        self.process.stdout.close()
+        return self.process.wait(60)
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "sidecar.log").read_text()
+
+    def join(self, name: str = "joined", **config):
+        return tracelet.start_logging(name, config=self.config(**config))
+
+    def config(self, **more):
+        return {
+            "relay_endpoint": f"http://127.0.0.1:{self.port}",
+            "relay_token": TOKEN,
+            "export_interval": 0.1,
+            **more,
+        }
+
+
+@pytest.fixture
+def relay(tmp_path, database):
+    relay = Relay(database, tmp_path)
+    relay.start()
+    yield relay
+    tracelet.stop_logging()
+    if relay.process is not None and relay.process.poll() is None:
+        relay.end(signal.SIGKILL)
+
+
+def stored(relay: Relay, name: str = "joined"):
+    (found,) = [run for run in stored_runs(relay.database) if run.name == name]
+    return found
+
+
+def rows(first: int, last: int):
+    return [("loss", step, step / 2) for step in range(first, last)]
+
+
+def log(run, first: int, last: int) -> None:
+    for name, step, value in rows(first, last):
+        run.log_metric(name, value, step)
+
+
+def test_several_runs_at_once(relay, python, tmp_path):
+    with relay.join("here") as here:
+        log(here, 0, 100)
+        child = python(
+            f"""
+import tracelet_otel
+with tracelet_otel.start_logging("there", config={relay.config()!r}) as run:
+    run.log_params({{"lr": 0.5}})
+    for step in range(100):
+        run.log_metric("loss", -step, step)
+"""
+        )
+        assert child.returncode == 0, child.stderr
+        log(here, 100, 200)
+    assert stored(relay, "here").multiset == multiset(rows(0, 200))
+    there = stored(relay, "there")
+    assert there.multiset == multiset(("loss", step, float(-step)) for step in range(100))
+    assert there.params["lr"] == "0.5"
+    assert {stored(relay, "here").status, there.status} == {"FINISHED"}
+    assert here.urls == {"mlflow": f"sqlite:///{relay.database}"}
+    assert here.accounts["mlflow"].delivered == 200
+    assert here.errors == {}
+    assert relay.end() == 0
+    assert not list(tmp_path.rglob("*.journal"))
+
+
+def test_the_outcome_of_a_training_that_fails(relay):
+    run = relay.join()
+    log(run, 0, 10)
+    with pytest.raises(ZeroDivisionError), run:
+        raise ZeroDivisionError
+    assert stored(relay).status == "FAILED"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_relay_that_is_started_again_goes_on(relay, number):
+    run = relay.join(stop_timeout=60)
+    log(run, 0, 100)
+    wait_until(lambda: run.accounts["mlflow"].delivered == 100, 30, "the first rows")
+    ending = threading.Thread(target=relay.end, args=(number,))
+    ending.start()
+    if number == signal.SIGKILL:
+        ending.join()
+        log(run, 100, 200)
+        relay.start()
+        run.stop()
+    else:
+        log(run, 100, 200)
+        run.stop()
+        ending.join()
+    assert stored(relay).multiset == multiset(rows(0, 200))
+    assert stored(relay).status == "FINISHED"
+
+
+def test_a_silent_run_is_closed_as_killed_and_goes_on_when_its_process_comes_back(tmp_path, database):
+    settings = load({"backend_url": f"sqlite:///{database}"}, {"relay_bind": "127.0.0.1:0"})
+    sidecar, finish = Sidecar(settings, TOKEN, idle_s=1.0), threading.Event()
+    serving = threading.Thread(target=sidecar.serve, args=(finish,))
+    serving.start()
+    relay = Relay(database, tmp_path, sidecar.port)
+    try:
+        # Exports that are far apart are what a process that sleeps looks like.
+        run = relay.join(export_interval=1000)
+        log(run, 0, 50)
+        run._readers[0].collect()
+        wait_until(lambda: stored(relay).status == "KILLED", 30, "the end of a silent run")
+        log(run, 50, 100)
+        run.stop()
+        assert stored(relay).multiset == multiset(rows(0, 100))
+        wait_until(lambda: stored(relay).status == "FINISHED", 30, "the end of the run")
+    finally:
+        finish.set()
+        serving.join(60)
+    assert not list(tmp_path.rglob("*.journal"))
+
+
+class TestBadInput:
+    def test_no_token(self, monkeypatch):
+        with pytest.raises(tracelet.ConfigurationError, match="relay_endpoint needs relay_token: give the relay's"):
+            tracelet.start_logging(config={"relay_endpoint": "http://127.0.0.1:1"})
+        monkeypatch.delenv("TRACELET_RELAY_TOKEN", raising=False)
+        result = CliRunner().invoke(main, ["relay"])
+        assert result.exit_code == 1
+        assert "give the token that requests have to bear as TRACELET_RELAY_TOKEN" in result.output
+
+    @pytest.mark.parametrize(
+        "endpoint", ["127.0.0.1:1", "ftp://relay", "http://me:sEcReT@relay:1", "http://relay/path"]
+    )
+    def test_an_endpoint_that_is_none(self, endpoint):
+        with pytest.raises(
+            tracelet.ConfigurationError, match=r"relay_endpoint \(or TRACELET_RELAY_ENDPOINT\)"
+        ) as raised:
+            tracelet.start_logging(config={"relay_endpoint": endpoint, "relay_token": TOKEN})
+        assert "sEcReT" not in str(raised.value)
+
+    def test_a_token_that_is_short_is_not_shown(self):
+        with pytest.raises(tracelet.ConfigurationError, match="relay_token") as raised:
+            tracelet.start_logging(config={"relay_endpoint": "http://relay", "relay_token": "sEcReT"})
+        assert "sEcReT" not in str(raised.value)
+
+    def test_a_relay_and_none(self):
+        with pytest.raises(tracelet.ConfigurationError, match="relay_endpoint joins a relay, relay=False uses none"):
+            tracelet.start_logging(config={"relay_endpoint": "http://r", "relay_token": TOKEN, "relay": False})
+
+    def test_nobody_there(self):
+        began = time.monotonic()
+        with pytest.raises(
+            tracelet.TrackerError, match=r"no relay at http://127.0.0.1:\d+ within 1 s \(ConnectionError"
+        ):
+            Relay(Path(), Path()).join(start_timeout=1)
+        assert time.monotonic() - began < 10
+        assert tracelet.get_active_run() is None
+
+    def test_another_token(self, relay):
+        with pytest.raises(tracelet.ConfigurationError, match="refuses the token: TRACELET_RELAY_TOKEN has to be"):
+            relay.join(relay_token="another-token-of-some-length")
+        assert stored_runs(relay.database) == []
+
+    def test_something_that_is_no_relay(self, mlflow_server):
+        port = int(mlflow_server.uri.rpartition(":")[2])
+        with pytest.raises(tracelet.ConfigurationError, match=r"is no relay of ours: it answers 4\d\d"):
+            Relay(Path(), Path(), port).join()
+
+    def test_a_run_of_mlflow(self, relay, monkeypatch):
+        monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+        with pytest.raises(tracelet.ConfigurationError, match="MLFLOW_RUN_ID names a run of MLflow"):
+            relay.join()
+
+    def test_a_port_that_is_taken(self, relay, monkeypatch):
+        monkeypatch.setenv("TRACELET_RELAY_TOKEN", TOKEN)
+        monkeypatch.setattr(signal, "signal", lambda *_: None)
+        result = CliRunner().invoke(main, ["relay", "--bind", f"127.0.0.1:{relay.port}"])
+        assert result.exit_code == 1
+        assert re.search("[Aa]ddress already in use", result.output)
+
+    def test_a_backend_that_is_down(self, relay, database):
+        database.write_bytes(b"no database")
+        with pytest.raises(tracelet.TrackerError):
+            relay.join(start_timeout=3)
