@@ -28,9 +28,6 @@ def relay(backend: str, backend_url: str | None, bind: str) -> None:
     from tracelet_otel.relay.sidecar import Sidecar
     from tracelet_otel.settings import load
 
-    finish = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: finish.set())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = load({"backend": backend, "backend_url": backend_url}, {"relay_bind": bind})
@@ -39,6 +36,9 @@ def relay(backend: str, backend_url: str | None, bind: str) -> None:
         sidecar = Sidecar(settings, settings.relay_token.get_secret_value())
     except (TraceletError, OSError) as error:
         raise click.ClickException(str(error)) from None
+    finish = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: finish.set())
     click.echo(f"listening on port {sidecar.port}")
     sidecar.serve(finish)
 

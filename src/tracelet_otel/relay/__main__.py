@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.tracker import Tracker
 from tracelet_otel.guard import Guard
+from tracelet_otel.relay.adoption import adopt
 from tracelet_otel.relay.journal import SUFFIX, Journal
 from tracelet_otel.relay.messages import Order, Ready, Status
 from tracelet_otel.relay.otlp import MalformedError, by_run
@@ -65,6 +67,8 @@ class Relay:
             if not isinstance(error, TraceletError):
                 raise
             return 1
+        adopting = threading.Thread(target=self._adopt, name="tracelet-adoption", daemon=True)
+        adopting.start()
         while not self._is_over():
             time.sleep(_LOOK_S)
         complete = self._run.close(self._settings.relay_patience)
@@ -72,19 +76,24 @@ class Relay:
             # It asks what became of its rows.
             pass
         self._server.stop()
+        adopting.join()
         if complete and not self._run.status.errors:
             Path(self._order.journal_directory, f"{self._order.run_id}.log").unlink(missing_ok=True)
         return 0 if complete else 1
 
     def _open(self) -> None:
         plain = to_plain(registry.without_secrets(self._settings))
-        self._journal.remember({"settings": plain, "resource": self._order.resource})
+        owner = {"host": platform.node(), "pid": self._order.owner_pid, "created_s": self._order.owner_created_s}
+        self._journal.remember({"settings": plain, "resource": self._order.resource, "owner": owner})
         if self._order.resumes:
             self._answer(Ready(self._server.port, self._order.run_id))
             self._run.resume(self._trackers(), self._order.resource)
         else:
             urls = self._run.open(self._trackers(), self._order.resource)
             self._answer(Ready(self._server.port, self._order.run_id, urls))
+
+    def _adopt(self) -> None:
+        adopt(self._journal.path.parent, self._journal.path, self._settings, lambda: self._run.status.over)
 
     def _let_go(self) -> None:
         if self._journal.total:

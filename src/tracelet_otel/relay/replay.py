@@ -10,7 +10,7 @@ from tracelet_otel.guard import Guard
 from tracelet_otel.relay.journal import SUFFIX, Journal
 from tracelet_otel.relay.messages import Status
 from tracelet_otel.relay.relayed_run import RelayedRun
-from tracelet_otel.settings import from_plain
+from tracelet_otel.settings import Settings, from_plain
 
 
 def journals(path: Path) -> list[Path]:
@@ -49,7 +49,22 @@ def replay(path: Path, patience_s: float, backend_url: str | None = None) -> Sta
     settings = from_plain(state["settings"])
     if backend_url is not None:
         settings = settings.model_copy(update={"mlflow_tracking_uri": backend_url})
+    return deliver(journal, settings, patience_s)
+
+
+def deliver(journal: Journal, settings: Settings, patience_s: float) -> Status:
+    """Deliver a journal that is open, end its run, and close the journal.
+
+    Raises:
+        TraceletError: a backend is not installed.
+    """
     run = RelayedRun(journal, Guard())
-    run.resume(registry.trackers(registry.absolute(settings)), state["resource"])
-    run.close(patience_s)
+    try:
+        trackers = registry.trackers(registry.absolute(settings))
+    except BaseException:
+        journal.close()
+        raise
+    run.resume(trackers, journal.state["resource"])
+    if run.close(patience_s):
+        journal.path.with_suffix(".log").unlink(missing_ok=True)
     return run.status
