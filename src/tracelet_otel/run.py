@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import sys
 import threading
@@ -28,6 +29,8 @@ from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.recorder import Row, snapshot
 from tracelet_otel.instrumentation.signals import Signals, make_signals
 from tracelet_otel.settings import Settings, load, sdk_disabled
+
+_logger = logging.getLogger("tracelet_otel")
 
 _LONGEST_DRAIN_S: Final = 2.0
 _ROWS_PER_FLUSH: Final = 10_000
@@ -189,6 +192,12 @@ class Run:
             from tracelet_otel.relay.launch import RelayProcess
 
             return Relayed(RelayProcess(self._settings, attributes, self.id), self.id, self._guard)
+        if "relay" not in self._settings.model_fields_set:
+            _logger.warning(
+                "there is no relay on %s: trackers live in this process, and what they have not taken when it dies "
+                "is lost. relay=False says that this is meant",
+                sys.platform,
+            )
         return InProcess(trackers(self._settings), attributes, self._guard)
 
     def _reader(self, exporter: MetricExporter) -> PeriodicExportingMetricReader:

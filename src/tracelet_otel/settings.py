@@ -81,6 +81,12 @@ class Settings(BaseSettings):
         return value.expanduser().absolute()
 
     @model_validator(mode="after")
+    def _has_a_relay(self) -> Settings:
+        if self.relay and sys.platform not in RELAY_PLATFORMS:
+            raise ValueError(f"there is no relay on {sys.platform}: leave out relay=True, or join one (relay_endpoint)")
+        return self
+
+    @model_validator(mode="after")
     def _joins_with_a_token(self) -> Settings:
         if self.relay_endpoint and self.relay_token is None:
             raise ValueError("relay_endpoint needs relay_token: give the relay's token as TRACELET_RELAY_TOKEN")

@@ -17,9 +17,10 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 from tests.unit.test_otlp import exported
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.journal import Journal
+from tracelet_otel.relay.messages import MAX_BODY_BYTES
 from tracelet_otel.relay.otlp import by_run
 from tracelet_otel.relay.relayed_run import RelayedRun
-from tracelet_otel.relay.server import MAX_BODY_BYTES, Application, Server, listen
+from tracelet_otel.relay.server import Application, Server, listen
 
 TOKEN = "the-token-of-this-run"
 GOOD = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/x-protobuf"}

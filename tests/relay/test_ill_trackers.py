@@ -2,79 +2,23 @@
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
 
 import tracelet_otel as tracelet
+from tests.conftest import wait_until
+from tests.door import ILLS, Door
 from tests.mlflow_store import stored_runs
 from tracelet_otel.cli import main
 from tracelet_otel.errors import TrackerError
 
-ILLS = ["down", "hangs", "500", "429"]
 LIMIT_S = 4.0
 SLACK_S = 3.0
 """For a busy machine; without the limit each of these would take minutes."""
-
-
-class Door(ThreadingHTTPServer):
-    """Stands before a real MLflow server and can fall ill."""
-
-    daemon_threads = True
-
-    def __init__(self, target: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.target = urlsplit(target).netloc
-        self.ill: str | None = None
-        self.well_again = threading.Event()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, request, client_address):
-        pass
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Door
-
-    def _pass(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.server.ill == "down":
-            self.close_connection = True
-            return
-        if self.server.ill == "hangs":
-            self.server.well_again.wait(120)
-            return
-        if self.server.ill:
-            self.send_response(int(self.server.ill))
-            self.send_header("Retry-After", "3600")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        connection = http.client.HTTPConnection(self.server.target, timeout=60)
-        connection.request(self.command, self.path, body, dict(self.headers))
-        answer = connection.getresponse()
-        content = answer.read()
-        connection.close()
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.headers.get("Content-Type", "text/plain"))
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = do_PATCH = _pass  # noqa: N815
-
-    def log_message(self, format, *args):  # noqa: A002
-        pass
 
 
 @pytest.fixture
@@ -148,6 +92,16 @@ def test_a_tracker_that_comes_back_gets_everything(door, mlflow_server):
     (stored,) = [one for one in stored_runs(mlflow_server.database) if one.tags["tracelet.run.id"] == run.id]
     assert stored.status == "FINISHED"
     assert len(stored.points) == 100
+
+
+def test_a_problem_in_mid_run_is_in_the_log_of_the_training(door, caplog):
+    with start(door, "said", stop_timeout=60, relay_patience=60) as run:
+        door.ill = "500"
+        run.log_metric("loss", 1.0, 0)
+        wait_until(lambda: "relay: mlflow does not answer" in caplog.text, 60, "the word of it")
+        door.ill = None
+    assert caplog.text.count("relay: mlflow does not answer") == 1
+    assert run.accounts["mlflow"].delivered == 1
 
 
 def test_what_cannot_be_replayed_is_named(tmp_path):

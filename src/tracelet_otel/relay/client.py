@@ -23,9 +23,8 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 
 from tracelet_otel import samples
 from tracelet_otel.guard import Guard
-from tracelet_otel.relay.messages import Status
+from tracelet_otel.relay.messages import MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status
 from tracelet_otel.relay.otlp import split
-from tracelet_otel.relay.server import MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH
 
 _logger = logging.getLogger("tracelet_otel")
 

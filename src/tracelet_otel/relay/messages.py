@@ -10,6 +10,13 @@ from typing import Any, Final
 from tracelet_otel import errors
 from tracelet_otel.exporters.delivery import Account
 
+METRICS_PATH: Final = "/v1/metrics"
+"""Where the stream goes. Source: OTLP specification, "OTLP/HTTP Request"."""
+RUNS_PATH: Final = "/v1/runs/"
+"""Followed by a run's id: how far its delivery is, as JSON."""
+MAX_BODY_BYTES: Final = 64 * 2**20
+"""Of a request, as it is sent and after it is unpacked."""
+
 _ERRORS: Final = {
     error.__name__: error
     for error in (

@@ -21,14 +21,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.guard import Guard
-from tracelet_otel.relay.messages import Status
+from tracelet_otel.relay.messages import MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status
 from tracelet_otel.relay.otlp import MalformedError, parse
 
-METRICS_PATH: Final = "/v1/metrics"
-RUNS_PATH: Final = "/v1/runs/"
-"""Followed by a run's id: how far its delivery is, as JSON."""
-MAX_BODY_BYTES: Final = 64 * 2**20
-"""Of a request, as it is sent and after it is unpacked."""
 _MOST_READ_BYTES: Final = 2 * MAX_BODY_BYTES
 _PROTOBUF: Final = "application/x-protobuf"
 _KEEP_ALIVE_S: Final = 75
