@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     """Where the relay keeps what it has accepted and not delivered yet."""
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     """MLflow's own variable for the address of its store."""
-    mlflow_run_id: str | None = Field(default=None, validation_alias="MLFLOW_RUN_ID")
+    mlflow_run_id: str | None = Field(default=None, pattern=semconv.RUN_ID_PATTERN, validation_alias="MLFLOW_RUN_ID")
     """MLflow's own variable for the run to continue."""
 
     @field_validator("journal_dir", mode="after")
@@ -148,6 +148,12 @@ def from_plain(plain: Mapping[str, Any]) -> Settings:
         "journal_dir": Path(plain["journal_dir"]),
     }
     return Settings.model_construct(**{**plain, **typed})
+
+
+def set_environment_defaults(values: Mapping[str, str]) -> None:
+    """Say what libraries read from the environment, where it says nothing: for processes of our own only."""
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
 
 
 def environment() -> dict[str, str]:

@@ -18,6 +18,7 @@ import pytest
 import tracelet_otel as tracelet
 from tests.conftest import wait_until
 from tests.mlflow_store import multiset, stored_runs
+from tracelet_otel.relay.owner import started
 
 LEAVES = """
 import os, signal, sys, time
@@ -70,7 +71,7 @@ def test_the_next_start_delivers_and_closes_it(left, database):
 
 
 def test_what_belongs_to_a_process_that_lives_is_left_alone(left, database):
-    change_owner(left, pid=os.getpid(), created_s=psutil.Process().create_time())
+    change_owner(left, pid=os.getpid(), started=started(os.getpid()))
     start_and_stop("next")
     assert left.exists()
     assert stored(database).status == "RUNNING"
@@ -90,6 +91,19 @@ def test_what_belongs_to_another_machine_is_left_alone_until_it_is_old(left, dat
 
 def test_what_is_no_journal_does_not_matter(left, database):
     left.with_name("broken.journal").write_bytes(b"no database" * 1000)
+    # Beginnings of a database: opened, and then not readable.
+    torn = left.with_name("another.journal")
+    with closing(sqlite3.connect(torn)) as connection, connection:
+        connection.execute("CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        connection.execute("INSERT INTO state VALUES ('settings', 'no JSON')")
+    older = left.with_name("older.journal")
+    with closing(sqlite3.connect(older)) as connection, connection:
+        connection.execute("CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        connection.execute("INSERT INTO state VALUES ('settings', '{}'), ('owner', '{}')")
     start_and_stop("next")
     assert stored(database).status == "KILLED"
-    assert left.with_name("broken.journal").exists()
+    assert {path.name for path in left.parent.glob("*.journal")} == {
+        "broken.journal",
+        "another.journal",
+        "older.journal",
+    }

@@ -148,3 +148,72 @@ def test_ctrl_c_does_not_reach_the_relay(tmp_path, database):
     child.communicate(timeout=60)
     wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
     assert stored_run(database).status == "KILLED"
+
+
+LONG = """
+import tracelet_otel as tracelet
+with tracelet.start_logging("long", config={"export_interval": 1000, "stop_timeout": 120}) as run:
+    for step in range(60_000):
+        run.log_metric("loss", 1 / (step + 1), step)
+assert run.errors == {}, run.errors
+assert run.accounts["mlflow"].delivered == 60_000
+"""
+
+
+def test_rows_that_are_all_still_queued_at_the_end_are_all_delivered(tmp_path, database, python):
+    child = python(LONG)
+    assert child.returncode == 0, child.stderr
+    run = stored_run(database)
+    assert run.status == "FINISHED"
+    assert Counter(step for _, step, _, _ in run.points) == Counter(range(60_000))
+
+
+TOGETHER = """
+import os, signal
+import tracelet_otel as tracelet
+run = tracelet.start_logging("together", config={"export_interval": 0.1})
+for step in range(500):
+    run.log_metric("loss", 1 / (step + 1), step)
+os.kill(run._destination._connection.pid, signal.SIGTERM)
+run.stop()
+assert run.errors == {}, run.errors
+assert run.accounts["mlflow"].delivered == 500
+"""
+
+
+def test_a_relay_that_is_told_to_finish_while_the_run_ends(tmp_path, database, python):
+    child = python(TOGETHER)
+    assert child.returncode == 0, child.stderr
+    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
+    run = stored_run(database)
+    assert run.status == "FINISHED"
+    assert Counter(step for _, step, _, _ in run.points) == Counter(range(500))
+
+
+KILLED_WHEN_DONE = """
+import os, signal
+import tracelet_otel as tracelet
+from tracelet_otel.relay.client import fetch_status, wait_for
+run = tracelet.start_logging("done", config={"export_interval": 0.1})
+for step in range(500):
+    run.log_metric("loss", 1 / (step + 1), step)
+relay = run._destination._connection
+real = run._destination.finish
+def finish(deadline_s):
+    assert wait_for(lambda: fetch_status(relay.address, run.id).over, deadline_s + 30)
+    os.kill(relay.pid, signal.SIGKILL)
+    real(deadline_s)
+run._destination.finish = finish
+run.stop()
+assert run.accounts["mlflow"].delivered == 500, run.accounts
+assert not set(run.errors) - {"the relay could not be asked"}, run.errors
+"""
+
+
+def test_a_relay_that_is_killed_when_all_is_done_and_before_its_owner_asks(tmp_path, database, python):
+    child = python(KILLED_WHEN_DONE)
+    assert child.returncode == 0, child.stderr
+    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
+    run = stored_run(database)
+    assert run.status == "FINISHED"
+    assert Counter(step for _, step, _, _ in run.points) == Counter(range(500))

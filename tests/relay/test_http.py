@@ -18,7 +18,7 @@ from tests.unit.test_otlp import exported
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.journal import Journal
 from tracelet_otel.relay.messages import MAX_BODY_BYTES
-from tracelet_otel.relay.otlp import by_run
+from tracelet_otel.relay.parts import parts
 from tracelet_otel.relay.relayed_run import RelayedRun
 from tracelet_otel.relay.server import Application, Server, listen
 
@@ -71,7 +71,7 @@ def server(tmp_path_factory):
     run = RelayedRun(journal, guard := Guard())
 
     def accept(request):
-        for part in by_run(request).values():
+        for part in parts(request).values():
             run.accept(part)
 
     application = Application(TOKEN, accept, {"r1": run.status}.get, guard)

@@ -20,7 +20,7 @@ from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.relay.otlp import MalformedError, by_run, metrics_data, parse, split
 
 
-def exported(rows, run_id="r1"):
+def exported(rows, run_id="r1", *, end=False):
     """What one collection exports after some rows, and hyperparameters."""
     keeping = KeepingExporter()
     metrics = provider(only := reader(keeping), **{semconv.RUN_ID: run_id})
@@ -28,6 +28,8 @@ def exported(rows, run_id="r1"):
     signals.hparams.update({"lr": 0.1, "model": {"name": "cnn"}})
     for step, values in enumerate(rows):
         signals.recorder.record(Row(time.time_ns(), values, step, semconv.AXIS_TRAINER, "fit", step // 2))
+    if end:
+        signals.outcome.end()
     only.collect()
     (data,) = keeping.exports
     metrics.shutdown()
@@ -101,6 +103,17 @@ def test_requests_are_divided_by_run():
 def test_a_body_that_is_no_request_is_malformed():
     with pytest.raises(MalformedError, match="no OTLP metrics request"):
         parse(b"\xff not protobuf")
+
+
+def test_a_name_that_is_no_text_is_malformed():
+    request = encode_metrics(exported([{"a": 1.0}]))
+    for scope in request.resource_metrics[0].scope_metrics:
+        for metric in scope.metrics:
+            for point in metric.gauge.data_points:
+                for pair in point.attributes:
+                    pair.value.int_value = 7
+    with pytest.raises(MalformedError, match="is no text"):
+        metrics_data(request)
 
 
 @pytest.mark.parametrize("attribute", [semconv.STEP, semconv.SEQUENCE, semconv.AXIS])

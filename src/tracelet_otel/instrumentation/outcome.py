@@ -46,7 +46,6 @@ class Outcome:
             outcome: what the caller says, over all else.
             error: what ended the process or block; without one the last training's outcome stands.
         """
-        self._ended = True
         if outcome is not None:
             self.value = outcome
         elif outcome_of(error) != semconv.OUTCOME_FINISHED:
@@ -55,6 +54,10 @@ class Outcome:
                 self.value = outcome_of(error)
         elif self.value == semconv.OUTCOME_RUNNING:
             self.value = semconv.OUTCOME_FINISHED
+
+    def end(self) -> None:
+        """Say from now on that nothing more comes: only once all rows have been exported."""
+        self._ended = True
 
     def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
         yield Observation(1, {semconv.OUTCOME: self.value})

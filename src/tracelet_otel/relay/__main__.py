@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,13 +22,16 @@ from tracelet_otel.guard import Guard
 from tracelet_otel.relay.adoption import adopt
 from tracelet_otel.relay.journal import SUFFIX, Journal
 from tracelet_otel.relay.messages import Order, Ready, Status
-from tracelet_otel.relay.otlp import MalformedError, by_run
+from tracelet_otel.relay.otlp import MalformedError
 from tracelet_otel.relay.owner import Owner
-from tracelet_otel.relay.relayed_run import RelayedRun
+from tracelet_otel.relay.parts import parts
+from tracelet_otel.relay.relayed_run import REOPENED, RelayedRun
 from tracelet_otel.relay.server import Application, Server, listen
 from tracelet_otel.settings import from_plain, to_plain
 
 _LOOK_S: Final = 0.1
+_ASKED_S: Final = 5.0
+"""For so long a relay that was told to finish still answers its owner, who asks twice a second."""
 _SILENT_S: Final = 2.0
 """Without an owner, the run ends when no new row has come for so long: other ranks may still send."""
 
@@ -47,11 +51,13 @@ class Relay:
         self._finish = threading.Event()
         guard = Guard()
         self._journal = Journal(Path(order.journal_directory) / f"{order.run_id}{SUFFIX}")
-        if not order.resumes:
-            # A run that is continued may have left something: it is delivered first, and goes on.
-            self._journal.remember({"ended": False, "outcome": None})
         self._run = RelayedRun(self._journal, guard)
-        self._owner = Owner(sys.stdin.buffer, order.owner_pid, order.owner_created_s)
+        # A run that is continued may have left something: it is delivered first, and goes on. So does
+        # one whose relay was told to finish while its owner had more to say.
+        self._reopens = not order.resumes or (self._run.status.over and not self._run.ended)
+        if self._reopens:
+            self._run.reopen()
+        self._owner = Owner(sys.stdin.buffer, order.owner_pid, order.owner_started)
         listener = listen(order.host, order.port)
         self._server = Server(Application(order.token, self._accept, self._status, guard), listener)
         # It means: finish up.
@@ -71,26 +77,49 @@ class Relay:
         adopting.start()
         while not self._is_over():
             time.sleep(_LOOK_S)
-        complete = self._run.close(self._settings.relay_patience)
-        while not self._owner.is_gone and not self._finish.wait(_LOOK_S):
-            # It asks what became of its rows.
-            pass
+        complete = self._run.close(self._settings.relay_patience, marks=True)
+        self._wait_for_owner()
         self._server.stop()
         adopting.join()
+        if complete:
+            if self._run.ended or self._owner.is_gone:
+                self._run.forget()
+            else:
+                self._journal.close()
         if complete and not self._run.status.errors:
             Path(self._order.journal_directory, f"{self._order.run_id}.log").unlink(missing_ok=True)
         return 0 if complete else 1
 
     def _open(self) -> None:
-        plain = to_plain(registry.without_secrets(self._settings))
-        owner = {"host": platform.node(), "pid": self._order.owner_pid, "created_s": self._order.owner_created_s}
-        self._journal.remember({"settings": plain, "resource": self._order.resource, "owner": owner})
+        ready = Ready(self._server.port, self._order.run_id)
+        if self._run.status.over:
+            # A relay before this one was done and was killed: the owner has yet to ask.
+            self._answer(ready)
+            return
+        state = {
+            "settings": to_plain(registry.without_secrets(self._settings)),
+            "resource": self._order.resource,
+            "owner": {"host": platform.node(), "pid": self._order.owner_pid, "started": self._order.owner_started},
+            **(REOPENED if self._reopens else {}),
+        }
         if self._order.resumes:
-            self._answer(Ready(self._server.port, self._order.run_id))
+            self._journal.remember(state)
+            self._answer(ready)
             self._run.resume(self._trackers(), self._order.resource)
-        else:
-            urls = self._run.open(self._trackers(), self._order.resource)
-            self._answer(Ready(self._server.port, self._order.run_id, urls))
+            return
+        # What an earlier run left stays as it was until this one has really begun.
+        if "settings" not in self._journal.state:
+            self._journal.remember(state)
+        urls = self._run.open(self._trackers(), self._order.resource)
+        self._journal.remember(state)
+        self._answer(replace(ready, urls=urls))
+
+    def _wait_for_owner(self) -> None:
+        """It asks what became of its rows: at once after the run's end, and some time before."""
+        limit_s = self._settings.stop_timeout if self._run.ended else _ASKED_S
+        over_s = time.monotonic()
+        while not self._owner.is_gone and not (self._finish.is_set() and time.monotonic() - over_s > limit_s):
+            time.sleep(_LOOK_S)
 
     def _adopt(self) -> None:
         adopt(self._journal.path.parent, self._journal.path, self._settings, lambda: self._run.status.over)
@@ -110,10 +139,10 @@ class Relay:
         return (self._finish.is_set() or self._owner.is_gone) and self._run.silent_s > _SILENT_S
 
     def _accept(self, request: ExportMetricsServiceRequest) -> str:
-        parts = by_run(request)
-        for run_id in parts.keys() - {self._order.run_id}:
+        found = parts(request)
+        for run_id in found.keys() - {self._order.run_id}:
             raise MalformedError(f"this relay has no run {run_id!r}")
-        for part in parts.values():
+        for part in found.values():
             self._run.accept(part)
         return self._run.problems
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters import registry
-from tracelet_otel.relay.journal import SUFFIX, Journal, JournalInUseError
+from tracelet_otel.relay.journal import SUFFIX, Journal, JournalInUseError, last_touched_s
 from tracelet_otel.relay.owner import is_alive
 from tracelet_otel.relay.replay import deliver
 from tracelet_otel.settings import Settings, from_plain
@@ -42,17 +42,22 @@ def adopt(directory: Path, own: Path, settings: Settings, is_over: Callable[[], 
             _adopt(path, settings)
         except JournalInUseError:
             continue
-        except (TraceletError, OSError) as error:
+        except (TraceletError, OSError, LookupError, ValueError, TypeError) as error:
+            # Whatever is in a file of another version, or of nobody's, it keeps no run from its end.
             _logger.warning("%s is left as it is: %s", path, error)
 
 
 def _adopt(path: Path, settings: Settings) -> None:
-    touched_s = path.stat().st_mtime
+    touched_s = last_touched_s(path)
     journal = Journal(path)
-    state = journal.state
-    if "settings" not in state or not _is_orphan(state, touched_s):
+    try:
+        state = journal.state
+        if "settings" not in state or not _is_orphan(state, touched_s):
+            journal.close()
+            return
+    except BaseException:
         journal.close()
-        return
+        raise
     _logger.info("%s was left by a training that is gone: delivering it", path)
     status = deliver(journal, with_credentials(from_plain(state["settings"]), settings), _PATIENCE_S)
     _logger.info("%s: %s", path, "its run is complete" if status.complete else status.accounts)
@@ -61,7 +66,7 @@ def _adopt(path: Path, settings: Settings) -> None:
 def _is_orphan(state: Mapping[str, Any], touched_s: float) -> bool:
     owner = state.get("owner")
     if owner is not None and owner["host"] == platform.node():
-        return not is_alive(owner["pid"], owner["created_s"])
+        return not is_alive(owner["pid"], owner["started"])
     return time.time() - touched_s > _UNTOUCHED_S
 
 

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 from tracelet_otel import samples
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.messages import MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status
-from tracelet_otel.relay.otlp import split
+from tracelet_otel.relay.otlp import count_samples, split
 
 _logger = logging.getLogger("tracelet_otel")
 
@@ -54,6 +54,8 @@ class Address:
 class _Body:
     content: bytes
     samples: int
+    repeats: bool
+    """Whether its whole export has no samples: then the next export says all that it says."""
 
 
 class RelayExporter(MetricExporter):
@@ -65,9 +67,16 @@ class RelayExporter(MetricExporter):
         address: asked before each request, since a relay that was started again may be elsewhere.
         revive: called after a request without an answer; starts a relay that has died.
         guard: where errors end.
+        largest_bytes: a body that is larger is split.
     """
 
-    def __init__(self, address: Callable[[], Address], revive: Callable[[], None], guard: Guard) -> None:
+    def __init__(
+        self,
+        address: Callable[[], Address],
+        revive: Callable[[], None],
+        guard: Guard,
+        largest_bytes: int = MAX_BODY_BYTES // 2,
+    ) -> None:
         super().__init__(
             preferred_temporality=samples.preferred_temporality(),
             preferred_aggregation=samples.preferred_aggregation(),
@@ -75,6 +84,7 @@ class RelayExporter(MetricExporter):
         self._address = address
         self._revive = revive
         self._guard = guard
+        self._largest_bytes = largest_bytes
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._bodies: deque[_Body] = deque()
@@ -95,18 +105,21 @@ class RelayExporter(MetricExporter):
         if os.getpid() != self._pid:
             return MetricExportResult.SUCCESS
         try:
-            count = _samples(metrics_data)
-            parts = [part.SerializeToString() for part in split(encode_metrics(metrics_data), MAX_BODY_BYTES // 2)]
+            request = encode_metrics(metrics_data)
+            repeats = not count_samples(request)
+            bodies = [
+                _Body(part.SerializeToString(), count_samples(part), repeats)
+                for part in split(request, self._largest_bytes)
+            ]
         except Exception as error:
             self._guard.report("an export was dropped", error)
             return MetricExportResult.FAILURE
         # Points are repeated at each collection: of those without samples only the newest matters,
         # but the first may be on its way.
         with self._changed:
-            while len(self._bodies) > 1 and not self._bodies[-1].samples:
+            while len(self._bodies) > 1 and self._bodies[-1].repeats:
                 self._bodies.pop()
-            for number, part in enumerate(parts):
-                self._bodies.append(_Body(part, 0 if number else count))
+            self._bodies.extend(bodies)
             self._changed.notify_all()
         return MetricExportResult.SUCCESS
 
@@ -192,7 +205,9 @@ class RelayExporter(MetricExporter):
             self._guard.report("the relay could not be started again", problem)
 
 
-def post(session: requests.Session, address: Address, content: bytes) -> requests.Response:
+def post(
+    session: requests.Session, address: Address, content: bytes, timeout_s: float = _TIMEOUT_S
+) -> requests.Response:
     """Send an OTLP request in protobuf form.
 
     Raises:
@@ -202,18 +217,16 @@ def post(session: requests.Session, address: Address, content: bytes) -> request
         f"{address.endpoint}{METRICS_PATH}",
         data=content,
         headers={**address.headers, "Content-Type": "application/x-protobuf"},
-        timeout=_TIMEOUT_S,
+        timeout=timeout_s,
         allow_redirects=False,
     )
 
 
-def fetch_status(address: Address, run_id: str) -> Status | None:
+def fetch_status(address: Address, run_id: str, timeout_s: float = _STATUS_TIMEOUT_S) -> Status | None:
     """How far a run's delivery is; None where the relay does not answer."""
     try:
         with plain_session() as session:
-            answer = session.get(
-                f"{address.endpoint}{RUNS_PATH}{run_id}", headers=address.headers, timeout=_STATUS_TIMEOUT_S
-            )
+            answer = session.get(f"{address.endpoint}{RUNS_PATH}{run_id}", headers=address.headers, timeout=timeout_s)
             return Status.from_line(answer.text) if answer.status_code == requests.codes.ok else None
     except requests.RequestException:
         return None
@@ -235,17 +248,3 @@ def plain_session() -> requests.Session:
     # No proxies: the token would go there too.
     session.trust_env = False
     return session
-
-
-def _samples(data: MetricsData) -> int:
-    return sum(
-        len(point.exemplars)
-        for resource_metrics in data.resource_metrics
-        for scope_metrics in resource_metrics.scope_metrics
-        for metric in scope_metrics.metrics
-        for point in _points(metric.data.data_points)
-    )
-
-
-def _points(points: Iterable[Any]) -> Iterable[Any]:
-    return (point for point in points if hasattr(point, "exemplars"))

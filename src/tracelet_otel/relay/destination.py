@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from opentelemetry.sdk.metrics.export import MetricExporter
 
+from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.client import Address, RelayExporter, fetch_status, wait_for
@@ -40,8 +41,8 @@ class Connection(Protocol):
         """Where to look for what it says."""
         ...
 
-    def revive(self) -> None:
-        """Start it again if it has died, where that is up to this process."""
+    def revive(self, wait_s: float = ...) -> None:
+        """Start it again within a time if it has died, where that is up to this process."""
         ...
 
     def release(self, wait_s: float) -> None:
@@ -96,7 +97,7 @@ class Relayed:
             nonlocal said_s
             status = self._ask()
             if status is None:
-                self._connection.revive()
+                self._revive(deadline_s)
             elif status.over:
                 return True
             now_s = time.monotonic()
@@ -123,6 +124,12 @@ class Relayed:
         status = fetch_status(self._connection.address, self._run_id)
         self._last = status or self._last
         return status
+
+    def _revive(self, deadline_s: float) -> None:
+        try:
+            self._connection.revive(max(deadline_s - time.monotonic(), 0.1))
+        except TraceletError as problem:
+            self._guard.report("the relay could not be started again", problem)
 
     def _say_progress(self) -> None:
         if self._last is not None:

@@ -10,13 +10,16 @@ from typing import Final
 _FOREIGN: Final = ("OTEL_", "TRACELET_")
 _ABSENT: Final = ("PYTHONINSPECT", "PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONPROFILEIMPORTTIME")
 _AUTO_INSTRUMENTATION: Final = "opentelemetry/instrumentation/auto_instrumentation"
-_PREFERRED: Final = {
+PREFERRED: Final = {
     # Our own delivery retries, with pauses that can be interrupted; MLflow's own would block for minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # It would print the run's address, with credentials where the address holds any.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+"""For any process of ours that delivers; what its environment says already stands."""
 
 
 def relay_environment(parent: Mapping[str, str], search_path: list[str]) -> dict[str, str]:
@@ -31,12 +34,10 @@ def relay_environment(parent: Mapping[str, str], search_path: list[str]) -> dict
     paths = [str(Path(path).absolute()) for path in search_path if path and Path(path).exists()]
     paths = [path for path in paths if not path.replace(os.sep, "/").endswith(_AUTO_INSTRUMENTATION)]
     return {
-        **_PREFERRED,
+        **PREFERRED,
         **kept,
         "PYTHONPATH": os.pathsep.join(paths),
         # `python -m` would look for modules in the working directory first.
         "PYTHONSAFEPATH": "1",
         "CUDA_VISIBLE_DEVICES": "",
-        # It would print the run's address, with credentials where the address holds any.
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }

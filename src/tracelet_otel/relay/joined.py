@@ -16,6 +16,7 @@ from tracelet_otel.relay.client import Address, fetch_status, plain_session, pos
 from tracelet_otel.settings import Settings
 
 _PAUSE_S: Final = 0.2
+_STATUS_S: Final = 5.0
 _SERVER_ERROR: Final = 500
 """From here on, an answer may be another the next time."""
 
@@ -53,7 +54,7 @@ class JoinedRelay:
         """Where to look for what it says."""
         return f"the output of the relay at {self.address.endpoint}"
 
-    def revive(self) -> None:
+    def revive(self, wait_s: float = 0) -> None:
         """Nothing: whoever started it starts it again."""
 
     def release(self, wait_s: float) -> None:
@@ -65,7 +66,7 @@ class JoinedRelay:
         with plain_session() as session:
             while True:
                 try:
-                    answer = post(session, self.address, content)
+                    answer = post(session, self.address, content, _left_s(deadline_s))
                     if answer.status_code == requests.codes.ok:
                         return
                     reason = f"it answers {answer.status_code}"
@@ -93,7 +94,7 @@ class JoinedRelay:
 
     def _wait_for_urls(self, settings: Settings, run_id: str, deadline_s: float) -> Mapping[str, str]:
         while True:
-            status = fetch_status(self.address, run_id)
+            status = fetch_status(self.address, run_id, min(_left_s(deadline_s), _STATUS_S))
             problem = "it does not answer"
             if status is not None:
                 absent = set(settings.backend) - set(status.accounts)
@@ -114,3 +115,8 @@ class JoinedRelay:
                     f"(start_timeout)"
                 )
             time.sleep(_PAUSE_S)
+
+
+def _left_s(deadline_s: float) -> float:
+    """What is left of a wait, and not nothing: a request without any time could only fail."""
+    return max(deadline_s - time.monotonic(), 0.1)

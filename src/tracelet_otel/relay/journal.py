@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -14,6 +15,8 @@ from typing import Any, Final
 from tracelet_otel.errors import TraceletError
 
 SUFFIX: Final = ".journal"
+SIDECAR_DIRECTORY: Final = "sidecar"
+"""Where a relay that belongs to no training keeps its journals, apart from those of the others."""
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS body (id INTEGER PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL, content BLOB,
     known TEXT);
@@ -82,9 +85,9 @@ class Journal:
     @property
     def state(self) -> dict[str, Any]:
         """What `append` and `remember` were given last, by key."""
-        with self._lock:
+        with self._lock, self._reading():
             rows = self._connection.execute("SELECT key, value FROM state").fetchall()
-        return {key: json.loads(value) for key, value in rows}
+            return {key: json.loads(value) for key, value in rows}
 
     @property
     def total(self) -> int:
@@ -113,7 +116,7 @@ class Journal:
         """What is kept, in order."""
         last = -1
         while True:
-            with self._lock:
+            with self._lock, self._reading():
                 row = self._connection.execute(
                     "SELECT id, first, count, content, known FROM body WHERE id > ? ORDER BY id LIMIT 1", (last,)
                 ).fetchone()
@@ -124,7 +127,7 @@ class Journal:
 
     def taken(self, backend: str) -> tuple[int, int]:
         """How many readings a backend has taken, and how many it has refused."""
-        with self._lock:
+        with self._lock, self._reading():
             row = self._connection.execute(
                 "SELECT delivered, refused FROM taken WHERE backend = ?", (backend,)
             ).fetchone()
@@ -143,6 +146,11 @@ class Journal:
         with self._lock, self._transaction():
             self._connection.execute("DELETE FROM body WHERE first + count <= ?", (position,))
 
+    def clear(self) -> None:
+        """Drop all bodies."""
+        with self._lock, self._transaction():
+            self._connection.execute("DELETE FROM body")
+
     def close(self) -> None:
         """Let go of the file, and keep it."""
         with self._lock:
@@ -151,7 +159,8 @@ class Journal:
     def remove(self) -> None:
         """Let go of the file and delete it."""
         self.close()
-        remove(self.path)
+        for suffix in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
     def _remember(self, state: Mapping[str, Any]) -> None:
         self._connection.executemany(
@@ -159,14 +168,34 @@ class Journal:
             [(key, json.dumps(value)) for key, value in state.items()],
         )
 
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, ValueError) as error:
+            raise JournalError(f"the journal {self.path} cannot be read: {error}") from error
+
     def _transaction(self) -> _Transaction:
         return _Transaction(self._connection, self.path)
 
 
-def remove(path: Path) -> None:
-    """Delete a journal that no process has open."""
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+def remove_empty(path: Path) -> None:
+    """Delete a journal that nobody uses and that holds no reading."""
+    if not path.exists():
+        return
+    # Another process may have it, for the same run.
+    with contextlib.suppress(JournalInUseError, JournalError):
+        journal = Journal(path)
+        if journal.total:
+            journal.close()
+        else:
+            journal.remove()
+
+
+def last_touched_s(path: Path) -> float:
+    """When a journal was last written to, seconds since the epoch."""
+    written = path.with_name(path.name + "-wal")
+    return max(file.stat().st_mtime for file in (path, written) if file.exists())
 
 
 class _Transaction:

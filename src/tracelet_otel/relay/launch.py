@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import select
+import selectors
 import subprocess
 import sys
 import threading
@@ -13,14 +13,14 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
 from tracelet_otel.relay.client import Address
 from tracelet_otel.relay.environment import relay_environment
-from tracelet_otel.relay.journal import SUFFIX, remove
+from tracelet_otel.relay.journal import SUFFIX, remove_empty
 from tracelet_otel.relay.messages import Order, Ready
-from tracelet_otel.relay.owner import created_s
+from tracelet_otel.relay.owner import started
 from tracelet_otel.settings import Settings, environment, to_plain
 
 _AGAIN_S: Final = 30.0
@@ -58,16 +58,13 @@ class RelayProcess:
             host=self._host,
             port=int(port),
             owner_pid=os.getpid(),
-            owner_created_s=created_s(os.getpid()),
+            owner_started=started(os.getpid()),
         )
-        journal = settings.journal_dir / f"{run_id}{SUFFIX}"
-        was_there = journal.exists()
         try:
             ready = self._start(self._order, settings.start_timeout)
         except BaseException:
-            if not was_there:
-                # A relay that had to be killed could not remove it.
-                remove(journal)
+            # A relay that had to be killed could not do it.
+            remove_empty(settings.journal_dir / f"{run_id}{SUFFIX}")
             raise
         self.urls: Mapping[str, str] = ready.urls
         """Where people look at the run, by backend."""
@@ -89,16 +86,23 @@ class RelayProcess:
         """The file with what it and its trackers print."""
         return str(self._log)
 
-    def revive(self) -> None:
+    def revive(self, wait_s: float = _AGAIN_S) -> None:
         """Start it again, on the same journal and port, if it has died.
+
+        Args:
+            wait_s: how long it may take until it listens.
 
         Raises:
             TraceletError: it could not be started.
         """
-        with self._changing:
+        if not self._changing.acquire(timeout=wait_s):
+            return  # somebody else starts it
+        try:
             if not self._released and self._process.poll() is not None:
                 self._close_pipe()
-                self._start(replace(self._order, resumes=True), _AGAIN_S)
+                self._start(replace(self._order, resumes=True), min(wait_s, _AGAIN_S))
+        finally:
+            self._changing.release()
 
     def release(self, wait_s: float) -> None:
         """Let go of it: it ends as soon as it has delivered everything.
@@ -106,9 +110,14 @@ class RelayProcess:
         Args:
             wait_s: how long it is waited for; after that it goes on alone.
         """
-        with self._changing:
-            self._released = True
+        self._released = True
+        if not self._changing.acquire(timeout=wait_s):
+            # The thread that starts it again will find that nobody wants it.
+            return
+        try:
             self._close_pipe()
+        finally:
+            self._changing.release()
         try:
             self._process.wait(wait_s)
         except subprocess.TimeoutExpired:
@@ -154,6 +163,8 @@ class RelayProcess:
             self.abandon()
             raise
         self._order = replace(order, port=ready.port)
+        if self._released:
+            self._close_pipe()
         return ready
 
     def _talk(self, order: Order, deadline: float) -> Ready:
@@ -165,8 +176,7 @@ class RelayProcess:
             while left:
                 left = left[self._process.stdin.write(left) or 0 :]
             while not line.endswith(b"\n"):
-                readable, _, _ = select.select([self._process.stdout], [], [], max(deadline - time.monotonic(), 0))
-                if not readable:
+                if not _is_readable(self._process.stdout, deadline):
                     raise TrackerUnavailableError(
                         f"no answer from {', '.join(order.settings['backend'])} within "
                         f"{order.settings['start_timeout']:g} s: is the backend up? (start_timeout; see {self._log})"
@@ -197,6 +207,13 @@ def _let_go_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+def _is_readable(pipe: IO[bytes], deadline: float) -> bool:
+    # Not `select.select`: it knows no descriptor from 1024 on, which a training with many workers has.
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        return bool(selector.select(max(deadline - time.monotonic(), 0)))
 
 
 def _plain(value: Any) -> Any:

@@ -44,8 +44,8 @@ class Order:
     port: int
     """0 for any that is free."""
     owner_pid: int
-    owner_created_s: float
-    """When the owner was started, seconds since the epoch: a pid may be used again."""
+    owner_started: str
+    """As `owner.started` gives it: a pid may be used again."""
     resumes: bool = False
     """Whether it takes the place of a relay that died."""
 

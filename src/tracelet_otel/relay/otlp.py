@@ -29,6 +29,15 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from tracelet_otel import semconv
 
 _INTEGERS = 2**63
+_TEXTS: Final = (
+    semconv.METRIC_NAME,
+    semconv.NONFINITE_KIND,
+    semconv.STAGE,
+    semconv.HPARAM_NAME,
+    semconv.HPARAM_VALUE,
+    semconv.OUTCOME,
+)
+"""Attributes of points that have to be text where they are there."""
 
 
 class MalformedError(ValueError):
@@ -83,11 +92,39 @@ def metrics_data(request: ExportMetricsServiceRequest) -> MetricsData:
 
 
 def split(request: ExportMetricsServiceRequest, limit_bytes: int) -> Iterator[ExportMetricsServiceRequest]:
-    """Requests that together say the same, each below a size as far as it can be divided."""
+    """Requests that together say the same, each below a size as far as it can be divided.
+
+    That the run has ended is in the last one.
+    """
+    if request.ByteSize() > limit_bytes:
+        _move_end_to_end(request)
+    yield from _halves(request, limit_bytes)
+
+
+def count_samples(request: ExportMetricsServiceRequest) -> int:
+    """How many samples a request has."""
+    return sum(
+        len(point.exemplars)
+        for resource_metrics in request.resource_metrics
+        for scope in resource_metrics.scope_metrics
+        for metric in scope.metrics
+        for point in _points(metric)
+    )
+
+
+def _move_end_to_end(request: ExportMetricsServiceRequest) -> None:
+    # Whoever reads that a run has ended closes it.
+    for resource_metrics in request.resource_metrics:
+        resource_metrics.scope_metrics.sort(key=lambda scope: scope.scope.name == semconv.SCOPE_RUN)
+        for scope in resource_metrics.scope_metrics:
+            scope.metrics.sort(key=lambda metric: metric.name == semconv.RUN_ENDED)
+
+
+def _halves(request: ExportMetricsServiceRequest, limit_bytes: int) -> Iterator[ExportMetricsServiceRequest]:
     other = ExportMetricsServiceRequest()
     if request.ByteSize() > limit_bytes and _move_half(request, other):
-        yield from split(request, limit_bytes)
-        yield from split(other, limit_bytes)
+        yield from _halves(request, limit_bytes)
+        yield from _halves(other, limit_bytes)
     else:
         yield request
 
@@ -148,8 +185,12 @@ def _data(metric: metrics_pb2.Metric, points: list[NumberDataPoint]) -> Gauge | 
 
 
 def _point(point: metrics_pb2.NumberDataPoint) -> NumberDataPoint:
+    attributes = _attributes(point.attributes)
+    for name in _TEXTS:
+        if not isinstance(attributes.get(name, ""), str):
+            raise MalformedError(f"{name} is no text")
     return NumberDataPoint(
-        _attributes(point.attributes),
+        attributes,
         point.start_time_unix_nano,
         point.time_unix_nano,
         _number(point),
@@ -180,6 +221,8 @@ def _value(value: AnyValue) -> Any:
     kind = value.WhichOneof("value")
     if kind == "array_value":
         return [_value(one) for one in value.array_value.values]
+    if kind == "bytes_value":
+        return value.bytes_value.hex()
     if kind in (None, "kvlist_value"):
         # Resources of the SDK hold neither.
         return str(value)

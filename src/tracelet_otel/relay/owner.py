@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import BinaryIO, Final
 
 import psutil
 
-_SAME_S: Final = 0.05
-"""Two readings of one process's creation time differ by rounding only."""
+_START_FIELD: Final = 19
+"""Start time in clock ticks after boot, counted from behind the command's name. Source: proc_pid_stat(5)."""
 
 
 class Owner:
@@ -20,19 +21,19 @@ class Owner:
     Args:
         pipe: what the owner writes nothing to, and closes.
         pid: the owner's.
-        created_s: when it was started, seconds since the epoch.
+        start: what `started` said of it.
     """
 
-    def __init__(self, pipe: BinaryIO, pid: int, created_s: float) -> None:
+    def __init__(self, pipe: BinaryIO, pid: int, start: str) -> None:
         self._pid = pid
-        self._created_s = created_s
+        self._start = start
         self._let_go = threading.Event()
         threading.Thread(target=self._watch, args=(pipe,), name="tracelet-owner", daemon=True).start()
 
     @property
     def is_gone(self) -> bool:
         """Whether the owner has let go of the relay, or has ended."""
-        return self._let_go.is_set() or not is_alive(self._pid, self._created_s)
+        return self._let_go.is_set() or not is_alive(self._pid, self._start)
 
     def _watch(self, pipe: BinaryIO) -> None:
         while pipe.read(4096):
@@ -40,17 +41,26 @@ class Owner:
         self._let_go.set()
 
 
-def is_alive(pid: int, created_s: float) -> bool:
-    """Whether a process that was started at a given time still runs."""
+def is_alive(pid: int, start: str) -> bool:
+    """Whether the process of which `started` said something still runs."""
     try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - created_s) < _SAME_S and bool(process.status() != psutil.STATUS_ZOMBIE)
+        return started(pid) == start and bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:
         return True
 
 
-def created_s(pid: int) -> float:
-    """When a process was started, seconds since the epoch."""
-    return float(psutil.Process(pid).create_time())
+def started(pid: int) -> str:
+    """What tells a process from all others that had or will have its pid on this machine.
+
+    Raises:
+        psutil.NoSuchProcess: there is none.
+    """
+    # psutil adds the time of boot, which moves whenever the machine's clock is set.
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return repr(psutil.Process(pid).create_time())
+    return f"{boot}/{stat.rpartition(b')')[2].split()[_START_FIELD].decode()}"

@@ -9,20 +9,21 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-
 from tracelet_otel import semconv
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters.delivery import Delivery
-from tracelet_otel.exporters.reading import Batch, decode
+from tracelet_otel.exporters.reading import Batch
 from tracelet_otel.exporters.tracker import Tracker
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.journal import Body, Journal
 from tracelet_otel.relay.messages import Status
-from tracelet_otel.relay.otlp import MalformedError, metrics_data, parse
+from tracelet_otel.relay.otlp import parse
+from tracelet_otel.relay.parts import Part, batches
 from tracelet_otel.relay.seen import Seen
 
 _MOST_PROBLEMS: Final = 20
+REOPENED: Final[Mapping[str, Any]] = {"ended": False, "outcome": None, "complete": None}
+"""What a journal says of a run that goes on."""
 
 
 class EndedError(TraceletError):
@@ -46,6 +47,9 @@ class RelayedRun:
         self._complete = False
         self._over = False
         state = journal.state
+        self._final = Status.from_line(state["complete"]) if state.get("complete") else None
+        if self._final is not None:
+            self._closing = self._complete = self._over = True
         self._total: int = state.get("total", 0)
         self._ended: bool = state.get("ended", False)
         self._outcome: str | None = state.get("outcome")
@@ -86,7 +90,7 @@ class RelayedRun:
     @property
     def status(self) -> Status:
         """How far the delivery is."""
-        return Status(
+        return self._final or Status(
             urls={name: delivery.url for name, delivery in self._deliveries.items() if delivery.url is not None},
             accounts={name: delivery.account for name, delivery in self._deliveries.items()},
             errors=self._guard.counts,
@@ -95,6 +99,15 @@ class RelayedRun:
             lost={name: delivery.lost for name, delivery in self._deliveries.items() if delivery.lost is not None},
             journal=str(self._journal.path),
         )
+
+    def hear(self) -> None:
+        """Somebody asked for the run: its process is alive."""
+        self._heard_s = time.monotonic()
+
+    def reopen(self) -> None:
+        """Go on with a run that had ended; the caller has the journal remember `REOPENED`."""
+        self._closing = self._complete = self._over = self._ended = False
+        self._final = self._outcome = None
 
     def open(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> dict[str, str]:
         """Create or continue the run in each backend, and deliver from now on.
@@ -124,22 +137,20 @@ class RelayedRun:
             delivery.begin(resource)
         self._feed(deliveries, resource)
 
-    def accept(self, part: ExportMetricsServiceRequest) -> None:
+    def accept(self, part: Part) -> None:
         """Take what one request has for this run; when this returns, it is on the disk.
 
         Raises:
-            MalformedError: it cannot be read; nothing of it was taken.
             EndedError: the run is closed.
             JournalError: it could not be kept; nothing of it was taken.
         """
-        batches = _batches(part)
         with self._lock:
             self._heard_s = time.monotonic()
             seen = {process: Seen(one.ranges) for process, one in self._seen.items()}
-            fresh = [_without_known(batch, seen) for batch in batches]
-            params = {name: value for batch in batches for name, value in batch.params.items()}
-            outcome = next((batch.outcome for batch in reversed(batches) if batch.outcome), self._outcome)
-            ended = self._ended or any(batch.ended for batch in batches)
+            fresh = [_without_known(batch, seen) for batch in part.batches]
+            params = {name: value for batch in part.batches for name, value in batch.params.items()}
+            outcome = next((batch.outcome for batch in reversed(part.batches) if batch.outcome), self._outcome)
+            ended = self._ended or any(batch.ended for batch in part.batches)
             count = sum(len(batch.readings) for batch in fresh)
             news = count or outcome != self._outcome or ended != self._ended or params.items() - self._params.items()
             if self._closing:
@@ -151,9 +162,9 @@ class RelayedRun:
                 params = {**self._params, **params}
                 state: dict[str, Any] = {"outcome": outcome, "ended": ended, "params": params}
                 state["seen"] = {process: one.ranges for process, one in seen.items()}
-                repeats = count < sum(len(batch.readings) for batch in batches)
+                repeats = count < sum(len(batch.readings) for batch in part.batches)
                 known = {process: one.ranges for process, one in self._seen.items()} if repeats else None
-                self._journal.append(Body(self._total, count, part.SerializeToString(), known), state)
+                self._journal.append(Body(self._total, count, part.request.SerializeToString(), known), state)
                 self._params, self._outcome, self._ended, self._seen = params, outcome, ended, seen
                 self._total += count
             if count:
@@ -162,16 +173,20 @@ class RelayedRun:
                 for batch in fresh:
                     delivery.put(batch)
 
-    def close(self, patience_s: float) -> bool:
+    def close(self, patience_s: float, *, marks: bool = False) -> bool:
         """Deliver what is left and end the run in each backend.
 
         Args:
             patience_s: give up on a backend that has taken nothing for this long.
+            marks: leave a journal that says that all is delivered, until `forget`: who comes after
+                a relay that was killed then knows it.
 
         Returns:
-            Whether everything is delivered; then the journal is gone.
+            Whether everything is delivered; then the journal is gone, or marked.
         """
         with self._lock:
+            if self._over:
+                return self._complete
             self._closing = True
         # Side by side: a backend that is down takes no time from another.
         closing = [
@@ -183,19 +198,33 @@ class RelayedRun:
         for thread in closing:
             thread.join()
         if all(delivery.complete for delivery in self._deliveries.values()) and self._deliveries:
-            self._journal.remove()
+            if marks:
+                final = replace(self.status, complete=True, over=True)
+                self._journal.remember({"complete": final.line()})
+                self._journal.clear()
+            else:
+                self._journal.remove()
             self._complete = True
         else:
             self._journal.close()
         self._over = True
         return self._complete
 
-    def discard(self) -> None:
-        """Forget a run that has nothing and that no backend knows of."""
+    def forget(self) -> None:
+        """Remove the journal of a run all of which is delivered."""
+        self._journal.remove()
+
+    def discard(self) -> bool:
+        """Forget a run that has nothing and that no backend knows of; returns whether it is such."""
+        with self._lock:
+            if not self.empty:
+                return False
+            self._closing = True
         for delivery in self._deliveries.values():
             delivery.close(0)
         self._journal.remove()
-        self._closing = self._over = True
+        self._over = True
+        return True
 
     def _make(self, trackers: Mapping[str, Tracker]) -> dict[str, Delivery]:
         return {
@@ -210,7 +239,7 @@ class RelayedRun:
             for body in self._journal.bodies():
                 position = body.first
                 before = None if body.known is None else _seen(body.known)
-                for batch in _batches(parse(body.content)):
+                for batch in batches(parse(body.content)):
                     new = batch if before is None else _without_known(batch, before)
                     for name, delivery in deliveries.items():
                         delivery.put(replace(new, readings=new.readings[max(known[name] - position, 0) :]))
@@ -218,6 +247,8 @@ class RelayedRun:
             for delivery in deliveries.values():
                 delivery.put(state)
             self._deliveries = deliveries
+        # Until now nobody could have sent anything.
+        self._new_row_s = self._heard_s = time.monotonic()
 
     def _taken(self, backend: str, delivered: int, refused: int) -> None:
         try:
@@ -228,13 +259,6 @@ class RelayedRun:
                 self._journal.forget(min(account.delivered + account.refused for account in accounts))
         except TraceletError as error:
             self._guard.report("the journal does not know what was delivered", error)
-
-
-def _batches(part: ExportMetricsServiceRequest) -> list[Batch]:
-    try:
-        return list(decode(metrics_data(part)))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise MalformedError(f"not a stream of this package: {error}") from None
 
 
 def _without_known(batch: Batch, seen: dict[str, Seen]) -> Batch:

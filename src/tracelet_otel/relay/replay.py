@@ -7,20 +7,20 @@ from pathlib import Path
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters import registry
 from tracelet_otel.guard import Guard
-from tracelet_otel.relay.journal import SUFFIX, Journal
+from tracelet_otel.relay.journal import SIDECAR_DIRECTORY, SUFFIX, Journal
 from tracelet_otel.relay.messages import Status
 from tracelet_otel.relay.relayed_run import RelayedRun
 from tracelet_otel.settings import Settings, from_plain
 
 
 def journals(path: Path) -> list[Path]:
-    """The journal at a path, or those in a directory.
+    """The journal at a path, or those in a directory and in what a sidecar keeps below it.
 
     Raises:
         ConfigurationError: there is nothing.
     """
     if path.is_dir():
-        return sorted(path.glob(f"*{SUFFIX}"))
+        return sorted([*path.glob(f"*{SUFFIX}"), *path.glob(f"{SIDECAR_DIRECTORY}/*{SUFFIX}")])
     if not path.is_file():
         raise ConfigurationError(f"there is no journal at {path}")
     return [path]
@@ -42,11 +42,11 @@ def replay(path: Path, patience_s: float, backend_url: str | None = None) -> Sta
         TraceletError: it is no journal, or a backend is not installed.
     """
     journal = Journal(path)
-    state = journal.state
-    if "settings" not in state:
+    try:
+        settings = _settings(journal)
+    except BaseException:
         journal.close()
-        raise ConfigurationError(f"{path} is not the journal of a run")
-    settings = from_plain(state["settings"])
+        raise
     if backend_url is not None:
         settings = settings.model_copy(update={"mlflow_tracking_uri": backend_url})
     return deliver(journal, settings, patience_s)
@@ -58,13 +58,22 @@ def deliver(journal: Journal, settings: Settings, patience_s: float) -> Status:
     Raises:
         TraceletError: a backend is not installed.
     """
-    run = RelayedRun(journal, Guard())
     try:
-        trackers = registry.trackers(registry.absolute(settings))
+        run = RelayedRun(journal, Guard())
+        if run.status.over:
+            run.forget()
+        else:
+            run.resume(registry.trackers(registry.absolute(settings)), journal.state["resource"])
     except BaseException:
         journal.close()
         raise
-    run.resume(trackers, journal.state["resource"])
     if run.close(patience_s):
         journal.path.with_suffix(".log").unlink(missing_ok=True)
     return run.status
+
+
+def _settings(journal: Journal) -> Settings:
+    state = journal.state
+    if "settings" not in state:
+        raise ConfigurationError(f"{journal.path} is not the journal of a run")
+    return from_plain(state["settings"])

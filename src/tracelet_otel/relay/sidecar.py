@@ -13,13 +13,14 @@ from typing import Any, Final
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from tracelet_otel import semconv
-from tracelet_otel.errors import TraceletError
+from tracelet_otel.errors import ConfigurationError, TraceletError
 from tracelet_otel.exporters import registry
 from tracelet_otel.guard import Guard
-from tracelet_otel.relay.journal import SUFFIX, Journal
+from tracelet_otel.relay.journal import SIDECAR_DIRECTORY, SUFFIX, Journal
 from tracelet_otel.relay.messages import Status
-from tracelet_otel.relay.otlp import MalformedError, by_run, resource_of
-from tracelet_otel.relay.relayed_run import EndedError, RelayedRun
+from tracelet_otel.relay.otlp import MalformedError, resource_of
+from tracelet_otel.relay.parts import Part, parts
+from tracelet_otel.relay.relayed_run import REOPENED, EndedError, RelayedRun
 from tracelet_otel.relay.server import Application, Server, listen
 from tracelet_otel.settings import Settings, from_plain, to_plain
 
@@ -52,7 +53,7 @@ class Sidecar:
         self._settings = registry.absolute(settings).model_copy(update={"mlflow_run_id": None, "run_id": None})
         self._idle_s = idle_s
         # Apart from those of relays that trainings launch: each finds its own again.
-        self._directory = settings.journal_dir / "sidecar"
+        self._directory = settings.journal_dir / SIDECAR_DIRECTORY
         self._changing = threading.RLock()
         self._runs: dict[str, RelayedRun] = {}
         self._closing: dict[str, threading.Thread] = {}
@@ -96,8 +97,7 @@ class Sidecar:
 
     def _close(self, run_id: str, run: RelayedRun) -> None:
         def work() -> None:
-            if run.empty and not run.ended:
-                run.discard()
+            if not run.ended and run.discard():
                 _logger.info("run %s was announced and never began", run_id)
             else:
                 complete = run.close(self._settings.relay_patience)
@@ -109,32 +109,36 @@ class Sidecar:
         self._closing[run_id].start()
 
     def _accept(self, request: ExportMetricsServiceRequest) -> str:
-        parts = by_run(request)
-        for run_id in parts:
+        found = parts(request)
+        for run_id in found:
             if not re.fullmatch(semconv.RUN_ID_PATTERN, run_id):
                 raise MalformedError(f"{semconv.RUN_ID} has to be 1 to 64 letters, digits, '_', '.' or '-'")
-        problems = [self._run(run_id, part).problems for run_id, part in parts.items()]
+        problems = [self._run(run_id, part).problems for run_id, part in found.items()]
         return "\n".join(problem for problem in problems if problem)
 
-    def _run(self, run_id: str, part: ExportMetricsServiceRequest) -> RelayedRun:
+    def _run(self, run_id: str, part: Part) -> RelayedRun:
         with self._changing:
-            run = self._runs.get(run_id) or self._begin(run_id, resource_of(part), {})
+            run = self._runs.get(run_id) or self._begin(run_id, resource_of(part.request), {})
             try:
                 run.accept(part)
             except EndedError:
                 if not run.status.over:
                     raise
                 # Its process was away for longer than we waited, as when a machine sleeps.
-                memory = {**run.memory, "total": 0, "ended": False, "outcome": None}
-                run = self._begin(run_id, resource_of(part), {} if Path(run.status.journal).exists() else memory)
+                memory = {} if Path(run.status.journal).exists() else {**run.memory, "total": 0}
+                run = self._begin(run_id, resource_of(part.request), memory)
                 run.accept(part)
         return run
 
     def _begin(self, run_id: str, resource: Mapping[str, Any], memory: Mapping[str, Any]) -> RelayedRun:
         journal = Journal(self._directory / f"{run_id}{SUFFIX}")
-        plain = to_plain(registry.without_secrets(self._settings))
-        journal.remember({"settings": plain, "resource": resource, "ended": False, "outcome": None, **memory})
-        return self._take(run_id, journal, resource)
+        try:
+            plain = to_plain(registry.without_secrets(self._settings))
+            journal.remember({"settings": plain, "resource": resource, **REOPENED, **memory})
+            return self._take(run_id, journal, resource)
+        except BaseException:
+            journal.close()
+            raise
 
     def _take(self, run_id: str, journal: Journal, resource: Mapping[str, Any]) -> RelayedRun:
         run = RelayedRun(journal, Guard())
@@ -146,25 +150,31 @@ class Sidecar:
     def _resume_all(self) -> None:
         for path in sorted(self._directory.glob(f"*{SUFFIX}")):
             try:
-                journal = Journal(path)
-                state = journal.state
-                if not self._is_ours(state):
-                    journal.close()
-                    _logger.warning("%s is left as it is: it belongs to another backend or address", path)
-                    continue
-                self._take(path.name.removesuffix(SUFFIX), journal, state["resource"])
-            except TraceletError as error:
+                self._resume(path)
+            except (TraceletError, LookupError, ValueError, TypeError) as error:
+                # Whatever is in a file of another version, or of nobody's, it stops no other run.
                 _logger.warning("%s is left as it is: %s", path, error)
-            else:
-                _logger.info("run %s goes on from %s", path.name.removesuffix(SUFFIX), path)
 
-    def _is_ours(self, state: Mapping[str, Any]) -> bool:
-        if "settings" not in state:
-            return False
+    def _resume(self, path: Path) -> None:
+        journal = Journal(path)
+        try:
+            state = journal.state
+            self._check_ours(state)
+            self._take(path.name.removesuffix(SUFFIX), journal, state["resource"])
+        except BaseException:
+            journal.close()
+            raise
+        _logger.info("run %s goes on from %s", path.name.removesuffix(SUFFIX), path)
+
+    def _check_ours(self, state: Mapping[str, Any]) -> None:
         stored, own = from_plain(state["settings"]), registry.without_secrets(self._settings)
-        return (stored.backend, stored.mlflow_tracking_uri) == (own.backend, own.mlflow_tracking_uri)
+        if (stored.backend, stored.mlflow_tracking_uri) != (own.backend, own.mlflow_tracking_uri):
+            raise ConfigurationError("it belongs to another backend or address")
 
     def _status(self, run_id: str) -> Status | None:
         with self._changing:
             run = self._runs.get(run_id)
-        return None if run is None else run.status
+        if run is None:
+            return None
+        run.hear()
+        return run.status

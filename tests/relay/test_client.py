@@ -1,0 +1,74 @@
+"""The sender: what an export holds arrives whole, in however many bodies it travels."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tests.unit.test_otlp import exported
+from tracelet_otel.guard import Guard
+from tracelet_otel.relay.client import Address, RelayExporter
+from tracelet_otel.relay.parts import parts
+from tracelet_otel.relay.server import Application, Server, listen
+
+TOKEN = "a-token-for-this-test-only"
+
+
+class Taker:
+    """A relay's door that lets nothing in before it is opened."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.readings: list[tuple[str, float, int]] = []
+        self.ended: list[bool] = []
+
+    def __call__(self, request) -> str:
+        self.open.wait(30)
+        for part in parts(request).values():
+            for batch in part.batches:
+                self.readings += [(reading.name, reading.value, reading.step) for reading in batch.readings]
+                self.ended.append(batch.ended)
+        return ""
+
+
+@pytest.fixture
+def taker():
+    return Taker()
+
+
+@pytest.fixture
+def exporter(taker):
+    guard = Guard()
+    server = Server(Application(TOKEN, taker, {}.get, guard), listen("127.0.0.1", 0))
+    address = Address(f"http://127.0.0.1:{server.port}", TOKEN)
+    exporter = RelayExporter(lambda: address, lambda: None, guard, largest_bytes=2000)
+    yield exporter
+    taker.open.set()
+    exporter.shutdown(timeout_millis=0)
+    server.stop()
+    assert guard.counts == {}
+
+
+def test_no_part_of_a_large_export_gives_way_to_a_later_one(exporter, taker):
+    rows = [{f"metric {number}": step + number / 8} for step in range(20) for number in range(5)]
+    exporter.export(exported(rows))
+    # Exports without samples follow while the first is under way.
+    for _ in range(3):
+        exporter.export(exported([]))
+    assert exporter.queued == 100
+    taker.open.set()
+    assert exporter.force_flush(30_000)
+    assert sorted(taker.readings) == sorted(
+        (name, value, step) for step, values in enumerate(rows) for name, value in values.items()
+    )
+
+
+def test_that_a_run_has_ended_comes_after_all_its_rows(exporter, taker):
+    rows = [{f"metric {number}": 1.0} for number in range(100)]
+    taker.open.set()
+    exporter.export(exported(rows, end=True))
+    assert exporter.force_flush(30_000)
+    assert len(taker.readings) == 100
+    assert len(taker.ended) > 10
+    assert taker.ended == [False] * (len(taker.ended) - 1) + [True]
