@@ -3,6 +3,7 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -30,6 +31,30 @@ def test_what_was_written_is_there_for_the_next_process(path):
     assert list(again.bodies()) == bodies[2:]
     again.remove()
     assert list(path.parent.iterdir()) == []
+
+
+def test_a_short_look_of_another_process_can_be_waited_for(path):
+    journal = Journal(path)
+    journal.close()
+    script = f"""
+import sys
+from pathlib import Path
+from tracelet_otel.relay.journal import Journal
+journal = Journal(Path({str(path)!r}))
+print("open", flush=True)
+sys.stdin.read()
+journal.close()
+"""
+    looking = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert looking.stdout.readline() == "open\n"
+    with pytest.raises(JournalInUseError):
+        Journal(path)
+    ending = threading.Timer(0.3, looking.stdin.close)
+    ending.start()
+    Journal(path, wait_s=30).close()
+    ending.join()
+    assert looking.wait(30) == 0
+    looking.stdout.close()
 
 
 def test_what_was_appended_survives_a_kill(path):

@@ -30,6 +30,7 @@ from tracelet_otel.relay.server import Application, Server, listen
 from tracelet_otel.settings import from_plain, to_plain
 
 _LOOK_S: Final = 0.1
+_LOOKED_AT_S: Final = 2.0
 _ASKED_S: Final = 5.0
 """For so long a relay that was told to finish still answers its owner, who asks twice a second."""
 _SILENT_S: Final = 2.0
@@ -50,7 +51,8 @@ class Relay:
         self._settings = from_plain(order.settings)
         self._finish = threading.Event()
         guard = Guard()
-        self._journal = Journal(Path(order.journal_directory) / f"{order.run_id}{SUFFIX}")
+        # A relay that starts beside it may look whether the new file is an orphan.
+        self._journal = Journal(Path(order.journal_directory) / f"{order.run_id}{SUFFIX}", _LOOKED_AT_S)
         self._run = RelayedRun(self._journal, guard)
         # A run that is continued may have left something: it is delivered first, and goes on. So does
         # one whose relay was told to finish while its owner had more to say.

@@ -55,20 +55,21 @@ class Journal:
 
     Args:
         path: made where it does not exist.
+        wait_s: for so long another process may have it.
 
     Raises:
         JournalInUseError: another process has it.
         JournalError: it cannot be read or written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wait_s: float = 0) -> None:
         self.path = path
         self._lock = threading.Lock()
         connection: sqlite3.Connection | None = None
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
             # Exclusive: no other process, and no shared memory, which network file systems lack.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA journal_mode = WAL")
