@@ -17,6 +17,10 @@ from tracelet_otel.errors import TraceletError
 @click.version_option(package_name="tracelet-otel")
 def main() -> None:
     """PyTorch Lightning training, observable through OpenTelemetry."""
+    from tracelet_otel.relay.environment import PREFERRED
+    from tracelet_otel.settings import set_environment_defaults
+
+    set_environment_defaults(PREFERRED)
 
 
 @main.command()
@@ -25,11 +29,9 @@ def main() -> None:
 @click.option("--bind", default="127.0.0.1:4319", show_default=True, help="Host and port on which to listen.")
 def relay(backend: str, backend_url: str | None, bind: str) -> None:
     """Take the runs of trainings that join with TRACELET_RELAY_ENDPOINT and the same TRACELET_RELAY_TOKEN."""
-    from tracelet_otel.relay.environment import PREFERRED
     from tracelet_otel.relay.sidecar import Sidecar
-    from tracelet_otel.settings import load, set_environment_defaults
+    from tracelet_otel.settings import load
 
-    set_environment_defaults(PREFERRED)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = load({"backend": backend, "backend_url": backend_url}, {"relay_bind": bind})
@@ -58,12 +60,9 @@ def relay(backend: str, backend_url: str | None, bind: str) -> None:
 )
 def replay(path: Path, backend_url: str | None, patience: float) -> None:
     """Deliver what a relay left behind in PATH, a journal or a directory of journals."""
-    from tracelet_otel.relay.environment import PREFERRED
     from tracelet_otel.relay.replay import journals
     from tracelet_otel.relay.replay import replay as deliver
-    from tracelet_otel.settings import set_environment_defaults
 
-    set_environment_defaults(PREFERRED)
     left = False
     try:
         found = journals(path)

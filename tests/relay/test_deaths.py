@@ -150,6 +150,12 @@ def test_ctrl_c_does_not_reach_the_relay(tmp_path, database):
     assert stored_run(database).status == "KILLED"
 
 
+def check_finished(database, rows: int) -> None:
+    run = stored_run(database)
+    assert run.status == "FINISHED"
+    assert Counter(step for _, step, _, _ in run.points) == Counter(range(rows))
+
+
 LONG = """
 import tracelet_otel as tracelet
 with tracelet.start_logging("long", config={"export_interval": 1000, "stop_timeout": 120}) as run:
@@ -163,9 +169,7 @@ assert run.accounts["mlflow"].delivered == 60_000
 def test_rows_that_are_all_still_queued_at_the_end_are_all_delivered(tmp_path, database, python):
     child = python(LONG)
     assert child.returncode == 0, child.stderr
-    run = stored_run(database)
-    assert run.status == "FINISHED"
-    assert Counter(step for _, step, _, _ in run.points) == Counter(range(60_000))
+    check_finished(database, 60_000)
 
 
 TOGETHER = """
@@ -185,9 +189,7 @@ def test_a_relay_that_is_told_to_finish_while_the_run_ends(tmp_path, database, p
     child = python(TOGETHER)
     assert child.returncode == 0, child.stderr
     wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
-    run = stored_run(database)
-    assert run.status == "FINISHED"
-    assert Counter(step for _, step, _, _ in run.points) == Counter(range(500))
+    check_finished(database, 500)
 
 
 KILLED_WHEN_DONE = """
@@ -214,6 +216,4 @@ def test_a_relay_that_is_killed_when_all_is_done_and_before_its_owner_asks(tmp_p
     child = python(KILLED_WHEN_DONE)
     assert child.returncode == 0, child.stderr
     wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
-    run = stored_run(database)
-    assert run.status == "FINISHED"
-    assert Counter(step for _, step, _, _ in run.points) == Counter(range(500))
+    check_finished(database, 500)

@@ -45,6 +45,12 @@ def without_secrets(settings: Settings) -> Settings:
     return settings.model_copy(update={"mlflow_tracking_uri": uri, "api_key": None})
 
 
+def have_same_stores(one: Settings, other: Settings) -> bool:
+    """Whether both name the same backends at the same addresses; credentials do not count."""
+    bare, other_bare = without_secrets(one), without_secrets(other)
+    return (bare.backend, bare.mlflow_tracking_uri) == (other_bare.backend, other_bare.mlflow_tracking_uri)
+
+
 def trackers(settings: Settings) -> dict[str, Tracker]:
     """The trackers that settings name, in order, none opened yet.
 

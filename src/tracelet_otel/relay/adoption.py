@@ -50,14 +50,11 @@ def adopt(directory: Path, own: Path, settings: Settings, is_over: Callable[[], 
 def _adopt(path: Path, settings: Settings) -> None:
     touched_s = last_touched_s(path)
     journal = Journal(path)
-    try:
+    with journal.closed_on_error():
         state = journal.state
         if "settings" not in state or not _is_orphan(state, touched_s):
             journal.close()
             return
-    except BaseException:
-        journal.close()
-        raise
     _logger.info("%s was left by a training that is gone: delivering it", path)
     status = deliver(journal, with_credentials(from_plain(state["settings"]), settings), _PATIENCE_S)
     _logger.info("%s: %s", path, "its run is complete" if status.complete else status.accounts)
@@ -72,7 +69,6 @@ def _is_orphan(state: Mapping[str, Any], touched_s: float) -> bool:
 
 def with_credentials(stored: Settings, own: Settings) -> Settings:
     """Settings of a journal, with our credentials where they are for the same backends and addresses."""
-    plain = registry.without_secrets(own)
-    if (stored.backend, stored.mlflow_tracking_uri) != (plain.backend, plain.mlflow_tracking_uri):
+    if not registry.have_same_stores(stored, own):
         return stored
     return stored.model_copy(update={"mlflow_tracking_uri": own.mlflow_tracking_uri, "api_key": own.api_key})

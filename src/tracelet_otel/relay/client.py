@@ -105,11 +105,11 @@ class RelayExporter(MetricExporter):
         if os.getpid() != self._pid:
             return MetricExportResult.SUCCESS
         try:
-            request = encode_metrics(metrics_data)
-            repeats = not count_samples(request)
+            parts = list(split(encode_metrics(metrics_data), self._largest_bytes))
+            counts = [count_samples(part) for part in parts]
             bodies = [
-                _Body(part.SerializeToString(), count_samples(part), repeats)
-                for part in split(request, self._largest_bytes)
+                _Body(part.SerializeToString(), count, repeats=not any(counts))
+                for part, count in zip(parts, counts, strict=True)
             ]
         except Exception as error:
             self._guard.report("an export was dropped", error)

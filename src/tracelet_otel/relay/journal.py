@@ -157,6 +157,15 @@ class Journal:
         with self._lock:
             self._connection.close()
 
+    @contextlib.contextmanager
+    def closed_on_error(self) -> Iterator[None]:
+        """Let go of the file where what follows fails: nobody could open it again while we have it."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
     def remove(self) -> None:
         """Let go of the file and delete it."""
         self.close()

@@ -85,7 +85,7 @@ class RelayedRun:
     @property
     def memory(self) -> dict[str, Any]:
         """What a journal has to begin with, where the run goes on after its journal is gone."""
-        return {"seen": {process: one.ranges for process, one in self._seen.items()}, "params": self._params}
+        return {"seen": _ranges(self._seen), "params": self._params}
 
     @property
     def status(self) -> Status:
@@ -160,10 +160,9 @@ class RelayedRun:
                 return
             if news:
                 params = {**self._params, **params}
-                state: dict[str, Any] = {"outcome": outcome, "ended": ended, "params": params}
-                state["seen"] = {process: one.ranges for process, one in seen.items()}
+                state = {"outcome": outcome, "ended": ended, "params": params, "seen": _ranges(seen)}
                 repeats = count < sum(len(batch.readings) for batch in part.batches)
-                known = {process: one.ranges for process, one in self._seen.items()} if repeats else None
+                known = _ranges(self._seen) if repeats else None
                 self._journal.append(Body(self._total, count, part.request.SerializeToString(), known), state)
                 self._params, self._outcome, self._ended, self._seen = params, outcome, ended, seen
                 self._total += count
@@ -269,6 +268,10 @@ def _without_known(batch: Batch, seen: dict[str, Seen]) -> Batch:
 
 def _seen(ranges: Mapping[str, Iterable[tuple[int, int]]]) -> dict[str, Seen]:
     return {process: Seen((first, last) for first, last in pairs) for process, pairs in ranges.items()}
+
+
+def _ranges(seen: Mapping[str, Seen]) -> dict[str, list[tuple[int, int]]]:
+    return {process: one.ranges for process, one in seen.items()}
 
 
 def _process(resource: Mapping[str, Any]) -> str:

@@ -42,11 +42,8 @@ def replay(path: Path, patience_s: float, backend_url: str | None = None) -> Sta
         TraceletError: it is no journal, or a backend is not installed.
     """
     journal = Journal(path)
-    try:
+    with journal.closed_on_error():
         settings = _settings(journal)
-    except BaseException:
-        journal.close()
-        raise
     if backend_url is not None:
         settings = settings.model_copy(update={"mlflow_tracking_uri": backend_url})
     return deliver(journal, settings, patience_s)
@@ -58,15 +55,12 @@ def deliver(journal: Journal, settings: Settings, patience_s: float) -> Status:
     Raises:
         TraceletError: a backend is not installed.
     """
-    try:
+    with journal.closed_on_error():
         run = RelayedRun(journal, Guard())
         if run.status.over:
             run.forget()
         else:
             run.resume(registry.trackers(registry.absolute(settings)), journal.state["resource"])
-    except BaseException:
-        journal.close()
-        raise
     if run.close(patience_s):
         journal.path.with_suffix(".log").unlink(missing_ok=True)
     return run.status

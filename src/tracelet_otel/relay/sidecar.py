@@ -132,13 +132,10 @@ class Sidecar:
 
     def _begin(self, run_id: str, resource: Mapping[str, Any], memory: Mapping[str, Any]) -> RelayedRun:
         journal = Journal(self._directory / f"{run_id}{SUFFIX}")
-        try:
+        with journal.closed_on_error():
             plain = to_plain(registry.without_secrets(self._settings))
             journal.remember({"settings": plain, "resource": resource, **REOPENED, **memory})
             return self._take(run_id, journal, resource)
-        except BaseException:
-            journal.close()
-            raise
 
     def _take(self, run_id: str, journal: Journal, resource: Mapping[str, Any]) -> RelayedRun:
         run = RelayedRun(journal, Guard())
@@ -157,18 +154,14 @@ class Sidecar:
 
     def _resume(self, path: Path) -> None:
         journal = Journal(path)
-        try:
+        with journal.closed_on_error():
             state = journal.state
             self._check_ours(state)
             self._take(path.name.removesuffix(SUFFIX), journal, state["resource"])
-        except BaseException:
-            journal.close()
-            raise
         _logger.info("run %s goes on from %s", path.name.removesuffix(SUFFIX), path)
 
     def _check_ours(self, state: Mapping[str, Any]) -> None:
-        stored, own = from_plain(state["settings"]), registry.without_secrets(self._settings)
-        if (stored.backend, stored.mlflow_tracking_uri) != (own.backend, own.mlflow_tracking_uri):
+        if not registry.have_same_stores(from_plain(state["settings"]), self._settings):
             raise ConfigurationError("it belongs to another backend or address")
 
     def _status(self, run_id: str) -> Status | None:
