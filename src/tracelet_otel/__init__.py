@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tracelet_otel.active import get_active_run, start_logging, stop_logging
     from tracelet_otel.errors import (
         ConfigurationError,
         MissingDependencyError,
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
         TrackerError,
         TrackerUnavailableError,
     )
-    from tracelet_otel.run import Run, get_active_run, start_logging, stop_logging
+    from tracelet_otel.run import Run
 
 __all__ = [
     "ConfigurationError",
@@ -39,7 +40,7 @@ def __getattr__(name: str) -> Any:
     if name in _ERRORS:
         from tracelet_otel import errors as home
     else:
-        from tracelet_otel import run as home  # type: ignore[no-redef]
+        from tracelet_otel import active as home  # type: ignore[no-redef]
     return getattr(home, name)
 
 

@@ -13,6 +13,14 @@ from tracelet_otel.exporters.delivery import Account
 class Destination(Protocol):
     """Exporters, and what becomes of what they are given."""
 
+    owns_run: bool
+    """Whether the run ends with this process."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id; empty as long as it is not known, or where there is no run."""
+        ...
+
     @property
     def exporters(self) -> Sequence[MetricExporter]:
         """One for each reader that the run needs."""
@@ -46,3 +54,27 @@ class Destination(Protocol):
     def abandon(self) -> None:
         """Let go at once, where the end was interrupted or the beginning failed."""
         ...
+
+
+class Nowhere:
+    """A `Destination` of a process in which nothing is recorded."""
+
+    def __init__(self) -> None:
+        self.owns_run = False
+        """See `Destination.owns_run`."""
+        self.run_id = ""
+        """See `Destination.run_id`."""
+        self.exporters: Sequence[MetricExporter] = ()
+        """See `Destination.exporters`."""
+        self.urls: Mapping[str, str] = {}
+        """See `Destination.urls`."""
+        self.accounts: dict[str, Account] = {}
+        """See `Destination.accounts`."""
+        self.errors: Mapping[str, int] = {}
+        """See `Destination.errors`."""
+
+    def finish(self, deadline_s: float) -> None:
+        """See `Destination.finish`."""
+
+    def abandon(self) -> None:
+        """See `Destination.abandon`."""

@@ -26,6 +26,17 @@ class Guard:
         with self._lock:
             return dict(self._counts)
 
+    def count(self, place: str, number: int) -> None:
+        """Count what went wrong for a reason that has been reported.
+
+        Args:
+            place: what could not be done, in words that a user understands.
+            number: how often.
+        """
+        if number:
+            with self._lock:
+                self._counts[place] += number
+
     def report(self, place: str, error: BaseException | str) -> None:
         """Count an error and log the first one at `place`.
 

@@ -16,7 +16,7 @@ from tracelet_otel import semconv
 from tracelet_otel.text import encodable
 
 
-def run_resource(run_id: str, run_name: str, project: str) -> Resource:
+def run_resource(run_id: str, run_name: str, project: str, ranks: str) -> Resource:
     """The resource of one process of a run.
 
     `OTEL_RESOURCE_ATTRIBUTES` and the detectors that OpenTelemetry is configured with are included.
@@ -25,6 +25,7 @@ def run_resource(run_id: str, run_name: str, project: str) -> Resource:
         run_id: the same in all processes of the run.
         run_name: what people call the run.
         project: what the run belongs to; also the service's name.
+        ranks: what becomes of the values of several ranks: one of `semconv.RANKS_*`.
     """
     return Resource.create(
         {
@@ -36,6 +37,7 @@ def run_resource(run_id: str, run_name: str, project: str) -> Resource:
             semconv.HOST_NAME: platform.node(),
             semconv.PROCESS_PID: os.getpid(),
             semconv.PROCESS_COMMAND: encodable(script_name()),
+            **({} if ranks == semconv.RANKS_MERGED else {semconv.RANKS: ranks}),
             **_owner(),
         }
     )

@@ -43,6 +43,10 @@ class Sample(NamedTuple):
     sequence: int
     """Number of the sample in its process, from 1 without gaps: with it, a duplicate is known."""
     epoch: int | None = None
+    training: int | None = None
+    """Number of the training in its process, where several processes train together."""
+    world_size: int | None = None
+    """How many they are."""
 
 
 def sample_context(sample: Sample) -> Context:
@@ -77,8 +81,12 @@ def _exemplar(sample: Sample, value: float) -> Exemplar:
         semconv.AXIS: sample.axis,
         semconv.SEQUENCE: sample.sequence,
     }
-    if sample.epoch is not None:
-        attributes[semconv.EPOCH] = sample.epoch
+    optional = {
+        semconv.EPOCH: sample.epoch,
+        semconv.TRAINING: sample.training,
+        semconv.WORLD_SIZE: sample.world_size,
+    }
+    attributes.update((name, number) for name, number in optional.items() if number is not None)
     return Exemplar(attributes, value, sample.time_unix_nano)
 
 

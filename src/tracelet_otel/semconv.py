@@ -19,6 +19,10 @@ RUN_NAME: Final = "tracelet.run.name"
 PROJECT_NAME: Final = "tracelet.project.name"
 SERVICE_NAME: Final = "service.name"
 SERVICE_INSTANCE_ID: Final = "service.instance.id"
+RANK: Final = "tracelet.rank"
+LOCAL_RANK: Final = "tracelet.local_rank"
+NODE_RANK: Final = "tracelet.node_rank"
+RANKS: Final = "tracelet.ranks"  # what becomes of their values: one of RANKS_*
 HOST_NAME: Final = "host.name"
 PROCESS_PID: Final = "process.pid"
 PROCESS_COMMAND: Final = "process.command"
@@ -30,6 +34,7 @@ RUN_ID_PATTERN: Final = r"^[A-Za-z0-9_.-]{1,64}$"
 # Attributes of a logged metric's point
 METRIC_NAME: Final = "tracelet.metric.name"
 STAGE: Final = "tracelet.stage"
+REDUCTION: Final = "tracelet.reduction"  # how the values of ranks combine: one of REDUCTION_*
 NONFINITE_KIND: Final = "tracelet.nonfinite.kind"
 
 # Filtered attributes of a sample (an exemplar)
@@ -37,6 +42,19 @@ STEP: Final = "tracelet.step"
 EPOCH: Final = "tracelet.epoch"
 AXIS: Final = "tracelet.axis"
 SEQUENCE: Final = "tracelet.sequence"
+# These two only where several processes train together
+TRAINING: Final = "tracelet.training"
+
+# Values of `tracelet.ranks`
+RANKS_MERGED: Final = "merged"
+RANKS_EACH: Final = "each"
+
+# Values of `tracelet.reduction`
+REDUCTION_MEAN: Final = "mean"
+REDUCTION_MIN: Final = "min"
+REDUCTION_MAX: Final = "max"
+REDUCTION_SUM: Final = "sum"
+REDUCTION_NONE: Final = "none"  # synchronised, or meant to be rank 0's
 
 # Values of `tracelet.axis`: what a sample's step counts
 AXIS_TRAINER: Final = "trainer/global_step"  # Lightning's `_batches_that_stepped`
@@ -56,6 +74,14 @@ RUN_OUTCOME_UNIT: Final = "1"
 OUTCOME: Final = "outcome"
 RUN_ENDED: Final = "tracelet.run.ended"
 RUN_ENDED_UNIT: Final = "1"
+RANK_ENDED: Final = "tracelet.rank.ended"
+RANK_ENDED_UNIT: Final = "1"
+WORLD_SIZE: Final = "tracelet.world_size"  # also an attribute of a sample
+WORLD_SIZE_UNIT: Final = "{process}"
+GLOBAL_STEP: Final = "tracelet.trainer.global_step"
+GLOBAL_STEP_UNIT: Final = "{step}"
+TRAINER_EPOCH: Final = "tracelet.trainer.epoch"
+TRAINER_EPOCH_UNIT: Final = "{epoch}"
 QUEUE_SIZE: Final = "tracelet.recorder.queue.size"
 QUEUE_SIZE_UNIT: Final = "{row}"
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from platformdirs import user_state_path
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -21,6 +21,7 @@ from tracelet_otel.errors import ConfigurationError
 
 RELAY_PLATFORMS: Final = ("linux", "darwin")
 """Where trackers can live in a process of their own: it takes sessions and signals of POSIX."""
+_HANDOVER: Final = "TRACELET_HANDOVER"
 _LONGEST_S: Final = 1e6
 """Of a time in seconds: locks and timestamps have their limits."""
 
@@ -68,6 +69,10 @@ class Settings(BaseSettings):
     """What that relay asks for."""
     relay_patience: float = Field(default=600.0, gt=0, le=_LONGEST_S)
     """Seconds for which the relay goes on after the run's end with a backend that takes nothing."""
+    ranks: Literal["merged", "each"] = "merged"
+    """Whether the values of all ranks become one, or each rank has its own series."""
+    rank_timeout: float = Field(default=60.0, gt=0, le=_LONGEST_S)
+    """Seconds that a value waits for ranks that have not logged it."""
     journal_dir: Path = Field(default_factory=lambda: user_state_path("tracelet-otel"))
     """Where the relay keeps what it has accepted and not delivered yet."""
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
@@ -159,6 +164,19 @@ def set_environment_defaults(values: Mapping[str, str]) -> None:
 def environment() -> dict[str, str]:
     """A copy of this process's environment, for a process that it starts."""
     return dict(os.environ)
+
+
+def take_handover() -> str | None:
+    """What the process that started this one as a rank has left in its environment; it is gone then."""
+    return os.environ.pop(_HANDOVER, None)
+
+
+def set_handover(value: str | None) -> None:
+    """Leave something in the environment for processes that are started as ranks, or take it out."""
+    if value is None:
+        os.environ.pop(_HANDOVER, None)
+    else:
+        os.environ[_HANDOVER] = value
 
 
 def sdk_disabled() -> bool:

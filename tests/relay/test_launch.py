@@ -9,7 +9,7 @@ import pytest
 
 import tracelet_otel as tracelet
 from tests.mlflow_store import multiset, stored_run
-from tracelet_otel.relay.journal import Body, Journal, remove_empty
+from tracelet_otel.relay.journal import Journal, remove_empty
 from tracelet_otel.relay.owner import is_alive, started
 
 
@@ -37,21 +37,21 @@ def test_a_start_that_fails_leaves_what_an_earlier_run_left(tmp_path, database):
     database.write_bytes(b"no database")
     path = tmp_path / "journals" / "earlier.journal"
     journal = Journal(path)
-    journal.append(Body(0, 1, b"rows"), {"settings": {"backend": "theirs"}, "ended": True, "outcome": "finished"})
+    journal.append(b"rows", {"settings": {"backend": "theirs"}, "ended": True, "outcomes": {"owner": "finished"}})
     before = journal.state
     journal.close()
     with pytest.raises(tracelet.TraceletError):
         tracelet.start_logging("again", config={"run_id": "earlier"})
     after = Journal(path)
     assert after.state == before
-    assert [body.content for body in after.bodies()] == [b"rows"]
+    assert [body for _, body in after.bodies()] == [b"rows"]
     after.close()
 
 
 def test_only_an_empty_journal_that_nobody_has_is_removed(tmp_path):
     full, empty = tmp_path / "full.journal", tmp_path / "empty.journal"
     journal = Journal(full)
-    journal.append(Body(0, 1, b"rows"), {})
+    journal.append(b"rows", {})
     journal.close()
     Journal(empty).close()
     for path in (full, empty, tmp_path / "none.journal"):

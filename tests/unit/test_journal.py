@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tracelet_otel.relay.journal import Body, Journal, JournalError, JournalInUseError
+from tracelet_otel.relay.journal import Journal, JournalError, JournalInUseError, Taken
 
 
 @pytest.fixture
@@ -17,18 +17,20 @@ def path(tmp_path):
 
 def test_what_was_written_is_there_for_the_next_process(path):
     journal = Journal(path)
-    bodies = [Body(0, 3, b"one"), Body(3, 0, b"two"), Body(3, 2, b"three", {"p": [[1, 4]]})]
-    for number, body in enumerate(bodies):
-        journal.append(body, {"outcome": f"o{number}"})
-    journal.take("mlflow", 2, 1)
+    assert journal.is_empty
+    bodies = [b"one", b"two", b"three"]
+    numbers = [journal.append(body, {"seen": {"p": [[1, number + 1]]}}) for number, body in enumerate(bodies)]
+    taken = Taken(2, 1, {"p": [[1, 3]]})
+    journal.take("mlflow", taken)
     journal.close()
     again = Journal(path)
-    assert list(again.bodies()) == bodies
-    assert again.taken("mlflow") == (2, 1)
-    assert again.taken("other") == (0, 0)
-    assert again.state == {"outcome": "o2", "total": 5}
-    again.forget(3)
-    assert list(again.bodies()) == bodies[2:]
+    assert list(again.bodies()) == list(zip(numbers, bodies, strict=True))
+    assert again.taken("mlflow") == taken
+    assert again.taken("other") == Taken()
+    assert again.state == {"seen": {"p": [[1, 3]]}}
+    assert not again.is_empty
+    again.forget(numbers[1])
+    assert [body for _, body in again.bodies()] == bodies[2:]
     again.remove()
     assert list(path.parent.iterdir()) == []
 
@@ -61,14 +63,14 @@ def test_what_was_appended_survives_a_kill(path):
     script = f"""
 import os, signal
 from pathlib import Path
-from tracelet_otel.relay.journal import Body, Journal
+from tracelet_otel.relay.journal import Journal
 journal = Journal(Path({str(path)!r}))
-journal.append(Body(0, 1, b"kept"), {{}})
+journal.append(b"kept", {{}})
 os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
     journal = Journal(path)
-    assert [body.content for body in journal.bodies()] == [b"kept"]
+    assert [body for _, body in journal.bodies()] == [b"kept"]
     journal.remove()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from opentelemetry.sdk.metrics.export import MetricExporter
 
+from tracelet_otel import semconv
 from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.exporters.exporter import TrackerExporter
 from tracelet_otel.exporters.tracker import Tracker
@@ -26,6 +27,10 @@ class InProcess:
     """
 
     def __init__(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any], guard: Guard) -> None:
+        self.owns_run = True
+        """See `Destination.owns_run`."""
+        self.run_id = str(resource[semconv.RUN_ID])
+        """See `Destination.run_id`."""
         self._exporters: dict[str, TrackerExporter] = {}
         self.urls: dict[str, str] = {}
         try:

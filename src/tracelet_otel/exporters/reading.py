@@ -33,6 +33,12 @@ class Reading:
     stage: str = ""
     """`fit`, `validate`, `test`, or empty."""
     epoch: int | None = None
+    reduction: str = semconv.REDUCTION_MEAN
+    """How the values of ranks combine: one of `semconv.REDUCTION_*`."""
+    training: int = 0
+    """Number of the training in its process, where several processes train together."""
+    world_size: int = 1
+    """How many processes train together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +53,18 @@ class Batch:
     """Hyperparameters by their flat name."""
     outcome: str | None
     """The outcome that the run reports, one of `semconv.OUTCOME_*`."""
-    ended: bool = False
-    """Whether the process has ended the run: the outcome is the last one."""
+    ended: bool | None = None
+    """Whether the process has ended the run: the outcome is the last one. None where the run is not its own."""
+    left: bool = False
+    """Whether the process, a rank of somebody else's run, has nothing more to say."""
+    queued: int = 0
+    """Rows that it has yet to send."""
+
+    @property
+    def rank(self) -> int | None:
+        """The process's rank; None for one that is none, or does not know yet."""
+        rank = self.resource.get(semconv.RANK)
+        return rank if isinstance(rank, int) else None
 
 
 def decode(data: MetricsData) -> Iterator[Batch]:
@@ -60,7 +76,8 @@ def decode(data: MetricsData) -> Iterator[Batch]:
         readings: list[Reading] = []
         params: dict[str, str] = {}
         outcome: str | None = None
-        ended = False
+        ended: bool | None = None
+        left, queued = False, 0
         for scope_metrics in resource_metrics.scope_metrics:
             for metric in scope_metrics.metrics:
                 points = [point for point in metric.data.data_points if isinstance(point, NumberDataPoint)]
@@ -74,8 +91,12 @@ def decode(data: MetricsData) -> Iterator[Batch]:
                     outcome = str((points[-1].attributes or {})[semconv.OUTCOME])
                 elif metric.name == semconv.RUN_ENDED and points:
                     ended = bool(points[-1].value)
+                elif metric.name == semconv.RANK_ENDED and points:
+                    left = bool(points[-1].value)
+                elif metric.name == semconv.QUEUE_SIZE and points:
+                    queued = int(points[-1].value)
         readings.sort(key=lambda reading: reading.sequence)
-        yield Batch(resource_metrics.resource.attributes, tuple(readings), params, outcome, ended)
+        yield Batch(resource_metrics.resource.attributes, tuple(readings), params, outcome, ended, left, queued)
 
 
 def _readings(points: Iterable[NumberDataPoint]) -> Iterator[Reading]:
@@ -97,6 +118,9 @@ def _readings(points: Iterable[NumberDataPoint]) -> Iterator[Reading]:
                     sequence=sample[semconv.SEQUENCE],
                     stage=attributes.get(semconv.STAGE, ""),
                     epoch=sample.get(semconv.EPOCH),
+                    reduction=attributes.get(semconv.REDUCTION, semconv.REDUCTION_MEAN),
+                    training=sample.get(semconv.TRAINING, 0),
+                    world_size=sample.get(semconv.WORLD_SIZE, 1),
                 )
 
 

@@ -20,9 +20,10 @@ class Outcome:
 
     Args:
         meter_provider: where the instrument is created.
+        owns_run: whether the run ends with this process, and not only its rank.
     """
 
-    def __init__(self, meter_provider: MeterProvider) -> None:
+    def __init__(self, meter_provider: MeterProvider, *, owns_run: bool = True) -> None:
         self.value: str = semconv.OUTCOME_RUNNING
         """One of `semconv.OUTCOME_*`."""
         meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_gauge(
@@ -32,11 +33,14 @@ class Outcome:
             description="1 for the outcome that the run has at this moment",
         )
         self._ended = False
+        name, unit = (
+            (semconv.RUN_ENDED, semconv.RUN_ENDED_UNIT) if owns_run else (semconv.RANK_ENDED, semconv.RANK_ENDED_UNIT)
+        )
         meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_gauge(
-            semconv.RUN_ENDED,
+            name,
             callbacks=[self._observe_end],
-            unit=semconv.RUN_ENDED_UNIT,
-            description="1 once the run has ended: its outcome is the last one",
+            unit=unit,
+            description=f"1 once the {'run' if owns_run else 'rank'} has ended: its outcome is the last one",
         )
 
     def settle(self, outcome: str | None, error: BaseException | None) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from opentelemetry.context import Context
@@ -28,6 +29,7 @@ DRAIN_BUDGET_S: Final = 0.05
 """How long one collection drains under an SDK that is not ours: it gives a final one little time."""
 
 _STEPS: Final = 2**63
+_NO_REDUCTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Row(NamedTuple):
@@ -44,6 +46,12 @@ class Row(NamedTuple):
     stage: str
     """`fit`, `validate`, `test`, or empty where the row comes from outside a loop."""
     epoch: int | None = None
+    training: int | None = None
+    """Number of the training in this process, where several processes train together."""
+    world_size: int | None = None
+    """How many they are."""
+    reductions: Mapping[str, str] = _NO_REDUCTIONS
+    """How the values of ranks combine, by name; a name that is not there: mean."""
 
 
 class Recorder:
@@ -119,37 +127,44 @@ class Recorder:
         except Exception as error:
             self._guard.report("a row was dropped for its step", error)
             return
+        time_unix_nano = self._told_apart(row, step)
         for name, value in row.values.items():
             try:
                 number = _as_float(value)
-                sample = Sample(row.time_unix_nano, step, row.axis, self._sequence + 1, row.epoch)
-                context = sample_context(self._told_apart(name, sample))
-                self._measure_one(encodable(str(name)), number, row.stage, context)
+                sample = Sample(
+                    time_unix_nano, step, row.axis, self._sequence + 1, row.epoch, row.training, row.world_size
+                )
+                context = sample_context(sample)
+                attributes = {semconv.REDUCTION: row.reductions.get(name, semconv.REDUCTION_MEAN)}
+                if row.stage:
+                    attributes[semconv.STAGE] = row.stage
+                self._measure_one(encodable(str(name)), number, attributes, context)
                 self._sequence += 1
             except Exception as error:
                 self._guard.report(f"a value of metric {name!r} was dropped", error)
 
-    def _told_apart(self, name: str, sample: Sample) -> Sample:
-        """A sample that differs in its millisecond from those of the same name and step before it.
+    def _told_apart(self, row: Row, step: int) -> int:
+        """A time that differs in its millisecond from those of the row's names at this step before it.
 
         Lightning logs the epoch twice at one step, within microseconds. Trackers keep
-        milliseconds, and MLflow takes two points for one where all else is equal.
+        milliseconds, and MLflow takes two points for one where all else is equal. The whole row
+        moves, so that its samples still have one time.
         """
-        time_ms = sample.time_unix_nano // 1_000_000
-        newest_ms, last_ms_by_step = self._last.get(name, (-1, {}))
-        if time_ms > newest_ms:
-            last_ms_by_step.clear()
-        elif time_ms <= last_ms_by_step.get(sample.step, -1):
-            time_ms = last_ms_by_step[sample.step] + 1
-            sample = sample._replace(time_unix_nano=time_ms * 1_000_000)
-        last_ms_by_step[sample.step] = time_ms
-        self._last[name] = (max(time_ms, newest_ms), last_ms_by_step)
-        return sample
+        time_ms = row.time_unix_nano // 1_000_000
+        for name in row.values:
+            newest_ms, last_ms_by_step = self._last.get(name, (-1, {}))
+            if time_ms <= newest_ms:
+                time_ms = max(time_ms, last_ms_by_step.get(step, -1) + 1)
+        for name in row.values:
+            newest_ms, last_ms_by_step = self._last.get(name, (-1, {}))
+            if time_ms > newest_ms:
+                last_ms_by_step.clear()
+            last_ms_by_step[step] = time_ms
+            self._last[name] = (max(time_ms, newest_ms), last_ms_by_step)
+        return row.time_unix_nano if time_ms == row.time_unix_nano // 1_000_000 else time_ms * 1_000_000
 
-    def _measure_one(self, name: str, value: float, stage: str, context: Context) -> None:
-        attributes = {semconv.METRIC_NAME: name}
-        if stage:
-            attributes[semconv.STAGE] = stage
+    def _measure_one(self, name: str, value: float, attributes: dict[str, str], context: Context) -> None:
+        attributes[semconv.METRIC_NAME] = name
         if math.isfinite(value):
             self._gauge(name).set(value, attributes, context)
         else:

@@ -8,25 +8,52 @@ from opentelemetry.metrics import MeterProvider
 
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.hparams import Hyperparameters
+from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.instrumentation.outcome import Outcome
+from tracelet_otel.instrumentation.progress import Progress
 from tracelet_otel.instrumentation.recorder import DRAIN_BUDGET_S, Recorder
+from tracelet_otel.membership import Membership
 
 
 @dataclass(frozen=True)
 class Signals:
-    """What a run reports: its rows, its hyperparameters and how it stands."""
+    """What a run reports: its rows, its hyperparameters, how far it is and how it stands."""
 
     recorder: Recorder
     hparams: Hyperparameters
+    progress: Progress
     outcome: Outcome
+    membership: Membership
+    launching: Launching
     guard: Guard
 
 
-def make_signals(meter_provider: MeterProvider, guard: Guard, drain_budget_s: float = DRAIN_BUDGET_S) -> Signals:
-    """Create the instruments on a meter provider; see `Recorder` for the arguments."""
+def make_signals(
+    meter_provider: MeterProvider,
+    guard: Guard,
+    drain_budget_s: float = DRAIN_BUDGET_S,
+    membership: Membership | None = None,
+    launching: Launching | None = None,
+    *,
+    owns_run: bool = True,
+) -> Signals:
+    """Create the instruments on a meter provider.
+
+    Args:
+        meter_provider: where they are created.
+        guard: where errors end.
+        drain_budget_s: see `Recorder`.
+        membership: of this process.
+        launching: told of trainings that may start processes.
+        owns_run: see `Outcome`.
+    """
+    membership = membership or Membership()
     return Signals(
         recorder=Recorder(meter_provider, guard, drain_budget_s),
         hparams=Hyperparameters(meter_provider, guard),
-        outcome=Outcome(meter_provider),
+        progress=Progress(meter_provider, guard, membership),
+        outcome=Outcome(meter_provider, owns_run=owns_run),
+        membership=membership,
+        launching=launching or NoLaunching(),
         guard=guard,
     )

@@ -34,7 +34,7 @@ _LOOKED_AT_S: Final = 2.0
 _ASKED_S: Final = 5.0
 """For so long a relay that was told to finish still answers its owner, who asks twice a second."""
 _SILENT_S: Final = 2.0
-"""Without an owner, the run ends when no new row has come for so long: other ranks may still send."""
+"""Without an owner, the run ends when no new row has come for so long: an export may be on its way."""
 
 
 class Relay:
@@ -53,7 +53,7 @@ class Relay:
         guard = Guard()
         # A relay that starts beside it may look whether the new file is an orphan.
         self._journal = Journal(Path(order.journal_directory) / f"{order.run_id}{SUFFIX}", _LOOKED_AT_S)
-        self._run = RelayedRun(self._journal, guard)
+        self._run = RelayedRun(self._journal, guard, self._settings.rank_timeout)
         # A run that is continued may have left something: it is delivered first, and goes on. So does
         # one whose relay was told to finish while its owner had more to say.
         self._reopens = not order.resumes or (self._run.status.over and not self._run.ended)
@@ -79,6 +79,7 @@ class Relay:
         adopting.start()
         while not self._is_over():
             time.sleep(_LOOK_S)
+            self._run.look()
         complete = self._run.close(self._settings.relay_patience, marks=True)
         self._wait_for_owner()
         self._server.stop()
@@ -127,18 +128,21 @@ class Relay:
         adopt(self._journal.path.parent, self._journal.path, self._settings, lambda: self._run.status.over)
 
     def _let_go(self) -> None:
-        if self._journal.total:
-            self._journal.close()
-        else:
+        if self._journal.is_empty:
             self._journal.remove()
+        else:
+            self._journal.close()
 
     def _trackers(self) -> dict[str, Tracker]:
         return registry.trackers(self._settings)
 
     def _is_over(self) -> bool:
-        if self._run.ended:
-            return True
-        return (self._finish.is_set() or self._owner.is_gone) and self._run.silent_s > _SILENT_S
+        if not (self._run.ended or self._finish.is_set() or self._owner.is_gone):
+            return False
+        # Other ranks have their last rows on the way, or are about to find that rank 0 is gone.
+        if self._run.others_train and self._run.silent_s < self._settings.stop_timeout:
+            return False
+        return self._run.ended or self._run.silent_s > max(_SILENT_S, 2 * self._settings.export_interval)
 
     def _accept(self, request: ExportMetricsServiceRequest) -> str:
         found = parts(request)

@@ -11,8 +11,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import requests
@@ -20,8 +20,10 @@ from google.protobuf.message import DecodeError
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import samples
+from tracelet_otel.errors import RunLostError
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.messages import MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status
 from tracelet_otel.relay.otlp import count_samples, split
@@ -32,6 +34,7 @@ _TIMEOUT_S: Final = 30.0
 _STATUS_TIMEOUT_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
+_UNDELIVERED: Final = "values were not delivered"
 _FINAL: Final = (400, 413, 415)
 """What a relay answers to a body that it will never accept."""
 
@@ -65,8 +68,10 @@ class RelayExporter(MetricExporter):
 
     Args:
         address: asked before each request, since a relay that was started again may be elsewhere.
-        revive: called after a request without an answer; starts a relay that has died.
+        revive: called after a request without an answer; starts a relay that has died. `RunLostError`
+            says that there is nobody to send to any more.
         guard: where errors end.
+        attributes: of the resource, where they are known later than it; over those that it has.
         largest_bytes: a body that is larger is split.
     """
 
@@ -75,6 +80,7 @@ class RelayExporter(MetricExporter):
         address: Callable[[], Address],
         revive: Callable[[], None],
         guard: Guard,
+        attributes: Callable[[], Mapping[str, Any]] = dict,
         largest_bytes: int = MAX_BODY_BYTES // 2,
     ) -> None:
         super().__init__(
@@ -84,11 +90,13 @@ class RelayExporter(MetricExporter):
         self._address = address
         self._revive = revive
         self._guard = guard
+        self._attributes = attributes
         self._largest_bytes = largest_bytes
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._bodies: deque[_Body] = deque()
         self._closed = False
+        self._lost = False
         self._woken = threading.Event()
         self._told: set[str] = set()
         self._thread = threading.Thread(target=self._work, name="tracelet-sender", daemon=True)
@@ -104,8 +112,11 @@ class RelayExporter(MetricExporter):
         """Queue an export."""
         if os.getpid() != self._pid:
             return MetricExportResult.SUCCESS
+        if self._lost:
+            self._guard.count(_UNDELIVERED, sample_count(metrics_data))
+            return MetricExportResult.FAILURE
         try:
-            parts = list(split(encode_metrics(metrics_data), self._largest_bytes))
+            parts = list(split(encode_metrics(with_attributes(metrics_data, self._attributes())), self._largest_bytes))
             counts = [count_samples(part) for part in parts]
             bodies = [
                 _Body(part.SerializeToString(), count, repeats=not any(counts))
@@ -157,7 +168,8 @@ class RelayExporter(MetricExporter):
             if self._send(session, body):
                 pause_s = _FIRST_PAUSE_S
                 with self._changed:
-                    self._bodies.popleft()
+                    if self._bodies:
+                        self._bodies.popleft()
                     self._changed.notify_all()
             else:
                 self._woken.wait(pause_s)
@@ -196,13 +208,44 @@ class RelayExporter(MetricExporter):
                 self._told.add(line)
                 _logger.warning("relay: %s", line)
 
+    def _lose(self, reason: RunLostError) -> None:
+        with self._changed:
+            self._lost = True
+            missing = sum(body.samples for body in self._bodies)
+            self._bodies.clear()
+            self._changed.notify_all()
+        if missing:
+            self._guard.report("the relay is gone", str(reason))
+            self._guard.count(_UNDELIVERED, missing)
+
     def _guarded_revive(self, error: Exception) -> None:
         if self._closed:
             return
         try:
             self._revive()
+        except RunLostError as lost:
+            self._lose(lost)
         except Exception as problem:
             self._guard.report("the relay could not be started again", problem)
+
+
+def with_attributes(data: MetricsData, attributes: Mapping[str, Any]) -> MetricsData:
+    """An export whose resources have more attributes."""
+    if not attributes:
+        return data
+    more = Resource(attributes)
+    return MetricsData([replace(one, resource=one.resource.merge(more)) for one in data.resource_metrics])
+
+
+def sample_count(data: MetricsData) -> int:
+    """How many samples an export has."""
+    return sum(
+        len(point.exemplars)
+        for resource_metrics in data.resource_metrics
+        for scope_metrics in resource_metrics.scope_metrics
+        for metric in scope_metrics.metrics
+        for point in metric.data.data_points
+    )
 
 
 def post(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from opentelemetry.sdk.metrics.export import MetricExporter
 
@@ -56,16 +56,31 @@ class Relayed:
     Args:
         connection: the relay, which has the run.
         run_id: the run's.
+        attributes: of this process's resource, as far as they are known late.
         guard: where errors end.
+        publish: tells other ranks where the relay is, by its endpoint and token.
     """
 
-    def __init__(self, connection: Connection, run_id: str, guard: Guard) -> None:
-        self._run_id = run_id
+    def __init__(
+        self,
+        connection: Connection,
+        run_id: str,
+        attributes: Callable[[], Mapping[str, Any]],
+        guard: Guard,
+        publish: Callable[[str, str], None],
+    ) -> None:
+        self.owns_run = True
+        """See `Destination.owns_run`."""
+        self.run_id = run_id
+        """See `Destination.run_id`."""
         self._connection = connection
-        self._exporter = RelayExporter(lambda: connection.address, connection.revive, guard)
+        self._publish = publish
+        self._published: Address | None = None
+        self._exporter = RelayExporter(lambda: connection.address, self._revive_and_publish, guard, attributes)
         self._last: Status | None = None
         self._finished = False
         self._guard = guard
+        self._publish_address()
 
     @property
     def exporters(self) -> Sequence[MetricExporter]:
@@ -121,15 +136,30 @@ class Relayed:
     def _ask(self) -> Status | None:
         if self._finished:
             return self._last
-        status = fetch_status(self._connection.address, self._run_id)
+        status = fetch_status(self._connection.address, self.run_id)
         self._last = status or self._last
         return status
 
     def _revive(self, deadline_s: float) -> None:
         try:
             self._connection.revive(max(deadline_s - time.monotonic(), 0.1))
+            self._publish_address()
         except TraceletError as problem:
             self._guard.report("the relay could not be started again", problem)
+
+    def _revive_and_publish(self) -> None:
+        self._connection.revive()
+        self._publish_address()
+
+    def _publish_address(self) -> None:
+        address = self._connection.address
+        if address == self._published:
+            return
+        try:
+            self._publish(address.endpoint, address.token)
+            self._published = address
+        except (TraceletError, OSError) as problem:
+            self._guard.report("other ranks are not told where the run is", problem)
 
     def _say_progress(self) -> None:
         if self._last is not None:

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,9 +18,9 @@ SUFFIX: Final = ".journal"
 SIDECAR_DIRECTORY: Final = "sidecar"
 """Where a relay that belongs to no training keeps its journals, apart from those of the others."""
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS body (id INTEGER PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL, content BLOB,
-    known TEXT);
-CREATE TABLE IF NOT EXISTS taken (backend TEXT PRIMARY KEY, delivered INTEGER NOT NULL, refused INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS body (id INTEGER PRIMARY KEY, content BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS taken (backend TEXT PRIMARY KEY, delivered INTEGER NOT NULL, refused INTEGER NOT NULL,
+    samples TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
@@ -33,25 +33,24 @@ class JournalError(TraceletError):
     """The journal cannot be read or written."""
 
 
-@dataclass(frozen=True)
-class Body:
-    """A part of the stream, as it was accepted."""
+Ranges = Mapping[str, list[tuple[int, int]]]
+"""Samples by their process, as first and last number of each range."""
 
-    first: int
-    """How many readings of the run came before it."""
-    count: int
-    """How many new readings it has."""
-    content: bytes
-    """An OTLP request in protobuf."""
-    known: Mapping[str, list[tuple[int, int]]] | None = None
-    """By process, the ranges of samples that had come before; only where it repeats some of them."""
+
+@dataclass(frozen=True)
+class Taken:
+    """What a backend is done with, counted from the beginning of the run."""
+
+    delivered: int = 0
+    refused: int = 0
+    samples: Ranges = field(default_factory=dict)
+    """What they were made of, and what came too late to be in any."""
 
 
 class Journal:
     """Bodies in the order of their acceptance, and how far each backend is.
 
     One process has a journal at a time. What a method has written is on the disk when it returns.
-    Readings are numbered from 0 through all bodies, so that a position is one number.
 
     Args:
         path: made where it does not exist.
@@ -91,61 +90,66 @@ class Journal:
             return {key: json.loads(value) for key, value in rows}
 
     @property
-    def total(self) -> int:
-        """How many readings have been accepted."""
-        return int(self.state.get("total", 0))
+    def is_empty(self) -> bool:
+        """Whether no sample has been accepted."""
+        return not any(self.state.get("seen", {}).values()) and next(self.bodies(), None) is None
 
-    def append(self, body: Body, state: Mapping[str, Any]) -> None:
+    def append(self, content: bytes, state: Mapping[str, Any]) -> int:
         """Keep a body, and remember something by key together with it.
+
+        Args:
+            content: an OTLP request in protobuf, as it was accepted.
+            state: what to remember.
+
+        Returns:
+            The body's number.
 
         Raises:
             JournalError: it is not on the disk.
         """
         with self._lock, self._transaction():
-            self._connection.execute(
-                "INSERT INTO body (first, count, content, known) VALUES (?, ?, ?, ?)",
-                (body.first, body.count, body.content, None if body.known is None else json.dumps(body.known)),
-            )
-            self._remember({**state, "total": body.first + body.count})
+            cursor = self._connection.execute("INSERT INTO body (content) VALUES (?)", (content,))
+            self._remember(state)
+        return int(cursor.lastrowid or 0)
 
     def remember(self, state: Mapping[str, Any]) -> None:
         """Keep something by key, over what was there."""
         with self._lock, self._transaction():
             self._remember(state)
 
-    def bodies(self) -> Iterator[Body]:
-        """What is kept, in order."""
+    def bodies(self) -> Iterator[tuple[int, bytes]]:
+        """What is kept, in order, each with its number."""
         last = -1
         while True:
             with self._lock, self._reading():
                 row = self._connection.execute(
-                    "SELECT id, first, count, content, known FROM body WHERE id > ? ORDER BY id LIMIT 1", (last,)
+                    "SELECT id, content FROM body WHERE id > ? ORDER BY id LIMIT 1", (last,)
                 ).fetchone()
             if row is None:
                 return
-            last, first, count, content, known = row
-            yield Body(first, count, content, None if known is None else json.loads(known))
+            last, content = row
+            yield last, content
 
-    def taken(self, backend: str) -> tuple[int, int]:
-        """How many readings a backend has taken, and how many it has refused."""
+    def taken(self, backend: str) -> Taken:
+        """How far a backend is."""
         with self._lock, self._reading():
             row = self._connection.execute(
-                "SELECT delivered, refused FROM taken WHERE backend = ?", (backend,)
+                "SELECT delivered, refused, samples FROM taken WHERE backend = ?", (backend,)
             ).fetchone()
-        return (int(row[0]), int(row[1])) if row else (0, 0)
+        return Taken(int(row[0]), int(row[1]), json.loads(row[2])) if row else Taken()
 
-    def take(self, backend: str, delivered: int, refused: int) -> None:
-        """Remember how far a backend is; both are counted from the beginning of the run."""
+    def take(self, backend: str, taken: Taken) -> None:
+        """Remember how far a backend is."""
         with self._lock, self._transaction():
             self._connection.execute(
-                "INSERT OR REPLACE INTO taken (backend, delivered, refused) VALUES (?, ?, ?)",
-                (backend, delivered, refused),
+                "INSERT OR REPLACE INTO taken (backend, delivered, refused, samples) VALUES (?, ?, ?, ?)",
+                (backend, taken.delivered, taken.refused, json.dumps(taken.samples)),
             )
 
-    def forget(self, position: int) -> None:
-        """Drop bodies all of whose readings are before a position."""
+    def forget(self, number: int) -> None:
+        """Drop the body with a number, and all before it."""
         with self._lock, self._transaction():
-            self._connection.execute("DELETE FROM body WHERE first + count <= ?", (position,))
+            self._connection.execute("DELETE FROM body WHERE id <= ?", (number,))
 
     def clear(self) -> None:
         """Drop all bodies."""
@@ -196,10 +200,10 @@ def remove_empty(path: Path) -> None:
     # Another process may have it, for the same run.
     with contextlib.suppress(JournalInUseError, JournalError):
         journal = Journal(path)
-        if journal.total:
-            journal.close()
-        else:
+        if journal.is_empty:
             journal.remove()
+        else:
+            journal.close()
 
 
 def last_touched_s(path: Path) -> float:

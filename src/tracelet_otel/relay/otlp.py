@@ -33,6 +33,7 @@ _TEXTS: Final = (
     semconv.METRIC_NAME,
     semconv.NONFINITE_KIND,
     semconv.STAGE,
+    semconv.REDUCTION,
     semconv.HPARAM_NAME,
     semconv.HPARAM_VALUE,
     semconv.OUTCOME,
@@ -201,9 +202,12 @@ def _point(point: metrics_pb2.NumberDataPoint) -> NumberDataPoint:
 def _exemplar(exemplar: metrics_pb2.Exemplar) -> Exemplar:
     attributes = _attributes(exemplar.filtered_attributes)
     if semconv.STEP in attributes:
-        numbers = [attributes[semconv.STEP], attributes.get(semconv.SEQUENCE), attributes.get(semconv.EPOCH, 0)]
+        numbers = [attributes[semconv.STEP], attributes.get(semconv.SEQUENCE)]
+        numbers += [attributes.get(name, 0) for name in (semconv.EPOCH, semconv.TRAINING, semconv.WORLD_SIZE)]
         if not all(type(number) is int for number in numbers) or not isinstance(attributes.get(semconv.AXIS), str):
-            raise MalformedError("a sample's step, sequence, epoch or axis is missing or of another type")
+            raise MalformedError(
+                "a sample's step, sequence, epoch, axis, training or world size is missing or of another type"
+            )
         if exemplar.time_unix_nano >= _INTEGERS:
             raise MalformedError("a sample's time is beyond 64 bits")
     return Exemplar(attributes, _number(exemplar), exemplar.time_unix_nano)

@@ -1,10 +1,10 @@
-"""One run in the relay: what is accepted is journalled, then handed to each backend."""
+"""One run in the relay: what is accepted is journalled, merged over ranks, then handed to each backend."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -12,17 +12,20 @@ from typing import Any, Final
 from tracelet_otel import semconv
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters.delivery import Delivery
-from tracelet_otel.exporters.reading import Batch
+from tracelet_otel.exporters.reading import Batch, Reading
 from tracelet_otel.exporters.tracker import Tracker
 from tracelet_otel.guard import Guard
-from tracelet_otel.relay.journal import Body, Journal
+from tracelet_otel.relay.backlog import Backlog, ranges
+from tracelet_otel.relay.journal import Journal, Ranges
+from tracelet_otel.relay.members import Members
+from tracelet_otel.relay.merge import Late, Merge, Result, of_rank, untouched
 from tracelet_otel.relay.messages import Status
 from tracelet_otel.relay.otlp import parse
 from tracelet_otel.relay.parts import Part, batches
 from tracelet_otel.relay.seen import Seen
 
 _MOST_PROBLEMS: Final = 20
-REOPENED: Final[Mapping[str, Any]] = {"ended": False, "outcome": None, "complete": None}
+REOPENED: Final[Mapping[str, Any]] = {"ended": False, "outcomes": {}, "complete": None}
 """What a journal says of a run that goes on."""
 
 
@@ -36,9 +39,10 @@ class RelayedRun:
     Args:
         journal: of this run; what it holds is delivered first.
         guard: where errors end.
+        rank_timeout_s: for so long a value waits for ranks that have not logged it.
     """
 
-    def __init__(self, journal: Journal, guard: Guard) -> None:
+    def __init__(self, journal: Journal, guard: Guard, rank_timeout_s: float) -> None:
         self._journal = journal
         self._guard = guard
         self._lock = threading.RLock()
@@ -50,17 +54,24 @@ class RelayedRun:
         self._final = Status.from_line(state["complete"]) if state.get("complete") else None
         if self._final is not None:
             self._closing = self._complete = self._over = True
-        self._total: int = state.get("total", 0)
         self._ended: bool = state.get("ended", False)
-        self._outcome: str | None = state.get("outcome")
+        self._members = Members(state.get("outcomes", {}))
         self._params: dict[str, str] = state.get("params", {})
         self._seen = _seen(state.get("seen", {}))
+        self._merge = Merge(rank_timeout_s)
+        self._backlog = Backlog(journal, ())
         self._new_row_s = self._heard_s = time.monotonic()
 
     @property
     def ended(self) -> bool:
         """Whether the run's owner has ended it."""
         return self._ended
+
+    @property
+    def others_train(self) -> bool:
+        """Whether another process than the owner may have more to say."""
+        with self._lock:
+            return self._members.others_train(time.monotonic())
 
     @property
     def silent_s(self) -> float:
@@ -80,12 +91,12 @@ class RelayedRun:
     @property
     def empty(self) -> bool:
         """Whether it has no row, and no backend knows of it."""
-        return not self._total and not self.status.urls
+        return not any(one.ranges for one in self._seen.values()) and not self.status.urls
 
     @property
     def memory(self) -> dict[str, Any]:
         """What a journal has to begin with, where the run goes on after its journal is gone."""
-        return {"seen": _ranges(self._seen), "params": self._params}
+        return {"seen": ranges(self._seen), "params": self._params}
 
     @property
     def status(self) -> Status:
@@ -107,7 +118,8 @@ class RelayedRun:
     def reopen(self) -> None:
         """Go on with a run that had ended; the caller has the journal remember `REOPENED`."""
         self._closing = self._complete = self._over = self._ended = False
-        self._final = self._outcome = None
+        self._final = None
+        self._members.outcomes.clear()
 
     def open(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> dict[str, str]:
         """Create or continue the run in each backend, and deliver from now on.
@@ -148,29 +160,40 @@ class RelayedRun:
             self._heard_s = time.monotonic()
             seen = {process: Seen(one.ranges) for process, one in self._seen.items()}
             fresh = [_without_known(batch, seen) for batch in part.batches]
-            params = {name: value for batch in part.batches for name, value in batch.params.items()}
-            outcome = next((batch.outcome for batch in reversed(part.batches) if batch.outcome), self._outcome)
+            # All ranks have the same hyperparameters, or nobody could say which count.
+            params = {name: value for batch in part.batches if not batch.rank for name, value in batch.params.items()}
+            outcomes = dict(self._members.outcomes)
+            for batch in part.batches:
+                outcomes.update(self._members.said(process_of(batch.resource), batch))
             ended = self._ended or any(batch.ended for batch in part.batches)
-            count = sum(len(batch.readings) for batch in fresh)
-            news = count or outcome != self._outcome or ended != self._ended or params.items() - self._params.items()
+            has_readings = any(batch.readings for batch in fresh)
             if self._closing:
-                # What only repeats is well: the last exports of a run overlap with its end.
-                if news:
+                # What only repeats is well: the last exports of a run overlap with its end, and other
+                # ranks may end after it.
+                owned = [batch for batch in part.batches if batch.ended is not None]
+                news = ended != self._ended or params.items() - self._params.items()
+                if has_readings or (owned and (news or outcomes != self._members.outcomes)):
                     raise EndedError("the run has ended")
                 return
-            if news:
-                params = {**self._params, **params}
-                state = {"outcome": outcome, "ended": ended, "params": params, "seen": _ranges(seen)}
-                repeats = count < sum(len(batch.readings) for batch in part.batches)
-                known = _ranges(self._seen) if repeats else None
-                self._journal.append(Body(self._total, count, part.request.SerializeToString(), known), state)
-                self._params, self._outcome, self._ended, self._seen = params, outcome, ended, seen
-                self._total += count
-            if count:
-                self._new_row_s = time.monotonic()
-            for delivery in self._deliveries.values():
+            self._keep(part, fresh, {**self._params, **params}, outcomes, ended, seen)
+            self._params, self._ended, self._seen = {**self._params, **params}, ended, seen
+            for batch in part.batches:
+                self._members.hear(process_of(batch.resource), batch, self._heard_s)
+            if has_readings:
+                self._new_row_s = self._heard_s
+            if self._deliveries:
                 for batch in fresh:
-                    delivery.put(batch)
+                    self._tell(batch)
+                    self._hand_on(self._merged(batch))
+                if any(batch.left for batch in part.batches):
+                    self._hand_on(self._without(self._members.newly_left()))
+
+    def look(self) -> None:
+        """Pass on what has waited for too long, or for ranks that are gone; to be called now and then."""
+        with self._lock:
+            if self._deliveries and not self._closing:
+                self._hand_on(self._without(self._members.newly_gone(time.monotonic())))
+                self._hand_on(self._merge.expire(time.monotonic()))
 
     def close(self, patience_s: float, *, marks: bool = False) -> bool:
         """Deliver what is left and end the run in each backend.
@@ -186,6 +209,8 @@ class RelayedRun:
         with self._lock:
             if self._over:
                 return self._complete
+            if not self._closing:
+                self._hand_on(self._merge.flush())
             self._closing = True
         # Side by side: a backend that is down takes no time from another.
         closing = [
@@ -226,43 +251,104 @@ class RelayedRun:
         return True
 
     def _make(self, trackers: Mapping[str, Tracker]) -> dict[str, Delivery]:
+        self._backlog = Backlog(self._journal, trackers)
         return {
-            name: Delivery(tracker, self._guard, self._journal.taken(name), partial(self._taken, name))
+            name: Delivery(tracker, self._guard, self._backlog.counts(name), partial(self._taken, name))
             for name, tracker in trackers.items()
         }
 
     def _feed(self, deliveries: dict[str, Delivery], resource: Mapping[str, Any]) -> None:
         with self._lock:
-            state = Batch(resource, (), self._params, self._outcome)
-            known = {name: sum(self._journal.taken(name)) for name in deliveries}
-            for body in self._journal.bodies():
-                position = body.first
-                before = None if body.known is None else _seen(body.known)
-                for batch in batches(parse(body.content)):
-                    new = batch if before is None else _without_known(batch, before)
-                    for name, delivery in deliveries.items():
-                        delivery.put(replace(new, readings=new.readings[max(known[name] - position, 0) :]))
-                    position += len(new.readings)
-            for delivery in deliveries.values():
-                delivery.put(state)
             self._deliveries = deliveries
+            kept: dict[str, Batch] = {}
+            replayed: dict[str, Seen] = {}
+            for number, content in self._journal.bodies():
+                new = [_without_known(batch, replayed) for batch in batches(parse(content))]
+                self._backlog.add_body(number, _samples(new))
+                for batch in new:
+                    process = process_of(batch.resource)
+                    before = kept.get(process)
+                    kept[process] = replace(batch, readings=(*(before.readings if before else ()), *batch.readings))
+            # Of each process in order: in the journal, the parts of an export may be in any.
+            for batch in kept.values():
+                in_order = tuple(sorted(batch.readings, key=lambda reading: reading.sequence))
+                self._hand_on(self._merged(replace(batch, readings=in_order)))
+            self._tell(Batch(resource, (), self._params, self._members.outcome))
         # Until now nobody could have sent anything.
         self._new_row_s = self._heard_s = time.monotonic()
 
+    def _keep(
+        self,
+        part: Part,
+        fresh: Sequence[Batch],
+        params: Mapping[str, str],
+        outcomes: Mapping[str, str],
+        ended: bool,
+        seen: Mapping[str, Seen],
+    ) -> None:
+        state = {"outcomes": outcomes, "ended": ended, "params": params, "seen": ranges(seen)}
+        samples = _samples(fresh)
+        if samples:
+            number = self._journal.append(part.request.SerializeToString(), state)
+            if self._deliveries:
+                self._backlog.add_body(number, samples)
+        elif (outcomes, ended, params) != (self._members.outcomes, self._ended, self._params):
+            self._journal.remember(state)
+
+    def _tell(self, batch: Batch) -> None:
+        """Hand on what is not a reading: hyperparameters and outcome."""
+        said = replace(batch, readings=(), params={} if batch.rank else batch.params, outcome=self._members.outcome)
+        for delivery in self._deliveries.values():
+            delivery.put(said)
+
+    def _merged(self, batch: Batch) -> Result:
+        process, rank = process_of(batch.resource), batch.rank
+        alone = [reading for reading in batch.readings if rank is None or reading.world_size <= 1]
+        shared = [reading for reading in batch.readings if rank is not None and reading.world_size > 1]
+        if rank is not None and batch.resource.get(semconv.RANKS) == semconv.RANKS_EACH:
+            each = [replace(one, reading=of_rank(one.reading, rank)) for one in untouched(process, shared)]
+            return [*untouched(process, alone), *each]
+        if rank is None or not shared:
+            if rank is not None:
+                self._merge.hear(rank)
+            return list(untouched(process, alone))
+        complete_to = self._seen[process].complete_to
+        return [*untouched(process, alone), *self._merge.add(process, rank, shared, complete_to, time.monotonic())]
+
+    def _without(self, ranks: Iterable[int]) -> Result:
+        return [one for rank in ranks for one in self._merge.leave(rank)]
+
+    def _hand_on(self, result: Result) -> None:
+        readings: dict[str, list[Reading]] = {name: [] for name in self._deliveries}
+        for one in result:
+            if isinstance(one, Late):
+                self._guard.report(
+                    f"a value of {one.reading.name!r} from rank {one.rank} came too late to be merged",
+                    f"the others' were passed on before, for they had waited too long (rank_timeout); step "
+                    f"{one.reading.step}",
+                )
+                self._backlog.drop(one.source)
+                continue
+            for name, of_backend in readings.items():
+                # After a relay's death, some of a match may have been delivered without the rest.
+                if not any(self._backlog.is_done(name, source) for source in one.sources):
+                    self._backlog.give(name, one.sources)
+                    of_backend.append(one.reading)
+        for name, of_backend in readings.items():
+            if of_backend:
+                self._deliveries[name].put(Batch({}, tuple(of_backend), {}, None))
+
     def _taken(self, backend: str, delivered: int, refused: int) -> None:
         try:
-            self._journal.take(backend, delivered, refused)
-            deliveries = self._deliveries.values()
-            if deliveries and not any(delivery.params_pending for delivery in deliveries):
-                accounts = [delivery.account for delivery in deliveries]
-                self._journal.forget(min(account.delivered + account.refused for account in accounts))
+            with self._lock:
+                self._backlog.take(backend, delivered, refused)
         except TraceletError as error:
             self._guard.report("the journal does not know what was delivered", error)
 
 
 def _without_known(batch: Batch, seen: dict[str, Seen]) -> Batch:
     """A batch without what has been there, which is added to `seen`."""
-    of_process = seen.setdefault(_process(batch.resource), Seen())
+    of_process = seen.setdefault(process_of(batch.resource), Seen())
     return replace(batch, readings=tuple(reading for reading in batch.readings if of_process.add(reading.sequence)))
 
 
@@ -270,11 +356,17 @@ def _seen(ranges: Mapping[str, Iterable[tuple[int, int]]]) -> dict[str, Seen]:
     return {process: Seen((first, last) for first, last in pairs) for process, pairs in ranges.items()}
 
 
-def _ranges(seen: Mapping[str, Seen]) -> dict[str, list[tuple[int, int]]]:
-    return {process: one.ranges for process, one in seen.items()}
+def _samples(found: Iterable[Batch]) -> Ranges:
+    """Those that batches have."""
+    by_process: dict[str, Seen] = {}
+    for batch in found:
+        for reading in batch.readings:
+            by_process.setdefault(process_of(batch.resource), Seen()).add(reading.sequence)
+    return ranges(by_process)
 
 
-def _process(resource: Mapping[str, Any]) -> str:
+def process_of(resource: Mapping[str, Any]) -> str:
+    """A process of a run, by what its resource says."""
     # The SDK's own detectors give one instance id to a process and another to its forked child,
     # but only some of them: the pid tells the two apart.
     keys = (semconv.HOST_NAME, semconv.PROCESS_PID, semconv.SERVICE_INSTANCE_ID)

@@ -23,6 +23,20 @@ class Seen:
         """First and last number of each range, in order."""
         return list(zip(self._firsts, self._lasts, strict=True))
 
+    @property
+    def complete_to(self) -> int:
+        """All numbers from 1 to this one are there."""
+        return self._lasts[0] if self._firsts and self._firsts[0] == 1 else 0
+
+    def __contains__(self, number: int) -> bool:
+        after = bisect_right(self._firsts, number)
+        return bool(after) and number <= self._lasts[after - 1]
+
+    def has_all(self, first: int, last: int) -> bool:
+        """Whether a whole range is there."""
+        after = bisect_right(self._firsts, first)
+        return bool(after) and last <= self._lasts[after - 1]
+
     def add(self, number: int) -> bool:
         """Add a number; returns whether it is new."""
         after = bisect_right(self._firsts, number)

@@ -92,8 +92,10 @@ class Sidecar:
                 if run_id in self._closing:
                     if run.status.over and run.unheard_s > _REMEMBERED_S:
                         del self._runs[run_id], self._closing[run_id]
-                elif run.ended or run.unheard_s > idle_s:
+                elif run.unheard_s > idle_s or (run.ended and not run.others_train):
                     self._close(run_id, run)
+                else:
+                    run.look()
 
     def _close(self, run_id: str, run: RelayedRun) -> None:
         def work() -> None:
@@ -125,7 +127,7 @@ class Sidecar:
                 if not run.status.over:
                     raise
                 # Its process was away for longer than we waited, as when a machine sleeps.
-                memory = {} if Path(run.status.journal).exists() else {**run.memory, "total": 0}
+                memory = {} if Path(run.status.journal).exists() else run.memory
                 run = self._begin(run_id, resource_of(part.request), memory)
                 run.accept(part)
         return run
@@ -138,7 +140,7 @@ class Sidecar:
             return self._take(run_id, journal, resource)
 
     def _take(self, run_id: str, journal: Journal, resource: Mapping[str, Any]) -> RelayedRun:
-        run = RelayedRun(journal, Guard())
+        run = RelayedRun(journal, Guard(), self._settings.rank_timeout)
         run.resume(registry.trackers(self._settings), resource)
         self._runs[run_id] = run
         self._closing.pop(run_id, None)

@@ -1,16 +1,20 @@
 """The callback that a training carries while it is recorded.
 
 It says when trainer, module and optimizers are set up, and marks the training itself: the trial
-runs of Lightning's tuner replace all callbacks, and it is not among theirs. It has no state,
-changes no checkpoint, and can be pickled; a copy made in another process does nothing.
+runs of Lightning's tuner replace all callbacks, and it is not among theirs. It has no state and
+changes no checkpoint. A copy in a process that the training started, pickled or forked, makes that
+process record its rank; any other copy does nothing.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from typing import Any
+
+from tracelet_otel.instrumentation.launching import InProcess
 
 
 class Carrier:
@@ -19,10 +23,27 @@ class Carrier:
     def __init__(self) -> None:
         self._package = ""
         self._report: Callable[[Any], None] | None = None
+        self._in_process: InProcess | None = None
+        self._pid = os.getpid()
+        self._is_copy = False
+
+    def begin(self, report: Callable[[Any], None]) -> None:
+        """Belong to this process.
+
+        Args:
+            report: called with the trainer when all is set up; never raises.
+        """
+        self._report = report
+        self._pid, self._is_copy = os.getpid(), False
 
     def _ready(self, trainer: Any) -> None:
-        if self._report is not None:
+        if self._report is not None and os.getpid() == self._pid:
             self._report(trainer)
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Begin to record, in a process that came to life with this copy: ranks get here, other workers do not."""
+        if (self._is_copy or os.getpid() != self._pid) and self._in_process is not None:
+            self._in_process(trainer, self)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Report: the optimizers are there."""
@@ -35,22 +56,28 @@ class Carrier:
     on_validation_start = on_test_start = on_predict_start = _outside_fit
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return make_carrier, (self._package,)
+        return _copied_carrier, (self._package, self._in_process)
 
     def __deepcopy__(self, _memo: Any) -> Any:
         return make_carrier(self._package)
 
 
-def make_carrier(package: str, report: Callable[[Any], None] | None = None) -> Any:
+def make_carrier(package: str, in_process: InProcess | None = None) -> Any:
     """A carrier that is a `Callback` of the package.
 
     Args:
         package: `lightning.pytorch` or `pytorch_lightning`.
-        report: called with the trainer when all is set up; never raises.
+        in_process: what a copy in another process calls, once that is known to be a rank.
     """
     carrier = _carrier_type(package)()
     carrier._package = package
-    carrier._report = report
+    carrier._in_process = in_process
+    return carrier
+
+
+def _copied_carrier(package: str, in_process: InProcess | None) -> Any:
+    carrier = make_carrier(package, in_process)
+    carrier._is_copy = True
     return carrier
 
 

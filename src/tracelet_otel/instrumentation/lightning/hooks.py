@@ -67,6 +67,14 @@ class Hooks:
             self.guard.report("the start of a training was not seen", error)
             return False
 
+    def enter_copy(self, trainer: Any, carrier: Any, prepare: Callable[[Any], None]) -> None:
+        """A trainer goes on in this process; see `Lifecycle.enter_copy`."""
+        try:
+            prepare(trainer)
+            self.lifecycle.enter_copy(trainer, carrier)
+        except Exception as error:
+            self.guard.report("the start of a training was not seen", error)
+
     def leave(self, trainer: Any, raised: BaseException | None) -> None:
         """A trainer ends; see `Lifecycle.leave`."""
         try:

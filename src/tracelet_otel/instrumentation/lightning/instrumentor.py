@@ -57,6 +57,16 @@ class LightningInstrumentor(BaseInstrumentor):
         installed = [name for name in _DISTRIBUTIONS if _is_installed(name)]
         return [f"{name} >= {_OLDEST}" for name in installed or _DISTRIBUTIONS[:1]]
 
+    def enter_copy(self, trainer: Any, carrier: Any) -> None:
+        """Record a trainer that goes on in this process, which was started for it.
+
+        Args:
+            trainer: the copy of a trainer that was entered elsewhere.
+            carrier: the copy of the callback that it carries.
+        """
+        if self._hooks is not None:
+            self._hooks.enter_copy(trainer, carrier, self._patch_loggers)
+
     def _instrument(self, **kwargs: Any) -> None:
         signals: Signals = kwargs.get("signals") or self._own_signals(kwargs.get("meter_provider"))
         self._hooks = Hooks(Rows(signals), Lifecycle(signals), signals.hparams, signals.guard)

@@ -11,9 +11,12 @@ from tracelet_otel.instrumentation.lightning.carrier import Carrier, make_carrie
 from tracelet_otel.instrumentation.lightning.configuration import configuration
 from tracelet_otel.instrumentation.outcome import outcome_of
 from tracelet_otel.instrumentation.signals import Signals
+from tracelet_otel.place import Place
 
 _TRIAL: Final = "_LRCallback"
 """Name of the callback in a trial of Lightning's learning rate finder."""
+_STARTS_RANKS: Final = "_MultiProcessingLauncher"
+"""Name of what starts all ranks, also the first, as processes of `multiprocessing`."""
 
 
 class Lifecycle:
@@ -40,12 +43,24 @@ class Lifecycle:
         if _only_tunes(trainer):
             self._tuning.add(trainer)
             return True
-        carrier = make_carrier(_package(trainer), self._report_configuration)
+        membership = self._signals.membership
+        membership.training += 1
+        self._take_place(trainer)
+        self._signals.launching.begin(membership.training)
+        carrier = make_carrier(_package(trainer), self._signals.launching.in_process)
         trainer.callbacks.append(carrier)
-        self._carriers[trainer] = carrier
-        self._seen.add(trainer)
-        self._signals.outcome.value = semconv.OUTCOME_RUNNING
+        self._begin(trainer, carrier)
         return True
+
+    def enter_copy(self, trainer: Any, carrier: Any) -> None:
+        """A trainer goes on in this process, which was started for it.
+
+        Args:
+            trainer: the copy of a trainer that was entered elsewhere.
+            carrier: the copy of the callback that it carries.
+        """
+        self._signals.membership.place = _place(trainer)
+        self._begin(trainer, carrier)
 
     def leave(self, trainer: Any, error: BaseException | None) -> None:
         """A trainer ends, by an exception or by none."""
@@ -56,14 +71,36 @@ class Lifecycle:
         with suppress(ValueError):  # a user's code may have replaced the list
             trainer.callbacks.remove(carrier)
         self._signals.outcome.value = outcome_of(error)
+        self._signals.launching.end()
+
+    def _begin(self, trainer: Any, carrier: Any) -> None:
+        carrier.begin(self._report_configuration)
+        self._carriers[trainer] = carrier
+        self._seen.add(trainer)
+        self._signals.progress.watch(trainer)
+        self._signals.outcome.value = semconv.OUTCOME_RUNNING
+
+    def _take_place(self, trainer: Any) -> None:
+        membership = self._signals.membership
+        if _starts_ranks(trainer):
+            membership.place = None
+        elif trainer.world_size > 1 or membership.place is None:
+            # Where each rank trains by itself, each would be the first one.
+            told, membership.place = membership.place, _place(trainer)
+            if told is None and not membership.place.is_first:
+                self._signals.guard.report(
+                    f"{membership.place} has recorded a run of its own",
+                    "nothing said that it is a rank when start_logging was called: set RANK and LOCAL_RANK before",
+                )
 
     def is_silent(self, trainer: Any) -> bool:
         """Whether what is logged now is for nobody's eyes.
 
         That is `fast_dev_run`, in which Lightning replaces all loggers, and a trial run of the
         tuner, which replaces all callbacks by its own or none. A user's code may replace them too.
+        And it is what every rank does by itself, which rank 0 reports.
         """
-        if trainer.fast_dev_run or trainer in self._tuning:
+        if trainer.fast_dev_run or trainer in self._tuning or self._signals.membership.is_shadow(trainer.world_size):
             return True
         if trainer not in self._carriers or any(isinstance(one, Carrier) for one in trainer.callbacks):
             return False
@@ -86,6 +123,16 @@ class Lifecycle:
 def _only_tunes(trainer: Any) -> bool:
     # `Tuner` puts a finder in front that ends the call once it has its result.
     return any(getattr(callback, "_early_exit", False) for callback in trainer.callbacks)
+
+
+def _place(trainer: Any) -> Place:
+    return Place(trainer.global_rank, trainer.local_rank, trainer.node_rank, trainer.world_size)
+
+
+def _starts_ranks(trainer: Any) -> bool:
+    """Whether other processes train for this one, which only waits for them."""
+    launcher = trainer.strategy.launcher
+    return any(base.__name__ == _STARTS_RANKS for base in type(launcher).__mro__)
 
 
 def _package(trainer: Any) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from tracelet_otel import semconv
+from tracelet_otel.instrumentation.lightning.reductions import Reductions
 from tracelet_otel.instrumentation.recorder import Row, snapshot
 from tracelet_otel.instrumentation.signals import Signals
 
@@ -31,6 +32,8 @@ class Rows:
 
     def __init__(self, signals: Signals) -> None:
         self._recorder = signals.recorder
+        self._membership = signals.membership
+        self._reductions = Reductions(signals.guard)
         self._handed_by: Callable[[], Any] = lambda: None
         self._handed: deque[_LoggedRow] = deque(maxlen=_REMEMBERED)
         self.handed_out = _Depth()
@@ -55,7 +58,24 @@ class Rows:
                 values.setdefault("epoch", epoch)
                 at = trainer.fit_loop.epoch_loop._batches_that_stepped
                 axis = semconv.AXIS_TRAINER
-        self._recorder.record(Row(now, values, at, axis, _stage(trainer), epoch))
+        world_size = trainer.world_size
+        if world_size == 1:
+            self._recorder.record(Row(now, values, at, axis, _stage(trainer), epoch))
+            return
+        self._reductions.look_up(trainer, values)
+        self._recorder.record(
+            Row(
+                now,
+                values,
+                at,
+                axis,
+                _stage(trainer),
+                epoch,
+                self._membership.training,
+                world_size,
+                self._reductions.by_name,
+            )
+        )
 
     def take_logged(self, trainer: Any, logger: Any, metrics: Mapping[str, Any], step: int | None) -> None:
         """Record a row that a callback or the user hands to one logger.
@@ -68,9 +88,10 @@ class Rows:
         # Unlike the connector's values these may be changed in place later.
         values = {name: snapshot(value) for name, value in metrics.items()}
         at = 0 if step is None else snapshot(step)
-        self._recorder.record(
-            Row(time.time_ns(), values, at, semconv.AXIS_USER, _stage(trainer), trainer.current_epoch)
-        )
+        row = Row(time.time_ns(), values, at, semconv.AXIS_USER, _stage(trainer), trainer.current_epoch)
+        if trainer.world_size > 1:
+            row = row._replace(training=self._membership.training, world_size=trainer.world_size)
+        self._recorder.record(row)
 
     def _is_copy(self, trainer: Any, logger: Any, metrics: Mapping[str, Any], step: Any) -> bool:
         if self._handed_by() is not trainer:

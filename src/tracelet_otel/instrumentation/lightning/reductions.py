@@ -1,0 +1,56 @@
+"""How the values that ranks log under one name combine, as the user asked Lightning to combine them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from tracelet_otel import semconv
+from tracelet_otel.guard import Guard
+
+_BY_FUNCTION: Final = {
+    "is_sum_reduction": semconv.REDUCTION_SUM,
+    "is_max_reduction": semconv.REDUCTION_MAX,
+    "is_min_reduction": semconv.REDUCTION_MIN,
+}
+
+
+class Reductions:
+    """Asked once for each name.
+
+    Args:
+        guard: where results that are not as expected are reported.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self.by_name: dict[str, str] = {}
+        """One of `semconv.REDUCTION_*`; only grows."""
+
+    def look_up(self, trainer: Any, names: Iterable[str]) -> None:
+        """Find the reductions of names that are new, of a row that Lightning hands to its loggers now."""
+        new = [name for name in names if name not in self.by_name]
+        if not new:
+            return
+        try:
+            found = dict(_reductions(trainer._results))
+        except Exception as error:
+            self._guard.report("how the values of ranks combine could not be read from Lightning", error)
+            found = {}
+        for name in new:
+            # What is in no result was added by Lightning itself, as `epoch`: the same on all ranks.
+            self.by_name[name] = found.get(name, semconv.REDUCTION_MEAN)
+
+
+def _reductions(results: Any) -> Iterable[tuple[str, str]]:
+    for result in (results or {}).values():
+        reduction = _of(result.meta)
+        for on_step in (True, False):
+            _, name = results._forked_name(result, on_step)
+            yield name, reduction
+
+
+def _of(meta: Any) -> str:
+    if meta.sync.should or meta.sync.rank_zero_only:
+        return semconv.REDUCTION_NONE
+    return next((name for asked, name in _BY_FUNCTION.items() if getattr(meta, asked)), semconv.REDUCTION_MEAN)

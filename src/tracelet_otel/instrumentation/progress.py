@@ -1,0 +1,64 @@
+"""How far the training is, as points of observable gauges: also a sign of life."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+
+from tracelet_otel import semconv
+from tracelet_otel.guard import Guard
+from tracelet_otel.membership import Membership
+
+
+class Progress:
+    """Step and epoch of the trainer that trains, and how many processes train with it; absent without one.
+
+    Args:
+        meter_provider: where the instruments are created.
+        guard: where a trainer that cannot be asked is reported.
+        membership: of this process.
+    """
+
+    def __init__(self, meter_provider: MeterProvider, guard: Guard, membership: Membership) -> None:
+        self._guard = guard
+        self._membership = membership
+        self._trainer: Callable[[], Any] = lambda: None
+        meter = meter_provider.get_meter(semconv.SCOPE_RUN)
+        meter.create_observable_gauge(
+            semconv.WORLD_SIZE,
+            callbacks=[self._observe_world_size],
+            unit=semconv.WORLD_SIZE_UNIT,
+            description="How many processes train together",
+        )
+        meter.create_observable_gauge(
+            semconv.GLOBAL_STEP,
+            callbacks=[lambda _: self._observe("global_step")],
+            unit=semconv.GLOBAL_STEP_UNIT,
+            description="Optimizer steps that the trainer has made",
+        )
+        meter.create_observable_gauge(
+            semconv.TRAINER_EPOCH,
+            callbacks=[lambda _: self._observe("current_epoch")],
+            unit=semconv.TRAINER_EPOCH_UNIT,
+            description="The trainer's epoch",
+        )
+
+    def watch(self, trainer: Any) -> None:
+        """Report this trainer from now on; it is not kept alive."""
+        self._trainer = weakref.ref(trainer)
+
+    def _observe(self, name: str) -> Iterable[Observation]:
+        trainer = self._trainer()
+        if trainer is None:
+            return
+        try:
+            yield Observation(int(getattr(trainer, name)))
+        except Exception as error:
+            self._guard.report(f"the trainer's {name} could not be read", error)
+
+    def _observe_world_size(self, _options: CallbackOptions) -> Iterable[Observation]:
+        if self._membership.world_size is not None:
+            yield Observation(self._membership.world_size)

@@ -1,0 +1,55 @@
+"""What this process is to its run: which rank, and in which of its trainings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tracelet_otel import semconv
+from tracelet_otel.place import Place
+
+
+class Membership:
+    """One process of a run; what only a trainer knows is told by it when it starts.
+
+    Args:
+        place: what the environment says; None where no launcher started this process.
+        first_training: what is logged before this one was logged by rank 0, alone, before it
+            started this process, which runs the same script from its beginning.
+    """
+
+    def __init__(self, place: Place | None = None, first_training: int = 0) -> None:
+        self.place = place
+        """None for a process that is no rank, or does not know yet."""
+        self.training = 0
+        """Number of the current, or else last, `fit`, `validate`, `test` or `predict`, from 1."""
+        self._first_training = first_training
+
+    @property
+    def world_size(self) -> int | None:
+        """How many processes train together, where this is one of them."""
+        return self.place.world_size if self.place else None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether what happens now has happened in rank 0 before it started this process."""
+        return self.training < self._first_training
+
+    def is_shadow(self, world_size: int) -> bool:
+        """Whether a training of this process is nobody's: each rank runs it by itself, and rank 0 reports it.
+
+        Args:
+            world_size: how many processes take part in the training.
+        """
+        return self.repeats or (world_size == 1 and self.place is not None and not self.place.is_first)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Resource attributes, of what is known by now."""
+        if self.place is None:
+            return {}
+        found = {
+            semconv.RANK: self.place.rank,
+            semconv.LOCAL_RANK: self.place.local_rank,
+            semconv.NODE_RANK: self.place.node_rank,
+        }
+        return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,97 @@
+"""Which place a process has among the ranks of a training, as its environment tells it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+_SLURM_INTERACTIVE: Final = ("bash", "interactive")
+"""Names of SLURM jobs in which Lightning does not count its tasks as ranks."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One process among those that train together; None is what is not known."""
+
+    rank: int | None = None
+    """Among all processes."""
+    local_rank: int | None = None
+    """Among those of its node."""
+    node_rank: int | None = None
+    world_size: int | None = None
+    """How many processes there are."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is rank 0, which owns the run."""
+        return not (self.rank or self.local_rank or self.node_rank)
+
+    @property
+    def is_on_another_node(self) -> bool:
+        """Whether its launcher says that rank 0 is on another node."""
+        return bool(self.node_rank)
+
+    def __str__(self) -> str:
+        return f"rank {'?' if self.rank is None else self.rank}" + (
+            f" on node {self.node_rank}" if self.is_on_another_node else ""
+        )
+
+
+def place_of(environment: Mapping[str, str]) -> Place | None:
+    """The place that a launcher has given to a process; None where no launcher did.
+
+    Sources: torchrun's and SLURM's documentation of their variables; Lightning sets LOCAL_RANK,
+    NODE_RANK and WORLD_SIZE for the processes that it starts, and no RANK.
+    """
+    rank, local_rank = _number(environment, "RANK"), _number(environment, "LOCAL_RANK")
+    world_size = _number(environment, "WORLD_SIZE")
+    # As Lightning reads them: NODE_RANK over torchrun's GROUP_RANK.
+    node_rank = _number(environment, "NODE_RANK", "GROUP_RANK")
+    if rank is not None:
+        return Place(rank, local_rank, node_rank, world_size)
+    if local_rank is not None:
+        return Place(None if node_rank else local_rank, local_rank, node_rank or 0, world_size)
+    if _is_slurm(environment):
+        return Place(
+            _number(environment, "SLURM_PROCID"),
+            _number(environment, "SLURM_LOCALID"),
+            _number(environment, "SLURM_NODEID"),
+            _number(environment, "SLURM_NTASKS"),
+        )
+    if node_rank:
+        # Lightning's own launcher has yet to run, on a node that is not the first.
+        return Place(None, 0, node_rank, world_size)
+    return None
+
+
+def job_of(environment: Mapping[str, str]) -> str | None:
+    """A name that the ranks of one job share and no other job has; None where nothing tells jobs apart."""
+    rendezvous = environment.get("TORCHELASTIC_RUN_ID", "")
+    parts = [
+        environment.get("SLURM_JOB_ID", ""),
+        environment.get("SLURM_STEP_ID", ""),
+        environment.get("SLURM_RESTART_COUNT", ""),
+    ]
+    if "RANK" in environment or "LOCAL_RANK" in environment:
+        # Under SLURM alone, Lightning chooses these, and only once the training starts.
+        parts += [environment.get("MASTER_ADDR", ""), environment.get("MASTER_PORT", "")]
+        parts += ["" if rendezvous == "none" else rendezvous, environment.get("TORCHELASTIC_RESTART_COUNT", "")]
+    if not any(parts):
+        return None
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _is_slurm(environment: Mapping[str, str]) -> bool:
+    if "SLURM_PROCID" not in environment or "SLURM_NTASKS" not in environment:
+        return False
+    return environment.get("SLURM_JOB_NAME") not in _SLURM_INTERACTIVE
+
+
+def _number(environment: Mapping[str, str], *names: str) -> int | None:
+    for name in names:
+        value = environment.get(name, "")
+        if value.isdigit():
+            return int(value)
+    return None

@@ -1,0 +1,95 @@
+"""What of a journal each backend is done with, and which of its bodies may go."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+from tracelet_otel.relay.journal import Journal, Ranges, Taken
+from tracelet_otel.relay.merge import Source
+from tracelet_otel.relay.seen import Seen
+
+
+class Backlog:
+    """Follows each sample from the journal until all backends are done with it.
+
+    Not thread-safe.
+
+    Args:
+        journal: of the run.
+        backends: their names.
+    """
+
+    def __init__(self, journal: Journal, backends: Iterable[str]) -> None:
+        self._journal = journal
+        self._bodies: deque[tuple[int, Ranges]] = deque()
+        self._taken = {name: journal.taken(name) for name in backends}
+        self._done = {name: _seen(taken.samples) for name, taken in self._taken.items()}
+        self._given: dict[str, deque[tuple[Source, ...]]] = {name: deque() for name in self._taken}
+
+    def counts(self, backend: str) -> tuple[int, int]:
+        """How many readings a backend has taken, and has refused."""
+        taken = self._taken[backend]
+        return taken.delivered, taken.refused
+
+    def is_done(self, backend: str, source: Source) -> bool:
+        """Whether a backend is done with a sample."""
+        seen = self._done[backend].get(source.process)
+        return seen is not None and source.sequence in seen
+
+    def add_body(self, number: int, samples: Ranges) -> None:
+        """A body is in the journal, with samples that were in none before."""
+        self._bodies.append((number, samples))
+
+    def give(self, backend: str, sources: tuple[Source, ...]) -> None:
+        """A backend is given what was made of some samples; it takes everything in order."""
+        self._given[backend].append(sources)
+
+    def drop(self, source: Source) -> None:
+        """A sample is in nothing that any backend will be given."""
+        for backend, done in self._done.items():
+            done.setdefault(source.process, Seen()).add(source.sequence)
+            self._remember(backend, *self.counts(backend))
+        self._forget()
+
+    def take(self, backend: str, delivered: int, refused: int) -> None:
+        """A backend has taken and refused so many readings in all.
+
+        Raises:
+            JournalError: the journal does not know it.
+        """
+        given, done = self._given[backend], self._done[backend]
+        for _ in range(delivered + refused - sum(self.counts(backend))):
+            for source in given.popleft():
+                done.setdefault(source.process, Seen()).add(source.sequence)
+        self._remember(backend, delivered, refused)
+        self._forget()
+
+    def _remember(self, backend: str, delivered: int, refused: int) -> None:
+        taken = Taken(delivered, refused, ranges(self._done[backend]))
+        self._taken[backend] = taken
+        self._journal.take(backend, taken)
+
+    def _forget(self) -> None:
+        last = None
+        while self._bodies and self._is_body_done(self._bodies[0][1]):
+            last = self._bodies.popleft()[0]
+        if last is not None:
+            self._journal.forget(last)
+
+    def _is_body_done(self, samples: Ranges) -> bool:
+        return all(
+            process in done and done[process].has_all(first, last)
+            for done in self._done.values()
+            for process, pairs in samples.items()
+            for first, last in pairs
+        )
+
+
+def ranges(seen: Mapping[str, Seen]) -> Ranges:
+    """Samples by process, as a journal keeps them."""
+    return {process: one.ranges for process, one in seen.items()}
+
+
+def _seen(samples: Ranges) -> dict[str, Seen]:
+    return {process: Seen((first, last) for first, last in pairs) for process, pairs in samples.items()}

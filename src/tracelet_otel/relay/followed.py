@@ -1,0 +1,207 @@
+"""The relay of a run that another process owns: waited for in the background, then sent to."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+
+from tracelet_otel import samples, semconv
+from tracelet_otel.errors import RunLostError
+from tracelet_otel.exporters.delivery import Account
+from tracelet_otel.guard import Guard
+from tracelet_otel.relay.client import Address, RelayExporter, fetch_status, sample_count
+from tracelet_otel.relay.rendezvous import Meeting
+from tracelet_otel.text import encodable
+
+_LOOK_S: Final = 0.1
+_LATEST_S: Final = 600.0
+"""For so long the run is waited for: its owner may have much to do before."""
+_AT_END_S: Final = 2.0
+"""For so long it is waited for once this process has nothing more to say."""
+
+Look = Callable[[], "Meeting | None"]
+
+
+class Followed:
+    """A `Destination` in a rank that does not own the run: creates nothing, and ends only itself.
+
+    Args:
+        look: finds the run, or not yet; asked often. It also tells whether the run is still there.
+        attributes: of this process's resource, as far as they are known late.
+        who: this process, in words.
+        guard: where errors end.
+    """
+
+    def __init__(self, look: Look, attributes: Callable[[], Mapping[str, Any]], who: str, guard: Guard) -> None:
+        self._exporter = _Waiting(look, attributes, who, guard)
+        self.owns_run = False
+        """See `Destination.owns_run`."""
+
+    @property
+    def run_id(self) -> str:
+        """See `Destination.run_id`; empty until the run is found."""
+        meeting = self._exporter.meeting
+        return meeting.run_id if meeting else ""
+
+    @property
+    def exporters(self) -> Sequence[MetricExporter]:
+        """See `Destination.exporters`."""
+        return [self._exporter]
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """See `Destination.urls`."""
+        status = self._exporter.status()
+        return status.urls if status else {}
+
+    @property
+    def accounts(self) -> dict[str, Account]:
+        """See `Destination.accounts`: of the run, not of this rank alone."""
+        status = self._exporter.status()
+        return dict(status.accounts) if status else {}
+
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """See `Destination.errors`."""
+        return {}
+
+    def finish(self, deadline_s: float) -> None:
+        """See `Destination.finish`: what the relay has accepted is its own to deliver."""
+
+    def abandon(self) -> None:
+        """See `Destination.abandon`."""
+        self._exporter.shutdown(timeout_millis=0)
+
+
+class _Waiting(MetricExporter):
+    """Keeps exports until the run is found."""
+
+    def __init__(self, look: Look, attributes: Callable[[], Mapping[str, Any]], who: str, guard: Guard) -> None:
+        super().__init__(
+            preferred_temporality=samples.preferred_temporality(),
+            preferred_aggregation=samples.preferred_aggregation(),
+        )
+        self.meeting: Meeting | None = None
+        self._look = look
+        self._attributes = attributes
+        self._who = who
+        self._guard = guard
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        self._kept: deque[MetricsData] = deque()
+        self._exporter: RelayExporter | None = None
+        self._given_up = False
+        threading.Thread(target=self._wait, name="tracelet-rendezvous", daemon=True).start()
+
+    def status(self) -> Any:
+        """How far the run's delivery is; None where nobody knows."""
+        return fetch_status(self._address(), self.meeting.run_id) if self.meeting else None
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        """Keep an export, or pass it on."""
+        if os.getpid() != self._pid:
+            return MetricExportResult.SUCCESS
+        with self._changed:
+            if self._exporter is not None:
+                return self._exporter.export(metrics_data, timeout_millis)
+            if self._given_up:
+                self._drop([metrics_data])
+                return MetricExportResult.FAILURE
+            # Points are repeated at each collection: of those without samples only the newest matters.
+            if self._kept and not sample_count(self._kept[-1]):
+                self._kept.pop()
+            self._kept.append(metrics_data)
+        return MetricExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Wait until the relay has accepted everything."""
+        if os.getpid() != self._pid:
+            return True
+        deadline_s = time.monotonic() + timeout_millis / 1e3
+        with self._changed:
+            self._changed.wait_for(lambda: self._exporter is not None or self._given_up, timeout_millis / 1e3)
+            exporter = self._exporter
+        return exporter is not None and exporter.force_flush(max(deadline_s - time.monotonic(), 0) * 1e3)
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Wait until the relay has accepted everything, and send no more."""
+        if os.getpid() != self._pid:
+            return
+        began_s = time.monotonic()
+        timeout_s = max(kwargs.get("timeout", timeout_millis), 0) / 1e3
+        with self._changed:
+            self._changed.wait_for(lambda: self._exporter is not None or self._given_up, min(timeout_s, _AT_END_S))
+        self._give_up("its run was not found")
+        if self._exporter is not None:
+            self._exporter.shutdown(max(timeout_s - (time.monotonic() - began_s), 0) * 1e3)
+
+    def _wait(self) -> None:
+        deadline_s = time.monotonic() + _LATEST_S
+        while time.monotonic() < deadline_s:
+            try:
+                meeting = self._look()
+            except RunLostError as lost:
+                self._give_up(str(lost))
+                return
+            except Exception as error:
+                self._guard.report("the run of this rank could not be looked for", error)
+                meeting = None
+            if meeting is not None:
+                self._found(meeting)
+                return
+            with self._changed:
+                if self._changed.wait_for(lambda: self._given_up, _LOOK_S):
+                    return
+        self._give_up(f"its run was not found within {_LATEST_S:g} s")
+
+    def _found(self, meeting: Meeting) -> None:
+        with self._changed:
+            if self._given_up:
+                return
+            self.meeting = meeting
+            self._exporter = RelayExporter(self._address, self._look_again, self._guard, self._all_attributes)
+            while self._kept:
+                self._exporter.export(self._kept.popleft())
+            self._changed.notify_all()
+
+    def _give_up(self, reason: str) -> None:
+        with self._changed:
+            if self._given_up or self._exporter is not None:
+                return
+            self._given_up = True
+            if reason:
+                self._guard.report(f"nothing of {self._who} is recorded", reason)
+            self._drop(self._kept)
+            self._kept.clear()
+            self._changed.notify_all()
+
+    def _drop(self, exports: Sequence[MetricsData] | deque[MetricsData]) -> None:
+        count = sum(sample_count(one) for one in exports)
+        self._guard.count(f"values of {self._who} were not delivered", count)
+
+    def _address(self) -> Address:
+        assert self.meeting is not None  # noqa: S101
+        return Address(self.meeting.endpoint, self.meeting.token)
+
+    def _look_again(self) -> None:
+        """The relay does not answer: it may be elsewhere now, or the run may be over."""
+        meeting = self._look()
+        if meeting is None or (self.meeting is not None and meeting.run_id != self.meeting.run_id):
+            raise RunLostError("the run is over")
+        self.meeting = meeting
+
+    def _all_attributes(self) -> Mapping[str, Any]:
+        assert self.meeting is not None  # noqa: S101
+        return {
+            **self._attributes(),
+            semconv.RUN_ID: self.meeting.run_id,
+            semconv.RUN_NAME: encodable(self.meeting.run_name),
+            semconv.PROJECT_NAME: encodable(self.meeting.project),
+            semconv.SERVICE_NAME: encodable(self.meeting.project),
+        }

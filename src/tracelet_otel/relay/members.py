@@ -1,0 +1,125 @@
+"""The processes of a run: which are there, and how each says that the run stands."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psutil
+
+from tracelet_otel import semconv
+from tracelet_otel.exporters.reading import Batch
+from tracelet_otel.relay.owner import is_alive, started
+
+_UNHEARD_S: Final = 30.0
+"""A process that was not heard of for so long, and cannot be looked at, is gone."""
+_LOOK_S: Final = 1.0
+_OWNER: Final = "owner"
+_ON_PURPOSE: Final = (semconv.OUTCOME_INTERRUPTED, semconv.OUTCOME_FAILED, semconv.OUTCOME_TERMINATED)
+"""What counts if any rank says it, the first of them most: where one rank is interrupted, others fail
+for want of it; where one fails, its launcher terminates the others."""
+
+
+@dataclass
+class _Member:
+    rank: int | None
+    owns_run: bool
+    pid: int | None
+    """Where it is on this machine."""
+    started: str
+    heard_s: float = 0.0
+    trains: bool = False
+    """Whether more may come: it trains, or has rows to send."""
+    left: bool = False
+
+
+class Members:
+    """Processes of one run, each known since something came from it.
+
+    Args:
+        outcomes: what `outcomes` gave, in a relay before this one.
+        silent_s: a process that was not heard of for so long, and cannot be looked at, is gone.
+    """
+
+    def __init__(self, outcomes: Mapping[str, str], silent_s: float = _UNHEARD_S) -> None:
+        self._members: dict[str, _Member] = {}
+        self._silent_s = silent_s
+        self._looked_s = 0.0
+        self.outcomes = dict(outcomes)
+        """The last one by rank, and the owner's."""
+
+    @property
+    def outcome(self) -> str | None:
+        """The run's outcome so far; None where its owner has said nothing."""
+        said = set(self.outcomes.values())
+        return next((outcome for outcome in _ON_PURPOSE if outcome in said), self.outcomes.get(_OWNER))
+
+    def hear(self, process: str, batch: Batch, now_s: float) -> None:
+        """Something came from a process."""
+        member = self._members.get(process)
+        if member is None:
+            member = self._members[process] = _member(batch.resource)
+        member.heard_s = now_s
+        member.rank = batch.rank if batch.rank is not None else member.rank
+        member.owns_run = member.owns_run or batch.ended is not None
+        member.left = batch.left
+        if batch.outcome is not None:
+            member.trains = batch.outcome == semconv.OUTCOME_RUNNING or batch.queued > 0
+        self.outcomes.update(self.said(process, batch))
+
+    def said(self, process: str, batch: Batch) -> dict[str, str]:
+        """What a process says of the run's outcome, by rank or as its owner."""
+        if batch.outcome is None:
+            return {}
+        # A part of a large export need not have the word that only an owner says.
+        known = self._members.get(process)
+        owns_run = batch.ended is not None or (known is not None and known.owns_run)
+        return {_OWNER if owns_run else f"rank {batch.rank}": batch.outcome}
+
+    def others_train(self, now_s: float) -> bool:
+        """Whether a process other than the owner is there that may send more."""
+        return any(
+            member.trains and not member.left and not self._is_gone(member, now_s)
+            for member in self._members.values()
+            if not member.owns_run
+        )
+
+    def newly_left(self) -> list[int]:
+        """Ranks that have said that they end, and were in no answer before."""
+        return self._forget(lambda member: member.left)
+
+    def newly_gone(self, now_s: float) -> list[int]:
+        """Ranks whose processes have ended without a word, and were in no answer before."""
+        if now_s - self._looked_s < _LOOK_S:
+            return []
+        self._looked_s = now_s
+        return self._forget(lambda member: self._is_gone(member, now_s))
+
+    def _forget(self, has_ended: Callable[[_Member], bool]) -> list[int]:
+        ended = {process: one for process, one in self._members.items() if not one.owns_run and has_ended(one)}
+        for process in ended:
+            del self._members[process]
+        ranks = {member.rank for member in ended.values() if member.rank is not None}
+        return sorted(rank for rank in ranks if not self._has(rank))
+
+    def _has(self, rank: int) -> bool:
+        return any(member.rank == rank for member in self._members.values())
+
+    def _is_gone(self, member: _Member, now_s: float) -> bool:
+        if member.pid is not None:
+            return not is_alive(member.pid, member.started)
+        return now_s - member.heard_s > self._silent_s
+
+
+def _member(resource: Mapping[str, Any]) -> _Member:
+    pid = resource.get(semconv.PROCESS_PID)
+    member = _Member(rank=None, owns_run=False, pid=None, started="")
+    if isinstance(pid, int) and resource.get(semconv.HOST_NAME) == platform.node():
+        try:
+            member.pid, member.started = pid, started(pid)
+        except (psutil.Error, OSError):
+            # In a container of its own its pid is another one here.
+            member.pid = None
+    return member

@@ -1,0 +1,161 @@
+"""Where the ranks of a run that share a machine meet: a file that its owner writes and they read.
+
+It holds the relay's address and token, so that neither stands in an environment or command line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import stat
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from tracelet_otel.errors import TraceletError
+from tracelet_otel.relay.owner import is_alive, started
+
+_SUFFIX: Final = ".run"
+
+
+class RendezvousError(TraceletError):
+    """The place where ranks meet cannot be used."""
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """What a rank needs to know of its run."""
+
+    run_id: str
+    run_name: str
+    project: str
+    endpoint: str
+    token: str
+    host: str
+    owner_pid: int
+    owner_started: str
+    """As `owner.started` gives it."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether its owner is on this machine and lives."""
+        return self.host == platform.node() and is_alive(self.owner_pid, self.owner_started)
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What a process that is started as a rank is told in its environment; no secret."""
+
+    job: str
+    """Names the files of all runs of the process that starts it."""
+    run_number: int
+    """How many runs that process has started: the rank, which runs the same script, counts them too."""
+    training: int
+    """In which of the run's trainings the rank is started."""
+
+    def text(self) -> str:
+        """This in one line."""
+        return f"{self.job}.{self.run_number}.{self.training}"
+
+    @classmethod
+    def from_text(cls, text: str) -> Handover | None:
+        """What a line says; None where it is not one of ours."""
+        job, *numbers = text.split(".")
+        if not job.isalnum() or [number.isdigit() for number in numbers] != [True, True]:
+            return None
+        return cls(job, int(numbers[0]), int(numbers[1]))
+
+
+class Rendezvous:
+    """The place of one run.
+
+    Args:
+        job: what its ranks have in common: letters and digits.
+        run_number: the run's number in each of its processes, from 1.
+        directory: where the files are; by default a place of this user's on this machine.
+    """
+
+    def __init__(self, job: str, run_number: int, directory: Path | None = None) -> None:
+        self._directory = directory or Path(tempfile.gettempdir()) / f"tracelet-otel-{os.getuid()}"
+        self.path = self._directory / f"{job}.{run_number}{_SUFFIX}"
+        """The file."""
+
+    def publish(self, meeting: Meeting) -> bool:
+        """Tell the ranks; what an owner that is gone has left is replaced.
+
+        Returns:
+            Whether it was done: not where another owner, that lives, has the place.
+
+        Raises:
+            RendezvousError: the directory or file cannot be written, or others could read it.
+        """
+        try:
+            self._make_directory()
+            self._sweep()
+            written = self.path.with_name(f"{uuid.uuid4().hex}.new")
+            with os.fdopen(os.open(written, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+                json.dump(asdict(meeting), file)
+            try:
+                return self._place(written, meeting)
+            finally:
+                written.unlink(missing_ok=True)
+        except OSError as error:
+            raise RendezvousError(f"ranks cannot meet in {self._directory}: {error}") from error
+
+    def read(self) -> Meeting | None:
+        """What the owner has told; None where there is nothing, or nothing that can be trusted."""
+        try:
+            with self.path.open() as file:
+                self._check(os.fstat(file.fileno()))
+                meeting = Meeting(**json.load(file))
+        except (OSError, ValueError, TypeError, RendezvousError):
+            return None
+        return meeting if meeting.is_on else None
+
+    def withdraw(self) -> None:
+        """The run is over; the file goes, where it is this process's."""
+        meeting = self.read()
+        if meeting is not None and meeting.owner_pid == os.getpid():
+            self.path.unlink(missing_ok=True)
+
+    def _place(self, written: Path, meeting: Meeting) -> bool:
+        for _ in range(2):
+            with contextlib.suppress(FileExistsError):
+                os.link(written, self.path)
+                return True
+            there = self.read()
+            if there is not None and there.owner_pid != meeting.owner_pid:
+                return False
+            self.path.unlink(missing_ok=True)
+        return False
+
+    def _make_directory(self) -> None:
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        self._check(self._directory.lstat())
+
+    def _check(self, status: os.stat_result) -> None:
+        # In a directory that all may write to, another user may have been there first.
+        if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077 or stat.S_ISLNK(status.st_mode):
+            raise RendezvousError(f"ranks cannot meet in {self._directory}: others than this user have access to it")
+
+    def _sweep(self) -> None:
+        for path in self._left_behind():
+            path.unlink(missing_ok=True)
+
+    def _left_behind(self) -> Iterator[Path]:
+        for path in self._directory.glob(f"*{_SUFFIX}"):
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                meeting = Meeting(**json.loads(path.read_text()))
+                if meeting.host == platform.node() and not meeting.is_on:
+                    yield path
+
+
+def meeting_of_this_process(run_id: str, run_name: str, project: str, endpoint: str, token: str) -> Meeting:
+    """What this process, as a run's owner, has to tell its ranks."""
+    pid = os.getpid()
+    return Meeting(run_id, run_name, project, endpoint, token, platform.node(), pid, started(pid))

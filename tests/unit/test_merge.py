@@ -1,0 +1,258 @@
+"""Properties of the merge: whatever the order and the gaps, each thing comes out once and right."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracelet_otel import semconv
+from tracelet_otel.exporters.reading import Reading
+from tracelet_otel.relay.merge import Late, Merge, Merged
+from tracelet_otel.relay.reduction import reduced
+
+LIMIT_S = 30.0
+NAMES = ["a", "b", "c"]
+
+
+def reading(name: str, value: float, sequence: int, step: int = 0, **more) -> Reading:
+    return Reading(name, value, step, 0, semconv.AXIS_TRAINER, sequence, "fit", **{"world_size": 2, **more})
+
+
+@dataclass(frozen=True)
+class Program:
+    """What the ranks of a training do: the same rows, of which each rank may leave out names."""
+
+    world_size: int
+    rows: list[tuple[int, int, list[dict[str, float]]]]
+    """Training (its epoch too), step, and by rank the values of its row, in the order in which it logs them."""
+
+    def streams(self) -> list[list[Reading]]:
+        found: list[list[Reading]] = [[] for _ in range(self.world_size)]
+        for number, (training, step, by_rank) in enumerate(self.rows):
+            for stream, values in zip(found, by_rank, strict=True):
+                for name, value in values.items():
+                    one = reading(name, value, len(stream) + 1, step, training=training, epoch=training)
+                    stream.append(replace(one, world_size=self.world_size, time_unix_nano=number))
+        return found
+
+    def expected(self) -> Counter[tuple[int, str, int, float]]:
+        """From the program's rows, which no rank can know: what all ranks say in one row is one value."""
+        return Counter(
+            (training, name, step, reduced("mean", [values[name] for values in by_rank if name in values]))
+            for training, step, by_rank in self.rows
+            for name in dict.fromkeys(name for values in by_rank for name in values)
+        )
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> Program:
+    world_size = draw(st.integers(2, 4))
+    rows = []
+    training = 1
+    for number in range(draw(st.integers(1, 8))):
+        training += draw(st.booleans())
+        names = draw(st.lists(st.sampled_from(NAMES), unique=True))
+        # What only some ranks log may not repeat: nobody could tell which of its occurrences belong together.
+        uneven = draw(st.booleans())
+        by_rank = []
+        for _ in range(world_size):
+            logged = draw(st.lists(st.sampled_from(names), unique=True)) if names and uneven else names
+            values = {name: float(draw(st.integers(0, 5))) for name in logged}
+            # As Lightning's rows have it; here it tells where the ranks are.
+            by_rank.append({**values, "epoch": float(training)})
+        rows.append((training, 10 + number if uneven else draw(st.integers(0, 2)), by_rank))
+    return Program(world_size, rows)
+
+
+@st.composite
+def arrivals(draw: st.DrawFn, program: Program) -> list[tuple[int, list[Reading]]]:
+    """Exports of the ranks' streams, interleaved in any way."""
+    left = program.streams()
+    found = []
+    while any(left):
+        rank = draw(st.sampled_from([rank for rank, stream in enumerate(left) if stream]))
+        size = draw(st.integers(1, len(left[rank])))
+        found.append((rank, left[rank][:size]))
+        left[rank] = left[rank][size:]
+    return found
+
+
+def values_of(merged: list[Merged | Late]) -> Counter[tuple[int, str, int, float]]:
+    assert all(isinstance(one, Merged) for one in merged), merged
+    return Counter((one.reading.training, one.reading.name, one.reading.step, one.reading.value) for one in merged)
+
+
+def sources_of(merged: list[Merged | Late]) -> Counter:
+    return Counter(source for one in merged for source in (one.sources if isinstance(one, Merged) else (one.source,)))
+
+
+def samples_of(streams: list[list[Reading]]) -> Counter:
+    return Counter((f"p{rank}", one.sequence) for rank, stream in enumerate(streams) for one in stream)
+
+
+@given(st.data())
+def test_any_order_of_arrival_gives_the_same_values(data):
+    program = data.draw(programs())
+    merge = Merge(LIMIT_S)
+    found = []
+    for rank, readings in data.draw(arrivals(program)):
+        found += merge.add(f"p{rank}", rank, readings, readings[-1].sequence, 0.0)
+    found += merge.flush()
+    assert values_of(found) == program.expected()
+    assert merge.waiting == 0
+
+
+@given(st.data())
+def test_nothing_waits_behind_what_all_ranks_have_logged(data):
+    program = data.draw(programs())
+    last_names = {name for _, _, by_rank in program.rows[-1:] for values in by_rank for name in values}
+    merge = Merge(LIMIT_S)
+    for rank, readings in data.draw(arrivals(program)):
+        merge.add(f"p{rank}", rank, readings, readings[-1].sequence, 0.0)
+    # Only in the last row may a name be missing on some rank without anything after it to tell.
+    assert merge.waiting <= len(last_names)
+
+
+@given(st.data())
+def test_the_parts_of_an_export_may_come_in_any_order(data):
+    program = data.draw(programs())
+    merge = Merge(LIMIT_S)
+    found = []
+    for rank, stream in enumerate(program.streams()):
+        came: set[int] = set()
+        for one in data.draw(st.permutations(stream)):
+            came.add(one.sequence)
+            complete_to = next(number for number in range(len(stream) + 1) if number + 1 not in came)
+            found += merge.add(f"p{rank}", rank, [one], complete_to, 0.0)
+    found += merge.flush()
+    assert values_of(found) == program.expected()
+
+
+@given(st.data())
+def test_a_rank_that_dies_holds_nothing_up_and_loses_nothing(data):
+    program = data.draw(programs())
+    merge = Merge(LIMIT_S)
+    dies = program.world_size - 1
+    before = data.draw(st.integers(0, len(program.streams()[dies])))
+    sent = [*program.streams()[:dies], program.streams()[dies][:before]]
+    found = []
+    for rank in data.draw(st.permutations(range(program.world_size))):
+        found += merge.add(f"p{rank}", rank, sent[rank], len(sent[rank]), 0.0)
+    found += merge.leave(dies)
+    # What others wait for each other is theirs; at the latest their ends tell.
+    for rank in range(dies):
+        found += merge.leave(rank)
+    assert merge.waiting == 0
+    assert sources_of(found) == samples_of(sent)
+
+
+@given(st.data())
+def test_each_sample_is_used_once_however_late(data):
+    program = data.draw(programs())
+    merge = Merge(LIMIT_S)
+    found = []
+    now_s = 0.0
+    for rank, readings in data.draw(arrivals(program)):
+        now_s += data.draw(st.sampled_from([0.0, 1.0, 11.0, 31.0]))
+        found += merge.expire(now_s)
+        found += merge.add(f"p{rank}", rank, readings, readings[-1].sequence, now_s)
+    found += merge.flush()
+    assert sources_of(found) == samples_of(program.streams())
+    # Nothing late is taken for another value: of each thing there are no more values than the program has.
+    things = Counter()
+    for (training, name, step, _), count in program.expected().items():
+        things[training, name, step] += count
+    merged = [one.reading for one in found if isinstance(one, Merged)]
+    assert not Counter((one.training, one.name, one.step) for one in merged) - things
+
+
+def test_a_slow_rank_is_waited_for_and_then_late():
+    merge = Merge(LIMIT_S)
+    merge.hear(1)
+    assert merge.add("p0", 0, [reading("a", 0, 1)], 1, 0.0) == []
+    assert merge.expire(LIMIT_S - 1) == []
+    (alone,) = merge.expire(LIMIT_S)
+    assert isinstance(alone, Merged)
+    assert alone.reading.value == 0
+    late = reading("a", 10, 1)
+    assert merge.add("p1", 1, [late], 1, LIMIT_S + 1) == [Late(late, 1, ("p1", 1))]
+    # Its next occurrence is matched again.
+    assert merge.add("p0", 0, [reading("a", 2, 2)], 2, LIMIT_S + 2) == []
+    (merged,) = merge.add("p1", 1, [reading("a", 4, 2)], 2, LIMIT_S + 2)
+    assert merged.reading.value == 3
+
+
+def test_a_rank_that_never_logs_is_waited_for_once():
+    merge = Merge(LIMIT_S)
+    merge.hear(1)
+    assert merge.add("p0", 0, [reading("a", 1, 1)], 1, 0.0) == []
+    assert len(merge.expire(LIMIT_S)) == 1
+    assert len(merge.add("p0", 0, [reading("a", 2, 2, step=1)], 2, LIMIT_S + 1)) == 1
+    # Until it does.
+    (late,) = merge.add("p1", 1, [reading("a", 1, 1)], 1, LIMIT_S + 2)
+    assert isinstance(late, Late)
+    assert merge.add("p0", 0, [reading("a", 3, 3, step=2)], 3, LIMIT_S + 3) == []
+
+
+def test_a_rank_of_which_nothing_at_all_comes_is_waited_for_shortly():
+    merge = Merge(LIMIT_S)
+    assert merge.add("p0", 0, [reading("a", 1, 1)], 1, 0.0) == []
+    assert len(merge.expire(10.0)) == 1
+    assert len(merge.add("p0", 0, [reading("a", 2, 2, step=1)], 2, 10.0)) == 1
+
+
+def test_what_is_lost_on_the_way_is_not_waited_for_without_end():
+    merge = Merge(LIMIT_S)
+    (one,) = [reading("a", 5, 2)]
+    assert merge.add("p0", 0, [one], 0, 0.0) == []
+    assert merge.add("p1", 1, [replace(one, sequence=1)], 1, 0.0) == []
+    assert merge.waiting == 2
+    found = merge.expire(LIMIT_S)
+    assert [merged.reading.value for merged in found] == [5]
+    assert merge.waiting == 0
+
+
+def test_one_name_in_two_orders_within_a_row():
+    merge = Merge(LIMIT_S)
+    assert merge.add("p0", 0, [reading("a", 1, 1), reading("b", 2, 2)], 2, 0.0) == []
+    found = merge.add("p1", 1, [reading("b", 4, 1), reading("a", 3, 2)], 2, 0.0)
+    assert values_of(found) == Counter({(0, "b", 0, 3.0): 1, (0, "a", 0, 2.0): 1})
+
+
+def test_a_long_wait_has_its_limit_in_memory(monkeypatch):
+    monkeypatch.setattr("tracelet_otel.relay.merge._MOST_OPEN", 100)
+    merge = Merge(LIMIT_S)
+    found = merge.add("p0", 0, [reading("a", 1, number, step=number) for number in range(1, 1001)], 1000, 0.0)
+    assert len(found) + merge.waiting == 1000
+    assert merge.waiting <= 100
+
+
+@pytest.mark.parametrize(
+    ("reduction", "values", "expected"),
+    [
+        ("mean", [0, 10], 5),
+        ("sum", [0, 10], 10),
+        ("min", [0, 10], 0),
+        ("max", [0, 10], 10),
+        ("none", [0, 10], 0),
+        ("none", [7], 7),
+        ("mean", [0.1] * 3, 0.1),
+        ("sum", [0.1] * 3, 0.1),
+        ("mean", [1.7e308, 1.7e308, 1.6e308], 1.6666666666666667e308),
+        ("sum", [1.7e308, 1.6e308], math.inf),
+        ("mean", [math.inf, 1], math.inf),
+        ("mean", [-math.inf, math.inf], math.nan),
+        ("mean", [1, math.nan], math.nan),
+        ("min", [1, math.nan], math.nan),
+        ("max", [1, math.inf], math.inf),
+        ("min", [1, math.inf], 1),
+        ("none", [math.nan, 1], math.nan),
+    ],
+)
+def test_reductions(reduction, values, expected):
+    assert reduced(reduction, values) == pytest.approx(expected, rel=1e-15, nan_ok=True)
