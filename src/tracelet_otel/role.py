@@ -184,7 +184,7 @@ class Roles:
     def __init__(self, make: MakeInRank) -> None:
         self._make = make
         self._run_number = 0
-        self._own_job = uuid.uuid4().hex
+        self._job: str | None = None
         self._handover: Handover | None = None
 
     def next(self, settings: Settings) -> Role:
@@ -199,9 +199,10 @@ class Roles:
         if place is None or place.is_first:
             if not _has_relay(settings):
                 return Owning(settings, place, None, NoLaunching())
-            job = (job_of(told) if place else None) or self._own_job
-            handing = _Handing(Handover(job, self._run_number, 0), settings, self._make)
-            return Owning(settings, place, Rendezvous(job, self._run_number), handing)
+            # Once it has started ranks, a process has the variables of one itself; these know the first name.
+            self._job = self._job or (job_of(told) if place else None) or uuid.uuid4().hex
+            handing = _Handing(Handover(self._job, self._run_number, 0), settings, self._make)
+            return Owning(settings, place, Rendezvous(self._job, self._run_number), handing)
         self._handover = self._handover or Handover.from_text(handed or "")
         return self._rank(settings, place, job_of(told))
 
