@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol
 
 from tracelet_otel import semconv
 from tracelet_otel.destination import Destination, Nowhere
-from tracelet_otel.errors import RunLostError
 from tracelet_otel.exporters.destination import InProcess
 from tracelet_otel.exporters.registry import trackers
 from tracelet_otel.guard import Guard
@@ -21,7 +20,9 @@ from tracelet_otel.instrumentation.launching import InProcess as InRank
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.membership import Membership
 from tracelet_otel.place import Place, job_of, place_of
-from tracelet_otel.relay.rendezvous import Handover, Meeting, Rendezvous, meeting_of_this_process
+from tracelet_otel.relay.client import Address
+from tracelet_otel.relay.finders import Finder, MeetingRanks, NamedRun, NowhereToLook
+from tracelet_otel.relay.rendezvous import Handover, Rendezvous, meeting_of_this_process
 from tracelet_otel.settings import Settings, environment, set_handover, take_handover
 
 _logger = logging.getLogger("tracelet_otel")
@@ -29,6 +30,11 @@ _logger = logging.getLogger("tracelet_otel")
 _OTHER_NODE: Final = (
     "it is on another node than rank 0, and nothing says where their relay is. Start `tracelet-otel relay` where all "
     "nodes reach it, and set TRACELET_RELAY_ENDPOINT, TRACELET_RELAY_TOKEN and TRACELET_RUN_ID for all ranks"
+)
+
+_NO_JOB: Final = (
+    "nothing says to which job it belongs: start it as a rank with torchrun, SLURM or Lightning, or set "
+    "TRACELET_RELAY_ENDPOINT, TRACELET_RELAY_TOKEN and TRACELET_RUN_ID for all ranks"
 )
 
 MakeInRank = Callable[[Handover, Settings], InRank]
@@ -117,20 +123,20 @@ class Following:
 
     Args:
         membership: of this process.
-        look: finds the run.
+        finder: finds the run.
     """
 
-    def __init__(self, membership: Membership, look: Callable[[], Meeting | None]) -> None:
+    def __init__(self, membership: Membership, finder: Finder) -> None:
         self.membership = membership
         self.launching: Launching = NoLaunching()
-        self._look = look
+        self._finder = finder
 
     def open(self, resource: Mapping[str, Any], guard: Guard) -> Destination:
         """See `Role.open`."""
         from tracelet_otel.relay.followed import Followed
 
         who = str(self.membership.place) if self.membership.place else "this rank"
-        return Followed(self._look, lambda: self.membership.attributes, who, guard)
+        return Followed(self._finder, lambda: self.membership.attributes, who, guard)
 
     def close(self) -> None:
         """See `Role.close`."""
@@ -216,15 +222,22 @@ class Roles:
             return Silent()
         first_training = handover.training if handover and handover.run_number == self._run_number else 0
         job = handover.job if handover else job
-        rendezvous = Rendezvous(job, self._run_number) if job and not place.is_on_another_node else None
-        return Following(Membership(place, first_training), functools.partial(_look, settings, rendezvous))
+        return Following(Membership(place, first_training), self._finder(settings, place, job))
+
+    def _finder(self, settings: Settings, place: Place, job: str | None) -> Finder:
+        if settings.relay_endpoint and settings.relay_token and settings.run_id:
+            address = Address(settings.relay_endpoint.rstrip("/"), settings.relay_token.get_secret_value())
+            return NamedRun(address, settings.run_id, settings.exp_name or settings.run_id, settings.project)
+        if place.is_on_another_node:
+            return NowhereToLook(_OTHER_NODE)
+        return MeetingRanks(Rendezvous(job, self._run_number)) if job else NowhereToLook(_NO_JOB)
 
 
 def following(handover: Handover) -> Following:
     """The role of a process that another one started as a copy of itself."""
     membership = Membership()
     membership.training = handover.training
-    return Following(membership, Rendezvous(handover.job, handover.run_number).read)
+    return Following(membership, MeetingRanks(Rendezvous(handover.job, handover.run_number)))
 
 
 def is_copied_by_multiprocessing() -> bool:
@@ -232,16 +245,6 @@ def is_copied_by_multiprocessing() -> bool:
     # In other processes this is another name of `__main__`. Source: multiprocessing, "Programming guidelines".
     main = sys.modules.get("__mp_main__")
     return getattr(main, "__name__", "") == "__mp_main__" and multiprocessing.parent_process() is None
-
-
-def _look(settings: Settings, rendezvous: Rendezvous | None) -> Meeting | None:
-    if settings.relay_endpoint and settings.relay_token and settings.run_id:
-        name, project = settings.exp_name or settings.run_id, settings.project
-        token = settings.relay_token.get_secret_value()
-        return meeting_of_this_process(settings.run_id, name, project, settings.relay_endpoint.rstrip("/"), token)
-    if rendezvous is None:
-        raise RunLostError(_OTHER_NODE)
-    return rendezvous.read()
 
 
 def _has_relay(settings: Settings) -> bool:

@@ -69,9 +69,7 @@ def has_what_was_exported(tmp_path, run, killed_s: float) -> bool:
                 old.setdefault((name, step), []).append(value)
     assert len(old) > 10
     missing = {
-        (name, step)
-        for (name, step), values in old.items()
-        if (name, step, combined(name, values)) not in stored
+        (name, step) for (name, step), values in old.items() if (name, step, combined(name, values)) not in stored
     }
     assert missing == set()
     return True

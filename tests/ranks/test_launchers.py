@@ -145,9 +145,7 @@ def test_each_rank_has_its_series(tmp_path, database, launcher):
     run_all(tmp_path, [(command, {**environment, **config}) for command, environment in commands(launcher)])
     run = stored_run(database)
     assert run.multiset == multiset(
-        (f"{name}/rank_{rank}", step, value)
-        for rank in range(2)
-        for name, step, value, _ in witnessed(tmp_path, rank)
+        (f"{name}/rank_{rank}", step, value) for rank in range(2) for name, step, value, _ in witnessed(tmp_path, rank)
     )
 
 

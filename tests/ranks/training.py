@@ -30,8 +30,9 @@ class Witness(Logger):
 
     def log_metrics(self, metrics, step=None):
         with open(f"rows.{Witness.rank}", "a") as file:  # noqa: PTH123
-            for name, value in metrics.items():
-                file.write(json.dumps([name, step, float(value), time.time()]) + "\n")
+            file.writelines(
+                json.dumps([name, step, float(value), time.time()]) + "\n" for name, value in metrics.items()
+            )
 
     def log_hyperparams(self, params, *args, **kwargs):
         pass

@@ -16,30 +16,34 @@ from tracelet_otel.errors import RunLostError
 from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.client import Address, RelayExporter, fetch_status, sample_count
+from tracelet_otel.relay.finders import Finder
 from tracelet_otel.relay.rendezvous import Meeting
 from tracelet_otel.text import encodable
 
 _LOOK_S: Final = 0.1
 _LATEST_S: Final = 600.0
 """For so long the run is waited for: its owner may have much to do before."""
+_SAID_S: Final = 60.0
+_HINT: Final = (
+    "rank 0 has started none on this machine. Where it is on another one, set TRACELET_RELAY_ENDPOINT, "
+    "TRACELET_RELAY_TOKEN and TRACELET_RUN_ID for all ranks"
+)
 _AT_END_S: Final = 2.0
 """For so long it is waited for once this process has nothing more to say."""
-
-Look = Callable[[], "Meeting | None"]
 
 
 class Followed:
     """A `Destination` in a rank that does not own the run: creates nothing, and ends only itself.
 
     Args:
-        look: finds the run, or not yet; asked often. It also tells whether the run is still there.
+        finder: finds the run.
         attributes: of this process's resource, as far as they are known late.
         who: this process, in words.
         guard: where errors end.
     """
 
-    def __init__(self, look: Look, attributes: Callable[[], Mapping[str, Any]], who: str, guard: Guard) -> None:
-        self._exporter = _Waiting(look, attributes, who, guard)
+    def __init__(self, finder: Finder, attributes: Callable[[], Mapping[str, Any]], who: str, guard: Guard) -> None:
+        self._exporter = _Waiting(finder, attributes, who, guard)
         self.owns_run = False
         """See `Destination.owns_run`."""
 
@@ -82,13 +86,13 @@ class Followed:
 class _Waiting(MetricExporter):
     """Keeps exports until the run is found."""
 
-    def __init__(self, look: Look, attributes: Callable[[], Mapping[str, Any]], who: str, guard: Guard) -> None:
+    def __init__(self, finder: Finder, attributes: Callable[[], Mapping[str, Any]], who: str, guard: Guard) -> None:
         super().__init__(
             preferred_temporality=samples.preferred_temporality(),
             preferred_aggregation=samples.preferred_aggregation(),
         )
         self.meeting: Meeting | None = None
-        self._look = look
+        self._finder = finder
         self._attributes = attributes
         self._who = who
         self._guard = guard
@@ -137,15 +141,16 @@ class _Waiting(MetricExporter):
         timeout_s = max(kwargs.get("timeout", timeout_millis), 0) / 1e3
         with self._changed:
             self._changed.wait_for(lambda: self._exporter is not None or self._given_up, min(timeout_s, _AT_END_S))
-        self._give_up("its run was not found")
+        self._give_up(_HINT)
         if self._exporter is not None:
             self._exporter.shutdown(max(timeout_s - (time.monotonic() - began_s), 0) * 1e3)
 
     def _wait(self) -> None:
-        deadline_s = time.monotonic() + _LATEST_S
+        began_s = time.monotonic()
+        deadline_s = began_s + _LATEST_S
         while time.monotonic() < deadline_s:
             try:
-                meeting = self._look()
+                meeting = self._finder.find()
             except RunLostError as lost:
                 self._give_up(str(lost))
                 return
@@ -155,10 +160,13 @@ class _Waiting(MetricExporter):
             if meeting is not None:
                 self._found(meeting)
                 return
+            if time.monotonic() - began_s > _SAID_S:
+                began_s = deadline_s
+                self._guard.report(f"{self._who} waits for its run", _HINT)
             with self._changed:
                 if self._changed.wait_for(lambda: self._given_up, _LOOK_S):
                     return
-        self._give_up(f"its run was not found within {_LATEST_S:g} s")
+        self._give_up(f"within {_LATEST_S:g} s, {_HINT}")
 
     def _found(self, meeting: Meeting) -> None:
         with self._changed:
@@ -191,8 +199,8 @@ class _Waiting(MetricExporter):
 
     def _look_again(self) -> None:
         """The relay does not answer: it may be elsewhere now, or the run may be over."""
-        meeting = self._look()
-        if meeting is None or (self.meeting is not None and meeting.run_id != self.meeting.run_id):
+        meeting = self._finder.find_again()
+        if self.meeting is not None and meeting.run_id != self.meeting.run_id:
             raise RunLostError("the run is over")
         self.meeting = meeting
 

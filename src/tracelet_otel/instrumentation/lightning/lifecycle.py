@@ -84,6 +84,11 @@ class Lifecycle:
         membership = self._signals.membership
         if _starts_ranks(trainer):
             membership.place = None
+            if self._signals.launching.in_process is None:
+                self._signals.guard.report(
+                    "what the processes of this training log is not recorded",
+                    "they are started from this one and need a relay, which relay=False turns off",
+                )
         elif trainer.world_size > 1 or membership.place is None:
             # Where each rank trains by itself, each would be the first one.
             told, membership.place = membership.place, _place(trainer)
