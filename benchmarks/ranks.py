@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from contextlib import closing
-from pathlib import Path
 
 import psutil
 
@@ -103,11 +102,15 @@ def main() -> None:
     print(f"sent: {readings} readings of {RANKS} ranks in {SECONDS} s; errors: {[one['errors'] for one in results]}")
     print(f"arrived: {len(rows)} means of {len(expected)}, each of {RANKS}: {len(rows) * RANKS} readings merged")
     print(f"wrong: {len(wrong)}; twice: {len(rows) - len({row[:2] for row in rows})}; errors: {run.errors}")
-    print(f"after the last row: all accepted in {max(one['took_s'] for one in results):.1f} s, the run's end took "
-          f"{time.monotonic() - ended_s:.1f} s")
+    print(
+        f"after the last row: all accepted in {max(one['took_s'] for one in results):.1f} s, the run's end took "
+        f"{time.monotonic() - ended_s:.1f} s"
+    )
     middle = len(memory_mib) // 2
-    print(f"the relay: {used_s:.1f} s of processor time; memory {memory_mib[0]:.0f} MiB at first, at most "
-          f"{max(memory_mib[:middle]):.0f} MiB in the first half, {max(memory_mib[middle:]):.0f} MiB in the second")
+    print(
+        f"the relay: {used_s:.1f} s of processor time; memory {memory_mib[0]:.0f} MiB at first, at most "
+        f"{max(memory_mib[:middle]):.0f} MiB in the first half, {max(memory_mib[middle:]):.0f} MiB in the second"
+    )
     if len(rows) != len(expected) or wrong or any(one["errors"] or one["left"] for one in results):
         sys.exit("not all of it arrived as it was sent")
 

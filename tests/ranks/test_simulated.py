@@ -1,0 +1,167 @@
+"""Ranks that do what no well-behaved training does, through the real recorder, SDK, sender and relay."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+
+import tracelet_otel as tracelet
+from tests.conftest import wait_until
+from tests.mlflow_store import multiset, stored_run
+from tracelet_otel import samples, semconv
+from tracelet_otel.guard import Guard
+from tracelet_otel.instrumentation.recorder import Row
+from tracelet_otel.instrumentation.signals import make_signals
+from tracelet_otel.relay.client import RelayExporter
+
+WORLD_SIZE = 2
+
+
+class Rank:
+    """One rank, which sends when it is told to."""
+
+    def __init__(self, run, number: int, **attributes) -> None:
+        connection = run._destination._connection
+        self.guard = Guard()
+        self.exporter = RelayExporter(lambda: connection.address, connection.revive, self.guard)
+        self._reader = PeriodicExportingMetricReader(
+            self.exporter, 3_600_000, cardinality_limits=samples.cardinality_limits()
+        )
+        resource = {
+            semconv.RUN_ID: run.id,
+            semconv.RANK: number,
+            semconv.SERVICE_INSTANCE_ID: f"{number}",
+            semconv.HOST_NAME: "simulated",
+        }
+        self._provider = MeterProvider([self._reader], Resource({**resource, **attributes}), shutdown_on_exit=False)
+        self.signals = make_signals(self._provider, self.guard, 10, owns_run=False)
+        self.signals.outcome.value = semconv.OUTCOME_RUNNING
+
+    def send(self, values: dict[str, float], step: int, epoch: int = 0) -> None:
+        row = Row(time.time_ns(), values, step, semconv.AXIS_TRAINER, "fit", epoch, 1, WORLD_SIZE)
+        self.signals.recorder.record(row)
+        self.flush()
+
+    def flush(self) -> None:
+        self._reader.collect()
+        assert self.exporter.force_flush(30_000)
+
+    def end(self, outcome: str = "finished") -> None:
+        self.signals.outcome.settle(outcome, None)
+        self.signals.outcome.end()
+        self._provider.shutdown()
+
+
+def begin(**config):
+    run = tracelet.start_logging("simulated", config={"export_interval": 0.1, **config})
+    return run, [Rank(run, number) for number in range(WORLD_SIZE)]
+
+
+def has(database, points) -> bool:
+    return stored_run(database).multiset == multiset(points)
+
+
+def test_what_comes_too_late_is_named_and_takes_nothing_with_it(database, caplog):
+    run, (first, second) = begin(rank_timeout=0.5)
+    second.flush()
+    first.send({"loss": 1}, 0)
+    wait_until(lambda: has(database, [("loss", 0, 1.0)]), 30, "what has waited too long")
+    second.send({"loss": 3}, 0)
+    second.send({"loss": 3}, 1)
+    first.send({"loss": 1}, 1)
+    for rank in (first, second):
+        rank.end()
+    run.stop()
+    assert has(database, [("loss", 0, 1.0), ("loss", 1, 2.0)])
+    place = "a value of 'loss' from rank 1 came too late to be merged"
+    assert run.errors == {place: 1}
+    assert place in caplog.text
+
+
+def test_a_value_that_waits_for_a_rank_survives_the_relay(database):
+    run, (first, second) = begin()
+    second.flush()
+    first.send({"loss": 1, "a": 5}, 0)
+    os.kill(run._destination._connection.pid, signal.SIGKILL)
+    second.send({"loss": 3}, 0)
+    for rank in (first, second):
+        rank.end()
+    run.stop()
+    assert has(database, [("loss", 0, 2.0), ("a", 0, 5.0)])
+    assert run.errors == {}
+
+
+def test_what_was_delivered_without_a_rank_is_not_delivered_again_by_the_next_relay(database):
+    run, (first, second) = begin(rank_timeout=0.5)
+    second.flush()
+    first.send({"loss": 1}, 0)
+    first.send({"wait": 1}, 1)
+    wait_until(lambda: len(stored_run(database).points) == 2, 30, "what has waited too long")
+    os.kill(run._destination._connection.pid, signal.SIGKILL)
+    second.send({"loss": 3, "wait": 3}, 2)
+    first.send({"loss": 1, "wait": 1}, 2)
+    for rank in (first, second):
+        rank.end()
+    run.stop()
+    assert has(database, [("loss", 0, 1.0), ("wait", 1, 1.0), ("loss", 2, 2.0), ("wait", 2, 2.0)])
+
+
+def test_a_rank_that_ends_is_not_waited_for(database):
+    run, (first, second) = begin()
+    first.send({"loss": 1}, 0)
+    second.end()
+    wait_until(lambda: has(database, [("loss", 0, 1.0)]), 30, "what waits for nobody")
+    first.send({"loss": 1}, 1)
+    wait_until(lambda: has(database, [("loss", 0, 1.0), ("loss", 1, 1.0)]), 30, "what waits for nobody")
+    first.end()
+    run.stop()
+    assert run.errors == {}
+
+
+@pytest.mark.parametrize(("outcome", "status"), [("finished", "FINISHED"), ("failed", "FAILED")])
+def test_a_rank_that_still_trains_is_waited_for_at_the_end(database, outcome, status):
+    run, (first, second) = begin()
+    second.send({"loss": 3}, 0)
+    first.send({"loss": 1}, 0)
+    first.end()
+    run._signals.outcome.settle("finished", None)
+    run._signals.outcome.end()
+    for reader in run._readers:
+        reader.collect()
+    second.send({"loss": 7}, 1)
+    second.end(outcome)
+    run.stop()
+    assert has(database, [("loss", 0, 2.0), ("loss", 1, 7.0)])
+    assert stored_run(database).status == status
+
+
+def test_hyperparameters_are_those_of_rank_0(database):
+    run, (first, second) = begin()
+    for value, rank in enumerate((first, second)):
+        rank.signals.hparams.update({"seed": value})
+        rank.send({"loss": 1}, 0)
+    for rank in (first, second):
+        rank.end()
+    run.stop()
+    stored = stored_run(database)
+    assert stored.params == {"seed": "0"}
+    assert not [tag for tag in stored.tags if tag.startswith("tracelet.param")]
+
+
+def test_values_that_are_not_finite(database):
+    run, (first, second) = begin()
+    first.send({"loss": float("nan"), "other": 1}, 0)
+    second.send({"loss": 1, "other": 1}, 0)
+    first.send({"loss": 1}, 1)
+    second.send({"loss": float("inf")}, 1)
+    for rank in (first, second):
+        rank.end()
+    run.stop()
+    assert has(database, [("loss", 0, float("nan")), ("other", 0, 1.0), ("loss", 1, float("nan"))])
+    assert "step 1" in stored_run(database).tags["tracelet.nonfinite.loss"]

@@ -1,0 +1,111 @@
+"""Which processes of a run are there, and how the run stands by what they say."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import wait_until
+from tracelet_otel.exporters.reading import Batch
+from tracelet_otel.relay.members import Members
+
+
+def said(rank: int | None, outcome: str | None, *, owner: bool = False, pid: int = 0, host: str = "", **more) -> Batch:
+    resource = {"host.name": host or platform.node(), "process.pid": pid or os.getpid()}
+    if rank is not None:
+        resource["tracelet.rank"] = rank
+    return Batch(resource, (), {}, outcome, ended=False if owner else None, **more)
+
+
+@pytest.mark.parametrize(
+    ("owner", "others", "expected"),
+    [
+        ("finished", [], "finished"),
+        ("running", [], "running"),
+        (None, [], None),
+        ("finished", ["failed"], "failed"),
+        ("running", ["failed"], "failed"),
+        (None, ["failed"], "failed"),
+        # The launcher ends the others.
+        ("terminated", ["failed"], "failed"),
+        # The others fail for want of who was interrupted.
+        ("interrupted", ["failed"], "interrupted"),
+        ("interrupted", ["running"], "interrupted"),
+        ("finished", ["terminated"], "terminated"),
+        # It had no time to say that it is done.
+        ("finished", ["running"], "finished"),
+        ("running", ["finished"], "running"),
+    ],
+)
+def test_the_outcome_of_all(owner, others, expected):
+    members = Members({})
+    for rank, outcome in enumerate(others, 1):
+        members.hear(f"p{rank}", said(rank, outcome), 0)
+    members.hear("p0", said(0, owner, owner=True), 0)
+    assert members.outcome == expected
+    assert Members(members.outcomes).outcome == expected
+
+
+def test_a_failure_that_a_good_training_followed_is_none():
+    members = Members({})
+    members.hear("p0", said(0, "finished", owner=True), 0)
+    members.hear("p1", said(1, "failed"), 0)
+    members.hear("p1", said(1, "finished"), 0)
+    assert members.outcome == "finished"
+
+
+def test_the_owner_is_known_by_a_word_that_need_not_be_in_each_part():
+    members = Members({})
+    members.hear("p0", said(None, "running", owner=True), 0)
+    members.hear("p0", said(None, "failed"), 0)
+    members.hear("p0", said(None, "finished", owner=True), 0)
+    assert members.outcomes == {"owner": "finished"}
+
+
+def test_who_trains_may_have_more_to_say():
+    members = Members({})
+    members.hear("p0", said(0, "running", owner=True), 0)
+    assert not members.others_train(0)
+    members.hear("p1", said(1, "running"), 0)
+    assert members.others_train(0)
+    members.hear("p1", said(1, "finished", queued=3), 0)
+    assert members.others_train(0)
+    members.hear("p1", said(1, "finished"), 0)
+    assert not members.others_train(0)
+    members.hear("p1", said(1, "running", left=True), 0)
+    assert not members.others_train(0)
+    assert members.newly_left() == [1]
+    assert members.newly_left() == []
+
+
+def test_a_process_that_dies_is_gone():
+    members = Members({})
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        members.hear("p1", said(1, "running", pid=child.pid), 0)
+        assert members.others_train(1e6)
+        assert members.newly_gone(10) == []
+        child.kill()
+        child.stdin.close()
+        wait_until(lambda: not members.others_train(0), 10, "the end of a killed process")
+        # Not looked at more than once a second.
+        assert members.newly_gone(10.5) == []
+        assert members.newly_gone(11) == [1]
+
+
+def test_a_process_on_another_machine_is_gone_when_it_is_silent():
+    members = Members({}, silent_s=30)
+    members.hear("p1", said(1, "running", host="far away"), 0)
+    assert members.others_train(29)
+    assert not members.others_train(31)
+    assert members.newly_gone(31) == [1]
+
+
+def test_a_rank_that_another_process_has_taken_over_is_there():
+    members = Members({})
+    members.hear("first", said(1, "finished", left=True), 0)
+    members.hear("second", said(1, "running"), 0)
+    assert members.newly_left() == []
