@@ -59,7 +59,8 @@ for outcome in ends:
     outcome.end()
 for provider in providers:
     provider.shutdown(60_000)
-print(json.dumps({{"errors": guard.counts, "left": sum(one.queued for one in exporters), "took_s": time.time() - logged_s}}))
+left = sum(exporter.queued for exporter in exporters)
+print(json.dumps({{"errors": guard.counts, "left": left, "took_s": time.time() - logged_s}}))
 """
 
 

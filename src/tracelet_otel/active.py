@@ -12,7 +12,7 @@ from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.registry import absolute, check, without_secrets
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.relay.rendezvous import Handover
-from tracelet_otel.role import Roles, following
+from tracelet_otel.roles import Roles, following
 from tracelet_otel.run import Run, changing
 from tracelet_otel.settings import Settings, from_plain, load, sdk_disabled, to_plain
 
