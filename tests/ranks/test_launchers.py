@@ -149,6 +149,7 @@ def test_each_rank_has_its_series(tmp_path, database, launcher):
     )
 
 
+@pytest.mark.slow
 def test_what_a_forked_rank_logs_through_its_parents_run(tmp_path, database):
     run_all(tmp_path, [(command, {**environment, "FORKED": "1"}) for command, environment in commands("ddp_fork")])
     assert value(stored_run(database), "by hand", 3) == 1.5

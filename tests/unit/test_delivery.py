@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -135,7 +136,7 @@ def test_hyperparameters_that_were_not_delivered_are_said(tracker, delivery, cap
 def test_an_interrupted_end_says_what_is_missing(tracker, delivery, caplog):
     tracker.gate.clear()
     delivery.put(batch(1, 2))
-    threading.Timer(0.2, signal.raise_signal, (signal.SIGINT,)).start()
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         delivery.close(30)
     assert "2 not delivered" in caplog.text

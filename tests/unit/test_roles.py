@@ -1,0 +1,114 @@
+"""Which process owns a run, which follows, and which does nothing."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tracelet_otel.destination import Nowhere
+from tracelet_otel.errors import RunLostError
+from tracelet_otel.guard import Guard
+from tracelet_otel.relay.rendezvous import Handover
+from tracelet_otel.role import Following, Owning, Silent
+from tracelet_otel.roles import Roles
+from tracelet_otel.settings import load
+
+CHILD_OF_DDP = {"LOCAL_RANK": "1", "NODE_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
+
+
+@pytest.fixture(autouse=True)
+def no_launcher(monkeypatch):
+    for name in (*CHILD_OF_DDP, "RANK", "GROUP_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def roles():
+    return Roles(lambda handover, settings: handover)
+
+
+def told(monkeypatch, **environment: str) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def settings(**config):
+    return load({}, config)
+
+
+def test_what_a_training_starts_is_told_while_it_runs(roles):
+    role = roles.next(settings())
+    assert isinstance(role, Owning)
+    assert "TRACELET_HANDOVER" not in os.environ
+    role.launching.begin(3)
+    handover = Handover.from_text(os.environ["TRACELET_HANDOVER"])
+    assert (handover.run_number, handover.training) == (1, 3)
+    assert role.launching.in_process == handover
+    role.launching.end()
+    assert "TRACELET_HANDOVER" not in os.environ
+
+
+def test_a_child_of_ddp_is_silent_until_it_was_started(roles, monkeypatch):
+    told(monkeypatch, **CHILD_OF_DDP, TRACELET_HANDOVER="ab12.2.3")
+    assert isinstance(roles.next(settings()), Silent)
+    # What it starts itself is no rank of that run.
+    assert "TRACELET_HANDOVER" not in os.environ
+    second = roles.next(settings())
+    assert isinstance(second, Following)
+    for training, repeats in ((0, True), (2, True), (3, False), (4, False)):
+        second.membership.training = training
+        assert second.membership.repeats == repeats
+    third = roles.next(settings())
+    assert isinstance(third, Following)
+    assert not third.membership.repeats
+
+
+@pytest.mark.parametrize("handover", [None, "nonsense", "ab12.1.1"])
+def test_a_script_that_a_training_starts_has_a_run_of_its_own(roles, monkeypatch, handover):
+    if handover:
+        told(monkeypatch, TRACELET_HANDOVER=handover, LOCAL_RANK="0")
+    assert isinstance(roles.next(settings()), Owning)
+    assert "TRACELET_HANDOVER" not in os.environ
+
+
+def test_what_each_rank_trains_alone_is_reported_by_the_first(roles, monkeypatch):
+    first = roles.next(settings()).membership
+    told(monkeypatch, **CHILD_OF_DDP)
+    second = roles.next(settings()).membership
+    assert not first.is_shadow(world_size=1)
+    assert second.is_shadow(world_size=1)
+    assert not second.is_shadow(world_size=2)
+
+
+def test_without_a_relay_only_rank_0_records(roles, monkeypatch, caplog):
+    owner = roles.next(settings(relay=False))
+    assert isinstance(owner, Owning)
+    owner.launching.begin(1)
+    assert "TRACELET_HANDOVER" not in os.environ
+    assert owner.launching.in_process is None
+    told(monkeypatch, **CHILD_OF_DDP)
+    role = roles.next(settings(relay=False))
+    assert isinstance(role, Silent)
+    assert isinstance(role.open({}, Guard()), Nowhere)
+    assert caplog.messages == ["rank 1 records nothing: without a relay (relay=False) only rank 0 does"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "config", "message"),
+    [
+        ({"RANK": "1", "GROUP_RANK": "1", "MASTER_PORT": "1"}, {}, "another node than rank 0.*TRACELET_RELAY_ENDPOINT"),
+        (
+            {"NODE_RANK": "1"},
+            {"relay_endpoint": "http://relay:1", "relay_token": "t" * 16},
+            "another node than rank 0.*TRACELET_RUN_ID",
+        ),
+        ({"RANK": "1"}, {}, "nothing says to which job it belongs"),
+    ],
+)
+def test_a_rank_that_cannot_find_its_run_says_what_is_missing(roles, monkeypatch, environment, config, message):
+    told(monkeypatch, **environment)
+    role = roles.next(settings(**config))
+    assert isinstance(role, Following)
+    with pytest.raises(RunLostError, match=message):
+        role._finder.find()
