@@ -115,7 +115,7 @@ def _forget(run: Run) -> None:
         _active = None
 
 
-def _make_started_rank(handover: Handover, settings: Settings) -> StartedRank:
+def _make_started_rank(settings: Settings, handover: Handover) -> StartedRank:
     return StartedRank(to_plain(without_secrets(settings)), handover, os.getpid())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import sys
 from collections.abc import Mapping
@@ -17,8 +16,8 @@ from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.membership import Membership
 from tracelet_otel.place import Place
 from tracelet_otel.relay.finders import Finder
-from tracelet_otel.relay.rendezvous import Rendezvous, meeting_of_this_process
 from tracelet_otel.settings import Settings
+from tracelet_otel.telling import Telling
 
 _logger = logging.getLogger("tracelet_otel")
 
@@ -48,23 +47,20 @@ class Owning:
     Args:
         settings: what the run is to do.
         place: of this process, as far as its environment tells.
-        rendezvous: where the other ranks look for the run; None without a relay.
-        launching: tells it to processes that this one starts.
+        telling: tells other ranks of the run; None without a relay.
     """
 
-    def __init__(
-        self, settings: Settings, place: Place | None, rendezvous: Rendezvous | None, launching: Launching
-    ) -> None:
+    def __init__(self, settings: Settings, place: Place | None, telling: Telling | None) -> None:
         self.membership = Membership(place)
-        self.launching = launching
+        self.launching: Launching = telling or NoLaunching()
         self._settings = settings
-        self._rendezvous = rendezvous
+        self._telling = telling
 
     def open(self, resource: Mapping[str, Any], guard: Guard) -> Destination:
         """See `Role.open`."""
         settings = self._settings
-        if self._rendezvous is not None:
-            return self._relayed(resource, guard)
+        if self._telling is not None:
+            return self._relayed(self._telling, resource, guard)
         if "relay" not in settings.model_fields_set:
             _logger.warning(
                 "there is no relay on %s: trackers live in this process, and what they have not taken when it dies "
@@ -75,10 +71,10 @@ class Owning:
 
     def close(self) -> None:
         """See `Role.close`."""
-        if self._rendezvous is not None:
-            self._rendezvous.withdraw()
+        if self._telling is not None:
+            self._telling.close()
 
-    def _relayed(self, resource: Mapping[str, Any], guard: Guard) -> Destination:
+    def _relayed(self, telling: Telling, resource: Mapping[str, Any], guard: Guard) -> Destination:
         from tracelet_otel.relay.destination import Connection, Relayed
         from tracelet_otel.relay.joined import JoinedRelay
         from tracelet_otel.relay.launch import RelayProcess
@@ -89,15 +85,8 @@ class Owning:
             connection = JoinedRelay(settings, resource, run_id)
         else:
             connection = RelayProcess(settings, resource, run_id)
-        publish = functools.partial(self._publish, resource)
-        return Relayed(connection, run_id, lambda: self.membership.attributes, guard, publish)
-
-    def _publish(self, resource: Mapping[str, Any], endpoint: str, token: str) -> None:
-        if self._rendezvous is not None:
-            run_id, run_name, project = (
-                str(resource[name]) for name in (semconv.RUN_ID, semconv.RUN_NAME, semconv.PROJECT_NAME)
-            )
-            self._rendezvous.publish(meeting_of_this_process(run_id, run_name, project, endpoint, token))
+        telling.open(resource, lambda: connection.address, guard)
+        return Relayed(connection, run_id, lambda: self.membership.attributes, guard, telling.tell)
 
 
 class Following:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import multiprocessing
 import sys
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from tracelet_otel.instrumentation.launching import InProcess as InRank
-from tracelet_otel.instrumentation.launching import NoLaunching
 from tracelet_otel.membership import Membership
 from tracelet_otel.place import Place, job_of, place_of
 from tracelet_otel.relay.client import Address
 from tracelet_otel.relay.finders import Finder, MeetingRanks, NamedRun, NowhereToLook
 from tracelet_otel.relay.rendezvous import Handover, Rendezvous
 from tracelet_otel.role import Following, Owning, Role, Silent
-from tracelet_otel.settings import Settings, environment, set_handover, take_handover
+from tracelet_otel.settings import Settings, environment, take_handover
+from tracelet_otel.telling import Telling
 
 _logger = logging.getLogger("tracelet_otel")
 
@@ -32,31 +32,8 @@ _NO_JOB: Final = (
     "TRACELET_RELAY_ENDPOINT, TRACELET_RELAY_TOKEN and TRACELET_RUN_ID for all ranks"
 )
 
-MakeInRank = Callable[[Handover, Settings], InRank]
+MakeInRank = Callable[[Settings, Handover], InRank]
 """Makes what a process has to do that starts as a copy of this one."""
-
-
-class _Handing:
-    """Tells processes that this one starts where they find its run."""
-
-    def __init__(self, handover: Handover, settings: Settings, make: MakeInRank) -> None:
-        self._make = make
-        self._settings = settings
-        self._handover = handover
-
-    def begin(self, training: int) -> None:
-        """See `Launching.begin`."""
-        self._handover = replace(self._handover, training=training)
-        set_handover(self._handover.text())
-
-    def end(self) -> None:
-        """See `Launching.end`."""
-        set_handover(None)
-
-    @property
-    def in_process(self) -> InRank:
-        """See `Launching.in_process`."""
-        return self._make(self._handover, self._settings)
 
 
 class Roles:
@@ -83,11 +60,12 @@ class Roles:
         self._run_number += 1
         if place is None or place.is_first:
             if not _has_relay(settings):
-                return Owning(settings, place, None, NoLaunching())
+                return Owning(settings, place, None)
             # Once it has started ranks, a process has the variables of one itself; these know the first name.
             self._job = self._job or (job_of(told) if place else None) or uuid.uuid4().hex
-            handing = _Handing(Handover(self._job, self._run_number, 0), settings, self._make)
-            return Owning(settings, place, Rendezvous(self._job, self._run_number), handing)
+            handover = Handover(self._job, self._run_number, 0)
+            telling = Telling(handover, functools.partial(self._make, settings), at_once=place is not None)
+            return Owning(settings, place, telling)
         self._handover = self._handover or Handover.from_text(handed or "")
         return self._rank(settings, place, job_of(told))
 

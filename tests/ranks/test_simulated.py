@@ -141,6 +141,25 @@ def test_a_rank_that_still_trains_is_waited_for_at_the_end(database, outcome, st
     assert stored_run(database).status == status
 
 
+def test_what_a_rank_says_after_the_end_is_refused_for_good(database):
+    run, (first, second) = begin()
+    second.signals.outcome.value = semconv.OUTCOME_FINISHED
+    for rank in (first, second):
+        rank.send({"loss": 1}, 0)
+    first.end()
+    run._signals.outcome.settle("finished", None)
+    run._signals.outcome.end()
+    for reader in run._readers:
+        reader.collect()
+        assert run._destination.exporters[0].force_flush(30_000)
+    wait_until(lambda: stored_run(database).status == "FINISHED", 30, "the run's end")
+    second.send({"loss": 7, "other": 8}, 1)
+    assert second.guard.counts == {"the relay refused an export": 1, "values were not delivered": 2}
+    run.stop()
+    second.end()
+    assert has(database, [("loss", 0, 1.0)])
+
+
 def test_hyperparameters_are_those_of_rank_0(database):
     run, (first, second) = begin()
     for value, rank in enumerate((first, second)):

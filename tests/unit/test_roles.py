@@ -25,7 +25,7 @@ def no_launcher(monkeypatch):
 
 @pytest.fixture
 def roles():
-    return Roles(lambda handover, settings: handover)
+    return Roles(lambda settings, handover: handover)
 
 
 def told(monkeypatch, **environment: str) -> None:

@@ -45,10 +45,16 @@ class Backlog:
         """A backend is given what was made of some samples; it takes everything in order."""
         self._given[backend].append(sources)
 
-    def drop(self, source: Source) -> None:
-        """A sample is in nothing that any backend will be given."""
+    def drop(self, sources: Iterable[Source]) -> None:
+        """Samples are in nothing that any backend will be given.
+
+        Raises:
+            JournalError: the journal does not know it.
+        """
+        dropped = list(sources)
         for backend, done in self._done.items():
-            done.setdefault(source.process, Seen()).add(source.sequence)
+            for source in dropped:
+                done.setdefault(source.process, Seen()).add(source.sequence)
             self._remember(backend, *self.counts(backend))
         self._forget()
 

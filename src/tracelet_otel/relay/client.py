@@ -35,7 +35,7 @@ _STATUS_TIMEOUT_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 _UNDELIVERED: Final = "values were not delivered"
-_FINAL: Final = (400, 413, 415)
+_FINAL: Final = (400, 410, 413, 415)
 """What a relay answers to a body that it will never accept."""
 
 
@@ -192,6 +192,7 @@ class RelayExporter(MetricExporter):
         reason = f"HTTP status {answer.status_code}: {answer.content[:300]!r}"
         if answer.status_code in _FINAL:
             self._guard.report("the relay refused an export", reason)
+            self._guard.count(_UNDELIVERED, body.samples)
             return True
         self._guard.report("the relay does not accept; the export is kept and sent again", reason)
         return False

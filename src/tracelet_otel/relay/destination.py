@@ -58,7 +58,7 @@ class Relayed:
         run_id: the run's.
         attributes: of this process's resource, as far as they are known late.
         guard: where errors end.
-        publish: tells other ranks where the relay is, by its endpoint and token.
+        on_revived: called when the relay was started again: it may be elsewhere.
     """
 
     def __init__(
@@ -67,20 +67,18 @@ class Relayed:
         run_id: str,
         attributes: Callable[[], Mapping[str, Any]],
         guard: Guard,
-        publish: Callable[[str, str], None],
+        on_revived: Callable[[], None],
     ) -> None:
         self.owns_run = True
         """See `Destination.owns_run`."""
         self.run_id = run_id
         """See `Destination.run_id`."""
         self._connection = connection
-        self._publish = publish
-        self._published: Address | None = None
-        self._exporter = RelayExporter(lambda: connection.address, self._revive_and_publish, guard, attributes)
+        self._on_revived = on_revived
+        self._exporter = RelayExporter(lambda: connection.address, self._revive, guard, attributes)
         self._last: Status | None = None
         self._finished = False
         self._guard = guard
-        self._publish_address()
 
     @property
     def exporters(self) -> Sequence[MetricExporter]:
@@ -112,7 +110,7 @@ class Relayed:
             nonlocal said_s
             status = self._ask()
             if status is None:
-                self._revive(deadline_s)
+                self._revive_until(deadline_s)
             elif status.over:
                 return True
             now_s = time.monotonic()
@@ -140,26 +138,16 @@ class Relayed:
         self._last = status or self._last
         return status
 
-    def _revive(self, deadline_s: float) -> None:
+    def _revive(self) -> None:
+        self._connection.revive()
+        self._on_revived()
+
+    def _revive_until(self, deadline_s: float) -> None:
         try:
             self._connection.revive(max(deadline_s - time.monotonic(), 0.1))
-            self._publish_address()
         except TraceletError as problem:
             self._guard.report("the relay could not be started again", problem)
-
-    def _revive_and_publish(self) -> None:
-        self._connection.revive()
-        self._publish_address()
-
-    def _publish_address(self) -> None:
-        address = self._connection.address
-        if address == self._published:
-            return
-        try:
-            self._publish(address.endpoint, address.token)
-            self._published = address
-        except (TraceletError, OSError) as problem:
-            self._guard.report("other ranks are not told where the run is", problem)
+        self._on_revived()
 
     def _say_progress(self) -> None:
         if self._last is not None:

@@ -73,10 +73,13 @@ class Members:
         """What a process says of the run's outcome, by rank or as its owner."""
         if batch.outcome is None:
             return {}
+        return {_OWNER if self.owns_run(process, batch) else f"rank {batch.rank}": batch.outcome}
+
+    def owns_run(self, process: str, batch: Batch) -> bool:
+        """Whether something came from the run's owner."""
         # A part of a large export need not have the word that only an owner says.
         known = self._members.get(process)
-        owns_run = batch.ended is not None or (known is not None and known.owns_run)
-        return {_OWNER if owns_run else f"rank {batch.rank}": batch.outcome}
+        return batch.ended is not None or (known is not None and known.owns_run)
 
     def others_train(self, now_s: float) -> bool:
         """Whether a process other than the owner is there that may send more."""

@@ -18,7 +18,7 @@ from tracelet_otel.guard import Guard
 from tracelet_otel.relay.backlog import Backlog, ranges
 from tracelet_otel.relay.journal import Journal, Ranges
 from tracelet_otel.relay.members import Members
-from tracelet_otel.relay.merge import Late, Merge, Result, of_rank, untouched
+from tracelet_otel.relay.merge import Late, Merge, Result, Source, of_rank, untouched
 from tracelet_otel.relay.messages import Status
 from tracelet_otel.relay.otlp import parse
 from tracelet_otel.relay.parts import Part, batches
@@ -31,6 +31,10 @@ REOPENED: Final[Mapping[str, Any]] = {"ended": False, "outcomes": {}, "complete"
 
 class EndedError(TraceletError):
     """The run takes no more."""
+
+
+class TooLateError(TraceletError):
+    """The run takes no more of a process that does not own it, and never will."""
 
 
 class RelayedRun:
@@ -154,6 +158,7 @@ class RelayedRun:
 
         Raises:
             EndedError: the run is closed.
+            TooLateError: it is closed, and the part is of a process that does not own it.
             JournalError: it could not be kept; nothing of it was taken.
         """
         with self._lock:
@@ -170,10 +175,12 @@ class RelayedRun:
             if self._closing:
                 # What only repeats is well: the last exports of a run overlap with its end, and other
                 # ranks may end after it.
-                owned = [batch for batch in part.batches if batch.ended is not None]
+                owned = any(self._members.owns_run(process_of(batch.resource), batch) for batch in part.batches)
                 news = ended != self._ended or params.items() - self._params.items()
-                if has_readings or (owned and (news or outcomes != self._members.outcomes)):
+                if owned and (has_readings or news or outcomes != self._members.outcomes):
                     raise EndedError("the run has ended")
+                if has_readings:
+                    raise TooLateError("rank 0 has ended the run")
                 return
             self._keep(part, fresh, {**self._params, **params}, outcomes, ended, seen)
             self._params, self._ended, self._seen = {**self._params, **params}, ended, seen
@@ -260,18 +267,19 @@ class RelayedRun:
     def _feed(self, deliveries: dict[str, Delivery], resource: Mapping[str, Any]) -> None:
         with self._lock:
             self._deliveries = deliveries
-            kept: dict[str, Batch] = {}
+            last: dict[str, Batch] = {}
+            readings: dict[str, list[Reading]] = {}
             replayed: dict[str, Seen] = {}
             for number, content in self._journal.bodies():
                 new = [_without_known(batch, replayed) for batch in batches(parse(content))]
                 self._backlog.add_body(number, _samples(new))
                 for batch in new:
                     process = process_of(batch.resource)
-                    before = kept.get(process)
-                    kept[process] = replace(batch, readings=(*(before.readings if before else ()), *batch.readings))
+                    last[process] = batch
+                    readings.setdefault(process, []).extend(batch.readings)
             # Of each process in order: in the journal, the parts of an export may be in any.
-            for batch in kept.values():
-                in_order = tuple(sorted(batch.readings, key=lambda reading: reading.sequence))
+            for process, batch in last.items():
+                in_order = tuple(sorted(readings.pop(process), key=lambda reading: reading.sequence))
                 self._hand_on(self._merged(replace(batch, readings=in_order)))
             self._tell(Batch(resource, (), self._params, self._members.outcome))
         # Until now nobody could have sent anything.
@@ -320,6 +328,7 @@ class RelayedRun:
 
     def _hand_on(self, result: Result) -> None:
         readings: dict[str, list[Reading]] = {name: [] for name in self._deliveries}
+        late: list[Source] = []
         for one in result:
             if isinstance(one, Late):
                 self._guard.report(
@@ -327,13 +336,15 @@ class RelayedRun:
                     f"the others' were passed on before, for they had waited too long (rank_timeout); step "
                     f"{one.reading.step}",
                 )
-                self._backlog.drop(one.source)
+                late.append(one.source)
                 continue
             for name, of_backend in readings.items():
                 # After a relay's death, some of a match may have been delivered without the rest.
                 if not any(self._backlog.is_done(name, source) for source in one.sources):
                     self._backlog.give(name, one.sources)
                     of_backend.append(one.reading)
+        if late:
+            self._backlog.drop(late)
         for name, of_backend in readings.items():
             if of_backend:
                 self._deliveries[name].put(Batch({}, tuple(of_backend), {}, None))

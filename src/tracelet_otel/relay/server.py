@@ -23,6 +23,7 @@ from tracelet_otel.errors import TraceletError
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.messages import MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status
 from tracelet_otel.relay.otlp import MalformedError, parse
+from tracelet_otel.relay.relayed_run import TooLateError
 
 _MOST_READ_BYTES: Final = 2 * MAX_BODY_BYTES
 _PROTOBUF: Final = "application/x-protobuf"
@@ -46,7 +47,8 @@ class Application:
 
     Args:
         token: what each request has to bear.
-        accept: takes a request, or raises: `MalformedError` becomes 400, `TraceletError` 503.
+        accept: takes a request, or raises: `MalformedError` becomes 400, `TooLateError` 410, any other
+            `TraceletError` 503.
         status: how far a run is, by its id; None where it is not known.
         guard: where unexpected errors end.
     """
@@ -115,6 +117,8 @@ class Application:
             return self._accept(parse(body))
         except MalformedError as error:
             raise _Refused(400, str(error)) from None
+        except TooLateError as error:
+            raise _Refused(410, str(error)) from None
         except TraceletError as error:
             self._guard.report("a request was not accepted", str(error))
             raise _Refused(503, str(error), retry_after="1") from None

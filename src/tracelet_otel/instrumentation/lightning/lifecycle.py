@@ -46,8 +46,10 @@ class Lifecycle:
         membership = self._signals.membership
         membership.training += 1
         self._take_place(trainer)
-        self._signals.launching.begin(membership.training)
-        carrier = make_carrier(_package(trainer), self._signals.launching.in_process)
+        launching, starts_ranks = self._signals.launching, _starts_ranks(trainer)
+        if starts_ranks or trainer.world_size > 1:
+            launching.begin(membership.training)
+        carrier = make_carrier(_package(trainer), launching.in_process if starts_ranks else None)
         trainer.callbacks.append(carrier)
         self._begin(trainer, carrier)
         return True
