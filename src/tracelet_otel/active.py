@@ -10,6 +10,7 @@ from typing import Any
 
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.registry import absolute, check, without_secrets
+from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.relay.rendezvous import Handover
 from tracelet_otel.roles import Roles, following
@@ -94,17 +95,21 @@ class StartedRank:
 
     def __call__(self, trainer: Any, carrier: Any) -> None:
         """See `instrumentation.launching.InProcess`."""
-        global _active
         if os.getpid() == self.parent_pid:
             return
-        settings = from_plain(self.settings)
+        try:
+            self._record(trainer, carrier)
+        except Exception as error:
+            Guard().report("this rank is not recorded", error)
+
+    def _record(self, trainer: Any, carrier: Any) -> None:
+        global _active
         with changing:
             inherited = _active
-            run = _active = Run(settings, following(self.handover), _forget)
+            run = _active = Run(from_plain(self.settings), following(self.handover), _forget)
             if inherited is not None:
                 inherited.hand_on(run)
-        if settings.track_lightning:
-            LightningInstrumentor().enter_copy(trainer, carrier)
+        LightningInstrumentor().enter_copy(trainer, carrier)
         # Such a process may end without exit handlers, and always runs these.
         multiprocessing.util.Finalize(None, run.stop, exitpriority=0)
 

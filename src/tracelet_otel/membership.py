@@ -12,17 +12,31 @@ class Membership:
     """One process of a run; what only a trainer knows is told by it when it starts.
 
     Args:
-        place: what the environment says; None where no launcher started this process.
-        first_training: what is logged before this one was logged by rank 0, alone, before it
-            started this process, which runs the same script from its beginning.
+        place: what the environment says; None where no launcher did.
+        started_in: number of the training in which rank 0 started this process; 0 where it did not.
+            What is logged before that training was logged by rank 0, alone: this process runs the
+            same script from its beginning.
     """
 
-    def __init__(self, place: Place | None = None, first_training: int = 0) -> None:
+    def __init__(self, place: Place | None = None, started_in: int = 0) -> None:
         self.place = place
         """None for a process that is no rank, or does not know yet."""
-        self.training = 0
-        """Number of the current, or else last, `fit`, `validate`, `test` or `predict`, from 1."""
-        self._first_training = first_training
+        self.training = max(started_in - 1, 0)
+        """Number of the current, or else last, training that several processes share, from 1.
+
+        What a process trains by itself does not count: not all need do it.
+        """
+        self._repeats = started_in > 0
+
+    def begin(self, world_size: int) -> None:
+        """A training begins in this process.
+
+        Args:
+            world_size: how many processes take part in it.
+        """
+        if world_size > 1:
+            self.training += 1
+            self._repeats = False
 
     @property
     def world_size(self) -> int | None:
@@ -32,7 +46,7 @@ class Membership:
     @property
     def repeats(self) -> bool:
         """Whether what happens now has happened in rank 0 before it started this process."""
-        return self.training < self._first_training
+        return self._repeats
 
     def is_shadow(self, world_size: int) -> bool:
         """Whether a training of this process is nobody's: each rank runs it by itself, and rank 0 reports it.

@@ -76,14 +76,16 @@ class Owning:
 
     def _relayed(self, telling: Telling, resource: Mapping[str, Any], guard: Guard) -> Destination:
         from tracelet_otel.relay.destination import Connection, Relayed
-        from tracelet_otel.relay.joined import JoinedRelay
-        from tracelet_otel.relay.launch import RelayProcess
 
         settings, run_id = self._settings, str(resource[semconv.RUN_ID])
         connection: Connection
         if settings.relay_endpoint is not None:
+            from tracelet_otel.relay.joined import JoinedRelay
+
             connection = JoinedRelay(settings, resource, run_id)
         else:
+            from tracelet_otel.relay.launch import RelayProcess
+
             connection = RelayProcess(settings, resource, run_id)
         telling.open(resource, lambda: connection.address, guard)
         return Relayed(connection, run_id, lambda: self.membership.attributes, guard, telling.tell)

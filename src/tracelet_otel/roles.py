@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import logging
 import multiprocessing
+import os
 import sys
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from tracelet_otel.instrumentation.launching import InProcess as InRank
@@ -45,16 +47,24 @@ class Roles:
 
     def __init__(self, make: MakeInRank) -> None:
         self._make = make
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pid = os.getpid()
         self._run_number = 0
         self._job: str | None = None
         self._handover: Handover | None = None
+        self._last = Membership()
 
     def next(self, settings: Settings) -> Role:
         """The role in the run that is started now."""
         if is_copied_by_multiprocessing():
             return Silent()
+        if os.getpid() != self._pid:
+            # A forked process has a script of its own.
+            self._forget()
         told = environment()
-        place = place_of(told)
+        place = self._with_world_size(place_of(told))
         # Whoever this process starts is no rank of the run that it was told of.
         handed = take_handover()
         self._run_number += 1
@@ -65,9 +75,19 @@ class Roles:
             self._job = self._job or (job_of(told) if place else None) or uuid.uuid4().hex
             handover = Handover(self._job, self._run_number, 0)
             telling = Telling(handover, functools.partial(self._make, settings), at_once=place is not None)
-            return Owning(settings, place, telling)
+            return self._remembered(Owning(settings, place, telling))
         self._handover = self._handover or Handover.from_text(handed or "")
-        return self._rank(settings, place, job_of(told))
+        return self._remembered(self._rank(settings, place, job_of(told)))
+
+    def _remembered(self, role: Role) -> Role:
+        self._last = role.membership
+        return role
+
+    def _with_world_size(self, place: Place | None) -> Place | None:
+        # Lightning takes WORLD_SIZE out of the environment at the end of a training.
+        if place is None or place.world_size is not None:
+            return place
+        return replace(place, world_size=self._last.world_size)
 
     def _rank(self, settings: Settings, place: Place, job: str | None) -> Role:
         if not _has_relay(settings):
@@ -77,9 +97,9 @@ class Roles:
         if handover is not None and self._run_number < handover.run_number:
             # The script runs from its beginning: rank 0 has ended this run before it started this process.
             return Silent()
-        first_training = handover.training if handover and handover.run_number == self._run_number else 0
+        started_in = handover.training if handover and handover.run_number == self._run_number else 0
         job = handover.job if handover else job
-        return Following(Membership(place, first_training), self._finder(settings, place, job))
+        return Following(Membership(place, started_in), self._finder(settings, place, job))
 
     def _finder(self, settings: Settings, place: Place, job: str | None) -> Finder:
         if settings.relay_endpoint and settings.relay_token and settings.run_id:

@@ -42,7 +42,7 @@ STEP: Final = "tracelet.step"
 EPOCH: Final = "tracelet.epoch"
 AXIS: Final = "tracelet.axis"
 SEQUENCE: Final = "tracelet.sequence"
-# These two only where several processes train together
+# This and the world size only where several processes train together
 TRAINING: Final = "tracelet.training"
 
 # Values of `tracelet.ranks`

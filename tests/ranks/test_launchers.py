@@ -219,11 +219,14 @@ with tracelet.start_logging("alone") as run:
     trainer(devices=1).fit(Module(), data)
 run = tracelet.start_logging("both")
 run.log_metric("before", 1 + int(os.environ.get("LOCAL_RANK", 0)), 0)
-trainer(devices=1).fit(Module(), data)
+if "LOCAL_RANK" not in os.environ:  # as where a checkpoint is not there yet
+    trainer(devices=1).fit(Module(), data)
 trainer(devices=2, strategy="ddp").fit(Module(), data)
 run.log_metric("after", 1 + int(os.environ["LOCAL_RANK"]), 0)
-trainer(devices=1).test(Module(), data, verbose=False)
+if os.environ["LOCAL_RANK"] == "0":
+    trainer(devices=1).test(Module(), data, verbose=False)
 run = tracelet.start_logging("again")
+run.log_metric("between", 1 + int(os.environ["LOCAL_RANK"]), 0)
 trainer(devices=2, strategy="ddp").fit(Module(), data)
 run.stop()
 assert not run.errors, run.errors
@@ -242,8 +245,67 @@ def test_what_rank_0_does_before_it_starts_others_and_alone_is_there_once(tmp_pa
     assert alone.multiset == multiset([*once, ("by hand", 0, 1.0)])
     test = [("test", 0, 1.0), ("epoch", 0, 0.0)]
     assert both.multiset == multiset([*once, *merged, ("before", 0, 1.0), ("after", 0, 1.5), *test])
-    assert again.multiset == multiset(merged)
+    assert again.multiset == multiset([*merged, ("between", 0, 1.5)])
     assert {run.status for run in (alone, both, again)} == {"FINISHED"}
+
+
+TWICE = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import torch
+import lightning.pytorch as pl
+import tracelet_otel as tracelet
+
+class Module(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 1)
+    def training_step(self, batch, batch_idx):
+        self.log("train", 10.0 * self.global_rank)
+        return self.layer(batch).mean()
+    def test_step(self, batch, batch_idx):
+        self.log("test", 10.0 * self.global_rank)
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.01)
+
+if __name__ == "__main__":
+    data = torch.utils.data.DataLoader(torch.randn(8, 4), batch_size=2)
+    with tracelet.start_logging("twice") as run:
+        trainer = pl.Trainer(
+            accelerator="cpu", max_steps=2, log_every_n_steps=1, logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, devices=2, strategy=sys.argv[1]
+        )
+        trainer.fit(Module(), data)
+        trainer.test(Module(), data, verbose=False)
+    assert not run.errors, run.errors
+"""
+
+
+@pytest.mark.parametrize("launcher", ["ddp_fork", pytest.param("ddp_spawn", marks=slow)])
+def test_each_training_has_processes_of_its_own(tmp_path, database, python, launcher):
+    done = python(TWICE, launcher)
+    assert done.returncode == 0, done.stderr
+    values = [(name, value) for name, _, value, _ in stored_run(database).points if name != "epoch"]
+    assert sorted(values) == [("test", 5.0), ("train", 5.0), ("train", 5.0)]
+
+
+SHORT = """
+import os
+import tracelet_otel as tracelet
+with tracelet.start_logging("short") as run:
+    run.log_metric("rank", 1 + int(os.environ["RANK"]), 0)
+assert not run.errors, run.errors
+"""
+
+
+def test_a_rank_that_is_done_before_the_relay_listens(tmp_path, database):
+    (tmp_path / "short.py").write_text(SHORT)
+    environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    run_all(
+        tmp_path,
+        [(["short.py"], {**environment, "RANK": f"{rank}", "LOCAL_RANK": f"{rank}"}) for rank in range(2)],
+    )
+    assert stored_run(database).multiset == multiset([("rank", 0, 1.5)])
 
 
 COPIED = """

@@ -23,6 +23,12 @@ from tracelet_otel.relay.client import RelayExporter
 WORLD_SIZE = 2
 
 
+class Trainer:
+    """What is reported of one."""
+
+    global_step = current_epoch = 0
+
+
 class Rank:
     """One rank, which sends when it is told to."""
 
@@ -42,6 +48,8 @@ class Rank:
         self._provider = MeterProvider([self._reader], Resource({**resource, **attributes}), shutdown_on_exit=False)
         self.signals = make_signals(self._provider, self.guard, 10, owns_run=False)
         self.signals.outcome.value = semconv.OUTCOME_RUNNING
+        self.trainer = Trainer()
+        self.signals.progress.watch(self.trainer)
 
     def send(self, values: dict[str, float], step: int, epoch: int = 0) -> None:
         row = Row(time.time_ns(), values, step, semconv.AXIS_TRAINER, "fit", epoch, 1, WORLD_SIZE)

@@ -21,6 +21,7 @@ from tracelet_otel.relay.messages import MAX_BODY_BYTES
 from tracelet_otel.relay.parts import parts
 from tracelet_otel.relay.relayed_run import RelayedRun
 from tracelet_otel.relay.server import Application, Server, listen
+from tracelet_otel.settings import Settings
 
 TOKEN = "the-token-of-this-run"
 GOOD = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/x-protobuf"}
@@ -70,7 +71,7 @@ class Relay:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     journal = Journal(tmp_path_factory.mktemp("http") / "r1.journal")
-    run = RelayedRun(journal, guard := Guard(), 60)
+    run = RelayedRun(journal, guard := Guard(), Settings())
 
     def accept(request):
         for part in parts(request).values():

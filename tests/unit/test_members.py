@@ -18,7 +18,7 @@ def said(rank: int | None, outcome: str | None, *, owner: bool = False, pid: int
     resource = {"host.name": host or platform.node(), "process.pid": pid or os.getpid()}
     if rank is not None:
         resource["tracelet.rank"] = rank
-    return Batch(resource, (), {}, outcome, ended=False if owner else None, **more)
+    return Batch(resource, (), {}, outcome, ended=False if owner else None, **{"has_trainer": True, **more})
 
 
 @pytest.mark.parametrize(
@@ -69,15 +69,15 @@ def test_the_owner_is_known_by_a_word_that_need_not_be_in_each_part():
 def test_who_trains_may_have_more_to_say():
     members = Members({})
     members.hear("p0", said(0, "running", owner=True), 0)
-    assert not members.others_train(0)
+    assert not members.others_may_send(0, None)
     members.hear("p1", said(1, "running"), 0)
-    assert members.others_train(0)
+    assert members.others_may_send(0, None)
     members.hear("p1", said(1, "finished", queued=3), 0)
-    assert members.others_train(0)
+    assert members.others_may_send(0, None)
     members.hear("p1", said(1, "finished"), 0)
-    assert not members.others_train(0)
+    assert not members.others_may_send(0, None)
     members.hear("p1", said(1, "running", left=True), 0)
-    assert not members.others_train(0)
+    assert not members.others_may_send(0, None)
     assert members.newly_left() == [1]
     assert members.newly_left() == []
 
@@ -86,21 +86,21 @@ def test_a_process_that_dies_is_gone():
     members = Members({})
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         members.hear("p1", said(1, "running", pid=child.pid), 0)
-        assert members.others_train(1e6)
+        assert members.others_may_send(1e6, None)
         assert members.newly_gone(10) == []
         child.kill()
         child.stdin.close()
-        wait_until(lambda: not members.others_train(0), 10, "the end of a killed process")
+        wait_until(lambda: not members.others_may_send(0, None), 10, "the end of a killed process")
         # Not looked at more than once a second.
         assert members.newly_gone(10.5) == []
         assert members.newly_gone(11) == [1]
 
 
 def test_a_process_on_another_machine_is_gone_when_it_is_silent():
-    members = Members({}, silent_s=30)
+    members = Members({})
     members.hear("p1", said(1, "running", host="far away"), 0)
-    assert members.others_train(29)
-    assert not members.others_train(31)
+    assert members.others_may_send(29, None)
+    assert not members.others_may_send(31, None)
     assert members.newly_gone(31) == [1]
 
 
@@ -109,3 +109,25 @@ def test_a_rank_that_another_process_has_taken_over_is_there():
     members.hear("first", said(1, "finished", left=True), 0)
     members.hear("second", said(1, "running"), 0)
     assert members.newly_left() == []
+
+
+def test_who_does_not_train_has_a_last_word():
+    members = Members({}, export_interval_s=1)
+    members.hear("p1", said(1, "running", has_trainer=False), 0)
+    assert not members.others_may_send(5, None)
+    assert members.others_may_send(5.1, 5)
+    assert not members.others_may_send(7.1, 5)
+    members.hear("p1", said(1, "running", has_trainer=False), 5.5)
+    assert not members.others_may_send(5.6, 5)
+
+
+def test_who_trained_is_expected_by_the_next_relay():
+    before = Members({})
+    before.hear("p1", said(1, "running"), 0)
+    before.hear("p2", said(2, "finished"), 0)
+    after = Members(before.outcomes)
+    assert after.others_may_send(100, 99)
+    assert not after.others_may_send(131, 99)
+    again = Members(before.outcomes)
+    again.hear("p1", said(1, "finished"), 100)
+    assert not again.others_may_send(100, None)

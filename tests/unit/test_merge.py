@@ -173,7 +173,7 @@ def test_each_sample_is_used_once_however_late(data):
 
 def test_a_slow_rank_is_waited_for_and_then_late():
     merge = Merge(LIMIT_S)
-    merge.hear(1)
+    merge.hear("p1", 1)
     assert merge.add("p0", 0, [reading("a", 0, 1)], 1, 0.0) == []
     assert merge.expire(LIMIT_S - 1) == []
     (alone,) = merge.expire(LIMIT_S)
@@ -187,16 +187,56 @@ def test_a_slow_rank_is_waited_for_and_then_late():
     assert merged.reading.value == 3
 
 
-def test_a_rank_that_never_logs_is_waited_for_once():
+def test_a_rank_that_never_logs_a_name_is_waited_for_once():
     merge = Merge(LIMIT_S)
-    merge.hear(1)
+    merge.hear("p1", 1)
     assert merge.add("p0", 0, [reading("a", 1, 1)], 1, 0.0) == []
     assert len(merge.expire(LIMIT_S)) == 1
     assert len(merge.add("p0", 0, [reading("a", 2, 2, step=1)], 2, LIMIT_S + 1)) == 1
-    # Until it does.
-    (late,) = merge.add("p1", 1, [reading("a", 1, 1)], 1, LIMIT_S + 2)
+    # For what all ranks log it still is, as after an epoch that only rank 0 had something to say of.
+    assert merge.add("p0", 0, [reading("b", 0, 3, step=1)], 3, LIMIT_S + 1) == []
+    (merged,) = merge.add("p1", 1, [reading("b", 10, 1, step=1)], 1, LIMIT_S + 2)
+    assert merged.reading.value == 5
+    # Until it logs that name.
+    (late,) = merge.add("p1", 1, [reading("a", 1, 2, step=1)], 2, LIMIT_S + 2)
     assert isinstance(late, Late)
-    assert merge.add("p0", 0, [reading("a", 3, 3, step=2)], 3, LIMIT_S + 3) == []
+    assert merge.add("p0", 0, [reading("a", 3, 4, step=2)], 4, LIMIT_S + 3) == []
+
+
+def test_processes_of_another_training_are_waited_for_again():
+    merge = Merge(LIMIT_S)
+    for training, processes in ((1, "ab"), (2, "cd")):
+        first, second = processes
+        merge.hear(first, 0)
+        merge.hear(second, 1)
+        one = reading("a", 0, 1, training=training)
+        assert merge.add(first, 0, [one], 1, 0.0) == []
+        (merged,) = merge.add(second, 1, [replace(one, value=10)], 1, 0.0)
+        assert merged.reading.value == 5
+        assert merge.leave(0) == merge.leave(1) == []
+
+
+def test_a_training_that_begins_again_is_not_mixed_with_the_one_before():
+    merge = Merge(LIMIT_S)
+    assert merge.add("old 0", 0, [reading("a", 100, 1)], 1, 0.0) == []
+    merge.hear("old 1", 1)
+    found = merge.add("new 1", 1, [reading("a", 3, 1)], 1, 1.0)
+    assert [one.reading.value for one in found] == [100]
+    found = merge.add("new 0", 0, [reading("a", 1, 1)], 1, 1.0)
+    assert [one.reading.value for one in found] == [2]
+
+
+def test_one_lost_sample_costs_one_wait():
+    merge = Merge(LIMIT_S)
+    found = []
+    for step in range(1, 50):
+        now_s = step * 1.0
+        found += merge.expire(now_s)
+        found += merge.add("p0", 0, [reading("a", 0, step, step)], step, now_s)
+        if step != 3:
+            found += merge.add("p1", 1, [reading("a", 10, step, step)], min(step, 2), now_s)
+    assert Counter(one.reading.value for one in found if isinstance(one, Merged)) == Counter({5.0: 48, 0.0: 1})
+    assert not [one for one in found if isinstance(one, Late)]
 
 
 def test_a_rank_of_which_nothing_at_all_comes_is_waited_for_shortly():

@@ -87,7 +87,8 @@ def test_a_file_that_is_none_of_ours_is_no_run(rendezvous, meeting, content):
 def test_a_file_that_others_can_read_is_not_trusted(rendezvous, meeting):
     assert rendezvous.publish(meeting)
     rendezvous.path.chmod(0o644)
-    assert rendezvous.read() is None
+    with pytest.raises(RendezvousError, match="others than this user have access"):
+        rendezvous.read()
 
 
 @pytest.mark.parametrize("kind", ["open to others", "a link", "a file"])

@@ -56,9 +56,10 @@ def test_a_child_of_ddp_is_silent_until_it_was_started(roles, monkeypatch):
     assert "TRACELET_HANDOVER" not in os.environ
     second = roles.next(settings())
     assert isinstance(second, Following)
-    for training, repeats in ((0, True), (2, True), (3, False), (4, False)):
-        second.membership.training = training
-        assert second.membership.repeats == repeats
+    # What it trains alone before does not count: rank 0 need not have done the same.
+    for world_size, repeats, training in ((1, True, 2), (2, False, 3), (1, False, 3), (2, False, 4)):
+        second.membership.begin(world_size)
+        assert (second.membership.repeats, second.membership.training) == (repeats, training)
     third = roles.next(settings())
     assert isinstance(third, Following)
     assert not third.membership.repeats

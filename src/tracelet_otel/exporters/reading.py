@@ -59,6 +59,8 @@ class Batch:
     """Whether the process, a rank of somebody else's run, has nothing more to say."""
     queued: int = 0
     """Rows that it has yet to send."""
+    has_trainer: bool = False
+    """Whether it reports of a trainer."""
 
     @property
     def rank(self) -> int | None:
@@ -77,7 +79,7 @@ def decode(data: MetricsData) -> Iterator[Batch]:
         params: dict[str, str] = {}
         outcome: str | None = None
         ended: bool | None = None
-        left, queued = False, 0
+        left, queued, has_trainer = False, 0, False
         for scope_metrics in resource_metrics.scope_metrics:
             for metric in scope_metrics.metrics:
                 points = [point for point in metric.data.data_points if isinstance(point, NumberDataPoint)]
@@ -93,10 +95,14 @@ def decode(data: MetricsData) -> Iterator[Batch]:
                     ended = bool(points[-1].value)
                 elif metric.name == semconv.RANK_ENDED and points:
                     left = bool(points[-1].value)
+                elif metric.name == semconv.GLOBAL_STEP and points:
+                    has_trainer = True
                 elif metric.name == semconv.QUEUE_SIZE and points:
                     queued = int(points[-1].value)
         readings.sort(key=lambda reading: reading.sequence)
-        yield Batch(resource_metrics.resource.attributes, tuple(readings), params, outcome, ended, left, queued)
+        yield Batch(
+            resource_metrics.resource.attributes, tuple(readings), params, outcome, ended, left, queued, has_trainer
+        )
 
 
 def _readings(points: Iterable[NumberDataPoint]) -> Iterator[Reading]:

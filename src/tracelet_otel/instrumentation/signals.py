@@ -48,11 +48,13 @@ def make_signals(
         owns_run: see `Outcome`.
     """
     membership = membership or Membership()
+    # Asked first: that nothing more comes must not be said ahead of rows that are queued meanwhile.
+    outcome = Outcome(meter_provider, owns_run=owns_run)
     return Signals(
         recorder=Recorder(meter_provider, guard, drain_budget_s),
         hparams=Hyperparameters(meter_provider, guard),
         progress=Progress(meter_provider, guard, membership),
-        outcome=Outcome(meter_provider, owns_run=owns_run),
+        outcome=outcome,
         membership=membership,
         launching=launching or NoLaunching(),
         guard=guard,

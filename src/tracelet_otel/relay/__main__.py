@@ -53,7 +53,7 @@ class Relay:
         guard = Guard()
         # A relay that starts beside it may look whether the new file is an orphan.
         self._journal = Journal(Path(order.journal_directory) / f"{order.run_id}{SUFFIX}", _LOOKED_AT_S)
-        self._run = RelayedRun(self._journal, guard, self._settings.rank_timeout)
+        self._run = RelayedRun(self._journal, guard, self._settings)
         # A run that is continued may have left something: it is delivered first, and goes on. So does
         # one whose relay was told to finish while its owner had more to say.
         self._reopens = not order.resumes or (self._run.status.over and not self._run.ended)
@@ -140,7 +140,7 @@ class Relay:
         if not (self._run.ended or self._finish.is_set() or self._owner.is_gone):
             return False
         # Other ranks have their last rows on the way, or are about to find that rank 0 is gone.
-        if self._run.others_train and self._run.silent_s < self._settings.stop_timeout:
+        if self._run.others_may_send and self._run.silent_s < self._settings.stop_timeout:
             return False
         return self._run.ended or self._run.silent_s > max(_SILENT_S, 2 * self._settings.export_interval)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+from array import array
 from collections import deque
 from collections.abc import Iterable, Mapping
 
@@ -24,8 +27,10 @@ class Backlog:
         self._journal = journal
         self._bodies: deque[tuple[int, Ranges]] = deque()
         self._taken = {name: journal.taken(name) for name in backends}
-        self._done = {name: _seen(taken.samples) for name, taken in self._taken.items()}
-        self._given: dict[str, deque[tuple[Source, ...]]] = {name: deque() for name in self._taken}
+        self._done = {name: seen_of(taken.samples) for name, taken in self._taken.items()}
+        # Numbers of processes and samples in turn: as objects they would take ten times the memory.
+        self._given: dict[str, deque[array[int]]] = {name: deque() for name in self._taken}
+        self._processes: dict[str, int] = {}
 
     def counts(self, backend: str) -> tuple[int, int]:
         """How many readings a backend has taken, and has refused."""
@@ -37,24 +42,30 @@ class Backlog:
         seen = self._done[backend].get(source.process)
         return seen is not None and source.sequence in seen
 
+    def done_by_all(self, process: str) -> Seen:
+        """Samples of a process with which all backends are done; the caller's own."""
+        seen = [done.get(process, Seen()) for done in self._done.values()]
+        common = functools.reduce(Seen.common, seen) if seen else Seen()
+        return Seen(common.ranges)
+
     def add_body(self, number: int, samples: Ranges) -> None:
         """A body is in the journal, with samples that were in none before."""
         self._bodies.append((number, samples))
 
     def give(self, backend: str, sources: tuple[Source, ...]) -> None:
         """A backend is given what was made of some samples; it takes everything in order."""
-        self._given[backend].append(sources)
+        pairs = ((self._processes.setdefault(one.process, len(self._processes)), one.sequence) for one in sources)
+        self._given[backend].append(array("q", itertools.chain.from_iterable(pairs)))
 
-    def drop(self, sources: Iterable[Source]) -> None:
-        """Samples are in nothing that any backend will be given.
+    def drop(self, sources: Mapping[str, Iterable[Source]]) -> None:
+        """Samples, by backend, are in nothing that it will be given.
 
         Raises:
             JournalError: the journal does not know it.
         """
-        dropped = list(sources)
-        for backend, done in self._done.items():
+        for backend, dropped in sources.items():
             for source in dropped:
-                done.setdefault(source.process, Seen()).add(source.sequence)
+                self._done[backend].setdefault(source.process, Seen()).add(source.sequence)
             self._remember(backend, *self.counts(backend))
         self._forget()
 
@@ -64,10 +75,11 @@ class Backlog:
         Raises:
             JournalError: the journal does not know it.
         """
-        given, done = self._given[backend], self._done[backend]
+        given, done, names = self._given[backend], self._done[backend], list(self._processes)
         for _ in range(delivered + refused - sum(self.counts(backend))):
-            for source in given.popleft():
-                done.setdefault(source.process, Seen()).add(source.sequence)
+            pairs = given.popleft()
+            for process, sequence in zip(pairs[::2], pairs[1::2], strict=True):
+                done.setdefault(names[process], Seen()).add(sequence)
         self._remember(backend, delivered, refused)
         self._forget()
 
@@ -97,5 +109,6 @@ def ranges(seen: Mapping[str, Seen]) -> Ranges:
     return {process: one.ranges for process, one in seen.items()}
 
 
-def _seen(samples: Ranges) -> dict[str, Seen]:
+def seen_of(samples: Ranges) -> dict[str, Seen]:
+    """What a journal keeps, by process."""
     return {process: Seen((first, last) for first, last in pairs) for process, pairs in samples.items()}

@@ -28,6 +28,8 @@ _HINT: Final = (
     "rank 0 has started none on this machine. Where it is on another one, set TRACELET_RELAY_ENDPOINT, "
     "TRACELET_RELAY_TOKEN and TRACELET_RUN_ID for all ranks"
 )
+_STARTS_S: Final = 20.0
+"""For so long after this rank's start its values are worth waiting for a run."""
 _AT_END_S: Final = 2.0
 """For so long it is waited for once this process has nothing more to say."""
 
@@ -101,6 +103,7 @@ class _Waiting(MetricExporter):
         self._kept: deque[MetricsData] = deque()
         self._exporter: RelayExporter | None = None
         self._given_up = False
+        self._began_s = time.monotonic()
         threading.Thread(target=self._wait, name="tracelet-rendezvous", daemon=True).start()
 
     def status(self) -> Any:
@@ -140,7 +143,9 @@ class _Waiting(MetricExporter):
         began_s = time.monotonic()
         timeout_s = max(kwargs.get("timeout", timeout_millis), 0) / 1e3
         with self._changed:
-            self._changed.wait_for(lambda: self._exporter is not None or self._given_up, min(timeout_s, _AT_END_S))
+            # Rank 0 needs some seconds to start a relay; this rank may have had little to do meanwhile.
+            wait_s = max(_AT_END_S, self._began_s + _STARTS_S - began_s if any(map(sample_count, self._kept)) else 0)
+            self._changed.wait_for(lambda: self._exporter is not None or self._given_up, min(timeout_s, wait_s))
         self._give_up(_HINT)
         if self._exporter is not None:
             self._exporter.shutdown(max(timeout_s - (time.monotonic() - began_s), 0) * 1e3)

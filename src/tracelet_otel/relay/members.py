@@ -13,8 +13,10 @@ from tracelet_otel import semconv
 from tracelet_otel.exporters.reading import Batch
 from tracelet_otel.relay.owner import is_alive, started
 
-_UNHEARD_S: Final = 30.0
-"""A process that was not heard of for so long, and cannot be looked at, is gone."""
+_SILENT_S: Final = 30.0
+"""A process that was not heard of for so long, or three intervals, and cannot be looked at, is gone."""
+_LAST_WORD_S: Final = 2.0
+"""For so long, or two intervals, the last rows of a process that does not train are waited for."""
 _LOOK_S: Final = 1.0
 _OWNER: Final = "owner"
 _ON_PURPOSE: Final = (semconv.OUTCOME_INTERRUPTED, semconv.OUTCOME_FAILED, semconv.OUTCOME_TERMINATED)
@@ -40,12 +42,16 @@ class Members:
 
     Args:
         outcomes: what `outcomes` gave, in a relay before this one.
-        silent_s: a process that was not heard of for so long, and cannot be looked at, is gone.
+        export_interval_s: a process that is alive sends as often as that.
     """
 
-    def __init__(self, outcomes: Mapping[str, str], silent_s: float = _UNHEARD_S) -> None:
+    def __init__(self, outcomes: Mapping[str, str], export_interval_s: float = 1.0) -> None:
         self._members: dict[str, _Member] = {}
-        self._silent_s = silent_s
+        self._silent_s = max(_SILENT_S, 3 * export_interval_s)
+        self._last_word_s = max(_LAST_WORD_S, 2 * export_interval_s)
+        # Of a relay before this one: their processes have yet to find this one.
+        self._expected = {said for said, outcome in outcomes.items() if outcome == semconv.OUTCOME_RUNNING} - {_OWNER}
+        self._expected_until_s: float | None = None
         self._looked_s = 0.0
         self.outcomes = dict(outcomes)
         """The last one by rank, and the owner's."""
@@ -66,8 +72,10 @@ class Members:
         member.owns_run = member.owns_run or batch.ended is not None
         member.left = batch.left
         if batch.outcome is not None:
-            member.trains = batch.outcome == semconv.OUTCOME_RUNNING or batch.queued > 0
-        self.outcomes.update(self.said(process, batch))
+            member.trains = (batch.outcome == semconv.OUTCOME_RUNNING and batch.has_trainer) or batch.queued > 0
+        said = self.said(process, batch)
+        self._expected -= said.keys()
+        self.outcomes.update(said)
 
     def said(self, process: str, batch: Batch) -> dict[str, str]:
         """What a process says of the run's outcome, by rank or as its owner."""
@@ -81,10 +89,23 @@ class Members:
         known = self._members.get(process)
         return batch.ended is not None or (known is not None and known.owns_run)
 
-    def others_train(self, now_s: float) -> bool:
-        """Whether a process other than the owner is there that may send more."""
+    def others_may_send(self, now_s: float, ended_s: float | None) -> bool:
+        """Whether a process other than the owner is there that may have more to say.
+
+        One that trains may, and one of which nothing has come since the owner's end.
+
+        Args:
+            now_s: the time.
+            ended_s: when the owner has said that the run has ended, if it has.
+        """
+        if self._expected_until_s is None:
+            self._expected_until_s = now_s + self._silent_s
+        if self._expected and now_s < self._expected_until_s:
+            return True
         return any(
-            member.trains and not member.left and not self._is_gone(member, now_s)
+            (member.trains or (ended_s is not None and member.heard_s <= ended_s < now_s < ended_s + self._last_word_s))
+            and not member.left
+            and not self._is_gone(member, now_s)
             for member in self._members.values()
             if not member.owns_run
         )

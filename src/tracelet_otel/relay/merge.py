@@ -9,6 +9,7 @@ for a limited time.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict, deque
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,12 +20,10 @@ from typing import Final, NamedTuple
 from tracelet_otel.exporters.reading import Reading
 from tracelet_otel.relay.reduction import reduced
 
-_UNHEARD_S: Final = 10.0
-"""For so long a rank is waited for of which nothing at all has come."""
 _MOST_OPEN: Final = 200_000
 """Matches that wait; the oldest is passed on where there would be more."""
 _MOST_MISSED: Final = 50_000
-"""Matches that were passed on without a rank, and are remembered to know what it sends too late."""
+"""Values of ranks that were not waited for any longer, remembered to know them when they come too late."""
 
 
 class Source(NamedTuple):
@@ -54,7 +53,7 @@ class Late:
 
 Result = list["Merged | Late"]
 
-_Key = tuple[int, "int | None", str, str, str, int]
+_Key = tuple[int, int, "int | None", str, str, str, int]
 
 
 @dataclass(eq=False, slots=True)
@@ -67,11 +66,25 @@ class _Match:
     """Number of the row in which each rank logged it."""
     released: bool = False
 
+    @property
+    def training(self) -> int:
+        """In which it was logged."""
+        return self.key[1]
+
+    @property
+    def name(self) -> str:
+        """Of the metric."""
+        return self.key[3]
+
 
 @dataclass(slots=True)
 class _Rank:
     """What is known of a rank."""
 
+    process: str | None = None
+    """The one that was heard last."""
+    generation: int = 0
+    """How often the ranks had been started again when that process was."""
     training: int = 0
     row: int = 0
     at: tuple[int, str, str, int, int] | None = None
@@ -82,10 +95,12 @@ class _Rank:
     """To which it has contributed, in order, until something after them is complete."""
     sent_s: float = float("-inf")
     """When it sent its last value."""
-    gone: bool = False
-    """Whether it is not waited for."""
+    not_in: int = -1
+    """Up to this training it is not waited for: it has ended, or nothing at all has come of it."""
     ended: bool = False
-    """Whether it has nothing more to say."""
+    """Whether it is not waited for because it has ended: then nothing comes late."""
+    does_not_log: set[str] = field(default_factory=set)
+    """Names for which it was waited in vain."""
 
 
 @dataclass(slots=True)
@@ -101,15 +116,20 @@ class Merge:
 
     Args:
         limit_s: for so long a match waits for ranks that are there and have not logged it.
+        unheard_s: for so long it waits for ranks of which nothing at all has come.
     """
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, unheard_s: float = 10.0) -> None:
         self._limit_s = limit_s
+        self._unheard_s = min(unheard_s, limit_s)
+        self._training = 0
+        self._generation = 0
         self._ranks: dict[int, _Rank] = {}
-        self._heard: set[int] = set()
-        self._open: dict[_Key, deque[_Match]] = {}
+        self._open: dict[_Key, list[_Match]] = {}
         self._by_age: OrderedDict[int, _Match] = OrderedDict()
         self._missed: OrderedDict[_Key, list[set[int]]] = OrderedDict()
+        self._missed_count = 0
+        self._unordered: set[str] = set()
         self._held: dict[str, _Held] = {}
         self._tie = count()
 
@@ -118,9 +138,25 @@ class Merge:
         """How many matches have not been passed on, and readings have not been matched."""
         return len(self._by_age) + sum(len(held.readings) for held in self._held.values())
 
-    def hear(self, rank: int) -> None:
-        """A rank is there, whether it has sent a value or not."""
-        self._heard.add(rank)
+    def hear(self, process: str, rank: int) -> Result:
+        """A process is there, whether it has sent a value or not.
+
+        Args:
+            process: which.
+            rank: its rank; a process that had it before has ended.
+        """
+        result: Result = []
+        known = self._rank(rank)
+        if known.process not in (None, process):
+            if known.generation == self._generation:
+                self._generation += 1
+            for match in list(self._by_age.values()):
+                if rank not in match.parts and match.key[0] < self._generation:
+                    self._release(match, result, (rank,))
+            self._ranks[rank] = _Rank(process, self._generation)
+        elif known.process is None:
+            known.process, known.generation = process, self._generation
+        return result
 
     def add(self, process: str, rank: int, readings: Iterable[Reading], complete_to: int, now_s: float) -> Result:
         """Take what a rank has sent.
@@ -133,20 +169,21 @@ class Merge:
                 for those in between, since parts of one export may come in any order.
             now_s: the time.
         """
-        result: Result = []
+        result = self.hear(process, rank)
         held = self._held.setdefault(process, _Held())
         for reading in readings:
             held.since_s = held.since_s if held.readings else now_s
             heappush(held.readings, (reading.sequence, next(self._tie), reading, rank))
         self._let_in(process, complete_to, now_s, result)
         while len(self._by_age) > _MOST_OPEN:
-            self._give_up(next(iter(self._by_age.values())), now_s, result)
+            self._give_up(next(iter(self._by_age.values())), result)
         return result
 
     def leave(self, rank: int) -> Result:
-        """A rank has ended, by itself or not: it is not waited for, unless it sends something again."""
+        """A rank has ended, by itself or not: in this training it is not waited for any more."""
         result: Result = []
-        self._rank(rank).gone = self._rank(rank).ended = True
+        ended = self._rank(rank)
+        ended.not_in, ended.ended = self._training, True
         self._sweep(result)
         return result
 
@@ -154,18 +191,19 @@ class Merge:
         """Pass on what has waited for too long."""
         result: Result = []
         for process, held in self._held.items():
-            if held.readings and now_s - held.since_s >= self._limit_s:
+            # Before the others give up on its values: what is lost on the way is lost.
+            if held.readings and now_s - held.since_s >= self._limit_s / 2:
+                self._unordered.add(process)
                 self._let_in(process, None, now_s, result)
         while self._by_age:
             oldest = next(iter(self._by_age.values()))
-            missing = [rank for rank in self._missing(oldest) if rank not in self._heard]
-            unheard = [rank for rank in map(self._rank, missing) if not rank.gone]
-            if unheard and now_s - oldest.since_s >= min(_UNHEARD_S, self._limit_s):
+            unheard = [rank for rank in self._awaited(oldest) if self._rank(rank).process is None]
+            if unheard and now_s - oldest.since_s >= self._unheard_s:
                 for rank in unheard:
-                    rank.gone = True
+                    self._rank(rank).not_in = max(oldest.training, self._training)
                 self._sweep(result)
             elif now_s - oldest.since_s >= self._limit_s:
-                self._give_up(oldest, now_s, result)
+                self._give_up(oldest, result)
             else:
                 break
         return result
@@ -181,16 +219,22 @@ class Merge:
 
     def _let_in(self, process: str, complete_to: int | None, now_s: float, result: Result) -> None:
         held = self._held[process].readings
+        complete_to = None if process in self._unordered else complete_to
         while held and (complete_to is None or held[0][0] <= complete_to):
             _, _, reading, rank = heappop(held)
             self._match(process, rank, reading, now_s, result)
 
     def _match(self, process: str, number: int, reading: Reading, now_s: float, result: Result) -> None:
         rank = self._rank(number)
-        rank.sent_s, rank.gone, rank.ended = now_s, False, False
-        self._heard.add(number)
+        rank.sent_s = now_s
+        rank.does_not_log.discard(reading.name)
+        if rank.not_in >= reading.training:
+            # It is there again.
+            rank.not_in, rank.ended = reading.training - 1, False
+        self._training = max(self._training, reading.training)
         # The epoch tells apart what evaluation loops log at steps that begin anew in each.
-        key = (reading.training, reading.epoch, reading.name, reading.stage, reading.axis, reading.step)
+        of_training = (reading.training, reading.epoch, reading.name, reading.stage, reading.axis, reading.step)
+        key = (rank.generation, *of_training)
         source = Source(process, reading.sequence)
         self._begin_row(rank, reading)
         if reading.training > rank.training:
@@ -203,7 +247,7 @@ class Merge:
         match.parts[number] = (reading, source)
         match.rows[number] = rank.row
         rank.matches.append(match)
-        if len(match.parts) >= match.world_size or not any(not self._rank(one).gone for one in self._missing(match)):
+        if len(match.parts) >= match.world_size or next(self._awaited(match), None) is None:
             self._complete(match, result)
 
     def _begin_row(self, rank: _Rank, reading: Reading) -> None:
@@ -216,10 +260,11 @@ class Merge:
         rank.names.add(reading.name)
 
     def _match_for(self, key: _Key, rank: int, world_size: int, now_s: float) -> _Match:
-        matches = self._open.setdefault(key, deque())
-        for match in matches:
-            if rank not in match.parts:
-                return match
+        matches = self._open.setdefault(key, [])
+        # A rank contributes to the first that lacks it, so those that have it come first.
+        first = bisect_left(matches, True, key=lambda match: rank not in match.parts)
+        if first < len(matches):
+            return matches[first]
         match = _Match(key, world_size, now_s)
         matches.append(match)
         self._by_age[id(match)] = match
@@ -236,18 +281,15 @@ class Merge:
     def _sweep(self, result: Result) -> None:
         """Pass on what waits for nobody any more."""
         for match in list(self._by_age.values()):
-            missing = [self._rank(rank) for rank in self._missing(match)]
-            if all(rank.gone or rank.training > match.key[0] for rank in missing):
+            if next(self._awaited(match), None) is None:
                 self._release(match, result)
 
-    def _give_up(self, match: _Match, now_s: float, result: Result) -> None:
-        """Pass on a match that has waited for too long; who has sent nothing since is not waited for again."""
-        silent = [rank for rank in map(self._rank, self._missing(match)) if rank.sent_s <= match.since_s]
+    def _give_up(self, match: _Match, result: Result) -> None:
+        """Pass on a match that has waited for too long; who sent nothing meanwhile does not log that name."""
+        for rank in map(self._rank, list(self._awaited(match))):
+            if rank.sent_s <= match.since_s:
+                rank.does_not_log.add(match.name)
         self._release(match, result)
-        if silent:
-            for rank in silent:
-                rank.gone = True
-            self._sweep(result)
 
     def _release(self, match: _Match, result: Result, passed: Container[int] = ()) -> None:
         """Pass on a match.
@@ -266,8 +308,9 @@ class Merge:
         missed = {rank for rank in self._missing(match) if rank not in passed and self._may_still_send(rank, match)}
         if missed:
             self._missed.setdefault(match.key, []).append(missed)
-            while len(self._missed) > _MOST_MISSED:
-                self._missed.popitem(last=False)
+            self._missed_count += 1
+            while self._missed_count > _MOST_MISSED:
+                self._missed_count -= len(self._missed.popitem(last=False)[1])
         for rank in match.parts:
             contributed = self._ranks[rank].matches
             while contributed and contributed[0].released:
@@ -276,7 +319,7 @@ class Merge:
 
     def _may_still_send(self, number: int, match: _Match) -> bool:
         rank = self._rank(number)
-        return not rank.ended and rank.training <= match.key[0]
+        return rank.training <= match.training and not (rank.ended and rank.not_in >= match.training)
 
     def _is_late(self, key: _Key, rank: int) -> bool:
         missed = self._missed.get(key, [])
@@ -285,6 +328,7 @@ class Merge:
                 ranks.discard(rank)
                 if not ranks:
                     missed.remove(ranks)
+                    self._missed_count -= 1
                 if not missed:
                     del self._missed[key]
                 return True
@@ -292,6 +336,13 @@ class Merge:
 
     def _missing(self, match: _Match) -> Iterator[int]:
         return (rank for rank in range(match.world_size) if rank not in match.parts)
+
+    def _awaited(self, match: _Match) -> Iterator[int]:
+        """Ranks that may contribute to a match and have not."""
+        for number in self._missing(match):
+            rank = self._rank(number)
+            if max(rank.training - 1, rank.not_in) < match.training and match.name not in rank.does_not_log:
+                yield number
 
     def _rank(self, number: int) -> _Rank:
         rank = self._ranks.get(number)

@@ -15,7 +15,7 @@ from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.exporters.reading import Batch, Reading
 from tracelet_otel.exporters.tracker import Tracker
 from tracelet_otel.guard import Guard
-from tracelet_otel.relay.backlog import Backlog, ranges
+from tracelet_otel.relay.backlog import Backlog, ranges, seen_of
 from tracelet_otel.relay.journal import Journal, Ranges
 from tracelet_otel.relay.members import Members
 from tracelet_otel.relay.merge import Late, Merge, Result, Source, of_rank, untouched
@@ -23,8 +23,11 @@ from tracelet_otel.relay.messages import Status
 from tracelet_otel.relay.otlp import parse
 from tracelet_otel.relay.parts import Part, batches
 from tracelet_otel.relay.seen import Seen
+from tracelet_otel.settings import Settings
 
 _MOST_PROBLEMS: Final = 20
+_UNHEARD_S: Final = 10.0
+"""For so long values wait for a rank of which nothing at all has come."""
 REOPENED: Final[Mapping[str, Any]] = {"ended": False, "outcomes": {}, "complete": None}
 """What a journal says of a run that goes on."""
 
@@ -43,10 +46,10 @@ class RelayedRun:
     Args:
         journal: of this run; what it holds is delivered first.
         guard: where errors end.
-        rank_timeout_s: for so long a value waits for ranks that have not logged it.
+        settings: how often processes send, and how long values wait for ranks.
     """
 
-    def __init__(self, journal: Journal, guard: Guard, rank_timeout_s: float) -> None:
+    def __init__(self, journal: Journal, guard: Guard, settings: Settings) -> None:
         self._journal = journal
         self._guard = guard
         self._lock = threading.RLock()
@@ -59,12 +62,15 @@ class RelayedRun:
         if self._final is not None:
             self._closing = self._complete = self._over = True
         self._ended: bool = state.get("ended", False)
-        self._members = Members(state.get("outcomes", {}))
+        self._members = Members(state.get("outcomes", {}), settings.export_interval)
         self._params: dict[str, str] = state.get("params", {})
-        self._seen = _seen(state.get("seen", {}))
-        self._merge = Merge(rank_timeout_s)
+        self._seen = seen_of(state.get("seen", {}))
+        # What a process logs now may leave it after an interval, and arrive after another one.
+        interval_s = 2 * settings.export_interval
+        self._merge = Merge(max(settings.rank_timeout, interval_s), max(_UNHEARD_S, interval_s))
         self._backlog = Backlog(journal, ())
         self._new_row_s = self._heard_s = time.monotonic()
+        self._ended_s = self._heard_s if self._ended else None
 
     @property
     def ended(self) -> bool:
@@ -72,10 +78,10 @@ class RelayedRun:
         return self._ended
 
     @property
-    def others_train(self) -> bool:
+    def others_may_send(self) -> bool:
         """Whether another process than the owner may have more to say."""
         with self._lock:
-            return self._members.others_train(time.monotonic())
+            return self._members.others_may_send(time.monotonic(), self._ended_s)
 
     @property
     def silent_s(self) -> float:
@@ -122,6 +128,7 @@ class RelayedRun:
     def reopen(self) -> None:
         """Go on with a run that had ended; the caller has the journal remember `REOPENED`."""
         self._closing = self._complete = self._over = self._ended = False
+        self._ended_s = None
         self._final = None
         self._members.outcomes.clear()
 
@@ -179,11 +186,15 @@ class RelayedRun:
                 news = ended != self._ended or params.items() - self._params.items()
                 if owned and (has_readings or news or outcomes != self._members.outcomes):
                     raise EndedError("the run has ended")
-                if has_readings:
+                if has_readings and self._ended:
                     raise TooLateError("rank 0 has ended the run")
+                if has_readings:
+                    raise EndedError("nothing has come for long: the run is being closed")
                 return
             self._keep(part, fresh, {**self._params, **params}, outcomes, ended, seen)
             self._params, self._ended, self._seen = {**self._params, **params}, ended, seen
+            if ended and self._ended_s is None:
+                self._ended_s = self._heard_s
             for batch in part.batches:
                 self._members.hear(process_of(batch.resource), batch, self._heard_s)
             if has_readings:
@@ -191,7 +202,7 @@ class RelayedRun:
             if self._deliveries:
                 for batch in fresh:
                     self._tell(batch)
-                    self._hand_on(self._merged(batch))
+                    self._hand_on(self._merged(batch, self._seen))
                 if any(batch.left for batch in part.batches):
                     self._hand_on(self._without(self._members.newly_left()))
 
@@ -267,20 +278,14 @@ class RelayedRun:
     def _feed(self, deliveries: dict[str, Delivery], resource: Mapping[str, Any]) -> None:
         with self._lock:
             self._deliveries = deliveries
-            last: dict[str, Batch] = {}
-            readings: dict[str, list[Reading]] = {}
+            # What is in the journal no more is done, and so is some that still is.
+            known = {process: self._backlog.done_by_all(process) for process in self._seen}
             replayed: dict[str, Seen] = {}
             for number, content in self._journal.bodies():
-                new = [_without_known(batch, replayed) for batch in batches(parse(content))]
-                self._backlog.add_body(number, _samples(new))
-                for batch in new:
-                    process = process_of(batch.resource)
-                    last[process] = batch
-                    readings.setdefault(process, []).extend(batch.readings)
-            # Of each process in order: in the journal, the parts of an export may be in any.
-            for process, batch in last.items():
-                in_order = tuple(sorted(readings.pop(process), key=lambda reading: reading.sequence))
-                self._hand_on(self._merged(replace(batch, readings=in_order)))
+                found = [_without_known(batch, replayed) for batch in batches(parse(content))]
+                self._backlog.add_body(number, _samples(found))
+                for batch in found:
+                    self._hand_on(self._merged(_without_known(batch, known), known))
             self._tell(Batch(resource, (), self._params, self._members.outcome))
         # Until now nobody could have sent anything.
         self._new_row_s = self._heard_s = time.monotonic()
@@ -309,45 +314,49 @@ class RelayedRun:
         for delivery in self._deliveries.values():
             delivery.put(said)
 
-    def _merged(self, batch: Batch) -> Result:
+    def _merged(self, batch: Batch, came: Mapping[str, Seen]) -> Result:
         process, rank = process_of(batch.resource), batch.rank
-        alone = [reading for reading in batch.readings if rank is None or reading.world_size <= 1]
-        shared = [reading for reading in batch.readings if rank is not None and reading.world_size > 1]
-        if rank is not None and batch.resource.get(semconv.RANKS) == semconv.RANKS_EACH:
+        if rank is None:
+            return list(untouched(process, batch.readings))
+        alone = untouched(process, [reading for reading in batch.readings if reading.world_size <= 1])
+        shared = [reading for reading in batch.readings if reading.world_size > 1]
+        if batch.resource.get(semconv.RANKS) == semconv.RANKS_EACH:
             each = [replace(one, reading=of_rank(one.reading, rank)) for one in untouched(process, shared)]
-            return [*untouched(process, alone), *each]
-        if rank is None or not shared:
-            if rank is not None:
-                self._merge.hear(rank)
-            return list(untouched(process, alone))
-        complete_to = self._seen[process].complete_to
-        return [*untouched(process, alone), *self._merge.add(process, rank, shared, complete_to, time.monotonic())]
+            return [*alone, *each]
+        return [*alone, *self._merge.add(process, rank, shared, came[process].complete_to, time.monotonic())]
 
     def _without(self, ranks: Iterable[int]) -> Result:
         return [one for rank in ranks for one in self._merge.leave(rank)]
 
     def _hand_on(self, result: Result) -> None:
         readings: dict[str, list[Reading]] = {name: [] for name in self._deliveries}
-        late: list[Source] = []
+        dropped: dict[str, list[Source]] = {}
         for one in result:
+            for name, delivery in self._deliveries.items():
+                if isinstance(one, Late):
+                    dropped.setdefault(name, []).append(one.source)
+                elif any(self._backlog.is_done(name, source) for source in one.sources):
+                    # After a relay's death: it was delivered without the others.
+                    dropped.setdefault(name, []).extend(one.sources)
+                else:
+                    # A backend that takes nothing more says of nothing that it is done with it.
+                    if delivery.lost is None:
+                        self._backlog.give(name, one.sources)
+                    readings[name].append(one.reading)
             if isinstance(one, Late):
                 self._guard.report(
                     f"a value of {one.reading.name!r} from rank {one.rank} came too late to be merged",
                     f"the others' were passed on before, for they had waited too long (rank_timeout); step "
                     f"{one.reading.step}",
                 )
-                late.append(one.source)
-                continue
-            for name, of_backend in readings.items():
-                # After a relay's death, some of a match may have been delivered without the rest.
-                if not any(self._backlog.is_done(name, source) for source in one.sources):
-                    self._backlog.give(name, one.sources)
-                    of_backend.append(one.reading)
-        if late:
-            self._backlog.drop(late)
         for name, of_backend in readings.items():
             if of_backend:
                 self._deliveries[name].put(Batch({}, tuple(of_backend), {}, None))
+        if dropped:
+            try:
+                self._backlog.drop(dropped)
+            except TraceletError as error:
+                self._guard.report("the journal does not know what was dropped", error)
 
     def _taken(self, backend: str, delivered: int, refused: int) -> None:
         try:
@@ -361,10 +370,6 @@ def _without_known(batch: Batch, seen: dict[str, Seen]) -> Batch:
     """A batch without what has been there, which is added to `seen`."""
     of_process = seen.setdefault(process_of(batch.resource), Seen())
     return replace(batch, readings=tuple(reading for reading in batch.readings if of_process.add(reading.sequence)))
-
-
-def _seen(ranges: Mapping[str, Iterable[tuple[int, int]]]) -> dict[str, Seen]:
-    return {process: Seen((first, last) for first, last in pairs) for process, pairs in ranges.items()}
 
 
 def _samples(found: Iterable[Batch]) -> Ranges:

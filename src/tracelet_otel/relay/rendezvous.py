@@ -10,7 +10,9 @@ import json
 import os
 import platform
 import stat
+import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -21,6 +23,9 @@ from tracelet_otel.errors import TraceletError
 from tracelet_otel.relay.owner import is_alive, started
 
 _SUFFIX: Final = ".run"
+_NEW: Final = ".new"
+_NEW_S: Final = 60.0
+"""What is being written for so long was left by a process that was killed."""
 
 
 class RendezvousError(TraceletError):
@@ -81,9 +86,28 @@ class Rendezvous:
     """
 
     def __init__(self, job: str, run_number: int, directory: Path | None = None) -> None:
-        self._directory = directory or Path(tempfile.gettempdir()) / f"tracelet-otel-{os.getuid()}"
-        self.path = self._directory / f"{job}.{run_number}{_SUFFIX}"
-        """The file."""
+        self._given = directory
+        self._name = f"{job}.{run_number}{_SUFFIX}"
+
+    @property
+    def path(self) -> Path:
+        """The file.
+
+        Raises:
+            RendezvousError: there is no place for it.
+        """
+        return self._directory / self._name
+
+    @property
+    def _directory(self) -> Path:
+        if self._given is not None:
+            return self._given
+        if not hasattr(os, "getuid"):
+            raise RendezvousError(f"ranks cannot meet on {sys.platform}, which does not tell users apart by number")
+        try:
+            return Path(tempfile.gettempdir()) / f"tracelet-otel-{os.getuid()}"
+        except OSError as error:
+            raise RendezvousError(f"ranks cannot meet: {error}") from error
 
     def publish(self, meeting: Meeting) -> bool:
         """Tell the ranks; what an owner that is gone has left is replaced.
@@ -97,7 +121,7 @@ class Rendezvous:
         try:
             self._make_directory()
             self._sweep()
-            written = self.path.with_name(f"{uuid.uuid4().hex}.new")
+            written = self.path.with_name(f"{uuid.uuid4().hex}{_NEW}")
             with os.fdopen(os.open(written, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
                 json.dump(asdict(meeting), file)
             try:
@@ -108,31 +132,38 @@ class Rendezvous:
             raise RendezvousError(f"ranks cannot meet in {self._directory}: {error}") from error
 
     def read(self) -> Meeting | None:
-        """What the owner has told; None where there is nothing, or nothing that can be trusted."""
+        """What the owner has told; None where there is nothing, or nothing that can be trusted.
+
+        Raises:
+            RendezvousError: it cannot be read just now, or never.
+        """
         try:
             with self.path.open() as file:
                 self._check(os.fstat(file.fileno()))
                 meeting = Meeting(**json.load(file))
-        except (OSError, ValueError, TypeError, RendezvousError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
             return None
+        except OSError as error:
+            raise RendezvousError(f"{self.path} cannot be read: {error}") from error
         return meeting if meeting.is_on else None
 
     def withdraw(self) -> None:
         """The run is over; the file goes, where it is this process's."""
-        meeting = self.read()
-        if meeting is not None and meeting.owner_pid == os.getpid():
-            self.path.unlink(missing_ok=True)
+        with contextlib.suppress(RendezvousError):
+            meeting = self.read()
+            if meeting is not None and meeting.owner_pid == os.getpid():
+                self.path.unlink(missing_ok=True)
 
     def _place(self, written: Path, meeting: Meeting) -> bool:
-        for _ in range(2):
-            with contextlib.suppress(FileExistsError):
-                os.link(written, self.path)
-                return True
-            there = self.read()
-            if there is not None and there.owner_pid != meeting.owner_pid:
-                return False
-            self.path.unlink(missing_ok=True)
-        return False
+        with contextlib.suppress(FileExistsError):
+            os.link(written, self.path)
+            return True
+        there = self.read()
+        if there is not None and there.owner_pid != meeting.owner_pid:
+            return False
+        # In one step: who reads it meanwhile must not find nothing.
+        written.replace(self.path)
+        return True
 
     def _make_directory(self) -> None:
         self._directory.mkdir(mode=0o700, exist_ok=True)
@@ -146,6 +177,10 @@ class Rendezvous:
     def _sweep(self) -> None:
         for path in self._left_behind():
             path.unlink(missing_ok=True)
+        for path in self._directory.glob(f"*{_NEW}"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _NEW_S:
+                    path.unlink()
 
     def _left_behind(self) -> Iterator[Path]:
         for path in self._directory.glob(f"*{_SUFFIX}"):

@@ -56,7 +56,7 @@ def deliver(journal: Journal, settings: Settings, patience_s: float) -> Status:
         TraceletError: a backend is not installed.
     """
     with journal.closed_on_error():
-        run = RelayedRun(journal, Guard(), settings.rank_timeout)
+        run = RelayedRun(journal, Guard(), settings)
         if run.status.over:
             run.forget()
         else:

@@ -37,6 +37,21 @@ class Seen:
         after = bisect_right(self._firsts, first)
         return bool(after) and last <= self._lasts[after - 1]
 
+    def common(self, other: Seen) -> Seen:
+        """Numbers that are in both."""
+        pairs = []
+        ours, theirs = iter(self.ranges), iter(other.ranges)
+        mine, yours = next(ours, None), next(theirs, None)
+        while mine is not None and yours is not None:
+            first, last = max(mine[0], yours[0]), min(mine[1], yours[1])
+            if first <= last:
+                pairs.append((first, last))
+            if mine[1] < yours[1]:
+                mine = next(ours, None)
+            else:
+                yours = next(theirs, None)
+        return Seen(pairs)
+
     def add(self, number: int) -> bool:
         """Add a number; returns whether it is new."""
         after = bisect_right(self._firsts, number)

@@ -92,7 +92,7 @@ class Sidecar:
                 if run_id in self._closing:
                     if run.status.over and run.unheard_s > _REMEMBERED_S:
                         del self._runs[run_id], self._closing[run_id]
-                elif run.unheard_s > idle_s or (run.ended and not run.others_train):
+                elif run.unheard_s > idle_s or (run.ended and not run.others_may_send):
                     self._close(run_id, run)
                 else:
                     run.look()
@@ -140,7 +140,7 @@ class Sidecar:
             return self._take(run_id, journal, resource)
 
     def _take(self, run_id: str, journal: Journal, resource: Mapping[str, Any]) -> RelayedRun:
-        run = RelayedRun(journal, Guard(), self._settings.rank_timeout)
+        run = RelayedRun(journal, Guard(), self._settings)
         run.resume(registry.trackers(self._settings), resource)
         self._runs[run_id] = run
         self._closing.pop(run_id, None)

@@ -65,6 +65,7 @@ class Hooks:
             return self.lifecycle.enter(trainer)
         except Exception as error:
             self.guard.report("the start of a training was not seen", error)
+            self.lifecycle.forget_start()
             return False
 
     def enter_copy(self, trainer: Any, carrier: Any, prepare: Callable[[Any], None]) -> None:

@@ -44,7 +44,7 @@ class Lifecycle:
             self._tuning.add(trainer)
             return True
         membership = self._signals.membership
-        membership.training += 1
+        membership.begin(trainer.world_size)
         self._take_place(trainer)
         launching, starts_ranks = self._signals.launching, _starts_ranks(trainer)
         if starts_ranks or trainer.world_size > 1:
@@ -53,6 +53,10 @@ class Lifecycle:
         trainer.callbacks.append(carrier)
         self._begin(trainer, carrier)
         return True
+
+    def forget_start(self) -> None:
+        """The start of a training could not be seen, and so its end will not be."""
+        self._signals.launching.end()
 
     def enter_copy(self, trainer: Any, carrier: Any) -> None:
         """A trainer goes on in this process, which was started for it.
