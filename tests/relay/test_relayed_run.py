@@ -1,0 +1,144 @@
+"""A run in the relay whose tracker is away, and the relay after it, which goes on from the journal."""
+
+from __future__ import annotations
+
+import pytest
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+
+from tests.mlflow_store import multiset, stored_run
+from tests.sdk import KeepingExporter, provider, reader
+from tracelet_otel import semconv
+from tracelet_otel.exporters import registry
+from tracelet_otel.guard import Guard
+from tracelet_otel.instrumentation.recorder import Row
+from tracelet_otel.instrumentation.signals import make_signals
+from tracelet_otel.relay.journal import Journal
+from tracelet_otel.relay.parts import parts
+from tracelet_otel.relay.relayed_run import EndedError, RelayedRun, TooLateError
+from tracelet_otel.settings import Settings
+
+RUN_ID = "r1"
+RESOURCE = {semconv.RUN_ID: RUN_ID, semconv.RUN_NAME: "relayed", semconv.PROJECT_NAME: "Default"}
+
+
+class Rank:
+    """What a rank sends, in parts of one request each."""
+
+    def __init__(self, number: int, *, owns_run: bool = False) -> None:
+        self._exporter = KeepingExporter()
+        self._reader = reader(self._exporter)
+        attributes = {semconv.RANK: number, "host.name": "simulated", "service.instance.id": f"{number}"}
+        self._provider = provider(self._reader, **RESOURCE, **attributes)
+        self.signals = make_signals(self._provider, Guard(), 10, owns_run=owns_run)
+        self._time = 0
+
+    def logs(self, step: int, **values: float):
+        self._time += 10_000_000
+        self.signals.recorder.record(Row(self._time, values, step, semconv.AXIS_TRAINER, "fit", 0, 1, 2))
+        return self.part()
+
+    def part(self):
+        self._reader.collect()
+        return parts(encode_metrics(self._exporter.exports[-1]))[RUN_ID]
+
+
+def run_on(path, settings: Settings):
+    journal = Journal(path)
+    run = RelayedRun(journal, Guard(), settings)
+    run.resume(registry.trackers(registry.absolute(settings)), RESOURCE)
+    return journal, run
+
+
+@pytest.fixture
+def away(tmp_path):
+    """A run whose tracker cannot be reached, with values that wait for a tenth of a second."""
+    journal, run = run_on(
+        tmp_path / "r1.journal", Settings(backend_url="http://127.0.0.1:1", rank_timeout=0.1, export_interval=0.01)
+    )
+    yield journal, run
+    for delivery in run._deliveries.values():
+        delivery.close(0)
+
+
+def points_after(tmp_path, database, away, *later) -> list:
+    """What the tracker has once the next relay has delivered the journal, and what came later."""
+    journal, before = away
+    journal.close()
+    _, run = run_on(tmp_path / "r1.journal", Settings())
+    for part in later:
+        run.accept(part)
+    assert run.close(30)
+    assert before.status.complete is False
+    return stored_run(database).multiset
+
+
+def pass_on(run) -> None:
+    while run._merge.waiting:
+        run.look()
+
+
+def test_what_was_too_late_takes_nothing_along_in_the_next_relay(tmp_path, database, away):
+    first, second = Rank(0), Rank(1)
+    _, run = away
+    run.accept(second.part())
+    run.accept(first.logs(0, a=0.0))
+    pass_on(run)
+    run.accept(second.logs(0, a=10.0))
+    assert list(run.status.errors) == [
+        "mlflow does not answer; its readings are kept and sent again",
+        "a value of 'a' from rank 1 came too late to be merged",
+    ]
+    run.accept(first.logs(1, a=0.0))
+    run.accept(second.logs(1, a=10.0))
+    assert points_after(tmp_path, database, away) == multiset([("a", 0, 0.0), ("a", 1, 5.0)])
+
+
+def test_ranks_that_are_far_apart_in_the_journal(tmp_path, database, away, monkeypatch):
+    monkeypatch.setattr("tracelet_otel.relay.merge._MOST_OPEN", 10)
+    first, second = Rank(0), Rank(1)
+    _, run = away
+    for step in range(50):
+        run.accept(first.logs(step, a=0.0))
+        run.accept(second.logs(step, a=10.0))
+    late = [first.logs(50, a=0.0), second.logs(50, a=10.0)]
+    assert points_after(tmp_path, database, away, *late) == multiset(("a", step, 5.0) for step in range(51))
+
+
+def test_a_body_is_taken_once_also_by_the_next_relay(tmp_path, database, away):
+    first, second = Rank(0), Rank(1)
+    _, run = away
+    kept = [first.logs(0, a=0.0, b=1.0), second.logs(0, b=3.0)]
+    for part in [*kept, *kept]:
+        run.accept(part)
+    found = points_after(tmp_path, database, away, *kept, second.logs(0, a=10.0))
+    # The second rank's `a` is in a row of its own, before the first one has gone on to the next.
+    assert found == multiset([("a", 0, 5.0), ("b", 0, 2.0)])
+
+
+def test_what_comes_after_the_end(away):
+    owner, other = Rank(0, owns_run=True), Rank(1)
+    _, run = away
+    run.accept(owner.logs(0, a=0.0))
+    run.accept(other.logs(0, a=0.0))
+    owner.signals.outcome.end()
+    run.accept(owner.part())
+    assert run.ended
+    run.close(0)
+    # What says nothing new is well.
+    run.accept(owner.part())
+    other.signals.outcome.settle("failed", None)
+    run.accept(other.part())
+    with pytest.raises(TooLateError, match="rank 0 has ended the run"):
+        run.accept(other.logs(1, a=1.0))
+    with pytest.raises(EndedError):
+        run.accept(owner.logs(1, a=1.0))
+
+
+def test_what_comes_while_a_run_is_closed_that_nobody_has_ended(away):
+    owner, other = Rank(0, owns_run=True), Rank(1)
+    _, run = away
+    run.accept(owner.logs(0, a=0.0))
+    run.close(0)
+    # It may be opened again: nothing is refused for good.
+    with pytest.raises(EndedError, match="nothing has come for long"):
+        run.accept(other.logs(0, a=1.0))
