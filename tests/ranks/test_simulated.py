@@ -149,6 +149,22 @@ def test_a_rank_that_still_trains_is_waited_for_at_the_end(database, outcome, st
     assert stored_run(database).status == status
 
 
+def test_a_rank_that_has_not_found_the_run_when_it_ends(database):
+    run, (first, second) = begin()
+    first.send({"loss": 1}, 0)
+    first.end()
+    run._signals.outcome.settle("finished", None)
+    run._signals.outcome.end()
+    for reader in run._readers:
+        reader.collect()
+        assert run._destination.exporters[0].force_flush(30_000)
+    second.send({"loss": 3}, 0)
+    second.end()
+    run.stop()
+    assert has(database, [("loss", 0, 2.0)])
+    assert second.guard.counts == {}
+
+
 def test_what_a_rank_says_after_the_end_is_refused_for_good(database):
     run, (first, second) = begin()
     second.signals.outcome.value = semconv.OUTCOME_FINISHED

@@ -138,6 +138,11 @@ class Merge:
         """How many matches have not been passed on, and readings have not been matched."""
         return len(self._by_age) + sum(len(held.readings) for held in self._held.values())
 
+    @property
+    def waits_for_unheard(self) -> bool:
+        """Whether something waits for a rank of which nothing at all has come yet."""
+        return any(self._rank(rank).process is None for match in self._by_age.values() for rank in self._awaited(match))
+
     def hear(self, process: str, rank: int) -> Result:
         """A process is there, whether it has sent a value or not.
 

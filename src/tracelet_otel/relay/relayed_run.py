@@ -81,7 +81,8 @@ class RelayedRun:
     def others_may_send(self) -> bool:
         """Whether another process than the owner may have more to say."""
         with self._lock:
-            return self._members.others_may_send(time.monotonic(), self._ended_s)
+            # A short training may be over before another rank has found its run.
+            return self._members.others_may_send(time.monotonic(), self._ended_s) or self._merge.waits_for_unheard
 
     @property
     def silent_s(self) -> float:
