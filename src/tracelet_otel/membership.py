@@ -26,7 +26,8 @@ class Membership:
 
         What a process trains by itself does not count: not all need do it.
         """
-        self._repeats = started_in > 0
+        self.repeats = started_in > 0
+        """Whether what happens now has happened in rank 0 before it started this process."""
 
     def begin(self, world_size: int) -> None:
         """A training begins in this process.
@@ -36,17 +37,12 @@ class Membership:
         """
         if world_size > 1:
             self.training += 1
-            self._repeats = False
+            self.repeats = False
 
     @property
     def world_size(self) -> int | None:
         """How many processes train together, where this is one of them."""
         return self.place.world_size if self.place else None
-
-    @property
-    def repeats(self) -> bool:
-        """Whether what happens now has happened in rank 0 before it started this process."""
-        return self._repeats
 
     def is_shadow(self, world_size: int) -> bool:
         """Whether a training of this process is nobody's: each rank runs it by itself, and rank 0 reports it.

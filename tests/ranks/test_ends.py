@@ -13,7 +13,7 @@ from collections import Counter
 import pytest
 
 from tests.conftest import wait_until
-from tests.mlflow_store import stored_run
+from tests.mlflow_store import StoredRun, stored_run
 from tests.ranks.test_launchers import TRAINING, combined, witnessed
 from tests.relay.test_deaths import ended_clean, relays
 
@@ -75,12 +75,16 @@ def has_what_was_exported(tmp_path, run, killed_s: float) -> bool:
     return True
 
 
+def ended_run(tmp_path, training) -> StoredRun:
+    training.wait(60)
+    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
+    return stored_run(tmp_path / "mlflow.db")
+
+
 def test_rank_1_is_killed(tmp_path, training):
     killed_s = time.time()
     os.kill(pid(tmp_path, 1), signal.SIGKILL)
-    training.wait(60)
-    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
-    run = stored_run(tmp_path / "mlflow.db")
+    run = ended_run(tmp_path, training)
     # Lightning kills the other rank, unless that has seen first that it is alone.
     assert run.status == ("KILLED" if training.returncode == -signal.SIGKILL else "FAILED")
     assert has_what_was_exported(tmp_path, run, killed_s)
@@ -89,9 +93,7 @@ def test_rank_1_is_killed(tmp_path, training):
 def test_rank_0_is_killed(tmp_path, training):
     killed_s = time.time()
     os.kill(pid(tmp_path, 0), signal.SIGKILL)
-    training.wait(60)
-    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
-    run = stored_run(tmp_path / "mlflow.db")
+    run = ended_run(tmp_path, training)
     # The other rank fails in the next collective, and says so.
     assert run.status == "FAILED"
     assert has_what_was_exported(tmp_path, run, killed_s)
@@ -100,9 +102,7 @@ def test_rank_0_is_killed(tmp_path, training):
 def test_ctrl_c(tmp_path, training):
     killed_s = time.time()
     os.killpg(training.pid, signal.SIGINT)
-    training.wait(60)
-    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
-    run = stored_run(tmp_path / "mlflow.db")
+    run = ended_run(tmp_path, training)
     assert run.status == "KILLED"
     assert has_what_was_exported(tmp_path, run, killed_s)
 
@@ -115,8 +115,6 @@ def test_the_relay_is_killed(tmp_path, training):
     wait_until(lambda: relays(tmp_path) != [], 60, "the next relay")
     wait_until(lambda: time.time() > killed_s + 2, 30, "some seconds")
     os.killpg(training.pid, signal.SIGINT)
-    training.wait(60)
-    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
-    run = stored_run(tmp_path / "mlflow.db")
+    run = ended_run(tmp_path, training)
     assert run.status == "KILLED"
     assert has_what_was_exported(tmp_path, run, killed_s)

@@ -188,22 +188,17 @@ def test_ranks_join_a_relay_that_runs_already(tmp_path, database, same_node):
     assert stored_run(database).multiset == expected(tmp_path)
 
 
-SEVERAL = """
-import json, os, sys, warnings
+SCRIPT = """
+import os, sys, warnings
 warnings.simplefilter("ignore")
 import torch
 import lightning.pytorch as pl
 import tracelet_otel as tracelet
 
-class Module(pl.LightningModule):
+class Base(pl.LightningModule):
     def __init__(self):
         super().__init__()
         self.layer = torch.nn.Linear(4, 1)
-    def training_step(self, batch, batch_idx):
-        self.log("rank", float(self.trainer.global_rank) + 1)
-        return self.layer(batch).mean()
-    def test_step(self, batch, batch_idx):
-        self.log("test", 1.0)
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.01)
 
@@ -214,6 +209,16 @@ def trainer(**options):
     )
 
 data = torch.utils.data.DataLoader(torch.randn(8, 4), batch_size=2)
+"""
+
+SEVERAL = f"""{SCRIPT}
+class Module(Base):
+    def training_step(self, batch, batch_idx):
+        self.log("rank", float(self.trainer.global_rank) + 1)
+        return self.layer(batch).mean()
+    def test_step(self, batch, batch_idx):
+        self.log("test", 1.0)
+
 with tracelet.start_logging("alone") as run:
     run.log_metric("by hand", 1, 0)
     trainer(devices=1).fit(Module(), data)
@@ -249,34 +254,19 @@ def test_what_rank_0_does_before_it_starts_others_and_alone_is_there_once(tmp_pa
     assert {run.status for run in (alone, both, again)} == {"FINISHED"}
 
 
-TWICE = """
-import sys, warnings
-warnings.simplefilter("ignore")
-import torch
-import lightning.pytorch as pl
-import tracelet_otel as tracelet
-
-class Module(pl.LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(4, 1)
+TWICE = f"""{SCRIPT}
+class Module(Base):
     def training_step(self, batch, batch_idx):
         self.log("train", 10.0 * self.global_rank)
         return self.layer(batch).mean()
     def test_step(self, batch, batch_idx):
         self.log("test", 10.0 * self.global_rank)
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.01)
 
 if __name__ == "__main__":
-    data = torch.utils.data.DataLoader(torch.randn(8, 4), batch_size=2)
     with tracelet.start_logging("twice") as run:
-        trainer = pl.Trainer(
-            accelerator="cpu", max_steps=2, log_every_n_steps=1, logger=False, enable_checkpointing=False,
-            enable_progress_bar=False, enable_model_summary=False, devices=2, strategy=sys.argv[1]
-        )
-        trainer.fit(Module(), data)
-        trainer.test(Module(), data, verbose=False)
+        of_two = trainer(devices=2, strategy=sys.argv[1])
+        of_two.fit(Module(), data)
+        of_two.test(Module(), data, verbose=False)
     assert not run.errors, run.errors
 """
 

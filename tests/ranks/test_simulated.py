@@ -71,6 +71,15 @@ def begin(**config):
     return run, [Rank(run, number) for number in range(WORLD_SIZE)]
 
 
+def say_that_it_ends(run) -> None:
+    """What the run's end begins with: the relay knows of it, and nobody waits for the relay yet."""
+    run._signals.outcome.settle("finished", None)
+    run._signals.outcome.end()
+    for reader in run._readers:
+        reader.collect()
+        assert run._destination.exporters[0].force_flush(30_000)
+
+
 def has(database, points) -> bool:
     return stored_run(database).multiset == multiset(points)
 
@@ -138,10 +147,7 @@ def test_a_rank_that_still_trains_is_waited_for_at_the_end(database, outcome, st
     second.send({"loss": 3}, 0)
     first.send({"loss": 1}, 0)
     first.end()
-    run._signals.outcome.settle("finished", None)
-    run._signals.outcome.end()
-    for reader in run._readers:
-        reader.collect()
+    say_that_it_ends(run)
     second.send({"loss": 7}, 1)
     second.end(outcome)
     run.stop()
@@ -153,11 +159,7 @@ def test_a_rank_that_has_not_found_the_run_when_it_ends(database):
     run, (first, second) = begin()
     first.send({"loss": 1}, 0)
     first.end()
-    run._signals.outcome.settle("finished", None)
-    run._signals.outcome.end()
-    for reader in run._readers:
-        reader.collect()
-        assert run._destination.exporters[0].force_flush(30_000)
+    say_that_it_ends(run)
     second.send({"loss": 3}, 0)
     second.end()
     run.stop()
@@ -171,11 +173,7 @@ def test_what_a_rank_says_after_the_end_is_refused_for_good(database):
     for rank in (first, second):
         rank.send({"loss": 1}, 0)
     first.end()
-    run._signals.outcome.settle("finished", None)
-    run._signals.outcome.end()
-    for reader in run._readers:
-        reader.collect()
-        assert run._destination.exporters[0].force_flush(30_000)
+    say_that_it_ends(run)
     wait_until(lambda: stored_run(database).status == "FINISHED", 30, "the run's end")
     second.send({"loss": 7, "other": 8}, 1)
     assert second.guard.counts == {"the relay refused an export": 1, "values were not delivered": 2}

@@ -17,6 +17,7 @@ from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.client import Address, RelayExporter, fetch_status, sample_count
 from tracelet_otel.relay.finders import Finder
+from tracelet_otel.relay.messages import Status
 from tracelet_otel.relay.rendezvous import Meeting
 from tracelet_otel.text import encodable
 
@@ -106,7 +107,7 @@ class _Waiting(MetricExporter):
         self._began_s = time.monotonic()
         threading.Thread(target=self._wait, name="tracelet-rendezvous", daemon=True).start()
 
-    def status(self) -> Any:
+    def status(self) -> Status | None:
         """How far the run's delivery is; None where nobody knows."""
         return fetch_status(self._address(), self.meeting.run_id) if self.meeting else None
 
@@ -151,9 +152,8 @@ class _Waiting(MetricExporter):
             self._exporter.shutdown(max(timeout_s - (time.monotonic() - began_s), 0) * 1e3)
 
     def _wait(self) -> None:
-        began_s = time.monotonic()
-        deadline_s = began_s + _LATEST_S
-        while time.monotonic() < deadline_s:
+        said = False
+        while time.monotonic() < self._began_s + _LATEST_S:
             try:
                 meeting = self._finder.find()
             except RunLostError as lost:
@@ -165,8 +165,8 @@ class _Waiting(MetricExporter):
             if meeting is not None:
                 self._found(meeting)
                 return
-            if time.monotonic() - began_s > _SAID_S:
-                began_s = deadline_s
+            if not said and time.monotonic() > self._began_s + _SAID_S:
+                said = True
                 self._guard.report(f"{self._who} waits for its run", _HINT)
             with self._changed:
                 if self._changed.wait_for(lambda: self._given_up, _LOOK_S):
@@ -188,8 +188,7 @@ class _Waiting(MetricExporter):
             if self._given_up or self._exporter is not None:
                 return
             self._given_up = True
-            if reason:
-                self._guard.report(f"nothing of {self._who} is recorded", reason)
+            self._guard.report(f"nothing of {self._who} is recorded", reason)
             self._drop(self._kept)
             self._kept.clear()
             self._changed.notify_all()

@@ -174,7 +174,9 @@ class RelayedRun:
             seen = {process: Seen(one.ranges) for process, one in self._seen.items()}
             fresh = [_without_known(batch, seen) for batch in part.batches]
             # All ranks have the same hyperparameters, or nobody could say which count.
-            params = {name: value for batch in part.batches if not batch.rank for name, value in batch.params.items()}
+            params = dict(self._params)
+            for batch in part.batches:
+                params.update({} if batch.rank else batch.params)
             outcomes = dict(self._members.outcomes)
             for batch in part.batches:
                 outcomes.update(self._members.said(process_of(batch.resource), batch))
@@ -184,16 +186,16 @@ class RelayedRun:
                 # What only repeats is well: the last exports of a run overlap with its end, and other
                 # ranks may end after it.
                 owned = any(self._members.owns_run(process_of(batch.resource), batch) for batch in part.batches)
-                news = ended != self._ended or params.items() - self._params.items()
-                if owned and (has_readings or news or outcomes != self._members.outcomes):
+                said = (ended, params, outcomes) != (self._ended, self._params, self._members.outcomes)
+                if owned and (has_readings or said):
                     raise EndedError("the run has ended")
                 if has_readings and self._ended:
                     raise TooLateError("rank 0 has ended the run")
                 if has_readings:
                     raise EndedError("nothing has come for long: the run is being closed")
                 return
-            self._keep(part, fresh, {**self._params, **params}, outcomes, ended, seen)
-            self._params, self._ended, self._seen = {**self._params, **params}, ended, seen
+            self._keep(part, fresh, params, outcomes, ended, seen)
+            self._params, self._ended, self._seen = params, ended, seen
             if ended and self._ended_s is None:
                 self._ended_s = self._heard_s
             for batch in part.batches:
@@ -377,8 +379,10 @@ def _samples(found: Iterable[Batch]) -> Ranges:
     """Those that batches have."""
     by_process: dict[str, Seen] = {}
     for batch in found:
-        for reading in batch.readings:
-            by_process.setdefault(process_of(batch.resource), Seen()).add(reading.sequence)
+        if batch.readings:
+            of_process = by_process.setdefault(process_of(batch.resource), Seen())
+            for reading in batch.readings:
+                of_process.add(reading.sequence)
     return ranges(by_process)
 
 

@@ -43,13 +43,14 @@ class Lifecycle:
         if _only_tunes(trainer):
             self._tuning.add(trainer)
             return True
-        membership = self._signals.membership
+        membership, launching = self._signals.membership, self._signals.launching
         membership.begin(trainer.world_size)
-        self._take_place(trainer)
-        launching, starts_ranks = self._signals.launching, _starts_ranks(trainer)
+        starts_ranks = _starts_ranks(trainer)
         if starts_ranks or trainer.world_size > 1:
             launching.begin(membership.training)
-        carrier = make_carrier(_package(trainer), launching.in_process if starts_ranks else None)
+        in_process = launching.in_process if starts_ranks else None
+        self._take_place(trainer, starts_ranks=starts_ranks, recorded=in_process is not None)
+        carrier = make_carrier(_package(trainer), in_process)
         trainer.callbacks.append(carrier)
         self._begin(trainer, carrier)
         return True
@@ -86,11 +87,11 @@ class Lifecycle:
         self._signals.progress.watch(trainer)
         self._signals.outcome.value = semconv.OUTCOME_RUNNING
 
-    def _take_place(self, trainer: Any) -> None:
+    def _take_place(self, trainer: Any, *, starts_ranks: bool, recorded: bool) -> None:
         membership = self._signals.membership
-        if _starts_ranks(trainer):
+        if starts_ranks:
             membership.place = None
-            if self._signals.launching.in_process is None:
+            if not recorded:
                 self._signals.guard.report(
                     "what the processes of this training log is not recorded",
                     "they are started from this one and need a relay, which relay=False turns off",
