@@ -31,9 +31,12 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     """An empty working directory, no settings in the environment, and no run left behind."""
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
-        if name.startswith(("TRACELET_", "OTEL_", "MLFLOW_")):
+        if name.startswith(("TRACELET_", "OTEL_", "MLFLOW_", "WANDB_", "CLEARML_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    # No report of an error leaves the machine, and no session lands in somebody's home.
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "clearml"))
     monkeypatch.setenv("TRACELET_JOURNAL_DIR", str(tmp_path / "journals"))
     yield
     left = tracelet_otel.get_active_run()

@@ -1,6 +1,6 @@
-"""What a W&B offline run holds, read from its file.
+"""What W&B offline runs hold, read from their files.
 
-The file is a LevelDB log (7 bytes of header, blocks of 32 KiB) of `Record` messages.
+A file is a LevelDB log (7 bytes of header, blocks of 32 KiB) of `Record` messages.
 """
 
 from __future__ import annotations
@@ -8,11 +8,26 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 _BLOCK = 32 * 1024
 _FILE_HEADER = 7
+
+
+@dataclass
+class OfflineRun:
+    run_id: str = ""
+    project: str = ""
+    name: str = ""
+    group: str = ""
+    tags: list[str] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """Of history, with W&B's own columns."""
+    exit_code: int | None = None
+    """None where the run has not ended."""
 
 
 def _records(data: bytes) -> Iterator[bytes]:
@@ -23,7 +38,7 @@ def _records(data: bytes) -> Iterator[bytes]:
             position += left
             continue
         _, length, kind = struct.unpack_from("<IHB", data, position)
-        if kind == 0:
+        if kind == 0 or position + 7 + length > len(data):
             return
         parts.append(data[position + 7 : position + 7 + length])
         position += 7 + length
@@ -32,15 +47,37 @@ def _records(data: bytes) -> Iterator[bytes]:
             parts = []
 
 
-def history(directory: Path) -> list[dict[str, Any]]:
-    """Rows of the only run below a directory, without W&B's own columns."""
+def offline_run(path: Path) -> OfflineRun:
+    """What one file holds."""
     from wandb.proto import wandb_internal_pb2
 
-    (path,) = directory.rglob("run-*.wandb")
-    rows = []
+    found = OfflineRun()
     for data in _records(path.read_bytes()):
         record = wandb_internal_pb2.Record.FromString(data)
-        if record.WhichOneof("record_type") == "history":
-            row = {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
-            rows.append({name: value for name, value in row.items() if not name.startswith("_")})
-    return rows
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            run = record.run
+            found.run_id, found.project, found.name = run.run_id, run.project, run.display_name
+            found.group, found.tags = run.run_group, list(run.tags)
+            found.config.update({item.key: json.loads(item.value_json) for item in run.config.update})
+        elif kind == "config":
+            found.config.update({item.key: json.loads(item.value_json) for item in record.config.update})
+        elif kind == "history":
+            items = record.history.item
+            found.rows.append({item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items})
+        elif kind == "exit":
+            found.exit_code = record.exit.exit_code
+    found.config.pop("_wandb", None)
+    return found
+
+
+def offline_files(directory: Path, run_id: str = "*") -> list[Path]:
+    """Files of runs below a directory, oldest first."""
+    return sorted(directory.glob(f"**/run-{run_id}.wandb"), key=lambda path: path.parent.name)
+
+
+def history(directory: Path) -> list[dict[str, Any]]:
+    """Rows of the only run below a directory, without W&B's own columns."""
+    # Beside it there is a link to the latest run.
+    (path,) = {path.resolve() for path in offline_files(directory)}
+    return [{name: value for name, value in row.items() if not name.startswith("_")} for row in offline_run(path).rows]

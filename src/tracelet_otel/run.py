@@ -50,7 +50,7 @@ class Run:
     """
 
     def __init__(self, settings: Settings, role: Role, on_end: Callable[[Run], None]) -> None:
-        run_id = settings.run_id or settings.mlflow_run_id or resource.new_run_id()
+        run_id = settings.run_to_continue or resource.new_run_id()
         self.name: str = settings.exp_name or resource.default_run_name()
         """What people call the run."""
         self._settings = settings

@@ -60,7 +60,8 @@ REDUCTION_NONE: Final = "none"  # synchronised, or meant to be rank 0's
 AXIS_TRAINER: Final = "trainer/global_step"  # Lightning's `_batches_that_stepped`
 AXIS_EVAL_BATCH: Final = "eval_batch"  # batches seen by one evaluation dataloader
 AXIS_LOGGED: Final = "step"  # a metric that the user logged under the name `step`
-AXIS_USER: Final = "user"  # the step that the user gave to `Run.log_metric`
+AXIS_USER: Final = "user"  # the step that the user gave, as to `Run.log_metric`
+AXIS_NONE: Final = "none"  # nothing: the user gave no step, and it is 0
 
 # Instruments
 METRIC_NONFINITE: Final = "tracelet.metric.nonfinite"
@@ -68,7 +69,8 @@ METRIC_NONFINITE_UNIT: Final = "{value}"
 HPARAM: Final = "tracelet.hparam"
 HPARAM_UNIT: Final = "1"
 HPARAM_NAME: Final = "tracelet.hparam.name"
-HPARAM_VALUE: Final = "tracelet.hparam.value"
+HPARAM_VALUE: Final = "tracelet.hparam.value"  # its text
+HPARAM_TYPE: Final = "tracelet.hparam.type"  # what it was: one of TYPE_*; absent for text and all else
 RUN_OUTCOME: Final = "tracelet.run.outcome"
 RUN_OUTCOME_UNIT: Final = "1"
 OUTCOME: Final = "outcome"
@@ -84,6 +86,12 @@ TRAINER_EPOCH: Final = "tracelet.trainer.epoch"
 TRAINER_EPOCH_UNIT: Final = "{epoch}"
 QUEUE_SIZE: Final = "tracelet.recorder.queue.size"
 QUEUE_SIZE_UNIT: Final = "{row}"
+
+# Values of `tracelet.hparam.type`
+TYPE_BOOL: Final = "bool"
+TYPE_INT: Final = "int"
+TYPE_FLOAT: Final = "float"
+TYPE_NONE: Final = "none"
 
 # Values of `outcome`
 OUTCOME_RUNNING: Final = "running"

@@ -6,6 +6,7 @@ Each field is also read from `TRACELET_<FIELD>`; what the caller passes wins ove
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -21,6 +22,8 @@ from tracelet_otel.errors import ConfigurationError
 
 RELAY_PLATFORMS: Final = ("linux", "darwin")
 """Where trackers can live in a process of their own: it takes sessions and signals of POSIX."""
+DEFAULT_PROJECT: Final = "Default"
+"""What a run belongs to where nobody says."""
 _HANDOVER: Final = "TRACELET_HANDOVER"
 _LONGEST_S: Final = 1e6
 """Of a time in seconds: locks and timestamps have their limits."""
@@ -35,7 +38,7 @@ class Settings(BaseSettings):
 
     exp_name: str | None = None
     """Name of the run; made from the script's name and the time where it is not given."""
-    project: str = "Default"
+    project: str = DEFAULT_PROJECT
     """Name of the project: MLflow's experiment."""
     backend: Annotated[tuple[str, ...], NoDecode] = ("mlflow",)
     """Names of the backends, in order, each once."""
@@ -79,6 +82,34 @@ class Settings(BaseSettings):
     """MLflow's own variable for the address of its store."""
     mlflow_run_id: str | None = Field(default=None, pattern=semconv.RUN_ID_PATTERN, validation_alias="MLFLOW_RUN_ID")
     """MLflow's own variable for the run to continue."""
+    wandb_base_url: str | None = Field(default=None, validation_alias="WANDB_BASE_URL")
+    """W&B's own variable for the address of its server."""
+    wandb_dir: Path | None = Field(default=None, validation_alias="WANDB_DIR")
+    """W&B's own variable for the directory in which it makes its folder `wandb`."""
+    wandb_mode: str | None = Field(default=None, validation_alias="WANDB_MODE")
+    """W&B's own variable that says `online` or `offline`."""
+    wandb_project: str | None = Field(default=None, validation_alias="WANDB_PROJECT")
+    """W&B's own variable for the project, where `project` does not name one."""
+    wandb_run_id: str | None = Field(default=None, validation_alias="WANDB_RUN_ID")
+    """W&B's own variable for the run to begin or to continue."""
+    wandb_resume: str | None = Field(default=None, validation_alias="WANDB_RESUME")
+    """W&B's own variable that says whether that run has to exist."""
+
+    clearml_api_host: str | None = Field(default=None, validation_alias="CLEARML_API_HOST")
+    """ClearML's own variable for the address of its server."""
+    clearml_task_id: str | None = Field(
+        default=None, pattern=semconv.RUN_ID_PATTERN, validation_alias="CLEARML_TASK_ID"
+    )
+    """ClearML's own variable for the task to continue, as its agents set it."""
+
+    @property
+    def run_to_continue(self) -> str | None:
+        """Id of the run to continue, as one of the backends or the caller names it."""
+        own = {"mlflow": self.mlflow_run_id, "wandb": self.wandb_run_id, "clearml": self.clearml_task_id}
+        named = [own.get(name) or "" for name in self.backend]
+        # W&B's ids may hold what ours may not: such a one is W&B's only.
+        valid = (run_id for run_id in named if re.fullmatch(semconv.RUN_ID_PATTERN, run_id))
+        return self.run_id or next(valid, None)
 
     @field_validator("journal_dir", mode="after")
     @classmethod
@@ -89,6 +120,15 @@ class Settings(BaseSettings):
     def _has_a_relay(self) -> Settings:
         if self.relay and sys.platform not in RELAY_PLATFORMS:
             raise ValueError(f"there is no relay on {sys.platform}: leave out relay=True, or join one (relay_endpoint)")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_address(self) -> Settings:
+        if self.backend_url is not None and len(self.backend) > 1:
+            raise ValueError(
+                "backend_url is the address of one backend: with several, give MLFLOW_TRACKING_URI, WANDB_BASE_URL "
+                "and CLEARML_API_HOST"
+            )
         return self
 
     @model_validator(mode="after")
@@ -122,7 +162,8 @@ def load(arguments: Mapping[str, Any], config: Mapping[str, Any] | None) -> Sett
         ConfigurationError: a key is unknown, or a value is not of its form.
     """
     given = {**(config or {}), **{name: value for name, value in arguments.items() if value is not None}}
-    known = [name for name in Settings.model_fields if not name.startswith("mlflow_")]
+    # Variables of the backends are theirs, no keys of ours.
+    known = [name for name, field in Settings.model_fields.items() if field.validation_alias is None]
     for name in given:
         if name not in known:
             close = get_close_matches(str(name), known, n=1)
@@ -151,6 +192,7 @@ def from_plain(plain: Mapping[str, Any]) -> Settings:
         "backend": tuple(plain["backend"]),
         "api_key": None if key is None else SecretStr(key),
         "journal_dir": Path(plain["journal_dir"]),
+        "wandb_dir": Path(plain["wandb_dir"]) if plain.get("wandb_dir") else None,
     }
     return Settings.model_construct(**{**plain, **typed})
 

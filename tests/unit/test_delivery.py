@@ -11,6 +11,7 @@ from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError, TrackerUnavailableError
 from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.exporters.reading import Batch, Reading
+from tracelet_otel.exporters.tracker import Place
 from tracelet_otel.guard import Guard
 
 
@@ -23,6 +24,7 @@ class ListTracker:
     def __init__(self):
         self.stored, self.params, self.batches, self.outcome, self.run = [], {}, [], "never closed", None
         self.refused: set[float] = set()
+        self.never_taken: set[float] = set()
         self.failures: list[Exception] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -30,7 +32,10 @@ class ListTracker:
     def open(self, run):
         self._fail()
         self.run = run
-        return "memory"
+        return Place("memory")
+
+    def refuses(self, reading):
+        return "it is never taken" if reading.value in self.never_taken else None
 
     def log_readings(self, readings):
         self.gate.wait()
@@ -98,6 +103,21 @@ def test_a_refused_reading_takes_no_other_with_it_and_is_said_once(tracker, deli
     assert [r.getMessage() for r in caplog.records if "refused metric" in r.getMessage()] == [
         "list refused metric 'loss': the value is refused (said once, counted from now on)"
     ]
+
+
+def test_what_a_tracker_never_takes_is_not_sent_and_is_counted_in_its_order(tracker, caplog):
+    taken = []
+    delivery = Delivery(tracker, Guard(), on_taken=lambda *counts: taken.append(counts))
+    tracker.never_taken = {0, 3, 12}
+    tracker.refused = {5}
+    delivery.put(batch(*range(13)))
+    account = delivery.close(5)
+    assert tracker.stored == [1, 2, 4, 6, 7, 8, 9, 10, 11]
+    assert (account.delivered, account.refused, account.pending) == (9, 4, 0)
+    # A journal lets go of samples in the order in which they came: none may be counted ahead of one before it.
+    assert all(sum(counts) in {sum(one) for one in taken} for counts in taken)
+    assert taken[-1] == (9, 4)
+    assert caplog.text.count("list refused metric 'loss': it is never taken") == 1
 
 
 def test_an_unavailable_tracker_is_tried_again_until_it_answers(tracker, delivery, caplog):

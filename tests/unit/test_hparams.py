@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from argparse import Namespace
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_each_parameter_is_a_point_with_its_number_or_one():
     meters = provider(reader(exporter))
     hparams = Hyperparameters(meters, Guard())
     hparams.update({"lr": 0.1, "name": "adam", "bad": math.nan, "flag": True})
-    hparams.update({"lr": 0.2, "more": 3})
+    hparams.update({"lr": 0.2, "more": 3, "none": None, "path": PurePosixPath("x/y")})
     meters.shutdown()
     points = exporter.exports[0].resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
     found = {(p.attributes[semconv.HPARAM_NAME], p.attributes[semconv.HPARAM_VALUE]): p.value for p in points}
@@ -48,8 +49,16 @@ def test_each_parameter_is_a_point_with_its_number_or_one():
         ("bad", "nan"): 1,
         ("flag", "True"): 1,
         ("more", "3"): 3,
+        ("none", "None"): 1,
+        ("path", "x/y"): 1,
     }
-    assert exporter.batches[0].params == {"lr": "0.2", "name": "adam", "bad": "nan", "flag": "True", "more": "3"}
+    params = exporter.batches[0].params
+    texts = {"lr": "0.2", "name": "adam", "bad": "nan", "flag": "True", "more": "3", "none": "None", "path": "x/y"}
+    assert {name: param.text for name, param in params.items()} == texts
+    assert math.isnan(params["bad"].value)
+    values = {"lr": 0.2, "name": "adam", "flag": True, "more": 3, "none": None, "path": "x/y"}
+    assert {name: param.value for name, param in params.items() if name != "bad"} == values
+    assert type(params["flag"].value) is bool
 
 
 def test_a_number_beyond_64_bits_is_kept_as_text():
@@ -57,4 +66,5 @@ def test_a_number_beyond_64_bits_is_kept_as_text():
     meters = provider(reader(exporter))
     Hyperparameters(meters, Guard()).update({"huge": 10**400})
     meters.shutdown()
-    assert exporter.batches[0].params == {"huge": str(10**400)}
+    assert exporter.batches[0].params["huge"].text == str(10**400)
+    assert exporter.batches[0].params["huge"].value == 10**400

@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name, _validate_tag_name
 
 from tracelet_otel import semconv
-from tracelet_otel.exporters.mlflow_address import without_credentials
+from tracelet_otel.exporters.credentials import without_credentials
 from tracelet_otel.exporters.mlflow_mapping import (
     MAX_KEY_LENGTH,
     Infinities,
-    Names,
     exact_name_tags,
     exact_names,
+    metric_names,
     resource_tags,
     valid_key,
 )
@@ -51,7 +51,7 @@ def test_every_key_is_one_that_mlflow_takes(name):
 
 @given(st.lists(NAMES, unique=True))
 def test_two_names_never_become_one(names):
-    table = Names()
+    table = metric_names()
     keys = [table.key(name) for name in names]
     assert len(set(keys)) == len(names)
     assert [table.key(name) for name in names] == keys
@@ -59,9 +59,9 @@ def test_two_names_never_become_one(names):
 
 @given(st.lists(st.text(alphabet="a@/", min_size=1, max_size=6), unique=True, min_size=1))
 def test_a_continued_run_keeps_its_keys(names):
-    table = Names()
+    table = metric_names()
     keys = {name: table.key(name) for name in names}
-    again = Names(exact_names(exact_name_tags(keys.items()), keys.values()))
+    again = metric_names(exact_names(exact_name_tags(keys.items()), keys.values()))
     assert {name: again.key(name) for name in reversed(names)} == keys
 
 

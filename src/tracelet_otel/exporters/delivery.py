@@ -17,8 +17,8 @@ import tenacity
 
 from tracelet_otel.errors import RefusedError, TraceletError, TrackerUnavailableError
 from tracelet_otel.exporters.identity import run_identity
-from tracelet_otel.exporters.reading import Batch, Reading
-from tracelet_otel.exporters.tracker import Tracker
+from tracelet_otel.exporters.reading import Batch, Param, Reading
+from tracelet_otel.exporters.tracker import Place, Tracker
 from tracelet_otel.guard import Guard
 
 _logger = logging.getLogger("tracelet_otel")
@@ -59,8 +59,8 @@ class Delivery:
         self._guard = guard
         self._changed = threading.Condition()
         self._readings: deque[Reading] = deque()
-        self._params: dict[str, str] = {}
-        self._known_params: dict[str, str] = {}
+        self._params: dict[str, Param] = {}
+        self._known_params: dict[str, Param] = {}
         self._delivered, self._refused = taken
         self._accepted = sum(taken)
         self._on_taken = on_taken
@@ -73,7 +73,7 @@ class Delivery:
         self._closed = False
         self._abandoned = threading.Event()
         self._opened = False
-        self._url: str | None = None
+        self._place: Place | None = None
         self._thread: threading.Thread | None = None
         self._resource: Mapping[str, Any] | None = None
 
@@ -105,20 +105,22 @@ class Delivery:
     @property
     def url(self) -> str | None:
         """Where people look at the run; None as long as the tracker has not given it."""
-        return self._url
+        return self._place.url if self._place else None
 
     def begin(self, resource: Mapping[str, Any]) -> None:
         """Create or continue the run on the delivery's own thread, as often as that takes."""
         with self._changed:
             self._start(resource)
 
-    def open(self, resource: Mapping[str, Any]) -> str:
+    def open(self, resource: Mapping[str, Any]) -> Place:
         """Create or continue the run, on the calling thread; see `Tracker.open`."""
-        url = self._tracker.open(run_identity(resource))
-        self._opened, self._url = True, url
+        place = self._tracker.open(run_identity(resource))
+        if place.hint:
+            _logger.warning("%s: %s", self._tracker.name, place.hint)
+        self._opened, self._place = True, place
         with self._changed:
             self._start(resource)
-        return url
+        return place
 
     def put(self, batch: Batch) -> None:
         """Queue what a process has sent; never blocks on the tracker."""
@@ -253,7 +255,7 @@ class Delivery:
             self._log_params(params)
         return True
 
-    def _log_params(self, params: Mapping[str, str]) -> None:
+    def _log_params(self, params: Mapping[str, Param]) -> None:
         try:
             # Readings wait behind: after some attempts they have their turn again.
             self._persist(self._tracker.log_params, params, attempts=_PARAM_ATTEMPTS)
@@ -276,19 +278,25 @@ class Delivery:
             self._changed.notify_all()
 
     def _log_readings(self, readings: Sequence[Reading]) -> None:
+        reasons = [self._tracker.refuses(reading) for reading in readings]
+        good = [reading for reading, reason in zip(readings, reasons, strict=True) if reason is None]
         try:
-            self._persist(self._tracker.log_readings, readings)
+            if good:
+                self._persist(self._tracker.log_readings, good)
         except RefusedError as error:
             if len(readings) > 1:
                 middle = len(readings) // 2
                 self._log_readings(readings[:middle])
                 self._log_readings(readings[middle:])
                 return
-            self._problem = str(error)
-            self._guard.report(f"{self._tracker.name} refused metric {readings[0].name!r}", error)
-            self._count(refused=1)
-        else:
-            self._count(delivered=len(readings))
+            reasons = [str(error)]
+        for reading, reason in zip(readings, reasons, strict=True):
+            if reason is not None:
+                self._problem = reason
+                self._guard.report(f"{self._tracker.name} refused metric {reading.name!r}", reason)
+        # At once: what is done with is counted in the order in which it came.
+        refused = len(readings) - reasons.count(None)
+        self._count(delivered=len(readings) - refused, refused=refused)
 
     def _finish(self) -> None:
         outcome = self._outcome

@@ -36,7 +36,7 @@ class InProcess:
         try:
             for name, tracker in trackers.items():
                 self._exporters[name] = TrackerExporter(lambda tracker=tracker: tracker, guard)  # type: ignore[misc]
-                self.urls[name] = self._exporters[name].open(resource)
+                self.urls[name] = self._exporters[name].open(resource).url
         except BaseException:
             self.abandon()
             raise

@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 from tracelet_otel import samples
 from tracelet_otel.exporters.delivery import Account, Delivery
 from tracelet_otel.exporters.reading import decode
-from tracelet_otel.exporters.tracker import Tracker
+from tracelet_otel.exporters.tracker import Place, Tracker
 from tracelet_otel.guard import Guard
 
 
@@ -43,14 +43,11 @@ class TrackerExporter(MetricExporter):
         """What became of the readings so far."""
         return self._delivery.account if self._delivery else Account(0, 0, 0, None)
 
-    def open(self, resource: Mapping[str, Any]) -> str:
+    def open(self, resource: Mapping[str, Any]) -> Place:
         """Create or continue the run now, so that what is wrong shows at once.
 
         Args:
             resource: attributes of the resource that will be exported.
-
-        Returns:
-            Where people look at the run.
 
         Raises:
             TraceletError: the run cannot be had.

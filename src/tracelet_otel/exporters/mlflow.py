@@ -15,28 +15,30 @@ from urllib.parse import urlsplit
 from tracelet_otel import semconv
 from tracelet_otel.errors import (
     ConfigurationError,
-    MissingDependencyError,
     RefusedError,
     RunLostError,
     TraceletError,
     TrackerUnavailableError,
 )
+from tracelet_otel.exporters.credentials import without_credentials
 from tracelet_otel.exporters.exporter import TrackerExporter
 from tracelet_otel.exporters.identity import RunIdentity
-from tracelet_otel.exporters.mlflow_address import check_key, check_usable, default_address, without_credentials
+from tracelet_otel.exporters.mlflow_address import check_usable
 from tracelet_otel.exporters.mlflow_mapping import (
     MAX_KEY_LENGTH,
     MAX_PARAM_LENGTH,
     STATUS,
     Infinities,
-    Names,
     exact_name_tags,
     exact_names,
+    metric_names,
     resource_tags,
     storable,
 )
-from tracelet_otel.exporters.reading import Reading
-from tracelet_otel.settings import Settings, load
+from tracelet_otel.exporters.reading import Param, Reading
+from tracelet_otel.exporters.registry import tracker_by_environment
+from tracelet_otel.exporters.tracker import Place
+from tracelet_otel.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,35 +53,24 @@ class MlflowTracker:
     """A run in MLflow.
 
     Args:
-        settings: `backend_url` or `mlflow_tracking_uri` is the address, by default
-            `sqlite:///mlflow.db` in the working directory; `run_id` or `mlflow_run_id` continues a run.
-
-    Raises:
-        MissingDependencyError: mlflow is not installed.
-        ConfigurationError: an API key was given, which MLflow does not take.
+        settings: as `registry.absolute` gives them; `mlflow_tracking_uri` is the address, `run_id` or
+            `mlflow_run_id` continues a run.
     """
 
     name = "mlflow"
     batch_size = 1000  # mlflow.utils.validation.MAX_METRICS_PER_BATCH
 
     def __init__(self, settings: Settings) -> None:
-        try:
-            import mlflow  # noqa: F401
-        except ImportError as error:
-            raise MissingDependencyError(
-                "backend 'mlflow' needs the package mlflow: pip install 'tracelet-otel[mlflow]'"
-            ) from error
-        check_key(settings)
-        self._uri = settings.backend_url or settings.mlflow_tracking_uri or default_address()
+        self._uri = str(settings.mlflow_tracking_uri)
         self._continued = settings.run_id or settings.mlflow_run_id
         self._shown_uri = without_credentials(self._uri)
-        self._names = Names()
-        self._param_names = Names()
+        self._names = metric_names()
+        self._param_names = metric_names()
         self._tags: dict[str, str] = {}
         self._params: dict[str, str] = {}
         self._infinities: dict[str, Infinities] = {}
 
-    def open(self, run: RunIdentity) -> str:
+    def open(self, run: RunIdentity) -> Place:
         """See `Tracker.open`; creates the experiment where it does not exist."""
         check_usable(self._uri)
         with _translated(f"MLflow at {self._shown_uri}", self._uri):
@@ -87,8 +78,12 @@ class MlflowTracker:
             info = (self._continue(run) if self._continued else self._create(run)).info
         self._run_id: str = info.run_id
         if urlsplit(self._uri).scheme in ("http", "https"):
-            return f"{self._shown_uri.rstrip('/')}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
-        return self._shown_uri
+            return Place(f"{self._shown_uri.rstrip('/')}/#/experiments/{info.experiment_id}/runs/{info.run_id}")
+        return Place(self._shown_uri)
+
+    def refuses(self, reading: Reading) -> str | None:
+        """See `Tracker.refuses`."""
+        return None
 
     def log_readings(self, readings: Sequence[Reading]) -> None:
         """See `Tracker.log_readings`; replaying the same readings changes nothing."""
@@ -117,9 +112,9 @@ class MlflowTracker:
                     raise
         self._set_tags(tags)
 
-    def log_params(self, params: Mapping[str, str]) -> None:
+    def log_params(self, params: Mapping[str, Param]) -> None:
         """See `Tracker.log_params`. MLflow's params cannot change: a second value becomes a tag."""
-        values = {self._param_names.key(name): storable(value, MAX_PARAM_LENGTH) for name, value in params.items()}
+        values = {self._param_names.key(name): storable(param.text, MAX_PARAM_LENGTH) for name, param in params.items()}
         try:
             self._store_params(values)
         except RefusedError:
@@ -187,7 +182,7 @@ class MlflowTracker:
         return found
 
     def _go_on(self, found: Run) -> None:
-        self._names = Names(exact_names(found.data.tags, found.data.metrics))
+        self._names = metric_names(exact_names(found.data.tags, found.data.metrics))
         self._params = dict(found.data.params)
         self._tags = dict(found.data.tags)
         self._client.update_run(found.info.run_id, status="RUNNING")
@@ -263,7 +258,7 @@ class MlflowMetricExporter(TrackerExporter):
     """Exports to MLflow under anybody's SDK configuration: `OTEL_METRICS_EXPORTER=mlflow`."""
 
     def __init__(self) -> None:
-        super().__init__(lambda: MlflowTracker(load({}, None)))
+        super().__init__(lambda: tracker_by_environment("mlflow"))
 
 
 @contextlib.contextmanager

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sqlite3
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
+from tracelet_otel.errors import TrackerError, TrackerUnavailableError
+from tracelet_otel.exporters.credentials import without_credentials
 from tracelet_otel.settings import Settings
 
 _TIMEOUT_S: Final = 10.0
 _SERVER_ERROR: Final = 500
-_PORT: Final = re.compile(r"^(\[.*\]|[^:]*)(:\d*)?$")
-_DATABASE_USER: Final = re.compile(r"([^:/]*(?::.*)?)@")
-"""As SQLAlchemy reads an address: a password may hold anything."""
-_SECRET: Final = re.compile("pass(word|wd)?$|^pwd$|secret|token", re.IGNORECASE)
-"""Options of a database's driver that are for nobody's eyes."""
+CREDENTIALS: Final = "MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+"""What its client logs in with."""
 
 
-def default_address() -> str:
-    """A database in the working directory, as a whole path: the directory may change."""
-    return f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+def resolved(settings: Settings, url: str | None) -> dict[str, Any]:
+    """Changes to settings, by field, after which they mean the same in another process and directory.
+
+    Args:
+        settings: as they were loaded.
+        url: the address, over the one that they hold.
+    """
+    default = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    return {"mlflow_tracking_uri": _absolute(url or settings.mlflow_tracking_uri or default)}
 
 
-def absolute(uri: str) -> str:
+def without_secrets(settings: Settings) -> dict[str, Any]:
+    """Changes to settings, by field, after which they may be kept on disk."""
+    return {"mlflow_tracking_uri": without_credentials(settings.mlflow_tracking_uri or "")}
+
+
+def _absolute(uri: str) -> str:
     """An address that means the same from any working directory."""
     if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
         name = uri.removeprefix("sqlite:///")
@@ -34,40 +42,6 @@ def absolute(uri: str) -> str:
     if "://" not in uri and not uri.startswith(("databricks", "file:")):
         return str(Path.cwd() / uri)
     return uri
-
-
-def check_key(settings: Settings) -> None:
-    """Refuse a credential that MLflow's client has no argument for.
-
-    Raises:
-        ConfigurationError: there is one.
-    """
-    if settings.api_key is not None:
-        raise ConfigurationError(
-            "MLflow takes no api_key: set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD"
-        )
-
-
-def without_credentials(uri: str) -> str:
-    """A tracking URI that may be shown: user and password are left out, also where they were not escaped."""
-    scheme, mark, rest = uri.partition("://")
-    if not mark or rest.startswith("/"):
-        return uri  # a path
-    if scheme in ("http", "https"):
-        end = min((rest.find(sign) for sign in "/?#" if sign in rest), default=len(rest))
-        is_address = "@" in rest[:end] or _PORT.search(rest[:end])
-        user = rest[:end].rpartition("@")[0] if is_address else rest.rpartition("@")[0]
-    else:
-        found = _DATABASE_USER.match(rest)
-        user = found.group(1) if found else ""
-    return f"{scheme}://{_without_secret_options(rest[len(user) :].removeprefix('@'))}"
-
-
-def _without_secret_options(rest: str) -> str:
-    address, mark, query = rest.partition("?")
-    kept = [option for option in query.split("&") if not _SECRET.search(option.partition("=")[0])]
-    return address + mark + "&".join(kept) if any(kept) else address
 
 
 def check_usable(uri: str) -> None:

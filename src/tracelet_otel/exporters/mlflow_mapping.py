@@ -5,12 +5,12 @@ Source of the rules: `mlflow.utils.validation` and Lightning's `MLFlowLogger`.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from tracelet_otel import semconv
+from tracelet_otel.exporters.names import Names, with_hash
 from tracelet_otel.exporters.reading import Reading
 
 MAX_KEY_LENGTH: Final = 250
@@ -28,30 +28,13 @@ STATUS: Final = {semconv.OUTCOME_FINISHED: "FINISHED", semconv.OUTCOME_FAILED: "
 _WELL_KNOWN_TAGS: Final = {semconv.PROCESS_OWNER: "mlflow.user", semconv.PROCESS_COMMAND: "mlflow.source.name"}
 
 
-class Names:
-    """Valid MLflow keys for names, never one key for two names.
-
-    A name becomes what `MLFlowLogger` makes of it; only where another name has that key already,
-    a hash of the exact name is added.
+def metric_names(known: Mapping[str, str] | None = None) -> Names:
+    """Keys for names of metrics or hyperparameters: what `MLFlowLogger` makes of them, none for two.
 
     Args:
         known: exact names by key, from an earlier part of the same run.
     """
-
-    def __init__(self, known: Mapping[str, str] | None = None) -> None:
-        self._names_by_key: dict[str, str] = dict(known or {})
-        self._keys_by_name = {name: key for key, name in self._names_by_key.items()}
-
-    def key(self, name: str) -> str:
-        """The key for an exact name; always the same one."""
-        key = self._keys_by_name.get(name)
-        if key is None:
-            key = valid_key(name)
-            if self._names_by_key.get(key, name) != name:
-                key = _with_hash(key, name)
-            self._names_by_key[key] = name
-            self._keys_by_name[name] = key
-        return key
+    return Names(valid_key, _LONGEST_CHANGED_NAME, known)
 
 
 def valid_key(name: str) -> str:
@@ -62,15 +45,10 @@ def valid_key(name: str) -> str:
     if key.startswith(".."):
         key = key.lstrip(".")
     if not key:
-        return _with_hash("metric", name)
+        return with_hash("metric", name, _LONGEST_CHANGED_NAME)
     if len(key) > MAX_KEY_LENGTH or (key != name and len(key) > _LONGEST_CHANGED_NAME):
-        return _with_hash(key, name)
+        return with_hash(key, name, _LONGEST_CHANGED_NAME)
     return key
-
-
-def _with_hash(key: str, name: str) -> str:
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{key[: _LONGEST_CHANGED_NAME - len(digest) - 1]}_{digest}"
 
 
 def exact_name_tags(keys_by_name: Iterable[tuple[str, str]]) -> dict[str, str]:

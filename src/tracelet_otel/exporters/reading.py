@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.sdk.metrics.export import MetricsData, NumberDataPoint
 
@@ -41,6 +42,26 @@ class Reading:
     """How many processes train together."""
 
 
+class Param(NamedTuple):
+    """A hyperparameter's value."""
+
+    text: str
+    type: str = ""
+    """What it was: one of `semconv.TYPE_*`, or empty for text and all else."""
+
+    @property
+    def value(self) -> bool | int | float | str | None:
+        """As it was, where that is a number, a truth value or None; its text otherwise."""
+        if self.type in (semconv.TYPE_BOOL, semconv.TYPE_NONE):
+            return {"True": True, "False": False, "None": None}.get(self.text, self.text)
+        with contextlib.suppress(ValueError):
+            if self.type == semconv.TYPE_INT:
+                return int(self.text)
+            if self.type == semconv.TYPE_FLOAT:
+                return float(self.text)
+        return self.text
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one process of a run sent in one export."""
@@ -49,7 +70,7 @@ class Batch:
     """Resource attributes: identity of run and process."""
     readings: tuple[Reading, ...]
     """In the order in which they were logged."""
-    params: Mapping[str, str]
+    params: Mapping[str, Param]
     """Hyperparameters by their flat name."""
     outcome: str | None
     """The outcome that the run reports, one of `semconv.OUTCOME_*`."""
@@ -76,7 +97,7 @@ def decode(data: MetricsData) -> Iterator[Batch]:
     """
     for resource_metrics in data.resource_metrics:
         readings: list[Reading] = []
-        params: dict[str, str] = {}
+        params: dict[str, Param] = {}
         outcome: str | None = None
         ended: bool | None = None
         left, queued, has_trainer = False, 0, False
@@ -130,8 +151,9 @@ def _readings(points: Iterable[NumberDataPoint]) -> Iterator[Reading]:
                 )
 
 
-def _params(points: Iterable[NumberDataPoint]) -> Iterator[tuple[str, str]]:
+def _params(points: Iterable[NumberDataPoint]) -> Iterator[tuple[str, Param]]:
     for point in points:
         attributes: Mapping[str, Any] = point.attributes or {}
         if semconv.HPARAM_NAME in attributes:
-            yield attributes[semconv.HPARAM_NAME], attributes[semconv.HPARAM_VALUE]
+            value = Param(attributes[semconv.HPARAM_VALUE], attributes.get(semconv.HPARAM_TYPE, ""))
+            yield attributes[semconv.HPARAM_NAME], value

@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Final
+from typing import Any, Final
 
 from tracelet_otel.errors import ConfigurationError, MissingDependencyError
-from tracelet_otel.exporters import mlflow_address
+from tracelet_otel.exporters import clearml_address, mlflow_address, wandb_address
 from tracelet_otel.exporters.tracker import Tracker
-from tracelet_otel.settings import Settings
+from tracelet_otel.settings import Settings, load
 
-_TRACKERS: Final = {"mlflow": "tracelet_otel.exporters.mlflow:MlflowTracker"}
-"""Where each backend's tracker is; the module has the name of the package that it imports."""
+_Changes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Backend:
+    tracker: str
+    """Where its tracker is; that module alone imports the client."""
+    resolved: Callable[[Settings, str | None], _Changes]
+    """Changes to settings after which they mean the same in another process, where it gets an address of its own."""
+    without_secrets: Callable[[Settings], _Changes]
+    """Changes to settings after which they may be kept on disk."""
+    credentials: str | None
+    """The variables with which its client logs in; None where it takes `api_key`."""
+
+
+_BACKENDS: Final = {
+    "mlflow": _Backend(
+        "tracelet_otel.exporters.mlflow:MlflowTracker",
+        mlflow_address.resolved,
+        mlflow_address.without_secrets,
+        mlflow_address.CREDENTIALS,
+    ),
+    "wandb": _Backend(
+        "tracelet_otel.exporters.wandb:WandbTracker", wandb_address.resolved, wandb_address.without_secrets, None
+    ),
+    "clearml": _Backend(
+        "tracelet_otel.exporters.clearml:ClearmlTracker",
+        clearml_address.resolved,
+        clearml_address.without_secrets,
+        clearml_address.CREDENTIALS,
+    ),
+}
+"""Each has the name of the package that it needs, and of the extra that installs it."""
 
 
 def check(backend: str, settings: Settings) -> None:
@@ -23,32 +55,45 @@ def check(backend: str, settings: Settings) -> None:
         ConfigurationError: there is no such backend, or it cannot do what is asked of it.
         MissingDependencyError: its client library is not installed.
     """
-    if backend not in _TRACKERS:
-        raise ConfigurationError(f"unknown backend {backend!r}; known backends: {', '.join(_TRACKERS)}")
-    if find_spec(backend) is None:
+    if backend not in _BACKENDS:
+        raise ConfigurationError(f"unknown backend {backend!r}; known backends: {', '.join(_BACKENDS)}")
+    spec = find_spec(backend)
+    # A folder of that name, as W&B makes one, is found too: as a package without a file.
+    if spec is None or spec.origin is None:
         raise MissingDependencyError(
             f"backend {backend!r} needs the package {backend}: pip install 'tracelet-otel[{backend}]'"
         )
-    if backend == "mlflow":
-        mlflow_address.check_key(settings)
+    credentials = _BACKENDS[backend].credentials
+    if settings.api_key is not None and credentials and not _takes_key(settings):
+        raise ConfigurationError(f"{backend} takes no api_key: set {credentials}")
 
 
 def absolute(settings: Settings) -> Settings:
     """Settings whose addresses mean the same in another process and after a change of directory."""
-    uri = settings.backend_url or settings.mlflow_tracking_uri or mlflow_address.default_address()
-    return settings.model_copy(update={"mlflow_tracking_uri": mlflow_address.absolute(uri), "backend_url": None})
+    changes: dict[str, Any] = {"backend_url": None}
+    for backend in _known(settings):
+        changes.update(backend.resolved(settings, settings.backend_url))
+    return settings.model_copy(update=changes)
 
 
 def without_secrets(settings: Settings) -> Settings:
     """Settings that may be kept on disk."""
-    uri = mlflow_address.without_credentials(settings.mlflow_tracking_uri or "")
-    return settings.model_copy(update={"mlflow_tracking_uri": uri, "api_key": None})
+    changes: dict[str, Any] = {"api_key": None}
+    for backend in _known(settings):
+        changes.update(backend.without_secrets(settings))
+    return settings.model_copy(update=changes)
 
 
 def have_same_stores(one: Settings, other: Settings) -> bool:
     """Whether both name the same backends at the same addresses; credentials do not count."""
-    bare, other_bare = without_secrets(one), without_secrets(other)
-    return (bare.backend, bare.mlflow_tracking_uri) == (other_bare.backend, other_bare.mlflow_tracking_uri)
+    return one.backend == other.backend and _addresses(without_secrets(one)) == _addresses(without_secrets(other))
+
+
+def with_credentials(stored: Settings, own: Settings) -> Settings:
+    """Settings that were kept on disk, with our credentials where they are for the same stores."""
+    if not have_same_stores(stored, own):
+        return stored
+    return stored.model_copy(update={**_addresses(own), "api_key": own.api_key})
 
 
 def trackers(settings: Settings) -> dict[str, Tracker]:
@@ -57,17 +102,46 @@ def trackers(settings: Settings) -> dict[str, Tracker]:
     Raises:
         TraceletError: as `check` does.
     """
+    for name in settings.backend:
+        check(name, settings)
     return {name: tracker(name, settings) for name in settings.backend}
 
 
 def tracker(backend: str, settings: Settings) -> Tracker:
     """A tracker that has not been opened yet.
 
+    Args:
+        backend: its name.
+        settings: as `absolute` gives them.
+
     Raises:
         ConfigurationError: there is no such backend, or it cannot do what is asked of it.
         MissingDependencyError: its client library is not installed.
     """
     check(backend, settings)
-    module, _, name = _TRACKERS[backend].partition(":")
+    module, _, name = _BACKENDS[backend].tracker.partition(":")
     make: Callable[[Settings], Tracker] = getattr(import_module(module), name)
     return make(settings)
+
+
+def tracker_by_environment(backend: str) -> Tracker:
+    """A tracker in this process, with the settings that the environment gives.
+
+    Raises:
+        TraceletError: as `tracker` does, or a setting is not of its form.
+    """
+    settings = load({"backend": backend}, None).model_copy(update={"relay": False, "relay_endpoint": None})
+    return tracker(backend, absolute(settings))
+
+
+def _known(settings: Settings) -> list[_Backend]:
+    return [_BACKENDS[name] for name in settings.backend if name in _BACKENDS]
+
+
+def _takes_key(settings: Settings) -> bool:
+    return any(backend.credentials is None for backend in _known(settings))
+
+
+def _addresses(settings: Settings) -> dict[str, Any]:
+    fields = [name for backend in _known(settings) for name in backend.without_secrets(settings)]
+    return {name: getattr(settings, name) for name in fields}

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from tracelet_otel.exporters.identity import RunIdentity
-from tracelet_otel.exporters.reading import Reading
+from tracelet_otel.exporters.reading import Param, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run is."""
+
+    url: str
+    """Where people look at it: an address or a path."""
+    hint: str = ""
+    """What has to be done before they see it there, if anything."""
 
 
 class Tracker(Protocol):
@@ -21,26 +32,27 @@ class Tracker(Protocol):
     batch_size: int
     """The most readings that one call of `log_readings` takes."""
 
-    def open(self, run: RunIdentity) -> str:
+    def open(self, run: RunIdentity) -> Place:
         """Create the run, or continue it where it exists.
-
-        Returns:
-            Where people look at it.
 
         Raises:
             TraceletError: the run cannot be had; the message says why.
         """
         ...
 
+    def refuses(self, reading: Reading) -> str | None:
+        """Why a reading can never be stored; None where it can, as far as that shows before it is sent."""
+        ...
+
     def log_readings(self, readings: Sequence[Reading]) -> None:
-        """Store readings, all or none.
+        """Store readings, none of which it `refuses`, all or none.
 
         Raises:
             RefusedError: at least one of them will never be accepted.
         """
         ...
 
-    def log_params(self, params: Mapping[str, str]) -> None:
+    def log_params(self, params: Mapping[str, Param]) -> None:
         """Store hyperparameters that are new or have changed."""
         ...
 

@@ -50,9 +50,8 @@ class Hyperparameters:
         for flat_name, value in flatten(params):
             name = encodable(flat_name)
             try:
-                points[name] = Observation(
-                    _as_number(value), {semconv.HPARAM_NAME: name, semconv.HPARAM_VALUE: _as_text(value)}
-                )
+                attributes = {semconv.HPARAM_NAME: name, semconv.HPARAM_VALUE: _as_text(value), **_type_of(value)}
+                points[name] = Observation(_as_number(value), attributes)
             except Exception as error:
                 self._guard.report(f"hyperparameter {name!r} was dropped", error)
         with self._lock:
@@ -87,6 +86,12 @@ def _as_number(value: Any) -> float:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _INTEGERS:
         return value
     return value if isinstance(value, float) and math.isfinite(value) else 1
+
+
+def _type_of(value: Any) -> dict[str, str]:
+    """Only of what its text says in full: an enumeration's member or a tensor is text."""
+    types = {bool: semconv.TYPE_BOOL, int: semconv.TYPE_INT, float: semconv.TYPE_FLOAT, type(None): semconv.TYPE_NONE}
+    return {semconv.HPARAM_TYPE: types[type(value)]} if type(value) in types else {}
 
 
 def _as_text(value: Any) -> str:

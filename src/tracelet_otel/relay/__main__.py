@@ -113,9 +113,11 @@ class Relay:
         # What an earlier run left stays as it was until this one has really begun.
         if "settings" not in self._journal.state:
             self._journal.remember(state)
-        urls = self._run.open(self._trackers(), self._order.resource)
+        places = self._run.open(self._trackers(), self._order.resource)
         self._journal.remember(state)
-        self._answer(replace(ready, urls=urls))
+        urls = {name: place.url for name, place in places.items()}
+        hints = {name: place.hint for name, place in places.items() if place.hint}
+        self._answer(replace(ready, urls=urls, hints=hints))
 
     def _wait_for_owner(self) -> None:
         """It asks what became of its rows: at once after the run's end, and some time before."""

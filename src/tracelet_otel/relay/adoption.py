@@ -56,7 +56,7 @@ def _adopt(path: Path, settings: Settings) -> None:
             journal.close()
             return
     _logger.info("%s was left by a training that is gone: delivering it", path)
-    status = deliver(journal, with_credentials(from_plain(state["settings"]), settings), _PATIENCE_S)
+    status = deliver(journal, registry.with_credentials(from_plain(state["settings"]), settings), _PATIENCE_S)
     _logger.info("%s: %s", path, "its run is complete" if status.complete else status.accounts)
 
 
@@ -65,10 +65,3 @@ def _is_orphan(state: Mapping[str, Any], touched_s: float) -> bool:
     if owner is not None and owner["host"] == platform.node():
         return not is_alive(owner["pid"], owner["started"])
     return time.time() - touched_s > _UNTOUCHED_S
-
-
-def with_credentials(stored: Settings, own: Settings) -> Settings:
-    """Settings of a journal, with our credentials where they are for the same backends and addresses."""
-    if not registry.have_same_stores(stored, own):
-        return stored
-    return stored.model_copy(update={"mlflow_tracking_uri": own.mlflow_tracking_uri, "api_key": own.api_key})

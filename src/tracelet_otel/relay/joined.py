@@ -40,7 +40,7 @@ class JoinedRelay:
         assert settings.relay_token is not None  # noqa: S101
         self.address = Address(settings.relay_endpoint.rstrip("/"), settings.relay_token.get_secret_value())
         """Where it listens."""
-        if settings.mlflow_run_id is not None and settings.run_id is None:
+        if "mlflow" in settings.backend and settings.mlflow_run_id is not None and settings.run_id is None:
             raise ConfigurationError(
                 "MLFLOW_RUN_ID names a run of MLflow, which a relay that was joined cannot continue: unset it"
             )

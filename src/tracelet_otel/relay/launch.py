@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import selectors
@@ -22,6 +23,8 @@ from tracelet_otel.relay.journal import SUFFIX, remove_empty
 from tracelet_otel.relay.messages import Order, Ready
 from tracelet_otel.relay.owner import started
 from tracelet_otel.settings import Settings, environment, to_plain
+
+_logger = logging.getLogger("tracelet_otel")
 
 _AGAIN_S: Final = 30.0
 """How long a relay that is started again may take until it listens."""
@@ -66,6 +69,8 @@ class RelayProcess:
             # A relay that had to be killed could not do it.
             remove_empty(settings.journal_dir / f"{run_id}{SUFFIX}")
             raise
+        for name, hint in ready.hints.items():
+            _logger.warning("%s: %s", name, hint)
         self.urls: Mapping[str, str] = ready.urls
         """Where people look at the run, by backend."""
 

@@ -66,6 +66,8 @@ class Ready:
     port: int = 0
     run_id: str = ""
     urls: Mapping[str, str] = field(default_factory=dict)
+    hints: Mapping[str, str] = field(default_factory=dict)
+    """What has to be done before people see the run there, by backend."""
     error: str | None = None
     """Name of the error's class."""
     message: str = ""

@@ -36,6 +36,7 @@ _TEXTS: Final = (
     semconv.REDUCTION,
     semconv.HPARAM_NAME,
     semconv.HPARAM_VALUE,
+    semconv.HPARAM_TYPE,
     semconv.OUTCOME,
 )
 """Attributes of points that have to be text where they are there."""

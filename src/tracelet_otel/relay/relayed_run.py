@@ -12,8 +12,8 @@ from typing import Any, Final
 from tracelet_otel import semconv
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters.delivery import Delivery
-from tracelet_otel.exporters.reading import Batch, Reading
-from tracelet_otel.exporters.tracker import Tracker
+from tracelet_otel.exporters.reading import Batch, Param, Reading
+from tracelet_otel.exporters.tracker import Place, Tracker
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.backlog import Backlog, ranges, seen_of
 from tracelet_otel.relay.journal import Journal, Ranges
@@ -63,7 +63,7 @@ class RelayedRun:
             self._closing = self._complete = self._over = True
         self._ended: bool = state.get("ended", False)
         self._members = Members(state.get("outcomes", {}), settings.export_interval)
-        self._params: dict[str, str] = state.get("params", {})
+        self._params = {name: Param(*param) for name, param in state.get("params", {}).items()}
         self._seen = seen_of(state.get("seen", {}))
         # What a process logs now may leave it after an interval, and arrive after another one.
         interval_s = 2 * settings.export_interval
@@ -133,26 +133,26 @@ class RelayedRun:
         self._final = None
         self._members.outcomes.clear()
 
-    def open(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> dict[str, str]:
+    def open(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> dict[str, Place]:
         """Create or continue the run in each backend, and deliver from now on.
 
         Returns:
-            Where people look at it, by backend.
+            Where it is, by backend.
 
         Raises:
             TraceletError: a backend does not give us the run.
         """
         deliveries = self._make(trackers)
-        urls: dict[str, str] = {}
+        places: dict[str, Place] = {}
         for name, delivery in deliveries.items():
             try:
-                urls[name] = delivery.open(resource)
+                places[name] = delivery.open(resource)
             except BaseException:
-                for opened in urls:
+                for opened in places:
                     deliveries[opened].close(0)
                 raise
         self._feed(deliveries, resource)
-        return urls
+        return places
 
     def resume(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> None:
         """Deliver what the journal holds and what comes, as soon as each backend gives us the run."""
@@ -297,7 +297,7 @@ class RelayedRun:
         self,
         part: Part,
         fresh: Sequence[Batch],
-        params: Mapping[str, str],
+        params: Mapping[str, Param],
         outcomes: Mapping[str, str],
         ended: bool,
         seen: Mapping[str, Seen],

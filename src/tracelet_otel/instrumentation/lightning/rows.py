@@ -81,14 +81,15 @@ class Rows:
         """Record a row that a callback or the user hands to one logger.
 
         The same row handed to each of several loggers is recorded once. A missing step is 0, as in
-        Lightning's loggers for MLflow and TensorBoard.
+        Lightning's loggers for MLflow and TensorBoard, on an axis of its own, since others know rows without one.
         """
         if len(trainer.loggers) > 1 and self._is_copy(trainer, logger, metrics, step):
             return
         # Unlike the connector's values these may be changed in place later.
         values = {name: snapshot(value) for name, value in metrics.items()}
         at = 0 if step is None else snapshot(step)
-        row = Row(time.time_ns(), values, at, semconv.AXIS_USER, _stage(trainer), trainer.current_epoch)
+        axis = semconv.AXIS_NONE if step is None else semconv.AXIS_USER
+        row = Row(time.time_ns(), values, at, axis, _stage(trainer), trainer.current_epoch)
         if trainer.world_size > 1:
             row = row._replace(training=self._membership.training, world_size=trainer.world_size)
         self._recorder.record(row)

@@ -1,0 +1,136 @@
+"""Pure translation of readings, names and identity into ClearML's terms.
+
+Source of the rules: ClearML's TensorBoard binding (`tag_splitter`), and its server's source for limits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from tracelet_otel import semconv
+from tracelet_otel.exporters.identity import RunIdentity
+from tracelet_otel.exporters.names import with_hash
+from tracelet_otel.exporters.reading import Param, Reading
+
+GENERAL: Final = "General"
+"""The section of hyperparameters that people look at first."""
+PROPERTIES: Final = "properties"
+"""The section of user properties."""
+EXACT_NAME: Final = f"{semconv.METRIC_NAME}."
+"""Prefix of the property that keeps a changed metric name as it was logged, followed by title/series."""
+
+_LARGEST: Final = 3.4028234663852886e38
+"""What the server's index can hold, 32 bits."""
+_SHORTEST_NAME: Final = 3
+_LONGEST: Final = 250
+
+
+class Graph(NamedTuple):
+    """Where a metric is drawn."""
+
+    title: str
+    series: str
+
+    @property
+    def key(self) -> str:
+        """What the server makes of it: two graphs with one key are one for it."""
+        return f"{self.title}-{self.series}"
+
+    @property
+    def path(self) -> str:
+        """As it is written in properties."""
+        return f"{self.title}/{self.series}"
+
+
+class Graphs:
+    """Graphs for names of metrics, never one for two names.
+
+    Args:
+        known: exact names by graph, from an earlier part of the same task.
+    """
+
+    def __init__(self, known: Mapping[Graph, str] | None = None) -> None:
+        self._graphs = {name: graph for graph, name in (known or {}).items()}
+        self._names = {graph.key: name for graph, name in (known or {}).items()}
+
+    def graph(self, name: str) -> Graph:
+        """The graph for an exact name; always the same one."""
+        graph = self._graphs.get(name)
+        if graph is None:
+            graph = graph_of(name)
+            if self._names.get(graph.key, name) != name:
+                graph = Graph(graph.title, with_hash(graph.series, name, _LONGEST))
+            self._names[graph.key] = name
+            self._graphs[name] = graph
+        return graph
+
+
+def graph_of(name: str) -> Graph:
+    """Title and series as ClearML's TensorBoard binding gives them."""
+    *title, series = name.split("/")
+    return Graph("_".join(title) or name or "metric", series or "value")
+
+
+def exact_name_properties(graphs: Mapping[str, Graph]) -> dict[str, str]:
+    """Properties that keep each exact name which title and series do not tell, from graphs by name."""
+    return {
+        EXACT_NAME + graph.path: name
+        for name, graph in graphs.items()
+        if name != (graph.title if graph.title == graph.series else graph.path)
+    }
+
+
+def known_graphs(points: Iterable[Graph], properties: Mapping[str, str]) -> dict[Graph, str]:
+    """Exact names by graph, of a task that is continued."""
+    known: dict[Graph, str] = {}
+    for graph in points:
+        plain = graph.title if graph.title == graph.series else graph.path
+        known[graph] = properties.get(EXACT_NAME + graph.path, plain)
+    return known
+
+
+def refusal(reading: Reading) -> str | None:
+    """Why a reading cannot be stored; None where it can."""
+    if not math.isfinite(reading.value):
+        return "ClearML would store 0 for NaN and infinities"
+    return None if abs(reading.value) <= _LARGEST else f"ClearML stores 32 bits, and {reading.value:g} is beyond them"
+
+
+def event(reading: Reading, graph: Graph, task_id: str) -> dict[str, Any]:
+    """A reading as the server's API takes it, and as a line of an offline session."""
+    return {
+        "type": "training_stats_scalar",
+        "task": task_id,
+        "metric": graph.title,
+        "variant": graph.series,
+        "iter": reading.step,
+        "value": reading.value,
+        "timestamp": reading.time_unix_nano // 1_000_000,
+    }
+
+
+def items(section: str, values: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Hyperparameters or properties by name, as the server keeps them."""
+    made: dict[str, dict[str, str]] = {}
+    for name, value in values.items():
+        param = value if isinstance(value, Param) else Param(str(value))
+        typed = {"type": param.type} if param.type else {}
+        made[name] = {"section": section, "name": name, "value": param.text, **typed}
+    return made
+
+
+def description(run: RunIdentity) -> dict[str, Any]:
+    """What a new task is made of, but for its project."""
+    return {
+        "name": long_enough(run.run_name),
+        "type": "training",
+        "script": {"binary": "python", "entry_point": str(run.attributes.get(semconv.PROCESS_COMMAND, ""))},
+        "hyperparams": {PROPERTIES: items(PROPERTIES, run.attributes)},
+    }
+
+
+def long_enough(name: str) -> str:
+    """A name of a task or project: its server takes none of less than three characters."""
+    return name if len(name.strip()) >= _SHORTEST_NAME else f"{name or 'unnamed'} (short)"

@@ -1,0 +1,283 @@
+"""Weights & Biases: the one file that imports its client.
+
+`wandb.init` patches its process (`sys.exit`, `sys.excepthook`) and starts another one, wandb-core, which
+keeps every row in a file and uploads it. So a relay is where this belongs. Runs of the process's own are
+not touched: ours is made beside them, and `wandb.run` stays what it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tracelet_otel.errors import ConfigurationError, TraceletError, TrackerError, TrackerUnavailableError
+from tracelet_otel.exporters.exporter import TrackerExporter
+from tracelet_otel.exporters.identity import RunIdentity
+from tracelet_otel.exporters.reading import Param, Reading
+from tracelet_otel.exporters.registry import tracker_by_environment
+from tracelet_otel.exporters.tracker import Place
+from tracelet_otel.exporters.wandb_address import check_reachable
+from tracelet_otel.exporters.wandb_files import Config, files_of, records, was_online
+from tracelet_otel.exporters.wandb_mapping import (
+    EXACT_NAME,
+    EXIT_CODES,
+    KILLED,
+    STEP,
+    cells,
+    column_names,
+    nested,
+    rows,
+)
+from tracelet_otel.settings import DEFAULT_PROJECT, Settings
+
+if TYPE_CHECKING:
+    import wandb
+
+_INIT_S: Final = 25.0
+"""The longest that the beginning of a run waits for the server."""
+_FLUSH_S: Final = 0.1
+"""Between two writes of wandb-core to its file."""
+_OFFLINE: Final = ("offline", "dryrun")
+
+
+class WandbTracker:
+    """A run in Weights & Biases; without an API key, a folder for `wandb sync`.
+
+    Args:
+        settings: as `registry.absolute` gives them; `wandb_base_url` is the server's address, `api_key` the
+            credential over those that W&B finds, `run_id` or `wandb_run_id` continues a run.
+    """
+
+    name = "wandb"
+    batch_size = 20_000
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._names = column_names()
+        self._params: dict[str, Param] = {}
+        self._facts: dict[str, Any] = {}
+        self._last_step: int | None = None
+        self._run: wandb.Run | None = None
+        self._identity: RunIdentity | None = None
+        self._there: Counter[Any] = Counter()
+
+    def open(self, run: RunIdentity) -> Place:
+        """See `Tracker.open`."""
+        with _translated():
+            mode = self._mode()
+            begun = self._begin(run, mode)
+        if mode not in _OFFLINE:
+            return Place(str(begun.url))
+        folder = begun.settings.sync_dir
+        paths = [str(path.parent) for path in self._files(run)]
+        # In one call: each alone would begin at the same row.
+        return Place(folder, f"the run is offline: upload it with `wandb sync {' '.join(paths) or folder}`")
+
+    def refuses(self, reading: Reading) -> str | None:
+        """See `Tracker.refuses`."""
+        return None
+
+    def log_readings(self, readings: Sequence[Reading]) -> None:
+        """See `Tracker.log_readings`; what an earlier process has written already is left out."""
+        run = self._connected()
+        made = rows(readings, self._names.key, self._last_step)
+        columns = {reading.name: self._names.key(reading.name) for reading in readings}
+        with self._in_doubt():
+            self._tell(run, {EXACT_NAME + column: name for name, column in columns.items() if column != name})
+            for row in self._without_known(made):
+                # Never with `step`: a row below the highest would be dropped without a word.
+                run.log(row)
+        # What is not in its file is lost when wandb-core is killed.
+        time.sleep(_FLUSH_S)
+        self._last_step = made[-1].get(STEP, self._last_step)
+
+    def log_params(self, params: Mapping[str, Param]) -> None:
+        """See `Tracker.log_params`."""
+        run = self._connected()
+        self._params.update(params)
+        changed = {name.partition("/")[0] for name in params}
+        with self._in_doubt():
+            # A group is replaced as a whole.
+            config = nested({name: p for name, p in self._params.items() if name.partition("/")[0] in changed})
+            run.config.update(config, allow_val_change=True)  # type: ignore[no-untyped-call]
+
+    def close(self, outcome: str | None) -> None:
+        """See `Tracker.close`; waits until everything is uploaded."""
+        run = self._connected()
+        folder = run.settings.sync_dir
+        with self._in_doubt():
+            try:
+                run.finish(exit_code=EXIT_CODES.get(outcome or "", KILLED))
+            except TimeoutError:
+                raise TrackerError(
+                    f"W&B has not taken everything within {self._patience_s:g} s: what is missing is in {folder}, "
+                    f"upload it with `wandb sync --include-online {folder}`"
+                ) from None
+
+    @property
+    def _patience_s(self) -> float:
+        # Less than who closes a run waits, so that the reason is known.
+        settings = self._settings
+        relayed = settings.relay or settings.relay_endpoint is not None
+        return 0.9 * (settings.relay_patience if relayed else settings.stop_timeout)
+
+    @property
+    def _run_id(self) -> str | None:
+        return self._settings.run_id or self._settings.wandb_run_id
+
+    def _mode(self) -> str:
+        import wandb
+
+        settings = self._settings
+        mode = settings.wandb_mode
+        if mode == "disabled":
+            raise ConfigurationError("WANDB_MODE=disabled turns W&B off: unset it, or leave out the backend wandb")
+        if mode in _OFFLINE:
+            return "offline"
+        has_key = settings.api_key is not None or wandb.login(host=settings.wandb_base_url, prompt=False)
+        if mode is not None and not has_key:
+            raise TrackerUnavailableError(
+                f"WANDB_MODE={mode} and no API key: set WANDB_API_KEY, or log in with `wandb login`"
+            )
+        return mode or ("online" if has_key else "offline")
+
+    def _begin(self, run: RunIdentity, mode: str) -> wandb.Run:
+        check_reachable(self._settings.wandb_base_url if mode not in _OFFLINE else None)
+        before = self._files(run)
+        begun = self._run = self._init(run, mode)
+        self._identity = run
+        # Offline it begins empty, also where the run goes on.
+        self._facts = dict(begun.config.get("otel", {}))  # type: ignore[no-untyped-call]
+        if before:
+            self._go_on(begun, before[-1])
+        exact = {name: text for name, text in self._facts.items() if name.startswith(EXACT_NAME)}
+        self._names = column_names({name.removeprefix(EXACT_NAME): text for name, text in exact.items()})
+        self._tell(begun, run.attributes)
+        return begun
+
+    def _go_on(self, run: wandb.Run, before: Path) -> None:
+        """Take note of what the last process has written, and write again what it has not uploaded."""
+        tail: deque[dict[str, Any]] = deque(maxlen=self.batch_size)
+        for record in records(before):
+            if isinstance(record, Config):
+                self._facts.update(record.values.get("otel", {}))
+                continue
+            row = {name: float(value) for name, value in record.cells.items()}
+            tail.append(row)
+            if was_online(before) and row["_step"] >= run.starting_step:
+                run.log({name: value for name, value in row.items() if name not in ("_step", "_runtime")})
+        # Readings are sent again from the last batch only.
+        self._there = Counter(cell for row in tail for cell in cells(row))
+
+    def _without_known(self, made: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for row in made:
+            known = {cell[0] for cell in cells(row) if self._there[cell] > 0}
+            self._there -= Counter(cell for cell in cells(row) if cell[0] in known)
+            if len(known) < len(cells(row)):
+                yield {name: value for name, value in row.items() if name not in known}
+
+    def _connected(self) -> wandb.Run:
+        """The run; begun again where wandb-core has died."""
+        if self._run is not None:
+            return self._run
+        assert self._identity is not None  # noqa: S101
+        with _translated():
+            import wandb
+
+            with contextlib.suppress(Exception):
+                wandb.teardown()
+            begun = self._begin(self._identity, self._mode())
+        if self._params:
+            self.log_params(self._params)
+        return begun
+
+    @contextlib.contextmanager
+    def _in_doubt(self) -> Iterator[None]:
+        """Errors of a call to the run: after one that is not ours, its process is gone."""
+        try:
+            with _translated():
+                yield
+        except TrackerUnavailableError:
+            self._run = None
+            raise
+
+    def _files(self, run: RunIdentity) -> list[Path]:
+        directory = self._settings.wandb_dir
+        return files_of(directory, self._run_id or run.run_id) if directory else []
+
+    def _init(self, run: RunIdentity, mode: str) -> wandb.Run:
+        import wandb
+
+        settings = self._settings
+        project = run.project if run.project != DEFAULT_PROJECT else settings.wandb_project or run.project
+        key = settings.api_key.get_secret_value() if settings.api_key else None
+        own: dict[str, Any] = {"base_url": settings.wandb_base_url, "api_key": key}
+        return wandb.init(
+            mode=mode,  # type: ignore[arg-type]
+            project=project,
+            name=run.run_name,
+            id=self._run_id or run.run_id,
+            resume=self._resume,  # type: ignore[arg-type]
+            dir=settings.wandb_dir,
+            reinit="create_new",
+            settings=wandb.Settings(
+                **{name: value for name, value in own.items() if value is not None},
+                console="off",
+                silent=True,
+                disable_code=True,
+                disable_git=True,
+                x_disable_meta=True,
+                x_disable_stats=True,
+                x_save_requirements=False,
+                x_transaction_log_flush_interval=_FLUSH_S,
+                init_timeout=min(_INIT_S, settings.start_timeout),
+                finish_timeout=self._patience_s,
+                finish_timeout_raises=True,
+            ),
+        )
+
+    @property
+    def _resume(self) -> str | None:
+        if self._settings.run_id is not None:
+            return "must"
+        # Creation may be repeated, and a relay may be started again.
+        return (self._settings.wandb_run_id and self._settings.wandb_resume) or "allow"
+
+    def _tell(self, run: wandb.Run, facts: Mapping[str, Any]) -> None:
+        """Keep what is no hyperparameter in the run's config, under `otel`."""
+        if not facts.items() <= self._facts.items():
+            self._facts.update(facts)
+            run.config.update({"otel": dict(self._facts)}, allow_val_change=True)  # type: ignore[no-untyped-call]
+
+
+class WandbMetricExporter(TrackerExporter):
+    """Exports to W&B under anybody's SDK configuration: `OTEL_METRICS_EXPORTER=wandb`."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: tracker_by_environment("wandb"))
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the errors of W&B's client into ours."""
+    import wandb
+
+    try:
+        yield
+    except TraceletError:
+        raise
+    except wandb.errors.UsageError as error:
+        if "does not exist" in str(error):
+            raise ConfigurationError(f"no run to continue: W&B: {error}") from None
+        raise ConfigurationError(f"W&B: {error}") from None
+    except wandb.errors.AuthenticationError as error:
+        raise TrackerUnavailableError(f"W&B does not take the API key: {error}") from None
+    except Exception as error:
+        message = f"W&B: {type(error).__name__}: {error}"
+        if "not logged in" in message:
+            message = f"W&B does not take the API key ({error}): is it for this server?"
+        raise TrackerUnavailableError(message) from None

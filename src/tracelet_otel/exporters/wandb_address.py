@@ -1,0 +1,52 @@
+"""Where W&B's runs go, as settings say it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from tracelet_otel.errors import TrackerUnavailableError
+from tracelet_otel.exporters.credentials import without_credentials
+from tracelet_otel.settings import Settings
+
+_TIMEOUT_S: Final = 10.0
+
+
+def resolved(settings: Settings, url: str | None) -> dict[str, Any]:
+    """Changes to settings, by field, after which they mean the same in another process and directory.
+
+    Args:
+        settings: as they were loaded.
+        url: the server's address, over the one that they hold.
+    """
+    return {
+        "wandb_base_url": url or settings.wandb_base_url,
+        "wandb_dir": (settings.wandb_dir or Path.cwd()).expanduser().absolute(),
+    }
+
+
+def without_secrets(settings: Settings) -> dict[str, Any]:
+    """Changes to settings, by field, after which they may be kept on disk."""
+    url = settings.wandb_base_url
+    return {"wandb_base_url": url and without_credentials(url), "wandb_dir": settings.wandb_dir}
+
+
+def check_reachable(url: str | None) -> None:
+    """Fail at once where W&B's own client would try for as long as it may.
+
+    Raises:
+        TrackerUnavailableError: nobody answers at a server of one's own.
+    """
+    if url is None:
+        return
+    import requests
+
+    try:
+        requests.get(url, timeout=_TIMEOUT_S)
+    except requests.exceptions.SSLError:
+        # Somebody answers; which certificates are good is for W&B's client and its variables.
+        return
+    except requests.RequestException as error:
+        raise TrackerUnavailableError(
+            f"W&B at {without_credentials(url)} cannot be reached ({type(error).__name__}): is the server running?"
+        ) from None

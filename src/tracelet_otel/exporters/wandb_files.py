@@ -1,0 +1,69 @@
+"""What W&B's client has written of a run, read with its own command.
+
+wandb-core ends with the process that started it, uploads nothing more and says nothing of it. What it has on
+the disk is all that the next process knows of how far the last one came.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from tracelet_otel.errors import TrackerUnavailableError
+
+_READ_S: Final = 120.0
+_ONLINE: Final = "run-"
+
+
+class Row(NamedTuple):
+    """A row of history."""
+
+    cells: dict[str, Any]
+    """By column; numbers that JSON cannot hold are text."""
+
+
+class Config(NamedTuple):
+    """A part of the run's config that was set."""
+
+    values: dict[str, Any]
+
+
+def files_of(directory: Path, run_id: str) -> list[Path]:
+    """The files of a run, oldest first.
+
+    Args:
+        directory: in which W&B has made its folder `wandb`, or, where it is hidden, `.wandb`.
+        run_id: W&B's.
+    """
+    folders = [folder for name in ("wandb", ".wandb") for folder in (directory / name).glob(f"*run-*-{run_id}")]
+    found = [path for folder in folders if not folder.is_symlink() for path in folder.glob(f"run-{run_id}.wandb")]
+    return sorted(found, key=lambda path: path.parent.name.removeprefix("offline-"))
+
+
+def was_online(path: Path) -> bool:
+    """Whether the rows of a file were to be uploaded at once."""
+    return path.parent.name.startswith(_ONLINE)
+
+
+def records(path: Path) -> Iterator[Row | Config]:
+    """What a file holds, in order, as far as it is whole.
+
+    Raises:
+        TrackerUnavailableError: it cannot be read.
+    """
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_READ_S, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError) as error:
+        raise TrackerUnavailableError(f"{path} cannot be read with `wandb leet inspect`: {error}") from None
+    for line in done.stdout.splitlines():
+        # Negative zero is a whole number for W&B.
+        record = json.loads(line, parse_int=float)
+        if record["type"] == "history":
+            yield Row(record["history"]["item"])
+        elif record["type"] == "config":
+            yield Config(record["config"].get("update", {}))

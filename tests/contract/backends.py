@@ -1,0 +1,196 @@
+"""The six places that the contract is checked at, and what each of them holds, in common terms."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.clearml_files import session
+from tests.clearml_server import ClearmlServer
+from tests.conftest import wait_until
+from tests.mlflow_store import stored_runs
+from tests.wandb_files import offline_files, offline_run
+from tests.wandb_server import WandbServer
+from tracelet_otel import semconv
+from tracelet_otel.exporters import registry
+from tracelet_otel.exporters.reading import Reading
+from tracelet_otel.exporters.tracker import Tracker
+from tracelet_otel.settings import load
+
+PLACES = ["MLflow on SQLite", "MLflow server", "W&B offline", "W&B server", "ClearML offline", "ClearML server"]
+
+Point = tuple[str, "int | None", Any, int]
+"""Exact name, step, value (NaN and infinities by name), time in milliseconds."""
+
+
+def point(name: str, step: int | None, value: float, time_ms: int) -> Point:
+    return name, step, value if math.isfinite(value) else str(value), time_ms
+
+
+@dataclass
+class Stored:
+    """What a tracker has of a run."""
+
+    name: str
+    project: str
+    status: Any
+    params: dict[str, Any]
+    facts: dict[str, Any]
+    """Resource attributes, and whatever else is no hyperparameter."""
+    points: Counter[Point]
+
+
+class Backend:
+    """One tracker at one place.
+
+    The class attributes say how it differs from others; `docs/trackers.md` has them for users.
+    """
+
+    name = ""
+    statuses = {}  # noqa: RUF012
+    """By outcome; `None` for every other and for none."""
+    refused: Reading | None = None
+    """What it never takes."""
+
+    def __post_init__(self) -> None:
+        self.opened: list[Tracker] = []
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def tracker(self, **config: Any) -> Tracker:
+        settings = registry.absolute(load({"backend": self.name, **self.settings()}, {"relay": False, **config}))
+        self.opened.append(registry.tracker(self.name, settings))
+        return self.opened[-1]
+
+    def stored(self, run_id: str) -> Stored:
+        raise NotImplementedError
+
+    def kept(self, readings: Sequence[Reading]) -> Iterable[Point]:
+        """What it keeps of readings, by the documented table."""
+        for reading in readings:
+            yield point(reading.name, reading.step, reading.value, reading.time_unix_nano // 1_000_000)
+
+
+def reading(name: str, value: float, step: int = 0, time_ms: int = 1_700_000_000_000, **more: Any) -> Reading:
+    return Reading(name, value, step, time_ms * 1_000_000, more.get("axis", semconv.AXIS_USER), 0)
+
+
+@dataclass
+class Mlflow(Backend):
+    uri: str
+    database: Path
+    name = "mlflow"
+    statuses = {"finished": "FINISHED", "failed": "FAILED", None: "KILLED"}  # noqa: RUF012
+    refused = reading("too far", 1.0, 2**70)
+
+    def settings(self) -> dict[str, Any]:
+        return {"backend_url": self.uri}
+
+    def stored(self, run_id: str) -> Stored:
+        (run,) = [run for run in stored_runs(self.database) if run.tags.get(semconv.RUN_ID) == run_id]
+        exact = {key: run.tags.get(f"{semconv.METRIC_NAME}.{key}", key) for key, *_ in run.points}
+        points = Counter(point(exact[key], step, value, time_ms) for key, step, value, time_ms in run.points)
+        return Stored(run.name, run.experiment, run.status, run.params, run.tags, points)
+
+    def kept(self, readings: Sequence[Reading]) -> Iterable[Point]:
+        for name, step, value, time_ms in super().kept(readings):
+            yield name, step, "nan" if value in {"inf", "-inf"} else value, time_ms
+
+
+class _Wandb(Backend):
+    name = "wandb"
+    statuses = {"finished": 0, "failed": 1, None: 255}  # noqa: RUF012
+
+    def _stored(self, name: str, project: str, exit_code: int | None, config: dict[str, Any], rows: Any) -> Stored:
+        facts = config.pop("otel")
+        points: Counter[Point] = Counter()
+        for row in rows:
+            for column, value in row.items():
+                if column != "trainer/global_step" and not (column.startswith("_") and column in self._own_columns):
+                    exact = facts.get(f"{semconv.METRIC_NAME}.{column}", column)
+                    number = float(value)
+                    points[point(exact, row.get("trainer/global_step"), number, round(row["_timestamp"] * 1000))] += 1
+        return Stored(name, project, exit_code, config, facts, points)
+
+    _own_columns = ("_timestamp", "_runtime", "_step")
+
+
+@dataclass
+class WandbOffline(_Wandb):
+    directory: Path
+
+    def stored(self, run_id: str) -> Stored:
+        paths = offline_files(self.directory / "wandb", run_id)
+        paths = [path for path in paths if not path.parent.is_symlink()]
+        # The client's process may write the end a moment after it has said so.
+        wait_until(lambda: offline_run(paths[-1]).exit_code is not None, 10, "the end of the run")
+        runs = [offline_run(path) for path in paths]
+        rows = [row for run in runs for row in run.rows]
+        config = {name: value for run in runs for name, value in run.config.items()}
+        return self._stored(runs[-1].name, runs[-1].project, runs[-1].exit_code, config, rows)
+
+
+@dataclass
+class WandbOnline(_Wandb):
+    server: WandbServer
+
+    def settings(self) -> dict[str, Any]:
+        return {"backend_url": self.server.uri, "api_key": self.server.api_key}
+
+    def stored(self, run_id: str) -> Stored:
+        run = self.server.runs[run_id]
+        return self._stored(run.display_name, run.project, run.exit_code, dict(run.config), run.history)
+
+
+class _Clearml(Backend):
+    name = "clearml"
+    refused = reading("not a number", math.nan)
+
+    def kept(self, readings: Sequence[Reading]) -> Iterable[Point]:
+        last: dict[tuple[str, int | None], Point] = {}
+        for kept in super().kept([one for one in readings if abs(one.value) < 3.4e38]):
+            last[kept[:2]] = kept
+        return last.values()
+
+    def _points(self, points: Any, properties: dict[str, str]) -> Counter[Point]:
+        found: Counter[Point] = Counter()
+        for (title, series, step), (value, time_ms) in points.items():
+            plain = title if title == series else f"{title}/{series}"
+            name = properties.get(f"{semconv.METRIC_NAME}.{title}/{series}", plain)
+            found[point(name, step, value, time_ms)] += 1
+        return found
+
+
+@dataclass
+class ClearmlOffline(_Clearml):
+    directory: Path
+    statuses = {  # noqa: RUF012
+        "finished": ["outcome: finished"],
+        "failed": ["outcome: failed"],
+        "interrupted": ["outcome: interrupted"],
+        "terminated": ["outcome: terminated"],
+        "running": ["outcome: running"],
+        None: ["outcome: unknown"],
+    }
+
+    def stored(self, run_id: str) -> Stored:
+        archive = self.directory / "offline" / f"offline-{run_id}.zip"
+        task = session(archive if archive.exists() else archive.with_suffix(""))
+        points = self._points(task.points, task.properties)
+        return Stored(task.name, task.project, task.tags, task.params, task.properties, points)
+
+
+@dataclass
+class ClearmlOnline(_Clearml):
+    server: ClearmlServer
+    statuses = {"finished": "completed", "failed": "failed", None: "stopped"}  # noqa: RUF012
+
+    def stored(self, run_id: str) -> Stored:
+        (task,) = [one for one in self.server.tasks.values() if one.properties.get(semconv.RUN_ID) == run_id]
+        points = self._points(task.points, task.properties)
+        return Stored(task.name, task.project, task.status, task.params, task.properties, points)

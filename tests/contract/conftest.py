@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import contextlib
+import uuid
+
+import pytest
+
+from tests.clearml_server import ClearmlServer
+from tests.contract.backends import PLACES, Backend, ClearmlOffline, ClearmlOnline, Mlflow, WandbOffline, WandbOnline
+from tests.wandb_server import WandbServer
+from tracelet_otel import semconv
+from tracelet_otel.exporters.identity import RunIdentity
+
+
+@pytest.fixture
+def identity():
+    run_id = uuid.uuid4().hex
+    attributes = {semconv.RUN_ID: run_id, semconv.PROJECT_NAME: "name of the project", semconv.PROCESS_OWNER: "ada"}
+    return RunIdentity(run_id, "name of the run", "name of the project", attributes)
+
+
+@pytest.fixture(params=PLACES)
+def backend(request, tmp_path, monkeypatch):
+    made = make_backend(request.param, request, tmp_path, monkeypatch)
+    yield made
+    for tracker in made.opened:
+        with contextlib.suppress(Exception):
+            tracker.close(None)
+
+
+def make_backend(place, request, tmp_path, monkeypatch) -> Backend:
+    if place == "MLflow on SQLite":
+        database = request.getfixturevalue("database")
+        return Mlflow(f"sqlite:///{database}", database)
+    if place == "MLflow server":
+        server = request.getfixturevalue("mlflow_server")
+        return Mlflow(server.uri, server.database)
+    if place == "W&B offline":
+        # The client remembers a key for as long as its process lives, that of another test too.
+        monkeypatch.setenv("WANDB_MODE", "offline")
+        return WandbOffline(tmp_path)
+    if place == "W&B server":
+        return WandbOnline(request.getfixturevalue("wandb_server"))
+    if place == "ClearML offline":
+        return ClearmlOffline(tmp_path / "clearml")
+    server = request.getfixturevalue("clearml_server")
+    monkeypatch.setenv("CLEARML_API_HOST", server.uri)
+    monkeypatch.setenv("CLEARML_API_ACCESS_KEY", server.access_key)
+    monkeypatch.setenv("CLEARML_API_SECRET_KEY", server.secret_key)
+    return ClearmlOnline(server)
+
+
+@pytest.fixture
+def wandb_server():
+    server = WandbServer()
+    yield server
+    server.well_again.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def clearml_server():
+    server = ClearmlServer()
+    yield server
+    server.well_again.set()
+    server.shutdown()
+    server.server_close()

@@ -1,0 +1,154 @@
+"""What MLflow does in its own way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from tests.contract.backends import reading
+from tests.contract.conftest import make_backend
+from tests.mlflow_store import StoredRun, multiset, stored_runs
+from tracelet_otel import semconv
+from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError
+from tracelet_otel.exporters.delivery import Delivery
+from tracelet_otel.exporters.reading import Batch, Param
+from tracelet_otel.guard import Guard
+
+
+@pytest.fixture(params=["MLflow on SQLite", "MLflow server"])
+def backend(request, tmp_path, monkeypatch):
+    return make_backend(request.param, request, tmp_path, monkeypatch)
+
+
+def stored(backend, identity) -> StoredRun:
+    (found,) = [run for run in stored_runs(backend.database) if run.tags.get(semconv.RUN_ID) == identity.run_id]
+    return found
+
+
+def test_a_replay_changes_nothing(backend, identity):
+    readings = [reading("loss", 1.0), reading("loss", math.nan, 1), reading("acc@1", 2.0), reading("loss", math.inf, 2)]
+    tracker = backend.tracker()
+    tracker.open(identity)
+    tracker.log_readings(readings)
+    once = stored(backend, identity)
+
+    again = Delivery(tracker, Guard())
+    again.put(Batch(identity.attributes, tuple(readings), {}, None))
+    account = again.close(30)
+    assert (account.delivered, account.refused, account.pending) == (len(readings), 0, 0)
+    assert stored(backend, identity).multiset == once.multiset
+
+
+def test_who_and_where(backend, identity):
+    place = backend.tracker().open(identity)
+    run = stored(backend, identity)
+    assert run.tags["mlflow.user"] == "ada"
+    assert place.url.startswith(backend.uri)
+    assert run.run_id in place.url or place.url.startswith("sqlite")
+    assert place.hint == ""
+
+
+def test_nonfinite_values(backend, identity):
+    tracker = backend.tracker()
+    tracker.open(identity)
+    tracker.log_readings([reading("a", math.nan), reading("a", math.inf, 3), reading("b@", -math.inf, 4)])
+    run = stored(backend, identity)
+    assert run.multiset == multiset([("a", 0, math.nan), ("a", 3, math.nan), ("b", 4, math.nan)])
+    assert run.tags["tracelet.nonfinite.a"] == "+Inf at step 3"
+    assert run.tags["tracelet.nonfinite.b"] == "-Inf at step 4"
+
+
+def test_many_infinities_fit_into_a_tag(backend, identity):
+    tracker = backend.tracker()
+    tracker.open(identity)
+    tracker.log_readings([reading("a", math.inf, step) for step in range(1000)])
+    assert stored(backend, identity).tags["tracelet.nonfinite.a"].endswith("+Inf at step 99 and 900 more")
+
+
+def test_a_reading_that_cannot_be_stored_is_refused(backend, identity):
+    tracker = backend.tracker()
+    tracker.open(identity)
+    with pytest.raises(RefusedError):
+        tracker.log_readings([reading("loss", 1.0), reading("loss", 1.0, step=2**70)])
+    assert stored(backend, identity).points == []
+
+
+def test_hyperparameters_of_every_kind(backend, identity):
+    tracker = backend.tracker()
+    tracker.open(identity)
+    tracker.log_params(
+        {"a": Param("1"), "b@": Param("2"), "b#": Param("3"), "long": Param("x" * 7000), "empty": Param("")}
+    )
+    run = stored(backend, identity)
+    assert {key: value for key, value in run.params.items() if key in {"a", "b", "empty"}} == {
+        "a": "1",
+        "b": "2",
+        "empty": "",
+    }
+    assert len(run.params) == 5
+    assert run.params["long"].startswith("xxx")
+    assert len(run.params["long"]) == 6000
+
+
+def test_a_changed_hyperparameter_keeps_its_first_value_and_becomes_a_tag(backend, identity):
+    tracker = backend.tracker()
+    tracker.open(identity)
+    tracker.log_params({"lr": Param("0.1"), "width": Param("3")})
+    tracker.log_params({"lr": Param("0.2"), "width": Param("3")})
+    run = stored(backend, identity)
+    assert run.params == {"lr": "0.1", "width": "3"}
+    assert run.tags["tracelet.param.lr"] == "0.2"
+    assert "tracelet.param.width" not in run.tags
+
+
+@pytest.mark.parametrize("by", ["the tracker's id", "Run.id"])
+def test_a_run_is_continued(backend, identity, by):
+    first = backend.tracker()
+    first.open(identity)
+    first.log_readings([reading("acc@1", 1.0)])
+    first.log_params({"lr": Param("0.1")})
+    first.close(semconv.OUTCOME_FINISHED)
+    run = stored(backend, identity)
+
+    again = backend.tracker(run_id=run.run_id if by == "the tracker's id" else identity.run_id)
+    again.open(identity)
+    assert stored(backend, identity).status == "RUNNING"
+    again.log_readings([reading("acc#1", 2.0), reading("acc@1", 3.0, 1)])
+    again.log_params({"lr": Param("0.1")})
+    again.close(semconv.OUTCOME_FINISHED)
+    run = stored(backend, identity)
+    assert [(step, value) for key, step, value, _ in sorted(run.points) if key == "acc1"] == [(0, 1.0), (1, 3.0)]
+    assert len(run.multiset) == 3
+    assert run.status == "FINISHED"
+
+
+def test_a_run_that_is_deleted_in_mid_run_takes_no_more(backend, identity):
+    from mlflow import MlflowClient
+
+    tracker = backend.tracker()
+    tracker.open(identity)
+    MlflowClient(backend.uri).delete_run(stored(backend, identity).run_id)
+    with pytest.raises(RunLostError, match="deleted"):
+        tracker.log_readings([reading("loss", 1.0)])
+
+
+def test_a_deleted_run_cannot_be_continued(backend, identity):
+    from mlflow import MlflowClient
+
+    backend.tracker().open(identity)
+    run_id = stored(backend, identity).run_id
+    MlflowClient(backend.uri).delete_run(run_id)
+    with pytest.raises(ConfigurationError, match="was deleted in MLflow: restore it"):
+        backend.tracker(run_id=run_id).open(identity)
+
+
+def test_a_deleted_experiment_is_named(backend, identity):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(backend.uri)
+    gone = replace(identity, project=f"gone {identity.run_id}")
+    client.delete_experiment(client.create_experiment(gone.project))
+    with pytest.raises(ConfigurationError, match=r"experiment 'gone .* was deleted .* restore it"):
+        backend.tracker().open(gone)
