@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 import tracelet_otel as tracelet
+from tests.clearml_server import ClearmlServer
 from tests.conftest import wait_until
 from tests.door import ILLS, Door
 from tests.mlflow_store import stored_runs
+from tests.wandb_server import WandbServer
 from tracelet_otel.cli import main
 from tracelet_otel.errors import TrackerError
 
@@ -21,42 +25,97 @@ SLACK_S = 3.0
 """For a busy machine; without the limit each of these would take minutes."""
 
 
+@dataclass
+class Ill:
+    """A tracker that can fall ill, and what it has."""
+
+    backend: str
+    server: Any
+    uri: str
+    finished: Any
+    """The status of a run that finished."""
+    database: Any = None
+
+    def start(self, name, **config):
+        return tracelet.start_logging(
+            name,
+            "ill trackers",
+            self.backend,
+            backend_url=self.uri,
+            config={
+                "export_interval": 0.1,
+                "start_timeout": 30,
+                "stop_timeout": LIMIT_S,
+                "relay_patience": 1,
+                **config,
+            },
+        )
+
+    def recover(self):
+        self.server.ill = None
+        self.server.well_again.set()
+
+    def stored(self, run_id):
+        """Status, learning rate, and points (step, value) of the metric `loss`."""
+        if self.backend == "mlflow":
+            (run,) = [one for one in stored_runs(self.database) if one.tags["tracelet.run.id"] == run_id]
+            return run.status, run.params.get("lr"), [(step, value) for _, step, value, _ in run.points]
+        if self.backend == "wandb":
+            run = self.server.runs[run_id]
+            rows = [(row["trainer/global_step"], row["loss"]) for row in run.history]
+            return run.exit_code, str(run.config.get("lr")), rows
+        (task,) = [one for one in self.server.tasks.values() if one.properties["tracelet.run.id"] == run_id]
+        return task.status, task.params.get("lr"), [(step, value) for (*_, step), (value, _) in task.points.items()]
+
+
 @pytest.fixture
-def door(mlflow_server):
-    door = Door(mlflow_server.uri)
-    yield door
-    door.ill = None
-    door.well_again.set()
-    door.shutdown()
-    door.server_close()
+def tracker(request, monkeypatch):
+    backend = getattr(request, "param", "mlflow")
+    if backend == "mlflow":
+        mlflow_server = request.getfixturevalue("mlflow_server")
+        server: Any = Door(mlflow_server.uri)
+        made = Ill(backend, server, server.uri, "FINISHED", mlflow_server.database)
+    elif backend == "wandb":
+        server = WandbServer()
+        monkeypatch.setenv("WANDB_API_KEY", server.api_key)
+        made = Ill(backend, server, server.uri, 0)
+    else:
+        server = ClearmlServer()
+        monkeypatch.setenv("CLEARML_API_ACCESS_KEY", server.access_key)
+        monkeypatch.setenv("CLEARML_API_SECRET_KEY", server.secret_key)
+        made = Ill(backend, server, server.uri, "completed")
+    yield made
+    made.recover()
+    server.shutdown()
+    server.server_close()
 
 
-def start(door, name, **config):
-    return tracelet.start_logging(
-        name,
-        "ill trackers",
-        backend_url=door.uri,
-        config={"export_interval": 0.1, "start_timeout": 30, "stop_timeout": LIMIT_S, "relay_patience": 1, **config},
-    )
+# One illness of the others is enough where there is little time; those of MLflow are not their code.
+ALL = [
+    pytest.param(backend, ill, marks=() if backend == "mlflow" or ill == "500" else pytest.mark.slow)
+    for backend in ("mlflow", "wandb", "clearml")
+    for ill in [*ILLS, *(() if backend == "mlflow" else ("401",))]
+]
 
 
-@pytest.mark.parametrize("ill", ILLS)
-def test_from_the_start_it_is_named_within_the_limit(door, tmp_path, ill):
-    door.ill = ill
+@pytest.mark.parametrize(("tracker", "ill"), ALL, indirect=["tracker"])
+def test_from_the_start_it_is_named_within_the_limit(tracker, tmp_path, ill):
+    tracker.server.ill = ill
     began = time.monotonic()
-    with pytest.raises(TrackerError, match=r"MLflow at http|no answer from mlflow within 5 s"):
-        start(door, "never", start_timeout=5)
+    who = {"mlflow": "MLflow at http", "wandb": "W&B", "clearml": "ClearML at http"}[tracker.backend]
+    with pytest.raises(TrackerError, match=rf"{who}|no answer from {tracker.backend} within 5 s"):
+        tracker.start("never", start_timeout=5)
     assert time.monotonic() - began < 5 + SLACK_S
     assert tracelet.get_active_run() is None
     assert not list((tmp_path / "journals").glob("*.journal")), "a run that never began left a journal"
 
 
-@pytest.mark.parametrize("ill", ILLS)
-def test_in_mid_run_nothing_is_lost(door, mlflow_server, tmp_path, ill, caplog):
-    run = start(door, f"ill: {ill}")
+@pytest.mark.parametrize(("tracker", "ill"), ALL, indirect=["tracker"])
+def test_in_mid_run_nothing_is_lost(tracker, tmp_path, ill, caplog):
+    run = tracker.start(f"ill: {ill}")
     for step in range(50):
         run.log_metric("loss", step / 3, step)
-    door.ill = ill
+    tracker.server.ill = ill
     for step in range(50, 5000):
         run.log_metric("loss", step / 3, step)
     run.log_params({"lr": 0.5})
@@ -69,37 +128,36 @@ def test_in_mid_run_nothing_is_lost(door, mlflow_server, tmp_path, ill, caplog):
     run._destination._connection._process.wait(120)  # it goes on for its patience, then leaves the journal
     assert journal.exists()
 
-    door.ill = None
-    door.well_again.set()
+    tracker.recover()
     replayed = CliRunner().invoke(main, ["replay", str(journal)])
     assert replayed.exit_code == 0, replayed.output
     assert "5000 readings delivered, 0 refused, 0 left" in replayed.output
     assert not journal.exists()
-    (stored,) = [one for one in stored_runs(mlflow_server.database) if one.tags["tracelet.run.id"] == run.id]
-    assert stored.status == "FINISHED"
-    assert stored.params["lr"] == "0.5"
-    assert stored.multiset == Counter({("loss", step, step / 3): 1 for step in range(5000)})
+    status, rate, points = tracker.stored(run.id)
+    assert (status, rate) == (tracker.finished, "0.5")
+    assert Counter(points) == Counter({(step, step / 3): 1 for step in range(5000)})
 
 
-def test_a_tracker_that_comes_back_gets_everything(door, mlflow_server):
-    run = start(door, "back again", stop_timeout=60, relay_patience=60)
-    door.ill = "500"
+@pytest.mark.parametrize("tracker", ["mlflow", "wandb", "clearml"], indirect=True)
+def test_a_tracker_that_comes_back_gets_everything(tracker):
+    run = tracker.start("back again", stop_timeout=60, relay_patience=60)
+    tracker.server.ill = "500"
     for step in range(100):
         run.log_metric("loss", step / 3, step)
-    threading.Timer(3, setattr, (door, "ill", None)).start()
+    threading.Timer(3, tracker.recover).start()
     run.stop()
-    assert run.accounts["mlflow"].delivered == 100
-    (stored,) = [one for one in stored_runs(mlflow_server.database) if one.tags["tracelet.run.id"] == run.id]
-    assert stored.status == "FINISHED"
-    assert len(stored.points) == 100
+    assert run.accounts[tracker.backend].delivered == 100
+    status, _, points = tracker.stored(run.id)
+    assert status == tracker.finished
+    assert Counter(points) == Counter({(step, step / 3): 1 for step in range(100)})
 
 
-def test_a_problem_in_mid_run_is_in_the_log_of_the_training(door, caplog):
-    with start(door, "said", stop_timeout=60, relay_patience=60) as run:
-        door.ill = "500"
+def test_a_problem_in_mid_run_is_in_the_log_of_the_training(tracker, caplog):
+    with tracker.start("said", stop_timeout=60, relay_patience=60) as run:
+        tracker.server.ill = "500"
         run.log_metric("loss", 1.0, 0)
         wait_until(lambda: "relay: mlflow does not answer" in caplog.text, 60, "the word of it")
-        door.ill = None
+        tracker.server.ill = None
     assert caplog.text.count("relay: mlflow does not answer") == 1
     assert run.accounts["mlflow"].delivered == 1
 

@@ -21,7 +21,7 @@ from tracelet_otel.exporters.reading import Param, Reading
 from tracelet_otel.exporters.registry import tracker_by_environment
 from tracelet_otel.exporters.tracker import Place
 from tracelet_otel.exporters.wandb_address import check_reachable
-from tracelet_otel.exporters.wandb_files import Config, files_of, records, was_online
+from tracelet_otel.exporters.wandb_files import Config, files_of, records, upload_error, was_online
 from tracelet_otel.exporters.wandb_mapping import (
     EXACT_NAME,
     EXIT_CODES,
@@ -108,15 +108,18 @@ class WandbTracker:
     def close(self, outcome: str | None) -> None:
         """See `Tracker.close`; waits until everything is uploaded."""
         run = self._connected()
-        folder = run.settings.sync_dir
         with self._in_doubt():
             try:
                 run.finish(exit_code=EXIT_CODES.get(outcome or "", KILLED))
+                problem = upload_error(Path(run.settings.log_internal or ""))
             except TimeoutError:
-                raise TrackerError(
-                    f"W&B has not taken everything within {self._patience_s:g} s: what is missing is in {folder}, "
-                    f"upload it with `wandb sync --include-online {folder}`"
-                ) from None
+                problem = f"nothing more within {self._patience_s:g} s"
+        if problem:
+            folder = run.settings.sync_dir
+            raise TrackerError(
+                f"W&B has not taken everything ({problem}): all of it is in {folder}, for `wandb sync --include-online "
+                f"{folder}`"
+            )
 
     @property
     def _patience_s(self) -> float:

@@ -17,6 +17,17 @@ from tracelet_otel.errors import TrackerUnavailableError
 
 _READ_S: Final = 120.0
 _ONLINE: Final = "run-"
+_FATAL: Final = "filestream: fatal error"
+
+
+def upload_error(log: Path) -> str | None:
+    """Why wandb-core has stopped to upload, by its log: whoever ends the run is not told."""
+    try:
+        with log.open(encoding="utf-8", errors="replace") as lines:
+            fatal = next((line for line in lines if _FATAL in line), None)
+    except OSError:
+        return None
+    return fatal and str(json.loads(fatal)["msg"])
 
 
 class Row(NamedTuple):

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Final
 
 _FOREIGN: Final = ("OTEL_", "TRACELET_")
-_ABSENT: Final = ("PYTHONINSPECT", "PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONPROFILEIMPORTTIME")
+_ABSENT: Final = (
+    # wandb-core of the training belongs to the training: it ends with it.
+    "WANDB_SERVICE",
+    "PYTHONINSPECT",
+    "PYTHONSTARTUP",
+    "PYTHONWARNINGS",
+    "PYTHONPROFILEIMPORTTIME",
+)
 _AUTO_INSTRUMENTATION: Final = "opentelemetry/instrumentation/auto_instrumentation"
 PREFERRED: Final = {
     # Our own delivery retries, with pauses that can be interrupted; MLflow's own would block for minutes.
@@ -18,6 +25,9 @@ PREFERRED: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # It would print the run's address, with credentials where the address holds any.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # It would report errors of its own to its makers, with an SDK and threads for it.
+    "WANDB_ERROR_REPORTING": "false",
+    "WANDB_SILENT": "true",
 }
 """For any process of ours that delivers; what its environment says already stands."""
 
