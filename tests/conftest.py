@@ -36,6 +36,7 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     # No report of an error leaves the machine, and no session lands in somebody's home.
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "clearml"))
     monkeypatch.setenv("TRACELET_JOURNAL_DIR", str(tmp_path / "journals"))
     yield

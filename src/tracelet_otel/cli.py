@@ -17,7 +17,7 @@ from tracelet_otel.errors import TraceletError
 @click.version_option(package_name="tracelet-otel")
 def main() -> None:
     """PyTorch Lightning training, observable through OpenTelemetry."""
-    from tracelet_otel.relay.environment import PREFERRED
+    from tracelet_otel.child_environment import PREFERRED
     from tracelet_otel.settings import set_environment_defaults
 
     set_environment_defaults(PREFERRED)

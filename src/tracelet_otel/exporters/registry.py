@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from tracelet_otel.errors import ConfigurationError, MissingDependencyError
 from tracelet_otel.exporters import clearml_address, mlflow_address, wandb_address
+from tracelet_otel.exporters.apart import ApartTracker
 from tracelet_otel.exporters.tracker import Tracker
 from tracelet_otel.settings import Settings, load
 
@@ -26,6 +27,8 @@ class _Backend:
     """Changes to settings after which they may be kept on disk."""
     credentials: str | None
     """The variables with which its client logs in; None where it takes `api_key`."""
+    apart: bool = False
+    """Whether no process but ours may hold its client."""
 
 
 _BACKENDS: Final = {
@@ -36,7 +39,11 @@ _BACKENDS: Final = {
         mlflow_address.CREDENTIALS,
     ),
     "wandb": _Backend(
-        "tracelet_otel.exporters.wandb:WandbTracker", wandb_address.resolved, wandb_address.without_secrets, None
+        "tracelet_otel.exporters.wandb:WandbTracker",
+        wandb_address.resolved,
+        wandb_address.without_secrets,
+        None,
+        apart=True,
     ),
     "clearml": _Backend(
         "tracelet_otel.exporters.clearml:ClearmlTracker",
@@ -119,6 +126,8 @@ def tracker(backend: str, settings: Settings) -> Tracker:
         MissingDependencyError: its client library is not installed.
     """
     check(backend, settings)
+    if _BACKENDS[backend].apart and not _is_ours(settings):
+        return ApartTracker(backend, settings)
     module, _, name = _BACKENDS[backend].tracker.partition(":")
     make: Callable[[Settings], Tracker] = getattr(import_module(module), name)
     return make(settings)
@@ -136,6 +145,11 @@ def tracker_by_environment(backend: str) -> Tracker:
 
 def _known(settings: Settings) -> list[_Backend]:
     return [_BACKENDS[name] for name in settings.backend if name in _BACKENDS]
+
+
+def _is_ours(settings: Settings) -> bool:
+    """Whether these are the settings of a relay, or of what it has left."""
+    return settings.relay or settings.relay_endpoint is not None
 
 
 def _takes_key(settings: Settings) -> bool:

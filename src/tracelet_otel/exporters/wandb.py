@@ -1,8 +1,8 @@
 """Weights & Biases: the one file that imports its client.
 
-`wandb.init` patches its process (`sys.exit`, `sys.excepthook`) and starts another one, wandb-core, which
-keeps every row in a file and uploads it. So a relay is where this belongs. Runs of the process's own are
-not touched: ours is made beside them, and `wandb.run` stays what it was.
+`wandb.init` patches its process (`sys.exit`, `sys.excepthook`), and a later `wandb.init` there, as that of a
+`WandbLogger`, would get our run instead of its own. So this is used in processes of ours only: a relay, or
+one that `apart` starts. It starts another one itself, wandb-core, which keeps every row in a file and uploads it.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from requests.utils import get_netrc_auth
+
+from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError, TraceletError, TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.exporter import TrackerExporter
 from tracelet_otel.exporters.identity import RunIdentity
@@ -29,6 +32,7 @@ from tracelet_otel.exporters.wandb_mapping import (
     STEP,
     cells,
     column_names,
+    exact_names,
     nested,
     rows,
 )
@@ -36,6 +40,8 @@ from tracelet_otel.settings import DEFAULT_PROJECT, Settings
 
 if TYPE_CHECKING:
     import wandb
+
+_T = TypeVar("_T")
 
 _INIT_S: Final = 25.0
 """The longest that the beginning of a run waits for the server."""
@@ -83,50 +89,40 @@ class WandbTracker:
 
     def log_readings(self, readings: Sequence[Reading]) -> None:
         """See `Tracker.log_readings`; what an earlier process has written already is left out."""
-        run = self._connected()
-        made = rows(readings, self._names.key, self._last_step)
-        columns = {reading.name: self._names.key(reading.name) for reading in readings}
-        with self._in_doubt():
+
+        def log(run: wandb.Run) -> None:
+            columns = {reading.name: self._names.key(reading.name) for reading in readings}
             self._tell(run, {EXACT_NAME + column: name for name, column in columns.items() if column != name})
             for row in self._without_known(made):
                 # Never with `step`: a row below the highest would be dropped without a word.
                 run.log(row)
+
+        self._connect()
+        made = rows(readings, self._names.key, self._last_step)
+        self._do(log)
         # What is not in its file is lost when wandb-core is killed.
         time.sleep(_FLUSH_S)
         self._last_step = made[-1].get(STEP, self._last_step)
 
     def log_params(self, params: Mapping[str, Param]) -> None:
         """See `Tracker.log_params`."""
-        run = self._connected()
         self._params.update(params)
         changed = {name.partition("/")[0] for name in params}
-        with self._in_doubt():
-            # A group is replaced as a whole.
-            config = nested({name: p for name, p in self._params.items() if name.partition("/")[0] in changed})
-            run.config.update(config, allow_val_change=True)  # type: ignore[no-untyped-call]
+        # A group is replaced as a whole.
+        config = nested({name: param for name, param in self._params.items() if name.partition("/")[0] in changed})
+        self._do(lambda run: run.config.update(config, allow_val_change=True))  # type: ignore[no-untyped-call]
 
     def close(self, outcome: str | None) -> None:
         """See `Tracker.close`; waits until everything is uploaded."""
-        run = self._connected()
-        with self._in_doubt():
-            try:
-                run.finish(exit_code=EXIT_CODES.get(outcome or "", KILLED))
-                problem = upload_error(Path(run.settings.log_internal or ""))
-            except TimeoutError:
-                problem = f"nothing more within {self._patience_s:g} s"
+        self._do(lambda run: self._tell(run, {semconv.RUN_OUTCOME: outcome or "unknown"}))
+        problem = self._do(lambda run: self._finish(run, EXIT_CODES.get(outcome or "", KILLED)))
         if problem:
-            folder = run.settings.sync_dir
-            raise TrackerError(
-                f"W&B has not taken everything ({problem}): all of it is in {folder}, for `wandb sync --include-online "
-                f"{folder}`"
-            )
+            raise TrackerError(f"W&B has not taken everything: {problem}")
 
     @property
     def _patience_s(self) -> float:
         # Less than who closes a run waits, so that the reason is known.
-        settings = self._settings
-        relayed = settings.relay or settings.relay_endpoint is not None
-        return 0.9 * (settings.relay_patience if relayed else settings.stop_timeout)
+        return 0.9 * self._settings.relay_patience
 
     @property
     def _run_id(self) -> str | None:
@@ -141,7 +137,10 @@ class WandbTracker:
             raise ConfigurationError("WANDB_MODE=disabled turns W&B off: unset it, or leave out the backend wandb")
         if mode in _OFFLINE:
             return "offline"
-        has_key = settings.api_key is not None or wandb.login(host=settings.wandb_base_url, prompt=False)
+        # Not `wandb.login`: it asks the server, and writes down where that is.
+        known = wandb.setup().settings
+        host = settings.wandb_base_url or known.base_url
+        has_key = settings.api_key or known.api_key or known.identity_token_file or get_netrc_auth(host)
         if mode is not None and not has_key:
             raise TrackerUnavailableError(
                 f"WANDB_MODE={mode} and no API key: set WANDB_API_KEY, or log in with `wandb login`"
@@ -152,18 +151,24 @@ class WandbTracker:
         check_reachable(self._settings.wandb_base_url if mode not in _OFFLINE else None)
         before = self._files(run)
         begun = self._run = self._init(run, mode)
-        self._identity = run
-        # Offline it begins empty, also where the run goes on.
+        # Offline they are empty, also where the run goes on.
         self._facts = dict(begun.config.get("otel", {}))  # type: ignore[no-untyped-call]
+        columns = set(begun.summary.keys())  # type: ignore[no-untyped-call]
         if before:
-            self._go_on(begun, before[-1])
-        exact = {name: text for name, text in self._facts.items() if name.startswith(EXACT_NAME)}
-        self._names = column_names({name.removeprefix(EXACT_NAME): text for name, text in exact.items()})
+            columns |= self._go_on(begun, before[-1])
+        if self._identity is None:
+            self._names = column_names(exact_names(columns, self._facts))
+        self._identity = run
         self._tell(begun, run.attributes)
         return begun
 
-    def _go_on(self, run: wandb.Run, before: Path) -> None:
-        """Take note of what the last process has written, and write again what it has not uploaded."""
+    def _go_on(self, run: wandb.Run, before: Path) -> set[str]:
+        """Take note of what the last process has written, and write again what it has not uploaded.
+
+        Returns:
+            The columns that are there.
+        """
+        columns: set[str] = set()
         tail: deque[dict[str, Any]] = deque(maxlen=self.batch_size)
         for record in records(before):
             if isinstance(record, Config):
@@ -171,10 +176,12 @@ class WandbTracker:
                 continue
             row = {name: float(value) for name, value in record.cells.items()}
             tail.append(row)
+            columns |= row.keys()
             if was_online(before) and row["_step"] >= run.starting_step:
                 run.log({name: value for name, value in row.items() if name not in ("_step", "_runtime")})
         # Readings are sent again from the last batch only.
         self._there = Counter(cell for row in tail for cell in cells(row))
+        return columns
 
     def _without_known(self, made: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for row in made:
@@ -183,30 +190,38 @@ class WandbTracker:
             if len(known) < len(cells(row)):
                 yield {name: value for name, value in row.items() if name not in known}
 
-    def _connected(self) -> wandb.Run:
-        """The run; begun again where wandb-core has died."""
+    def _finish(self, run: wandb.Run, exit_code: int) -> str | None:
+        folder = run.settings.sync_dir
+        try:
+            run.finish(exit_code=exit_code)
+            problem = upload_error(Path(run.settings.log_internal or ""))
+        except TimeoutError:
+            problem = f"nothing more within {self._patience_s:g} s"
+        return problem and f"{problem}. All of it is in {folder}, for `wandb sync --include-online {folder}`"
+
+    def _connect(self) -> wandb.Run:
+        """The run; begun again, with what is not in its files, where it was lost."""
         if self._run is not None:
             return self._run
         assert self._identity is not None  # noqa: S101
         with _translated():
-            import wandb
-
-            with contextlib.suppress(Exception):
-                wandb.teardown()
             begun = self._begin(self._identity, self._mode())
         if self._params:
             self.log_params(self._params)
         return begun
 
-    @contextlib.contextmanager
-    def _in_doubt(self) -> Iterator[None]:
-        """Errors of a call to the run: after one that is not ours, its process is gone."""
+    def _do(self, call: Callable[[wandb.Run], _T]) -> _T:
+        import wandb
+
+        run = self._connect()
         try:
-            with _translated():
-                yield
-        except TrackerUnavailableError:
+            return call(run)
+        except ConnectionError as error:
+            # wandb-core has died, and with it all runs of this process.
             self._run = None
-            raise
+            with contextlib.suppress(Exception):
+                wandb.teardown()
+            raise TrackerUnavailableError(f"W&B's process has died: {error}") from None
 
     def _files(self, run: RunIdentity) -> list[Path]:
         directory = self._settings.wandb_dir

@@ -50,7 +50,7 @@ def files_of(directory: Path, run_id: str) -> list[Path]:
         directory: in which W&B has made its folder `wandb`, or, where it is hidden, `.wandb`.
         run_id: W&B's.
     """
-    folders = [folder for name in ("wandb", ".wandb") for folder in (directory / name).glob(f"*run-*-{run_id}")]
+    folders = [folder for name in ("wandb", ".wandb") for folder in (directory / name).glob(f"*run-*-{run_id}*")]
     found = [path for folder in folders if not folder.is_symlink() for path in folder.glob(f"run-{run_id}.wandb")]
     return sorted(found, key=lambda path: path.parent.name.removeprefix("offline-"))
 

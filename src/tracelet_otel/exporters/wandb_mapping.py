@@ -36,6 +36,11 @@ def column_names(known: Mapping[str, str] | None = None) -> Names:
     return Names(_column, _LONGEST, known)
 
 
+def exact_names(columns: Iterable[str], facts: Mapping[str, Any]) -> dict[str, str]:
+    """Exact names by column, of a run that is continued; `facts` tell the names that were changed."""
+    return {column: facts.get(EXACT_NAME + column, column) for column in columns if column not in _OWN_COLUMNS}
+
+
 def _column(name: str) -> str:
     if not name:
         return with_hash("metric", name, _LONGEST)

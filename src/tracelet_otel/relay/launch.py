@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final
 
+from tracelet_otel.child_environment import child_environment
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
 from tracelet_otel.relay.client import Address
-from tracelet_otel.relay.environment import relay_environment
 from tracelet_otel.relay.journal import SUFFIX, remove_empty
 from tracelet_otel.relay.messages import Order, Ready
 from tracelet_otel.relay.owner import started
@@ -51,7 +51,7 @@ class RelayProcess:
         self._log = settings.journal_dir / f"{run_id}.log"
         self._changing = threading.Lock()
         self._released = False
-        self._environment = relay_environment(environment(), sys.path)
+        self._environment = child_environment(environment(), sys.path)
         self._order = Order(
             settings=to_plain(settings),
             resource={name: _plain(value) for name, value in resource.items()},

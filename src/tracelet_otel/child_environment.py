@@ -1,4 +1,4 @@
-"""The environment of a relay, made from that of the process that starts it. Pure."""
+"""The environment of a process of ours, made from that of the one that starts it. Pure."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ PREFERRED: Final = {
 """For any process of ours that delivers; what its environment says already stands."""
 
 
-def relay_environment(parent: Mapping[str, str], search_path: list[str]) -> dict[str, str]:
-    """What a relay sees: no OpenTelemetry, nothing of ours, no GPU.
+def child_environment(parent: Mapping[str, str], search_path: list[str]) -> dict[str, str]:
+    """What a process of ours that delivers sees: no OpenTelemetry, no settings of ours, no GPU.
 
     Args:
-        parent: the environment of the process that starts it; what it says of MLflow's client stands.
+        parent: the environment of the process that starts it; what it says of trackers' clients stands.
         search_path: where that process finds modules.
     """
     kept = {name: value for name, value in parent.items() if not name.startswith(_FOREIGN) and name not in _ABSENT}

@@ -1,0 +1,174 @@
+"""A tracker in a process of its own: for a client that does to its process what none but ours should suffer.
+
+Where there is a relay, that is such a process already. `python -m tracelet_otel.exporters.apart` is the other
+end: calls and answers go over its standard input and output, pickled, as they never leave the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, Final
+
+from tracelet_otel.child_environment import child_environment
+from tracelet_otel.errors import TrackerUnavailableError
+from tracelet_otel.exporters.identity import RunIdentity
+from tracelet_otel.exporters.reading import Param, Reading
+from tracelet_otel.exporters.tracker import Place
+from tracelet_otel.settings import Settings, environment
+
+_BATCH_SIZE: Final = 5000
+_LET_GO_S: Final = 5.0
+
+_started: weakref.WeakSet[ApartTracker] = weakref.WeakSet()
+
+
+class ApartTracker:
+    """A `Tracker` whose calls are done by another process; it is started again where it dies.
+
+    Args:
+        backend: whose tracker that process makes.
+        settings: what it makes it with.
+    """
+
+    batch_size = _BATCH_SIZE
+
+    def __init__(self, backend: str, settings: Settings) -> None:
+        self.name = backend
+        """See `Tracker.name`."""
+        # There the client is at home, and whoever closes the run waits for so long.
+        self._settings = settings.model_copy(update={"relay": True, "relay_patience": settings.stop_timeout})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._run: RunIdentity | None = None
+        self._params: dict[str, Param] = {}
+
+    def open(self, run: RunIdentity) -> Place:
+        """See `Tracker.open`."""
+        self._run = run
+        self._end()
+        place: Place = self._call("open", run)
+        return place
+
+    def refuses(self, reading: Reading) -> str | None:
+        """See `Tracker.refuses`; that the other process knows."""
+        return None
+
+    def log_readings(self, readings: Sequence[Reading]) -> None:
+        """See `Tracker.log_readings`."""
+        self._call("log_readings", readings)
+
+    def log_params(self, params: Mapping[str, Param]) -> None:
+        """See `Tracker.log_params`."""
+        self._call("log_params", params)
+        self._params.update(params)
+
+    def close(self, outcome: str | None) -> None:
+        """See `Tracker.close`."""
+        self._call("close", outcome)
+        self._end()
+
+    def _call(self, method: str, argument: Any) -> Any:
+        if self._process is None:
+            self._start()
+            if method != "open":
+                self._ask("open", self._run)
+                if self._params:
+                    self._ask("log_params", self._params)
+        return self._ask(method, argument)
+
+    def _ask(self, method: str, argument: Any) -> Any:
+        assert self._process is not None  # noqa: S101
+        assert self._process.stdin is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101
+        try:
+            _write(self._process.stdin, (method, argument))
+            works, answer = pickle.load(self._process.stdout)  # noqa: S301  # our own process wrote it
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            self._end()
+            raise TrackerUnavailableError(f"the process of {self.name} has died ({type(error).__name__})") from None
+        if not works:
+            raise answer
+        return answer
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tracelet_otel.exporters.apart"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=child_environment(environment(), sys.path),
+            # Ctrl-C is for the training; what it leaves is delivered.
+            start_new_session=True,
+        )
+        _started.add(self)
+        self._ask(self.name, self._settings)
+
+    def _end(self) -> None:
+        """Let go of the process: without a call to come, it ends."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        try:
+            process.wait(_LET_GO_S)
+        except subprocess.TimeoutExpired:
+            threading.Thread(target=process.wait, name="tracelet-reaper", daemon=True).start()
+
+    def _let_go_in_child(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+
+
+def _let_go_in_child() -> None:
+    # A forked child that held the pipe would keep the process from noticing the training's end.
+    for tracker in _started:
+        tracker._let_go_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+def _write(pipe: IO[bytes], message: Any) -> None:
+    pipe.write(pickle.dumps(message))
+    pipe.flush()
+
+
+def main() -> None:
+    """Answer calls until there are no more; a run that was not closed then is closed as killed."""
+    from tracelet_otel.exporters.registry import tracker as make
+
+    # What the client prints goes where errors go.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    calls = sys.stdin.buffer
+    backend, settings = pickle.load(calls)  # noqa: S301  # the process that started this one wrote it
+    tracker = make(backend, settings)
+    _write(answers, (True, None))
+    is_open = False
+    while True:
+        try:
+            method, argument = pickle.load(calls)  # noqa: S301
+        except EOFError:
+            break
+        try:
+            answer = (True, getattr(tracker, method)(argument))
+            is_open = method != "close"
+        except Exception as error:
+            answer = (False, error)
+        with contextlib.suppress(BrokenPipeError):
+            _write(answers, answer)
+    if is_open:
+        tracker.close(None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""One run in three trackers: each has all of it exactly once, whatever dies and whichever of them is ill."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+import tracelet_otel as tracelet
+from tests.clearml_files import session
+from tests.clearml_server import ClearmlServer
+from tests.conftest import wait_until
+from tests.mlflow_store import stored_run
+from tests.relay.test_deaths import INTERVAL_S, ended_clean, relays
+from tests.wandb_files import offline_files, offline_run
+from tests.wandb_server import WandbServer
+
+SCRIPT = f"""
+import sys, time
+import tracelet_otel as tracelet
+config = {{"export_interval": {INTERVAL_S}}}
+run = tracelet.start_logging("deaths", backend=["mlflow", "wandb", "clearml"], config=config)
+run.log_params({{"lr": 0.1, "model": {{"width": 7}}}})
+print("ready", flush=True)
+for step in range(int(sys.argv[1])):
+    run.log_metric("loss", 1 / (step + 1), step)
+    run.log_metric("a/b/c", step / 3, step)
+    print(step, time.time(), flush=True)
+    time.sleep(0.002)
+run.stop()
+assert run.errors == {{}}, run.errors
+"""
+
+Points = Counter[tuple[str, int, float]]
+
+
+class Offline:
+    """What is on this machine."""
+
+    def __init__(self, tmp_path):
+        self.home = tmp_path
+
+    def wandb(self) -> tuple[Points, object]:
+        paths = [path for path in offline_files(self.home / "wandb") if not path.parent.is_symlink()]
+        runs = [offline_run(path) for path in paths]
+        assert len({run.run_id for run in runs}) == 1
+        return _points(row for run in runs for row in run.rows), runs[-1].exit_code
+
+    def clearml(self) -> tuple[Points, object]:
+        (archive,) = (self.home / "clearml" / "offline").glob("*.zip")
+        task = session(archive)
+        return _clearml_points(task.points), task.tags
+
+
+class Online(Offline):
+    """What is on servers of their own."""
+
+    def __init__(self, tmp_path, wandb: WandbServer, clearml: ClearmlServer):
+        super().__init__(tmp_path)
+        self.wandb_server, self.clearml_server = wandb, clearml
+
+    def wandb(self):
+        (run,) = self.wandb_server.runs.values()
+        return _points(run.history), run.exit_code
+
+    def clearml(self):
+        (task,) = self.clearml_server.tasks.values()
+        return _clearml_points(task.points), task.status
+
+
+def _points(rows) -> Points:
+    return Counter(
+        (name, int(row["trainer/global_step"]), float(value))
+        for row in rows
+        for name, value in row.items()
+        if name != "trainer/global_step" and not name.startswith("_")
+    )
+
+
+def _clearml_points(points) -> Points:
+    names = {("loss", "loss"): "loss", ("a_b", "c"): "a/b/c"}
+    return Counter((names[title, series], step, value) for (title, series, step), (value, _) in points.items())
+
+
+@pytest.fixture
+def servers(monkeypatch):
+    wandb, clearml = WandbServer(), ClearmlServer()
+    yield wandb, clearml
+    for server in (wandb, clearml):
+        server.well_again.set()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(params=["offline", pytest.param("online", marks=pytest.mark.slow)])
+def places(request, tmp_path, monkeypatch, servers, database):
+    if request.param == "offline":
+        return Offline(tmp_path)
+    return online(tmp_path, monkeypatch, servers)
+
+
+def online(tmp_path, monkeypatch, servers) -> Online:
+    wandb, clearml = servers
+    monkeypatch.setenv("WANDB_BASE_URL", wandb.uri)
+    monkeypatch.setenv("WANDB_API_KEY", wandb.api_key)
+    monkeypatch.setenv("CLEARML_API_HOST", clearml.uri)
+    monkeypatch.setenv("CLEARML_API_ACCESS_KEY", clearml.access_key)
+    monkeypatch.setenv("CLEARML_API_SECRET_KEY", clearml.secret_key)
+    return Online(tmp_path, wandb, clearml)
+
+
+def start(tmp_path, rows: int) -> subprocess.Popen[str]:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, str(tmp_path / "script.py"), str(rows)]
+    child = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "ready\n", child.stderr.read()
+    return child
+
+
+def expected(rows: int) -> Points:
+    return Counter(
+        {(name, n, value): 1 for n in range(rows) for name, value in (("loss", 1 / (n + 1)), ("a/b/c", n / 3))}
+    )
+
+
+def mlflow_points(database) -> Points:
+    return Counter((name, step, value) for name, step, value, _ in stored_run(database).points)
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
+def test_a_killed_relay_is_started_again_and_each_tracker_has_all_rows_once(tmp_path, database, places, seed):
+    rows = 1200
+    child = start(tmp_path, rows)
+    (relay,) = relays(tmp_path)
+    at = random.Random(seed).randrange(0, rows)
+    while at and int(child.stdout.readline().split()[0]) < at:
+        pass
+    relay.kill()
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode == 0, errors
+    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
+    assert mlflow_points(database) == expected(rows)
+    assert places.wandb() == (expected(rows), 0)
+    points, status = places.clearml()
+    assert points == expected(rows)
+    assert status in ("completed", ["outcome: finished"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_a_killed_training_is_closed_in_each_tracker_with_all_its_rows(tmp_path, database, places, seed):
+    child = start(tmp_path, 100_000)
+    logged: dict[int, float] = {}
+    rows = random.Random(seed).randrange(300, 900)
+    for line in child.stdout:
+        step, moment = line.split()
+        logged[int(step)] = float(moment)
+        if len(logged) == rows:
+            break
+    killed_s = time.time()
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
+    old = [step for step, moment in logged.items() if moment < killed_s - 2 * INTERVAL_S]
+    assert old
+    assert stored_run(database).status == "KILLED"
+    points = mlflow_points(database)
+    assert points == expected(max(step for _, step, _ in points) + 1)
+    assert set(old) <= {step for _, step, _ in points}
+    assert places.wandb() == (points, 255)
+    assert places.clearml()[0] == points
+    assert places.clearml()[1] in ("stopped", ["outcome: unknown"], ["outcome: running"])
+
+
+@pytest.mark.parametrize(
+    "ill", ["wandb", *(pytest.param(one, marks=pytest.mark.slow) for one in ("clearml", "mlflow"))]
+)
+def test_one_that_is_ill_takes_nothing_from_the_others(tmp_path, database, servers, monkeypatch, ill, caplog):
+    places = online(tmp_path, monkeypatch, servers)
+    limits = {"export_interval": 0.1, "stop_timeout": 6.0, "relay_patience": 3.0}
+    run = tracelet.start_logging("one is ill", backend=["mlflow", "wandb", "clearml"], config=limits)
+    if ill == "mlflow":
+        # SQLite has one writer: as long as somebody else writes, MLflow's client waits.
+        import sqlite3
+
+        other = sqlite3.connect(database, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+    else:
+        servers[("wandb", "clearml").index(ill)].ill = "500"
+    for step in range(300):
+        run.log_metric("loss", 1 / (step + 1), step)
+        run.log_metric("a/b/c", step / 3, step)
+    run.stop("finished")
+    accounts = run.accounts
+    well = {"mlflow", "wandb", "clearml"} - {ill}
+    assert {name: accounts[name].delivered for name in well} == dict.fromkeys(well, 600)
+    assert {name: accounts[name].pending for name in well} == dict.fromkeys(well, 0)
+    # W&B's client keeps what it cannot upload; that its run is not closed shows in the report.
+    assert accounts[ill].pending == (0 if ill == "wandb" else 600)
+    assert f"{ill}: " in caplog.text
+    assert "not delivered yet" in caplog.text
+    if ill == "mlflow":
+        other.rollback()
+        other.close()
+    else:
+        assert stored_run(database).status == "FINISHED"
+        assert mlflow_points(database) == expected(300)
+    if ill != "wandb":
+        assert places.wandb() == (expected(300), 0)
+    if ill != "clearml":
+        assert places.clearml() == (expected(300), "completed")
+    run._destination._connection._process.wait(120)
