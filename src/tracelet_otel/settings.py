@@ -95,6 +95,8 @@ class Settings(BaseSettings):
     wandb_resume: str | None = Field(default=None, validation_alias="WANDB_RESUME")
     """W&B's own variable that says whether that run has to exist."""
 
+    netrc: Path | None = Field(default=None, validation_alias="NETRC")
+    """Where credentials are kept, of W&B among others; otherwise in the home directory."""
     clearml_api_host: str | None = Field(default=None, validation_alias="CLEARML_API_HOST")
     """ClearML's own variable for the address of its server."""
     clearml_task_id: str | None = Field(
@@ -192,7 +194,7 @@ def from_plain(plain: Mapping[str, Any]) -> Settings:
         "backend": tuple(plain["backend"]),
         "api_key": None if key is None else SecretStr(key),
         "journal_dir": Path(plain["journal_dir"]),
-        "wandb_dir": Path(plain["wandb_dir"]) if plain.get("wandb_dir") else None,
+        **{name: Path(plain[name]) for name in ("wandb_dir", "netrc") if plain[name] is not None},
     }
     return Settings.model_construct(**{**plain, **typed})
 

@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from requests.utils import get_netrc_auth
-
 from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError, TraceletError, TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.exporter import TrackerExporter
@@ -23,7 +21,7 @@ from tracelet_otel.exporters.identity import RunIdentity
 from tracelet_otel.exporters.reading import Param, Reading
 from tracelet_otel.exporters.registry import tracker_by_environment
 from tracelet_otel.exporters.tracker import Place
-from tracelet_otel.exporters.wandb_address import check_reachable
+from tracelet_otel.exporters.wandb_address import check_reachable, is_in_netrc
 from tracelet_otel.exporters.wandb_files import Config, files_of, records, upload_error, was_online
 from tracelet_otel.exporters.wandb_mapping import (
     EXACT_NAME,
@@ -47,6 +45,8 @@ _INIT_S: Final = 25.0
 """The longest that the beginning of a run waits for the server."""
 _FLUSH_S: Final = 0.1
 """Between two writes of wandb-core to its file."""
+_RECENT_S: Final = 5.0
+"""For so long a row is remembered: wandb-core may die before it has written it."""
 _OFFLINE: Final = ("offline", "dryrun")
 
 
@@ -70,6 +70,7 @@ class WandbTracker:
         self._run: wandb.Run | None = None
         self._identity: RunIdentity | None = None
         self._there: Counter[Any] = Counter()
+        self._recent: deque[tuple[float, dict[str, Any]]] = deque()
 
     def open(self, run: RunIdentity) -> Place:
         """See `Tracker.open`."""
@@ -96,12 +97,15 @@ class WandbTracker:
             for row in self._without_known(made):
                 # Never with `step`: a row below the highest would be dropped without a word.
                 run.log(row)
+                self._recent.append((time.monotonic(), row))
 
         self._connect()
         made = rows(readings, self._names.key, self._last_step)
         self._do(log)
-        # What is not in its file is lost when wandb-core is killed.
-        time.sleep(_FLUSH_S)
+        # What is not in its file is lost where a machine or container ends.
+        time.sleep(2 * _FLUSH_S)
+        while self._recent and self._recent[0][0] < time.monotonic() - _RECENT_S:
+            self._recent.popleft()
         self._last_step = made[-1].get(STEP, self._last_step)
 
     def log_params(self, params: Mapping[str, Param]) -> None:
@@ -140,7 +144,7 @@ class WandbTracker:
         # Not `wandb.login`: it asks the server, and writes down where that is.
         known = wandb.setup().settings
         host = settings.wandb_base_url or known.base_url
-        has_key = settings.api_key or known.api_key or known.identity_token_file or get_netrc_auth(host)
+        has_key = settings.api_key or known.api_key or known.identity_token_file or is_in_netrc(host, settings.netrc)
         if mode is not None and not has_key:
             raise TrackerUnavailableError(
                 f"WANDB_MODE={mode} and no API key: set WANDB_API_KEY, or log in with `wandb login`"
@@ -181,6 +185,10 @@ class WandbTracker:
                 run.log({name: value for name, value in row.items() if name not in ("_step", "_runtime")})
         # Readings are sent again from the last batch only.
         self._there = Counter(cell for row in tail for cell in cells(row))
+        for row in list(self._without_known([row for _, row in self._recent])):
+            run.log(row)
+        # A batch in which it was lost is sent again.
+        self._there = Counter(cell for row in (*tail, *(row for _, row in self._recent)) for cell in cells(row))
         return columns
 
     def _without_known(self, made: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import netrc
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters.credentials import without_credentials
@@ -29,6 +31,22 @@ def without_secrets(settings: Settings) -> dict[str, Any]:
     """Changes to settings, by field, after which they may be kept on disk."""
     url = settings.wandb_base_url
     return {"wandb_base_url": url and without_credentials(url), "wandb_dir": settings.wandb_dir}
+
+
+def is_in_netrc(url: str, path: Path | None) -> bool:
+    """Whether there is a key for a server where `wandb login` puts it.
+
+    Args:
+        url: the server's address; W&B's client keeps its port among what it looks for.
+        path: the file; None for the usual places.
+    """
+    places = [path] if path else [Path("~/.netrc"), Path("~/_netrc")]
+    found = next((place.expanduser() for place in places if place.expanduser().is_file()), None)
+    try:
+        return found is not None and netrc.netrc(found).authenticators(urlsplit(url).netloc) is not None
+    except (OSError, netrc.NetrcParseError):
+        # W&B's client warns of it, and has no key either.
+        return False
 
 
 def check_reachable(url: str | None) -> None:

@@ -1,0 +1,176 @@
+"""What W&B does in its own way."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+
+import psutil
+import pytest
+
+from tests.conftest import free_port, wait_until
+from tests.contract.backends import WandbOffline, WandbOnline, reading
+from tracelet_otel import semconv
+from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
+from tracelet_otel.exporters import registry
+from tracelet_otel.exporters.delivery import Delivery
+from tracelet_otel.exporters.reading import Batch
+from tracelet_otel.guard import Guard
+from tracelet_otel.settings import load
+
+
+@pytest.fixture
+def offline(tmp_path):
+    made = WandbOffline(tmp_path)
+    yield made
+    for tracker in made.opened:
+        tracker._end()
+
+
+@pytest.fixture
+def online(wandb_server):
+    made = WandbOnline(wandb_server)
+    yield made
+    for tracker in made.opened:
+        tracker._end()
+
+
+def test_offline_without_a_key_says_how_to_upload(offline, identity, caplog, tmp_path):
+    delivery = Delivery(offline.tracker(), Guard())
+    place = delivery.open(identity.attributes)
+    assert place.url.startswith(str(tmp_path / "wandb" / "offline-run-"))
+    assert f"the run is offline: upload it with `wandb sync {place.url}`" in caplog.text
+    delivery.close(30)
+
+
+def test_a_run_on_a_server_says_where_it_is(online, identity, caplog):
+    delivery = Delivery(online.tracker(), Guard())
+    assert delivery.open(identity.attributes).url.endswith(f"/tester/name%20of%20the%20project/runs/{identity.run_id}")
+    assert caplog.text == ""
+    delivery.close(30)
+
+
+def test_the_users_own_variables_are_heeded(online, identity, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_GROUP", "a group")
+    monkeypatch.setenv("WANDB_TAGS", "one,two")
+    monkeypatch.setenv("WANDB_RUN_ID", "an id.of W&B")
+    tracker = online.tracker()
+    tracker.open(identity)
+    tracker.close(semconv.OUTCOME_FINISHED)
+    run = online.server.runs["an id.of W&B"]
+    assert (run.group, run.tags, run.exit_code) == ("a group", ["one", "two"], 0)
+
+
+def test_the_project_is_that_of_the_variable_where_nobody_names_one(online, identity, monkeypatch):
+    from dataclasses import replace
+
+    monkeypatch.setenv("WANDB_PROJECT", "of the variable")
+    for project, expected in (("Default", "of the variable"), ("named", "named")):
+        tracker = online.tracker()
+        tracker.open(replace(identity, project=project, run_id=project))
+        tracker.close(semconv.OUTCOME_FINISHED)
+        assert online.server.runs[project].project == expected
+
+
+def test_nothing_is_written_down_about_the_server_and_its_key(online, identity, tmp_path):
+    tracker = online.tracker()
+    tracker.open(identity)
+    tracker.log_readings([reading("loss", 1.0)])
+    tracker.close(semconv.OUTCOME_FINISHED)
+    (tmp_path / "home").mkdir(exist_ok=True)
+    kept = [path.relative_to(tmp_path / "home").parts[0] for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert set(kept) <= {".cache"}
+    secret = online.server.api_key.encode()
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and secret in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize(
+    ("ill", "message"),
+    [
+        ("401", "does not take the API key .*: is it for this server"),
+        ("500", "HTTP 500"),
+        ("429", "HTTP 429"),
+        ("hangs", "Timed out|cannot be reached"),
+        ("down", "cannot be reached .*: is the server running"),
+    ],
+)
+def test_a_server_that_does_not_give_a_run_is_named_in_time(online, identity, ill, message):
+    online.server.ill = ill
+    with pytest.raises(TrackerUnavailableError, match=message):
+        online.tracker(start_timeout=3).open(identity)
+
+
+def test_a_refused_connection_is_named_at_once(offline, identity, monkeypatch):
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    with pytest.raises(TrackerUnavailableError, match=r"W&B at http://127.0.0.1:\d+ cannot be reached"):
+        offline.tracker().open(identity)
+
+
+@pytest.mark.parametrize("key", ["another" * 6, "short"])
+def test_a_wrong_key_is_named(online, identity, key):
+    settings = load({"backend": "wandb", "backend_url": online.server.uri, "api_key": key}, {"relay": False})
+    online.opened.append(registry.tracker("wandb", registry.absolute(settings)))
+    with pytest.raises(TrackerError, match="does not take the API key"):
+        online.opened[-1].open(identity)
+
+
+def test_online_without_a_key_is_an_error(offline, identity, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "online")
+    with pytest.raises(TrackerError, match="WANDB_MODE=online and no API key: set WANDB_API_KEY"):
+        offline.tracker().open(identity)
+
+
+def test_turned_off_by_its_variable_is_an_error(offline, identity, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    with pytest.raises(ConfigurationError, match="WANDB_MODE=disabled turns W&B off"):
+        offline.tracker().open(identity)
+
+
+def test_a_key_of_netrc_is_found(online, identity, monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text(
+        f"machine 127.0.0.1:{online.server.server_port}\n  login user\n  password {online.server.api_key}\n"
+    )
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_BASE_URL", online.server.uri)
+    tracker = WandbOffline(tmp_path).tracker()
+    assert tracker.open(identity).hint == ""
+    tracker.close(semconv.OUTCOME_FINISHED)
+    assert online.server.runs[identity.run_id].exit_code == 0
+
+
+def test_what_the_server_has_not_taken_is_named_at_the_end(online, identity, caplog):
+    delivery = Delivery(online.tracker(stop_timeout=2), Guard())
+    delivery.open(identity.attributes)
+    online.server.ill = "hangs"
+    delivery.put(Batch(identity.attributes, (reading("loss", 1.0),), {}, semconv.OUTCOME_FINISHED))
+    delivery.close(5)
+    assert not delivery.complete
+    assert "the run in wandb was not closed" in caplog.text
+    assert "for `wandb sync --include-online" in caplog.text
+
+
+def cores(tracker) -> list[psutil.Process]:
+    children = psutil.Process(tracker._process.pid).children(recursive=True)
+    return [child for child in children if "wandb-core" in child.name()]
+
+
+@pytest.mark.parametrize("place", ["online", "offline"])
+@pytest.mark.parametrize("killed", ["its core", "its process"])
+def test_its_processes_may_die(request, identity, place, killed):
+    backend = request.getfixturevalue(place)
+    readings = [reading("loss", n / 3, n, 1_700_000_000_000 + n) for n in range(60)]
+    tracker = backend.tracker()
+    delivery = Delivery(tracker, Guard())
+    delivery.open(identity.attributes)
+    delivery.put(Batch(identity.attributes, tuple(readings[:30]), {}, semconv.OUTCOME_RUNNING))
+    assert delivery.wait(30)
+    victim = cores(tracker)[0] if killed == "its core" else psutil.Process(tracker._process.pid)
+    os.kill(victim.pid, signal.SIGKILL)
+    wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE, 10, "the death")
+    delivery.put(Batch(identity.attributes, tuple(readings[30:]), {}, semconv.OUTCOME_FINISHED))
+    account = delivery.close(60)
+    assert (account.delivered, account.refused, account.pending) == (60, 0, 0)
+    assert delivery.complete
+    assert backend.stored(identity.run_id).points == Counter(backend.kept(readings))
