@@ -186,7 +186,9 @@ def test_mlflows_own_address_variable_is_heeded(tmp_path, database, monkeypatch)
 
 class TestBadInput:
     def test_an_unknown_backend(self):
-        with pytest.raises(tracelet.ConfigurationError, match="unknown backend 'mlfow'; known backends: mlflow"):
+        with pytest.raises(
+            tracelet.ConfigurationError, match="unknown backend 'mlfow'; known backends: mlflow, wandb, clearml"
+        ):
             tracelet.start_logging(backend="mlfow")
 
     def test_an_unknown_config_key(self):

@@ -1,0 +1,117 @@
+"""Which backends there are, what each needs, and what of their settings may be kept."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tracelet_otel.errors import ConfigurationError
+from tracelet_otel.exporters import registry
+from tracelet_otel.settings import from_plain, load, to_plain
+
+BACKENDS = ["mlflow", "wandb", "clearml"]
+
+WITHOUT = """
+import sys
+from tracelet_otel import MissingDependencyError
+from tracelet_otel.exporters.registry import trackers
+from tracelet_otel.settings import load
+
+settings = load({"backend": sys.argv[1]}, None)
+# As if the client's package were not installed; what we need ourselves is loaded.
+sys.path = [path for path in sys.path if "site-packages" not in path]
+sys.path_importer_cache.clear()
+sys.path.insert(0, "")
+try:
+    trackers(settings)
+except MissingDependencyError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_package_that_is_missing_is_named_with_what_installs_it(backend, tmp_path):
+    # A folder of the package's name, as W&B makes one in the working directory, is no package.
+    (tmp_path / backend).mkdir()
+    command = [sys.executable, "-c", WITHOUT, backend]
+    child = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert child.stdout.strip() == (
+        f"backend {backend!r} needs the package {backend}: pip install 'tracelet-otel[{backend}]'"
+    ), child.stderr
+
+
+def test_unknown_backends_are_named_with_the_known_ones():
+    with pytest.raises(ConfigurationError, match="unknown backend 'wandbb'; known backends: mlflow, wandb, clearml"):
+        registry.trackers(load({"backend": ["mlflow", "wandbb"]}, None))
+
+
+def test_one_address_does_not_do_for_several_backends():
+    with pytest.raises(
+        ConfigurationError, match="backend_url is the address of one backend: with several, give MLFLOW"
+    ):
+        load({"backend": BACKENDS, "backend_url": "http://host"}, None)
+
+
+@pytest.mark.parametrize(
+    ("backend", "variables"), [("mlflow", "MLFLOW_TRACKING_TOKEN"), ("clearml", "CLEARML_API_ACC")]
+)
+def test_a_key_that_nobody_takes_is_refused_and_not_shown(backend, variables):
+    with pytest.raises(ConfigurationError, match=f"{backend} takes no api_key: set {variables}") as raised:
+        registry.check(backend, load({"backend": backend, "api_key": "hush"}, None))
+    assert "hush" not in str(raised.value)
+
+
+def test_a_key_is_for_the_backend_that_takes_one():
+    settings = load({"backend": BACKENDS, "api_key": "for W&B"}, None)
+    for backend in BACKENDS:
+        registry.check(backend, settings)
+
+
+@pytest.mark.parametrize(
+    ("backend", "field"),
+    [("mlflow", "mlflow_tracking_uri"), ("wandb", "wandb_base_url"), ("clearml", "clearml_api_host")],
+)
+def test_the_address_that_was_given_wins_over_the_variable_and_loses_its_password_on_disk(backend, field, monkeypatch):
+    for name in ("MLFLOW_TRACKING_URI", "WANDB_BASE_URL", "CLEARML_API_HOST"):
+        monkeypatch.setenv(name, "http://variable")
+    assert getattr(registry.absolute(load({"backend": backend}, None)), field) == "http://variable"
+    given = registry.absolute(load({"backend": backend, "backend_url": "http://ada:hush@given"}, None))
+    assert (getattr(given, field), given.backend_url) == ("http://ada:hush@given", None)
+    kept = registry.without_secrets(given)
+    assert getattr(kept, field) == "http://given"
+    assert "hush" not in str(to_plain(kept))
+    assert from_plain(to_plain(kept)) == kept
+    assert registry.have_same_stores(kept, given)
+    assert getattr(registry.with_credentials(kept, given), field) == "http://ada:hush@given"
+    other = registry.absolute(load({"backend": backend, "backend_url": "http://other"}, None))
+    assert not registry.have_same_stores(kept, other)
+    assert registry.with_credentials(kept, other) == kept
+
+
+def test_folders_stay_where_they_are_when_the_directory_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_DIR", "runs")
+    settings = registry.absolute(load({"backend": "wandb"}, None))
+    assert settings.wandb_dir == tmp_path / "runs"
+    assert from_plain(to_plain(settings)).wandb_dir == tmp_path / "runs"
+    monkeypatch.delenv("WANDB_DIR")
+    assert registry.absolute(load({"backend": "wandb"}, None)).wandb_dir == Path.cwd()
+
+
+@pytest.mark.parametrize(
+    ("variables", "backends", "run_id"),
+    [
+        ({"MLFLOW_RUN_ID": "m", "WANDB_RUN_ID": "w"}, ["mlflow", "wandb"], "m"),
+        ({"MLFLOW_RUN_ID": "m", "WANDB_RUN_ID": "w"}, ["wandb", "mlflow"], "w"),
+        ({"MLFLOW_RUN_ID": "m"}, ["wandb"], None),
+        ({"WANDB_RUN_ID": "not for files"}, ["wandb"], None),
+        ({"CLEARML_TASK_ID": "c", "MLFLOW_RUN_ID": "m"}, ["clearml"], "c"),
+        ({"TRACELET_RUN_ID": "t", "MLFLOW_RUN_ID": "m"}, ["mlflow"], "t"),
+    ],
+)
+def test_the_run_to_continue_is_named_by_a_backend_that_is_used(variables, backends, run_id, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert load({"backend": backends}, None).run_to_continue == run_id
