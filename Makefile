@@ -14,9 +14,11 @@ venv: .venv/.installed
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all]' --group dev
 	touch $@
 
+# `make demo BACKEND=mlflow,wandb,clearml` records into all three.
+BACKEND ?= mlflow
 demo: venv
 	mkdir -p demo-output
-	cd demo-output && PATH="$(CURDIR)/$(BIN):$$PATH" python ../examples/digits.py
+	cd demo-output && PATH="$(CURDIR)/$(BIN):$$PATH" python ../examples/digits.py --backend $(BACKEND)
 
 check: venv
 	$(BIN)/ruff check .

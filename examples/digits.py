@@ -1,4 +1,4 @@
-"""A small CNN on scikit-learn's digits; every metric it logs lands in MLflow.
+"""A small CNN on scikit-learn's digits; every metric it logs lands in MLflow, Weights & Biases or ClearML.
 
 The training code below knows nothing of tracelet: only `main` starts and stops the recording.
 """
@@ -9,7 +9,6 @@ import warnings
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from mlflow import MlflowClient
 from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_digits
@@ -82,6 +81,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--epochs", type=int, default=15)
     arguments.add_argument("--experiment", default="lightning_experiment")
+    arguments.add_argument("--backend", default="mlflow", help="mlflow, wandb, clearml, or several with commas")
     options = arguments.parse_args()
 
     L.seed_everything(7, verbose=False)
@@ -89,7 +89,7 @@ def main():
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
 
-    run = tracelet.start_logging(exp_name=options.experiment, project="digits", backend="mlflow")
+    run = tracelet.start_logging(exp_name=options.experiment, project="digits", backend=options.backend)
     trainer = L.Trainer(
         max_epochs=options.epochs,
         accelerator="cpu",
@@ -111,14 +111,35 @@ def main():
 
 
 def report(run):
-    """What MLflow has of the run, read back from it."""
+    """What each backend took of the run, where it is, and how to look at it."""
     console = Console()
-    store = run.urls["mlflow"].split("/#/")[0]
-    client = MlflowClient(store)
+    if "mlflow" in run.urls:
+        console.print(values_in_mlflow(run))
+    for backend, account in run.accounts.items():
+        url = run.urls[backend]
+        console.print(f"{backend}: {account.delivered} readings, {account.refused} refused, {account.pending} missing")
+        console.print(f"  where: {url}", soft_wrap=True, highlight=False)
+        if not url.startswith("http"):
+            console.print(f"  look:  {LOOK[backend].format(url)}", soft_wrap=True, highlight=False)
+
+
+LOOK = {
+    "mlflow": "mlflow ui --backend-store-uri {}",
+    "wandb": "wandb sync {}",
+    "clearml": "python -c \"from clearml import Task; Task.import_offline_session('{}.zip')\"",
+}
+"""Of a run that is on this machine."""
+
+
+def values_in_mlflow(run):
+    """A table of what MLflow has of the run, read back from it."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(run.urls["mlflow"].split("/#/")[0])
     experiment = client.get_experiment_by_name("digits")
     stored = client.search_runs([experiment.experiment_id], f"tags.`tracelet.run.id` = '{run.id}'")[0]
-
-    table = Table(title=f"{run.name}: what MLflow has", title_justify="left")
+    title = f"{run.name}: what MLflow has of run {stored.info.run_id} ({stored.info.status})"
+    table = Table(title=title, title_justify="left")
     for column in ("metric", "points", "first", "best", "last"):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for name in sorted(stored.data.metrics):
@@ -126,11 +147,7 @@ def report(run):
         values = [metric.value for metric in history]
         best = min(values) if "loss" in name else max(values)
         table.add_row(name, str(len(values)), *(f"{value:.4f}" for value in (values[0], best, values[-1])))
-    console.print(table)
-    console.print(f"run:   {stored.info.run_id} ({stored.info.status})", soft_wrap=True, highlight=False)
-    console.print(f"where: {run.urls['mlflow']}", soft_wrap=True, highlight=False)
-    if store.startswith("sqlite:"):
-        console.print(f"look:  mlflow ui --backend-store-uri {store}", soft_wrap=True, highlight=False)
+    return table
 
 
 if __name__ == "__main__":
