@@ -165,7 +165,7 @@ class Relayed:
             )
             return
         for name, account in status.accounts.items():
-            if account.refused or account.pending or not status.complete:
+            if name in status.unclosed:
                 _logger.error(
                     "%s: %d readings delivered, %d refused, %d not delivered yet: %s. The relay goes on; what it "
                     "cannot deliver stays in %s, for `tracelet-otel replay`",
@@ -175,6 +175,14 @@ class Relayed:
                     account.pending,
                     account.problem,
                     status.journal,
+                )
+            elif account.refused:
+                _logger.error(
+                    "%s: %d readings delivered, %d refused: %s",
+                    name,
+                    account.delivered,
+                    account.refused,
+                    account.problem,
                 )
             elif took_long:
                 print(f"tracelet: {name} has all {account.delivered} readings", file=sys.stderr, flush=True)  # noqa: T201

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -104,6 +104,8 @@ class Status:
     """Whether each backend has taken everything and its run is closed."""
     over: bool
     """Whether nothing more is tried: all is delivered, or the relay's patience has ended."""
+    unclosed: Sequence[str]
+    """Backends that have not taken everything, or whose run is not closed."""
     lost: Mapping[str, str]
     """Backends that take nothing more, and why."""
     journal: str

@@ -118,6 +118,7 @@ class RelayedRun:
             errors=self._guard.counts,
             complete=self._complete,
             over=self._over,
+            unclosed=[name for name, delivery in self._deliveries.items() if not delivery.complete],
             lost={name: delivery.lost for name, delivery in self._deliveries.items() if delivery.lost is not None},
             journal=str(self._journal.path),
         )
