@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections import Counter
@@ -174,3 +175,36 @@ def test_its_processes_may_die(request, identity, place, killed):
     assert (account.delivered, account.refused, account.pending) == (60, 0, 0)
     assert delivery.complete
     assert backend.stored(identity.run_id).points == Counter(backend.kept(readings))
+
+
+@pytest.mark.parametrize("left", ["open", "without a run"])
+def test_no_process_outlives_its_tracker(identity, monkeypatch, left):
+    others = set(psutil.Process().children())
+    if left == "without a run":
+        monkeypatch.setenv("WANDB_MODE", "disabled")
+    tracker = registry.tracker("wandb", registry.absolute(load({"backend": "wandb"}, {"relay": False})))
+    if left == "open":
+        tracker.open(identity)
+        assert set(psutil.Process().children()) > others
+    else:
+        with pytest.raises(ConfigurationError):
+            tracker.open(identity)
+    del tracker
+    # A process that nobody waited for would be a ResourceWarning, and so an error.
+    gc.collect()
+    wait_until(lambda: set(psutil.Process().children()) <= others, 30, "the end of its process")
+
+
+def test_its_process_may_die_while_the_server_is_ill(online, identity):
+    tracker = online.tracker()
+    delivery = Delivery(tracker, Guard())
+    delivery.open(identity.attributes)
+    online.server.ill = "500"
+    os.kill(tracker._process.pid, signal.SIGKILL)
+    delivery.put(Batch(identity.attributes, (reading("loss", 1.0),), {}, semconv.OUTCOME_FINISHED))
+    wait_until(lambda: "HTTP 500" in str(delivery.account.problem), 60, "an attempt to go on")
+    online.server.ill = None
+    assert delivery.wait(60)
+    account = delivery.close(60)
+    assert (account.delivered, account.refused, account.pending) == (1, 0, 0)
+    assert online.stored(identity.run_id).points == Counter(online.kept([reading("loss", 1.0)]))

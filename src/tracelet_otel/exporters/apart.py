@@ -45,6 +45,7 @@ class ApartTracker:
         # There the client is at home, and whoever closes the run waits for so long.
         self._settings = settings.model_copy(update={"relay": True, "relay_patience": settings.stop_timeout})
         self._process: subprocess.Popen[bytes] | None = None
+        self._unless_ended: weakref.finalize[..., Any] | None = None
         self._run: RunIdentity | None = None
         self._params: dict[str, Param] = {}
 
@@ -52,8 +53,7 @@ class ApartTracker:
         """See `Tracker.open`."""
         self._run = run
         self._end()
-        place: Place = self._call("open", run)
-        return place
+        return self._begin()
 
     def refuses(self, reading: Reading) -> str | None:
         """See `Tracker.refuses`; that the other process knows."""
@@ -75,12 +75,20 @@ class ApartTracker:
 
     def _call(self, method: str, argument: Any) -> Any:
         if self._process is None:
-            self._start()
-            if method != "open":
-                self._ask("open", self._run)
-                if self._params:
-                    self._ask("log_params", self._params)
+            self._begin()
         return self._ask(method, argument)
+
+    def _begin(self) -> Place:
+        """Start the process, and bring it to where an earlier one was; all of it or nothing."""
+        try:
+            self._start()
+            place: Place = self._ask("open", self._run)
+            if self._params:
+                self._ask("log_params", self._params)
+        except BaseException:
+            self._end()
+            raise
+        return place
 
     def _ask(self, method: str, argument: Any) -> Any:
         assert self._process is not None  # noqa: S101
@@ -105,26 +113,32 @@ class ApartTracker:
             # Ctrl-C is for the training; what it leaves is delivered.
             start_new_session=True,
         )
+        # Where nobody closes the tracker; at exit the pipes close by themselves.
+        self._unless_ended = weakref.finalize(self, _let_go, self._process, 0.0)
+        self._unless_ended.atexit = False
         _started.add(self)
         self._ask(self.name, self._settings)
 
     def _end(self) -> None:
-        """Let go of the process: without a call to come, it ends."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        try:
-            process.wait(_LET_GO_S)
-        except subprocess.TimeoutExpired:
-            threading.Thread(target=process.wait, name="tracelet-reaper", daemon=True).start()
+        if process is not None and self._unless_ended is not None and self._unless_ended.detach():
+            _let_go(process, _LET_GO_S)
 
     def _let_go_in_child(self) -> None:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
+
+
+def _let_go(process: subprocess.Popen[bytes], patience_s: float) -> None:
+    """End a process by ending its input: without a call to come, it closes its run and stops."""
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        threading.Thread(target=process.wait, name="tracelet-reaper", daemon=True).start()
 
 
 def _let_go_in_child() -> None:
