@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tracelet_otel.environment import sdk_disabled
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.registry import absolute, check, without_secrets
 from tracelet_otel.guard import Guard
@@ -15,7 +16,7 @@ from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.relay.rendezvous import Handover
 from tracelet_otel.roles import Roles, following
 from tracelet_otel.run import Run, changing
-from tracelet_otel.settings import Settings, from_plain, load, sdk_disabled, to_plain
+from tracelet_otel.settings import Settings, from_plain, load, to_plain
 
 _active: Run | None = None
 

@@ -18,7 +18,7 @@ from tracelet_otel.errors import TraceletError
 def main() -> None:
     """PyTorch Lightning training, observable through OpenTelemetry."""
     from tracelet_otel.child_environment import PREFERRED
-    from tracelet_otel.settings import set_environment_defaults
+    from tracelet_otel.environment import set_environment_defaults
 
     set_environment_defaults(PREFERRED)
 

@@ -2,45 +2,65 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import platform
-import sys
 import time
 import uuid
 from pathlib import Path
+from typing import Final
 
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
+from tracelet_otel.environment import environment
+from tracelet_otel.guard import Guard
+from tracelet_otel.identity.script import script_name
+from tracelet_otel.identity.surroundings import process_attributes, surroundings
 from tracelet_otel.text import encodable
 
+_GIT_PATIENCE_S: Final = 1.0
+"""For the state of the code: a repository of some 50,000 files."""
 
-def run_resource(run_id: str, run_name: str, project: str, ranks: str) -> Resource:
+
+def run_resource(
+    run_id: str,
+    run_name: str,
+    project: str,
+    ranks: str,
+    *,
+    track_git: bool = True,
+    guard: Guard | None = None,
+) -> Resource:
     """The resource of one process of a run.
 
-    `OTEL_RESOURCE_ATTRIBUTES` and the detectors that OpenTelemetry is configured with are included.
+    `OTEL_RESOURCE_ATTRIBUTES` and the detectors that OpenTelemetry is configured with are included. What
+    they say of surroundings counts more than what is found here, and what they say of the run does not count.
 
     Args:
         run_id: the same in all processes of the run.
         run_name: what people call the run.
         project: what the run belongs to; also the service's name.
         ranks: what becomes of the values of several ranks: one of `semconv.RANKS_*`.
+        track_git: whether the state of the code is recorded; nothing about it is otherwise, whoever says it.
+        guard: where errors end; a part that fails is left out.
     """
-    return Resource.create(
+    found = surroundings(environment(), guard or Guard(), _GIT_PATIENCE_S if track_git else None)
+    configured = Resource.create(
         {
             semconv.SERVICE_NAME: encodable(project),
             semconv.SERVICE_INSTANCE_ID: str(uuid.uuid4()),
             semconv.RUN_ID: run_id,
             semconv.RUN_NAME: encodable(run_name),
             semconv.PROJECT_NAME: encodable(project),
-            semconv.HOST_NAME: platform.node(),
             semconv.PROCESS_PID: os.getpid(),
-            semconv.PROCESS_COMMAND: encodable(script_name()),
+            **process_attributes(),
             **({} if ranks == semconv.RANKS_MERGED else {semconv.RANKS: ranks}),
-            **_owner(),
         }
     )
+    # A process is given its rank when it exports: it may learn it only from its trainer.
+    unwanted = {*semconv.PLACE_ATTRIBUTES, *(() if track_git else semconv.VCS_ATTRIBUTES)}
+    attributes = {**found, **configured.attributes}
+    kept = {name: value for name, value in attributes.items() if name not in unwanted}
+    return Resource(kept, configured.schema_url)
 
 
 def new_run_id() -> str:
@@ -51,17 +71,3 @@ def new_run_id() -> str:
 def default_run_name() -> str:
     """The script's name and the time, as in `train-20260131-142501`."""
     return f"{Path(script_name()).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def script_name() -> str:
-    """The running script without its arguments, which may hold secrets; `python` where there is none."""
-    script = (getattr(sys, "argv", None) or [""])[0]
-    return script if script not in ("", "-c", "-m") else "python"
-
-
-def _owner() -> dict[str, str]:
-    try:
-        return {semconv.PROCESS_OWNER: getpass.getuser()}
-    except (OSError, KeyError):
-        # A container's user id need not have a name: then the attribute is absent.
-        return {}

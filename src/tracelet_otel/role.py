@@ -27,6 +27,8 @@ class Role(Protocol):
 
     membership: Membership
     launching: Launching
+    reports_hardware: bool
+    """Whether this process is the one of its node that reads GPU and host."""
 
     def open(self, resource: Mapping[str, Any], guard: Guard) -> Destination:
         """Where this process's stream goes.
@@ -53,6 +55,8 @@ class Owning:
     def __init__(self, settings: Settings, place: Place | None, telling: Telling | None) -> None:
         self.membership = Membership(place)
         self.launching: Launching = telling or NoLaunching()
+        self.reports_hardware = place is None or not place.local_rank
+        """See `Role.reports_hardware`."""
         self._settings = settings
         self._telling = telling
 
@@ -102,6 +106,9 @@ class Following:
     def __init__(self, membership: Membership, finder: Finder) -> None:
         self.membership = membership
         self.launching: Launching = NoLaunching()
+        # What a training has started as a copy of its process does not know its place: the process itself reads.
+        self.reports_hardware = membership.place is not None and membership.place.local_rank == 0
+        """See `Role.reports_hardware`."""
         self._finder = finder
 
     def open(self, resource: Mapping[str, Any], guard: Guard) -> Destination:
@@ -121,6 +128,8 @@ class Silent:
     def __init__(self) -> None:
         self.membership = Membership()
         self.launching: Launching = NoLaunching()
+        self.reports_hardware = False
+        """See `Role.reports_hardware`."""
 
     def open(self, resource: Mapping[str, Any], guard: Guard) -> Destination:
         """See `Role.open`."""

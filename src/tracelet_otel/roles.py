@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from tracelet_otel.environment import environment, take_handover
 from tracelet_otel.instrumentation.launching import InProcess as InRank
 from tracelet_otel.membership import Membership
 from tracelet_otel.place import Place, job_of, place_of
@@ -19,7 +20,7 @@ from tracelet_otel.relay.client import Address
 from tracelet_otel.relay.finders import Finder, MeetingRanks, NamedRun, NowhereToLook
 from tracelet_otel.relay.rendezvous import Handover, Rendezvous
 from tracelet_otel.role import Following, Owning, Role, Silent
-from tracelet_otel.settings import Settings, environment, take_handover
+from tracelet_otel.settings import Settings
 from tracelet_otel.telling import Telling
 
 _logger = logging.getLogger("tracelet_otel")

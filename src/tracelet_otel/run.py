@@ -21,6 +21,7 @@ from tracelet_otel import resource, samples, semconv
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.guard import Guard
+from tracelet_otel.hardware import Hardware
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.recorder import Row, snapshot
 from tracelet_otel.instrumentation.signals import Signals, make_signals
@@ -63,7 +64,9 @@ class Run:
         self._stopping_thread: int | None = None
         self._ended = threading.Event()
         self._error_before = getattr(sys, "last_value", None)
-        identity = resource.run_resource(run_id, self.name, settings.project, settings.ranks)
+        identity = resource.run_resource(
+            run_id, self.name, settings.project, settings.ranks, track_git=settings.track_git, guard=self._guard
+        )
         self._destination = role.open(identity.attributes, self._guard)
         self._records = bool(self._destination.exporters)
         try:
@@ -89,6 +92,10 @@ class Run:
         )
         if self._settings.track_lightning and self._records:
             _instrument_lightning(self._signals)
+        self._hardware: Hardware | None = None
+        if self._settings.track_system and self._role.reports_hardware and self._records:
+            exporters, interval_s = self._destination.exporters, self._settings.metrics_interval
+            self._hardware = Hardware(exporters, identity, interval_s, lambda: self._signals.progress.step, self._guard)
 
     @property
     def id(self) -> str:
@@ -223,6 +230,8 @@ class Run:
         )
 
     def _deliver(self) -> None:
+        if self._hardware is not None:
+            self._hardware.stop()
         while True:
             left = self._signals.recorder.drain(max_rows=_ROWS_PER_FLUSH)
             for reader in self._readers:

@@ -12,6 +12,8 @@ from typing import Final
 # `hw.power` is never taken for a reading of the hardware.
 SCOPE_LOGGED: Final = "tracelet_otel.logged"
 SCOPE_RUN: Final = "tracelet_otel.run"
+SCOPE_GPU: Final = "tracelet_otel.gpu"
+SCOPE_SYSTEM: Final = "tracelet_otel.system"  # readings of GPU and host in the terms of trackers, as samples
 
 # Resource attributes
 RUN_ID: Final = "tracelet.run.id"
@@ -22,11 +24,44 @@ SERVICE_INSTANCE_ID: Final = "service.instance.id"
 RANK: Final = "tracelet.rank"
 LOCAL_RANK: Final = "tracelet.local_rank"
 NODE_RANK: Final = "tracelet.node_rank"
+PLACE_ATTRIBUTES: Final = (RANK, LOCAL_RANK, NODE_RANK)
 RANKS: Final = "tracelet.ranks"  # what becomes of their values: one of RANKS_*
 HOST_NAME: Final = "host.name"
 PROCESS_PID: Final = "process.pid"
 PROCESS_COMMAND: Final = "process.command"
 PROCESS_OWNER: Final = "process.owner"
+PROCESS_RUNTIME_NAME: Final = "process.runtime.name"
+PROCESS_RUNTIME_VERSION: Final = "process.runtime.version"
+HOST_ARCH: Final = "host.arch"
+OS_TYPE: Final = "os.type"
+OS_VERSION: Final = "os.version"
+TORCH_VERSION: Final = "tracelet.torch.version"
+LIGHTNING_VERSION: Final = "tracelet.lightning.version"
+CUDA_VERSION: Final = "tracelet.cuda.version"  # that torch was built for
+DRIVER_VERSION: Final = "tracelet.gpu.driver_version"
+VCS_REPOSITORY_URL: Final = "vcs.repository.url.full"
+VCS_REVISION: Final = "vcs.ref.head.revision"
+VCS_REF_NAME: Final = "vcs.ref.head.name"
+VCS_REF_TYPE: Final = "vcs.ref.head.type"  # REF_TYPE_BRANCH, or absent
+VCS_DIRTY: Final = "tracelet.vcs.dirty"  # whether tracked files differ from the revision
+VCS_ATTRIBUTES: Final = (VCS_REPOSITORY_URL, VCS_REVISION, VCS_REF_NAME, VCS_REF_TYPE, VCS_DIRTY)
+SLURM_JOB_ID: Final = "tracelet.slurm.job.id"
+SLURM_JOB_NAME: Final = "tracelet.slurm.job.name"
+SLURM_JOB_PARTITION: Final = "tracelet.slurm.job.partition"
+SLURM_JOB_NUM_NODES: Final = "tracelet.slurm.job.num_nodes"
+SLURM_ARRAY_JOB_ID: Final = "tracelet.slurm.array.job.id"
+SLURM_ARRAY_TASK_ID: Final = "tracelet.slurm.array.task.id"
+SLURM_STEP_ID: Final = "tracelet.slurm.step.id"
+SLURM_CLUSTER_NAME: Final = "tracelet.slurm.cluster.name"
+SLURM_NODE_NAME: Final = "tracelet.slurm.node.name"
+SLURM_RESTART_COUNT: Final = "tracelet.slurm.restart.count"
+TORCHRUN_RUN_ID: Final = "tracelet.torchrun.run.id"
+TORCHRUN_RESTART_COUNT: Final = "tracelet.torchrun.restart.count"
+K8S_POD_NAME: Final = "k8s.pod.name"
+K8S_POD_UID: Final = "k8s.pod.uid"
+K8S_NAMESPACE_NAME: Final = "k8s.namespace.name"
+K8S_NODE_NAME: Final = "k8s.node.name"
+K8S_CONTAINER_NAME: Final = "k8s.container.name"
 
 RUN_ID_PATTERN: Final = r"^[A-Za-z0-9_.-]{1,64}$"
 """What a run's id looks like: it names files, and is part of addresses."""
@@ -44,6 +79,9 @@ AXIS: Final = "tracelet.axis"
 SEQUENCE: Final = "tracelet.sequence"
 # This and the world size only where several processes train together
 TRAINING: Final = "tracelet.training"
+
+# A value of `vcs.ref.head.type`
+REF_TYPE_BRANCH: Final = "branch"
 
 # Values of `tracelet.ranks`
 RANKS_MERGED: Final = "merged"
@@ -86,6 +124,76 @@ TRAINER_EPOCH: Final = "tracelet.trainer.epoch"
 TRAINER_EPOCH_UNIT: Final = "{epoch}"
 QUEUE_SIZE: Final = "tracelet.recorder.queue.size"
 QUEUE_SIZE_UNIT: Final = "{row}"
+
+# GPU: names and units of the hardware conventions; ours under `tracelet.gpu.`
+GPU_UTILIZATION: Final = "hw.gpu.utilization"
+GPU_MEMORY_USAGE: Final = "hw.gpu.memory.usage"
+GPU_MEMORY_LIMIT: Final = "hw.gpu.memory.limit"
+GPU_MEMORY_UTILIZATION: Final = "hw.gpu.memory.utilization"
+HW_POWER: Final = "hw.power"
+HW_ENERGY: Final = "hw.energy"
+HW_TEMPERATURE: Final = "hw.temperature"
+HW_FAN_SPEED_RATIO: Final = "hw.fan.speed_ratio"
+HW_ERRORS: Final = "hw.errors"
+HW_STATUS: Final = "hw.status"
+GPU_CLOCK_FREQUENCY: Final = "tracelet.gpu.clock.frequency"
+GPU_THROTTLE: Final = "tracelet.gpu.throttle"
+GPU_PCIE_THROUGHPUT: Final = "tracelet.gpu.pcie.throughput"
+GPU_PROCESS_MEMORY_USAGE: Final = "tracelet.gpu.process.memory.usage"
+RATIO_UNIT: Final = "1"
+BYTES_UNIT: Final = "By"
+BYTES_PER_SECOND_UNIT: Final = "By/s"
+WATTS_UNIT: Final = "W"
+JOULES_UNIT: Final = "J"
+CELSIUS_UNIT: Final = "Cel"
+ERRORS_UNIT: Final = "{error}"
+HERTZ_UNIT: Final = "Hz"
+
+# Attributes of a GPU's points
+HW_ID: Final = "hw.id"
+HW_NAME: Final = "hw.name"
+HW_TYPE: Final = "hw.type"
+HW_MODEL: Final = "hw.model"
+HW_VENDOR: Final = "hw.vendor"
+HW_DRIVER_VERSION: Final = "hw.driver_version"
+HW_STATE: Final = "hw.state"
+HW_GPU_TASK: Final = "hw.gpu.task"
+ERROR_TYPE: Final = "error.type"
+GPU_INDEX: Final = "tracelet.gpu.index"  # as `nvidia-smi` counts
+GPU_CLOCK: Final = "tracelet.gpu.clock"
+GPU_THROTTLE_REASON: Final = "tracelet.gpu.throttle.reason"
+NETWORK_IO_DIRECTION: Final = "network.io.direction"
+
+# Their values
+HW_TYPE_GPU: Final = "gpu"
+HW_VENDOR_NVIDIA: Final = "NVIDIA"
+TASK_GENERAL: Final = "general"
+TASK_ENCODER: Final = "encoder"
+TASK_DECODER: Final = "decoder"
+ERRORS_CORRECTED: Final = "corrected"
+ERRORS_UNCORRECTED: Final = "uncorrected"
+STATE_OK: Final = "ok"
+STATE_DEGRADED: Final = "degraded"
+STATE_FAILED: Final = "failed"
+CLOCK_SM: Final = "sm"
+CLOCK_MEMORY: Final = "memory"
+DIRECTION_RECEIVE: Final = "receive"
+DIRECTION_TRANSMIT: Final = "transmit"
+
+# Values of `tracelet.gpu.throttle.reason`: why clocks are lower than they could be, as `nvidia-smi` names it
+THROTTLE_IDLE: Final = "gpu_idle"
+THROTTLE_APPLICATIONS_CLOCKS: Final = "applications_clocks_setting"
+THROTTLE_SW_POWER_CAP: Final = "sw_power_cap"
+THROTTLE_HW_SLOWDOWN: Final = "hw_slowdown"
+THROTTLE_SYNC_BOOST: Final = "sync_boost"
+THROTTLE_SW_THERMAL: Final = "sw_thermal_slowdown"
+THROTTLE_HW_THERMAL: Final = "hw_thermal_slowdown"
+THROTTLE_HW_POWER_BRAKE: Final = "hw_power_brake_slowdown"
+THROTTLE_DISPLAY_CLOCK: Final = "display_clock_setting"
+
+# GPU and host as trackers show them
+SYSTEM_READING: Final = "tracelet.system.reading"
+SYSTEM_PREFIX: Final = "system/"
 
 # Values of `tracelet.hparam.type`
 TYPE_BOOL: Final = "bool"

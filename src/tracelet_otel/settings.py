@@ -1,11 +1,10 @@
-"""Every setting, in one frozen object; the only reader of environment variables besides `resource`.
+"""Every setting, in one frozen object.
 
 Each field is also read from `TRACELET_<FIELD>`; what the caller passes wins over the environment.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -24,7 +23,6 @@ RELAY_PLATFORMS: Final = ("linux", "darwin")
 """Where trackers can live in a process of their own: it takes sessions and signals of POSIX."""
 DEFAULT_PROJECT: Final = "Default"
 """What a run belongs to where nobody says."""
-_HANDOVER: Final = "TRACELET_HANDOVER"
 _LONGEST_S: Final = 1e6
 """Of a time in seconds: locks and timestamps have their limits."""
 
@@ -197,35 +195,6 @@ def from_plain(plain: Mapping[str, Any]) -> Settings:
         **{name: Path(plain[name]) for name in ("wandb_dir", "netrc") if plain[name] is not None},
     }
     return Settings.model_construct(**{**plain, **typed})
-
-
-def set_environment_defaults(values: Mapping[str, str]) -> None:
-    """Say what libraries read from the environment, where it says nothing: for processes of our own only."""
-    for name, value in values.items():
-        os.environ.setdefault(name, value)
-
-
-def environment() -> dict[str, str]:
-    """A copy of this process's environment, for a process that it starts."""
-    return dict(os.environ)
-
-
-def take_handover() -> str | None:
-    """What the process that started this one as a rank has left in its environment; it is gone then."""
-    return os.environ.pop(_HANDOVER, None)
-
-
-def set_handover(value: str | None) -> None:
-    """Leave something in the environment for processes that are started as ranks, or take it out."""
-    if value is None:
-        os.environ.pop(_HANDOVER, None)
-    else:
-        os.environ[_HANDOVER] = value
-
-
-def sdk_disabled() -> bool:
-    """Whether OTEL_SDK_DISABLED turns the SDK off, which leaves nothing to record with."""
-    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
 def _problem(location: tuple[int | str, ...], message: str) -> str:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from tracelet_otel import semconv
+from tracelet_otel.environment import set_handover
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.launching import InProcess
 from tracelet_otel.relay.client import Address
 from tracelet_otel.relay.rendezvous import Handover, Rendezvous, meeting_of_this_process
-from tracelet_otel.settings import set_handover
 
 MakeInProcess = Callable[[Handover], InProcess]
 """Makes what a process has to do that starts as a copy of this one."""

@@ -73,11 +73,20 @@ class Backend:
     def kept(self, readings: Sequence[Reading]) -> Iterable[Point]:
         """What it keeps of readings, by the documented table."""
         for reading in readings:
-            yield point(reading.name, reading.step, reading.value, reading.time_unix_nano // 1_000_000)
+            name, factor = self.system_names[reading.name] if reading.is_system else (reading.name, 1)
+            yield point(name, reading.step, reading.value * factor, reading.time_unix_nano // 1_000_000)
+
+    system_names = {  # noqa: RUF012
+        "system/gpu_0_utilization_percentage": ("system/gpu_0_utilization_percentage", 1),
+        "system/gpu_12_memory_usage_megabytes": ("system/gpu_12_memory_usage_megabytes", 1),
+        "system/node_1/gpu_0_power_usage_watts": ("system/node_1/gpu_0_power_usage_watts", 1),
+        "system/cpu_utilization_percentage": ("system/cpu_utilization_percentage", 1),
+    }
+    """Where it shows readings of GPU and host, and by what it multiplies them."""
 
 
 def reading(name: str, value: float, step: int = 0, time_ms: int = 1_700_000_000_000, **more: Any) -> Reading:
-    return Reading(name, value, step, time_ms * 1_000_000, more.get("axis", semconv.AXIS_USER), 0)
+    return Reading(name, value, step, time_ms * 1_000_000, more.pop("axis", semconv.AXIS_USER), 0, **more)
 
 
 @dataclass
@@ -150,6 +159,12 @@ class WandbOnline(_Wandb):
 class _Clearml(Backend):
     name = "clearml"
     refused = reading("not a number", math.nan)
+    system_names = {  # noqa: RUF012
+        "system/gpu_0_utilization_percentage": (":monitor:gpu/gpu_0_utilization", 1),
+        "system/gpu_12_memory_usage_megabytes": (":monitor:gpu/gpu_12_mem_used_gb", 1e6 / 2**30),
+        "system/node_1/gpu_0_power_usage_watts": (":monitor:gpu/node_1_gpu_0_power_usage_watts", 1),
+        "system/cpu_utilization_percentage": (":monitor:machine/cpu_usage", 1),
+    }
 
     def kept(self, readings: Sequence[Reading]) -> Iterable[Point]:
         last: dict[tuple[str, int | None], Point] = {}

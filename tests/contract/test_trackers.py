@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contract.backends import PLACES, reading
+from tests.contract.backends import PLACES, point, reading
 from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.delivery import Delivery
@@ -98,6 +98,29 @@ def test_nonfinite_and_extreme_values(backend, identity):
 def test_names_are_kept_apart_and_can_be_read_back(backend, identity):
     readings = [reading(name, float(index), 3, 1000) for index, name in enumerate(NAMES)]
     assert record(backend, identity, readings).points == Counter(backend.kept(readings))
+
+
+def test_gpu_and_host_are_where_the_tracker_shows_them(backend, identity):
+    """Also where something logged has the same name, and where the run goes on."""
+
+    def collection(step, time_ms):
+        return [reading(name, value, step, time_ms, is_system=True) for value, name in enumerate(backend.system_names)]
+
+    logged = [reading("loss", 0.5, 3, 1000), reading("loss", 0.25, 4, 1900)]
+    first, second = collection(3, 1500), collection(4, 2000)
+    record(backend, identity, [logged[0], *first])
+    # What was logged without a step is where the row before it was logged, not measured.
+    without_step = reading("lr", 0.1, 0, 2300, axis=semconv.AXIS_NONE)
+    stored = record(backend, identity, [logged[1], *second, without_step])
+    at = 4 if backend.name == "wandb" else 0
+    expected = Counter(backend.kept([*logged, *first, *second]))
+    assert stored.points == expected + Counter([point("lr", at, 0.1, 2300)])
+
+
+def test_what_is_logged_under_the_name_of_a_reading_of_the_host_is_kept_apart(backend, identity):
+    measured = reading("system/cpu_utilization_percentage", 1.0, 3, 1000, is_system=True)
+    logged = reading("system/cpu_utilization_percentage", 2.0, 3, 1000)
+    assert record(backend, identity, [measured, logged]).points == Counter(backend.kept([measured, logged]))
 
 
 def test_what_is_logged_under_one_name_stays_under_it_when_the_run_goes_on(backend, identity):

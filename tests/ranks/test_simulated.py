@@ -49,7 +49,7 @@ class Rank:
         self.signals = make_signals(self._provider, self.guard, 10, owns_run=False)
         self.signals.outcome.value = semconv.OUTCOME_RUNNING
         self.trainer = Trainer()
-        self.signals.progress.watch(self.trainer)
+        self.signals.progress.watch(self.trainer, lambda trainer: trainer.global_step)
 
     def send(self, values: dict[str, float], step: int, epoch: int = 0) -> None:
         row = Row(time.time_ns(), values, step, semconv.AXIS_TRAINER, "fit", epoch, 1, WORLD_SIZE)

@@ -9,6 +9,7 @@ from tests.mlflow_store import multiset, stored_run
 from tests.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
 from tracelet_otel.exporters import registry
+from tracelet_otel.exporters.system_readings import SystemReadings
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
@@ -31,11 +32,22 @@ class Rank:
         self._provider = provider(self._reader, **RESOURCE, **attributes)
         self.signals = make_signals(self._provider, Guard(), 10, owns_run=owns_run)
         self._time = 0
+        self._measurements = KeepingExporter()
+        self._host = reader(self._measurements)
+        meter = provider(self._host, **RESOURCE, **attributes).get_meter("any")
+        self._threads = meter.create_gauge("process.thread.count")
 
     def logs(self, step: int, **values: float):
         self._time += 10_000_000
         self.signals.recorder.record(Row(self._time, values, step, semconv.AXIS_TRAINER, "fit", 0, 1, 2))
         return self.part()
+
+    def measure(self, threads: int) -> None:
+        self._threads.set(threads)
+
+    def measured(self):
+        self._host.collect()
+        return self._measurements.exports[-1]
 
     def part(self):
         self._reader.collect()
@@ -113,6 +125,25 @@ def test_a_body_is_taken_once_also_by_the_next_relay(tmp_path, database, away):
     found = points_after(tmp_path, database, away, *kept, second.logs(0, a=10.0))
     # The second rank's `a` is in a row of its own, before the first one has gone on to the next.
     assert found == multiset([("a", 0, 5.0), ("b", 0, 2.0)])
+
+
+def test_readings_of_the_host_are_taken_once_and_stand_in_the_way_of_no_rank(tmp_path, database, away):
+    """Their numbers are their own: a value of a rank has the same one, and waits for none of them."""
+    first, second = Rank(0), Rank(1)
+    _, run = away
+    measured = SystemReadings()
+
+    def collection(threads, step):
+        first.measure(threads)
+        data = measured.of(first.measured(), step)
+        return parts(encode_metrics(data))[RUN_ID]
+
+    kept = [collection(3, 0), first.logs(0, a=0.0), collection(5, 0), second.logs(0, a=10.0)]
+    for part in [*kept, *kept]:
+        run.accept(part)
+    found = points_after(tmp_path, database, away, *kept, collection(7, 1))
+    name = "system/process_threads"
+    assert found == multiset([("a", 0, 5.0), (name, 0, 3.0), (name, 0, 5.0), (name, 1, 7.0)])
 
 
 def test_what_comes_after_the_end(away):

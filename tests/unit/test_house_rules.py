@@ -47,19 +47,29 @@ def test_each_tracker_is_imported_in_its_one_file(package):
     assert importers(package) == [f"exporters/{package}.py"]
 
 
+def test_nvml_is_imported_in_its_one_file():
+    assert importers("pynvml") == ["gpu/nvml.py"]
+
+
+def test_dulwich_is_imported_in_its_one_file():
+    assert importers("dulwich") == ["identity/repository.py"]
+
+
 def test_neither_lightning_nor_torch_is_imported():
     assert importers("lightning", "pytorch_lightning", "torch") == []
 
 
-def test_the_environment_is_read_in_the_settings():
+def test_the_environment_is_read_in_its_one_file():
     readers = [path.relative_to(SOURCE).as_posix() for path in FILES if "os.environ" in path.read_text()]
-    assert readers == ["settings.py"]
+    assert readers == ["environment.py"]
 
 
 def test_importing_the_package_imports_nothing_heavy():
     script = """
-import sys, tracelet_otel, tracelet_otel.instrumentation.lightning
-heavy = {"torch", "lightning", "pytorch_lightning", "mlflow", "wandb", "clearml", "pydantic", "numpy"}
+import sys, tracelet_otel, tracelet_otel.instrumentation.lightning, tracelet_otel.gpu, tracelet_otel.detector
+heavy = {
+    "torch", "lightning", "pytorch_lightning", "mlflow", "wandb", "clearml", "pydantic", "numpy", "pynvml", "dulwich"
+}
 print(sorted(heavy & set(sys.modules)))
 """
     child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

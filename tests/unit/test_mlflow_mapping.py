@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_BRANCH, MLFLOW_GIT_COMMIT, MLFLOW_GIT_REPO_URL
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name, _validate_tag_name
 
 from tracelet_otel import semconv
@@ -66,12 +67,27 @@ def test_a_continued_run_keeps_its_keys(names):
 
 
 def test_identity_becomes_tags_under_our_and_mlflows_names():
-    tags = resource_tags({semconv.RUN_ID: "1", semconv.PROCESS_OWNER: "ada", semconv.PROCESS_PID: 7})
-    assert tags == {
+    attributes = {
+        semconv.RUN_ID: "1",
+        semconv.PROCESS_OWNER: "ada",
+        semconv.PROCESS_PID: 7,
+        semconv.VCS_REPOSITORY_URL: "https://host/repo",
+        semconv.VCS_REVISION: "abc",
+        semconv.VCS_REF_NAME: "main",
+        semconv.VCS_DIRTY: True,
+    }
+    assert resource_tags(attributes) == {
         "tracelet.run.id": "1",
         "process.owner": "ada",
         "process.pid": "7",
         "mlflow.user": "ada",
+        "vcs.repository.url.full": "https://host/repo",
+        "vcs.ref.head.revision": "abc",
+        "vcs.ref.head.name": "main",
+        "tracelet.vcs.dirty": "True",
+        MLFLOW_GIT_COMMIT: "abc",
+        MLFLOW_GIT_BRANCH: "main",
+        MLFLOW_GIT_REPO_URL: "https://host/repo",
         "mlflow.source.type": "LOCAL",
     }
 

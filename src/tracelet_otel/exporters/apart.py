@@ -17,11 +17,12 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any, Final
 
 from tracelet_otel.child_environment import child_environment
+from tracelet_otel.environment import environment
 from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters.identity import RunIdentity
 from tracelet_otel.exporters.reading import Param, Reading
 from tracelet_otel.exporters.tracker import Place
-from tracelet_otel.settings import Settings, environment
+from tracelet_otel.settings import Settings
 
 _BATCH_SIZE: Final = 5000
 _LET_GO_S: Final = 5.0

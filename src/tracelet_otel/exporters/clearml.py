@@ -87,12 +87,13 @@ class ClearmlTracker:
 
     def log_readings(self, readings: Sequence[Reading]) -> None:
         """See `Tracker.log_readings`; replaying the same readings changes nothing."""
-        graphs = {reading.name: self._graphs.graph(reading.name) for reading in readings}
-        exact = exact_name_properties(graphs)
+        graphs = [self._graphs.graph(reading.name, is_system=reading.is_system) for reading in readings]
+        names = {graph: one.name for one, graph in zip(readings, graphs, strict=True) if not one.is_system}
+        exact = exact_name_properties(names)
         if not exact.items() <= self._properties.items():
             self._task.set_properties(exact)
             self._properties.update(exact)
-        self._task.add([event(reading, graphs[reading.name], self._task.task_id) for reading in readings])
+        self._task.add([event(one, graph, self._task.task_id) for one, graph in zip(readings, graphs, strict=True)])
 
     def log_params(self, params: Mapping[str, Param]) -> None:
         """See `Tracker.log_params`; a later value replaces an earlier one."""

@@ -6,6 +6,7 @@ Source of the rules: ClearML's TensorBoard binding (`tag_splitter`), and its ser
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,27 @@ PROPERTIES: Final = "properties"
 EXACT_NAME: Final = f"{semconv.METRIC_NAME}."
 """Prefix of the property that keeps a changed metric name as it was logged, followed by title/series."""
 
+MONITOR_GPU: Final = ":monitor:gpu"
+MONITOR_MACHINE: Final = ":monitor:machine"
+_GPU: Final = re.compile(r"(^|/)gpu_\d+_")
+_GIB_PER_MB: Final = 1e6 / 2**30
+_MONITOR: Final = {
+    "cpu_utilization_percentage": ("cpu_usage", 1.0),
+    "system_memory_usage_megabytes": ("memory_used_gb", _GIB_PER_MB),
+    "system_memory_usage_percentage": ("memory_usage", 1.0),
+    "process_memory_usage_megabytes": ("process_memory_used_gb", _GIB_PER_MB),
+    "memory_usage_percentage": ("mem_usage", 1.0),
+    "memory_usage_megabytes": ("mem_used_gb", _GIB_PER_MB),
+    "utilization_percentage": ("utilization", 1.0),
+    "temperature_celsius": ("temperature", 1.0),
+}
+"""Names of ClearML's resource monitor by the endings of ours, the longer first, with what its unit makes of ours."""
+_SCRIPT: Final = {
+    "repository": semconv.VCS_REPOSITORY_URL,
+    "branch": semconv.VCS_REF_NAME,
+    "version_num": semconv.VCS_REVISION,
+}
+"""What a task says of its code. Source: `Script` in `clearml.backend_api.services`."""
 _LARGEST: Final = 3.4028234663852886e38
 """What the server's index can hold, 32 bits."""
 _SHORTEST_NAME: Final = 3
@@ -52,19 +74,45 @@ class Graphs:
     """
 
     def __init__(self, known: Mapping[Graph, str] | None = None) -> None:
-        self._graphs = {name: graph for graph, name in (known or {}).items()}
-        self._names = {graph.key: name for graph, name in (known or {}).items()}
+        self._known = {name: graph for graph, name in (known or {}).items()}
+        self._holders = {graph.key: (name, False) for graph, name in (known or {}).items()}
+        self._graphs: dict[tuple[str, bool], Graph] = {}
 
-    def graph(self, name: str) -> Graph:
-        """The graph for an exact name; always the same one."""
-        graph = self._graphs.get(name)
+    def graph(self, name: str, *, is_system: bool = False) -> Graph:
+        """The graph for an exact name; always the same one.
+
+        Args:
+            name: as logged.
+            is_system: whether it is a reading of GPU or host: these have ClearML's own graphs.
+        """
+        holder = name, is_system
+        graph = self._graphs.get(holder)
         if graph is None:
-            graph = graph_of(name)
-            if self._names.get(graph.key, name) != name:
-                graph = Graph(graph.title, with_hash(graph.series, name, _LONGEST))
-            self._names[graph.key] = name
-            self._graphs[name] = graph
+            wanted = system_graph(name) if is_system else graph_of(name)
+            # Of a task that is continued: what was drawn there is known by its graph only.
+            graph = self._known.pop(wanted.path if is_system else name, None) or self._free(wanted, holder)
+            self._graphs[holder], self._holders[graph.key] = graph, holder
         return graph
+
+    def _free(self, wanted: Graph, holder: tuple[str, bool]) -> Graph:
+        if self._holders.get(wanted.key, holder) == holder:
+            return wanted
+        name, is_system = holder
+        return Graph(wanted.title, with_hash(wanted.series, f"{name}\0" if is_system else name, _LONGEST))
+
+
+def system_graph(name: str) -> Graph:
+    """Where ClearML's own resource monitor draws a reading of GPU or host."""
+    quantity = name.removeprefix(semconv.SYSTEM_PREFIX).replace("/", "_")
+    for ours, (theirs, _) in _MONITOR.items():
+        if quantity.endswith(ours):
+            quantity = f"{quantity.removesuffix(ours)}{theirs}"
+            break
+    return Graph(MONITOR_GPU if _GPU.search(name) else MONITOR_MACHINE, quantity)
+
+
+def _system_factor(name: str) -> float:
+    return next((factor for ours, (_, factor) in _MONITOR.items() if name.endswith(ours)), 1.0)
 
 
 def graph_of(name: str) -> Graph:
@@ -73,11 +121,11 @@ def graph_of(name: str) -> Graph:
     return Graph("_".join(title) or name or "metric", series or "value")
 
 
-def exact_name_properties(graphs: Mapping[str, Graph]) -> dict[str, str]:
-    """Properties that keep each exact name which title and series do not tell, from graphs by name."""
+def exact_name_properties(names: Mapping[Graph, str]) -> dict[str, str]:
+    """Properties that keep each exact name which title and series do not tell, from names by graph."""
     return {
         EXACT_NAME + graph.path: name
-        for name, graph in graphs.items()
+        for graph, name in names.items()
         if name != (graph.title if graph.title == graph.series else graph.path)
     }
 
@@ -106,7 +154,7 @@ def event(reading: Reading, graph: Graph, task_id: str) -> dict[str, Any]:
         "metric": graph.title,
         "variant": graph.series,
         "iter": reading.step,
-        "value": reading.value,
+        "value": reading.value * (_system_factor(reading.name) if reading.is_system else 1),
         "timestamp": reading.time_unix_nano // 1_000_000,
     }
 
@@ -126,7 +174,11 @@ def description(run: RunIdentity) -> dict[str, Any]:
     return {
         "name": long_enough(run.run_name),
         "type": "training",
-        "script": {"binary": "python", "entry_point": str(run.attributes.get(semconv.PROCESS_COMMAND, ""))},
+        "script": {
+            "binary": "python",
+            "entry_point": str(run.attributes.get(semconv.PROCESS_COMMAND, "")),
+            **{name: str(run.attributes[known]) for name, known in _SCRIPT.items() if known in run.attributes},
+        },
         "hyperparams": {PROPERTIES: items(PROPERTIES, run.attributes)},
     }
 

@@ -60,7 +60,8 @@ class TrackerExporter(MetricExporter):
             return MetricExportResult.SUCCESS
         try:
             for batch in decode(metrics_data):
-                if self._delivery is None and not batch.readings:
+                # What GPU and host say is no run.
+                if self._delivery is None and (batch.is_system or not batch.readings):
                     continue
                 self._make_delivery().put(batch)
         except Exception as error:

@@ -90,18 +90,19 @@ class MlflowTracker:
         from mlflow.entities import Metric
         from mlflow.exceptions import MlflowException
 
-        keys = {reading.name: self._names.key(reading.name) for reading in readings}
-        tags = {**exact_name_tags(keys.items()), **self._infinity_tags(readings, keys)}
+        keys = [self._names.key(reading.name, is_system=reading.is_system) for reading in readings]
+        names = [reading.name for reading in readings]
+        tags = {**exact_name_tags(zip(names, keys, strict=True)), **self._infinity_tags(readings, keys)}
         with self._run_translated():
             metrics = [
                 # SQL stores make 1.8e308 of an infinity: the sign goes into a tag.
                 Metric(
-                    keys[reading.name],
+                    key,
                     math.nan if math.isinf(reading.value) else reading.value,
                     reading.time_unix_nano // 1_000_000,
                     reading.step,
                 )
-                for reading in readings
+                for reading, key in zip(readings, keys, strict=True)
             ]
             try:
                 self._client.log_batch(self._run_id, metrics=metrics, synchronous=True)
@@ -216,11 +217,10 @@ class MlflowTracker:
             for stored in self._client.get_metric_history(self._run_id, metric.key)
         )
 
-    def _infinity_tags(self, readings: Sequence[Reading], keys: Mapping[str, str]) -> dict[str, str]:
+    def _infinity_tags(self, readings: Sequence[Reading], keys: Sequence[str]) -> dict[str, str]:
         changed: dict[str, str] = {}
-        for reading in readings:
+        for reading, key in zip(readings, keys, strict=True):
             if math.isinf(reading.value):
-                key = keys[reading.name]
                 tag = f"tracelet.nonfinite.{key}"[:MAX_KEY_LENGTH]
                 if key not in self._infinities:
                     self._infinities[key] = Infinities(earlier=self._tags.get(tag, ""))

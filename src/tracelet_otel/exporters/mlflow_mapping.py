@@ -25,7 +25,14 @@ _LONGEST_CHANGED_NAME: Final = MAX_KEY_LENGTH - len(EXACT_NAME_TAG)
 STATUS: Final = {semconv.OUTCOME_FINISHED: "FINISHED", semconv.OUTCOME_FAILED: "FAILED"}
 """MLflow's run status by outcome; KILLED for every other and for none."""
 
-_WELL_KNOWN_TAGS: Final = {semconv.PROCESS_OWNER: "mlflow.user", semconv.PROCESS_COMMAND: "mlflow.source.name"}
+_WELL_KNOWN_TAGS: Final = {
+    semconv.PROCESS_OWNER: "mlflow.user",
+    semconv.PROCESS_COMMAND: "mlflow.source.name",
+    semconv.VCS_REVISION: "mlflow.source.git.commit",
+    semconv.VCS_REF_NAME: "mlflow.source.git.branch",
+    semconv.VCS_REPOSITORY_URL: "mlflow.source.git.repoURL",
+}
+"""MLflow's own tags, those which its pages show among others. Source: `mlflow.utils.mlflow_tags`."""
 
 
 def metric_names(known: Mapping[str, str] | None = None) -> Names:

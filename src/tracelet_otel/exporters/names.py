@@ -21,19 +21,31 @@ class Names:
     def __init__(self, valid: Callable[[str], str], longest: int, known: Mapping[str, str] | None = None) -> None:
         self._valid = valid
         self._longest = longest
-        self._names_by_key: dict[str, str] = dict(known or {})
-        self._keys_by_name = {name: key for key, name in self._names_by_key.items()}
+        self._holders = {key: (name, False) for key, name in (known or {}).items()}
+        # Whether GPU and host or a training gave a name is not known of these.
+        self._known = {name: key for key, name in (known or {}).items()}
+        self._keys: dict[tuple[str, bool], str] = {}
 
-    def key(self, name: str) -> str:
-        """The key for an exact name; always the same one."""
-        key = self._keys_by_name.get(name)
+    def key(self, name: str, *, is_system: bool = False) -> str:
+        """The key for an exact name; always the same one.
+
+        Args:
+            name: as logged.
+            is_system: whether it is a reading of GPU or host, which something logged may have the name of.
+        """
+        holder = name, is_system
+        key = self._keys.get(holder)
         if key is None:
-            key = self._valid(name)
-            if self._names_by_key.get(key, name) != name:
-                key = with_hash(key, name, self._longest)
-            self._names_by_key[key] = name
-            self._keys_by_name[name] = key
+            key = self._known.pop(name, None) or self._new(holder)
+            self._keys[holder], self._holders[key] = key, holder
         return key
+
+    def _new(self, holder: tuple[str, bool]) -> str:
+        key = self._valid(holder[0])
+        if self._holders.get(key, holder) == holder:
+            return key
+        name, is_system = holder
+        return with_hash(key, f"{name}\0" if is_system else name, self._longest)
 
 
 def with_hash(key: str, name: str, longest: int) -> str:

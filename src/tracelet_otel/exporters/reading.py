@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from opentelemetry.sdk.metrics.export import MetricsData, NumberDataPoint
+from opentelemetry.sdk.metrics.export import MetricsData, NumberDataPoint, ResourceMetrics
 
 from tracelet_otel import semconv
 
@@ -40,6 +40,8 @@ class Reading:
     """Number of the training in its process, where several processes train together."""
     world_size: int = 1
     """How many processes train together."""
+    is_system: bool = False
+    """Whether it is one of GPU or host, and not logged by anybody."""
 
 
 class Param(NamedTuple):
@@ -82,6 +84,8 @@ class Batch:
     """Rows that it has yet to send."""
     has_trainer: bool = False
     """Whether it reports of a trainer."""
+    is_system: bool = False
+    """Whether it is of GPU and host; these have sequence numbers of their own."""
 
     @property
     def rank(self) -> int | None:
@@ -93,37 +97,59 @@ class Batch:
 def decode(data: MetricsData) -> Iterator[Batch]:
     """Translate one export into one batch for each process that it comes from.
 
-    Readings are made of exemplars only: a point's own value is repeated at every collection.
+    Readings are made of exemplars only: a point's own value is repeated at every collection. What is of GPU and
+    host is a batch of its own.
     """
     for resource_metrics in data.resource_metrics:
-        readings: list[Reading] = []
-        params: dict[str, Param] = {}
-        outcome: str | None = None
-        ended: bool | None = None
-        left, queued, has_trainer = False, 0, False
-        for scope_metrics in resource_metrics.scope_metrics:
-            for metric in scope_metrics.metrics:
-                points = [point for point in metric.data.data_points if isinstance(point, NumberDataPoint)]
-                if scope_metrics.scope.name == semconv.SCOPE_LOGGED:
-                    readings.extend(_readings(points))
-                elif scope_metrics.scope.name != semconv.SCOPE_RUN:
-                    continue
-                elif metric.name == semconv.HPARAM:
-                    params.update(_params(points))
-                elif metric.name == semconv.RUN_OUTCOME and points:
-                    outcome = str((points[-1].attributes or {})[semconv.OUTCOME])
-                elif metric.name == semconv.RUN_ENDED and points:
-                    ended = bool(points[-1].value)
-                elif metric.name == semconv.RANK_ENDED and points:
-                    left = bool(points[-1].value)
-                elif metric.name == semconv.GLOBAL_STEP and points:
-                    has_trainer = True
-                elif metric.name == semconv.QUEUE_SIZE and points:
-                    queued = int(points[-1].value)
-        readings.sort(key=lambda reading: reading.sequence)
-        yield Batch(
-            resource_metrics.resource.attributes, tuple(readings), params, outcome, ended, left, queued, has_trainer
-        )
+        system = _system_readings(resource_metrics)
+        if system:
+            yield Batch(resource_metrics.resource.attributes, system, {}, None, is_system=True)
+        if not system or any(scope.scope.name != semconv.SCOPE_SYSTEM for scope in resource_metrics.scope_metrics):
+            yield _batch(resource_metrics)
+
+
+def _batch(resource_metrics: ResourceMetrics) -> Batch:
+    readings: list[Reading] = []
+    params: dict[str, Param] = {}
+    outcome: str | None = None
+    ended: bool | None = None
+    left, queued, has_trainer = False, 0, False
+    for scope_metrics in resource_metrics.scope_metrics:
+        for metric in scope_metrics.metrics:
+            points = [point for point in metric.data.data_points if isinstance(point, NumberDataPoint)]
+            if scope_metrics.scope.name == semconv.SCOPE_LOGGED:
+                readings.extend(_readings(points))
+            elif scope_metrics.scope.name != semconv.SCOPE_RUN:
+                continue
+            elif metric.name == semconv.HPARAM:
+                params.update(_params(points))
+            elif metric.name == semconv.RUN_OUTCOME and points:
+                outcome = str((points[-1].attributes or {})[semconv.OUTCOME])
+            elif metric.name == semconv.RUN_ENDED and points:
+                ended = bool(points[-1].value)
+            elif metric.name == semconv.RANK_ENDED and points:
+                left = bool(points[-1].value)
+            elif metric.name == semconv.GLOBAL_STEP and points:
+                has_trainer = True
+            elif metric.name == semconv.QUEUE_SIZE and points:
+                queued = int(points[-1].value)
+    readings.sort(key=lambda reading: reading.sequence)
+    return Batch(
+        resource_metrics.resource.attributes, tuple(readings), params, outcome, ended, left, queued, has_trainer
+    )
+
+
+def _system_readings(resource_metrics: ResourceMetrics) -> tuple[Reading, ...]:
+    node = resource_metrics.resource.attributes.get(semconv.NODE_RANK)
+    prefix = semconv.SYSTEM_PREFIX + (f"node_{node}/" if node else "")
+    found = [
+        replace(reading, name=f"{prefix}{reading.name}", is_system=True)
+        for scope_metrics in resource_metrics.scope_metrics
+        if scope_metrics.scope.name == semconv.SCOPE_SYSTEM
+        for metric in scope_metrics.metrics
+        for reading in _readings(point for point in metric.data.data_points if isinstance(point, NumberDataPoint))
+    ]
+    return tuple(sorted(found, key=lambda reading: reading.sequence))
 
 
 def _readings(points: Iterable[NumberDataPoint]) -> Iterator[Reading]:

@@ -27,10 +27,10 @@ from tracelet_otel.exporters.wandb_mapping import (
     EXACT_NAME,
     EXIT_CODES,
     KILLED,
-    STEP,
     cells,
     column_names,
     exact_names,
+    last_step,
     nested,
     rows,
 )
@@ -92,21 +92,21 @@ class WandbTracker:
         """See `Tracker.log_readings`; what an earlier process has written already is left out."""
 
         def log(run: wandb.Run) -> None:
-            columns = {reading.name: self._names.key(reading.name) for reading in readings}
-            self._tell(run, {EXACT_NAME + column: name for name, column in columns.items() if column != name})
+            names = {self._column(reading): reading.name for reading in readings}
+            self._tell(run, {EXACT_NAME + column: name for column, name in names.items() if column != name})
             for row in self._without_known(made):
                 # Never with `step`: a row below the highest would be dropped without a word.
                 run.log(row)
                 self._recent.append((time.monotonic(), row))
 
         self._connect()
-        made = rows(readings, self._names.key, self._last_step)
+        made = rows(readings, self._column, self._last_step)
         self._do(log)
         # What is not in its file is lost where a machine or container ends.
         time.sleep(2 * _FLUSH_S)
         while self._recent and self._recent[0][0] < time.monotonic() - _RECENT_S:
             self._recent.popleft()
-        self._last_step = made[-1].get(STEP, self._last_step)
+        self._last_step = last_step(readings, self._last_step)
 
     def log_params(self, params: Mapping[str, Param]) -> None:
         """See `Tracker.log_params`."""
@@ -122,6 +122,9 @@ class WandbTracker:
         problem = self._do(lambda run: self._finish(run, EXIT_CODES.get(outcome or "", KILLED)))
         if problem:
             raise TrackerError(f"W&B has not taken everything: {problem}")
+
+    def _column(self, reading: Reading) -> str:
+        return self._names.key(reading.name, is_system=reading.is_system)
 
     @property
     def _patience_s(self) -> float:
@@ -256,6 +259,8 @@ class WandbTracker:
                 silent=True,
                 disable_code=True,
                 disable_git=True,
+                git_remote_url=run.attributes.get(semconv.VCS_REPOSITORY_URL),
+                git_commit=run.attributes.get(semconv.VCS_REVISION),
                 x_disable_meta=True,
                 x_disable_stats=True,
                 x_save_requirements=False,

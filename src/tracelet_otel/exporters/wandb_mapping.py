@@ -5,7 +5,7 @@ Source of the rules: Lightning's `WandbLogger`, and what W&B's own client keeps 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from tracelet_otel import semconv
@@ -48,25 +48,31 @@ def _column(name: str) -> str:
 
 
 def rows(
-    readings: Iterable[Reading], column: Callable[[str], str], last_step: int | None = None
+    readings: Iterable[Reading], column: Callable[[Reading], str], last_step: int | None = None
 ) -> list[dict[str, Any]]:
     """One row of history for what was logged together.
 
     Args:
         readings: in the order in which they were logged.
-        column: gives a metric's column.
+        column: gives a reading's column.
         last_step: of the row before; what was logged without a step goes there, as W&B's client has it.
     """
     made: list[dict[str, Any]] = []
     before: tuple[int, int, str] | None = None
     for reading in readings:
-        name, place = column(reading.name), (reading.step, reading.time_unix_nano, reading.axis)
+        name, place = column(reading), (reading.step, reading.time_unix_nano, reading.axis)
         if place != before or name in made[-1]:
             step = last_step if reading.axis == semconv.AXIS_NONE else reading.step
             made.append({TIME: reading.time_unix_nano / 1e9, **({} if step is None else {STEP: step})})
-            before, last_step = place, step
+            before, last_step = place, last_step if reading.is_system else step
         made[-1][name] = reading.value
     return made
+
+
+def last_step(readings: Sequence[Reading], before: int | None) -> int | None:
+    """The step of the last row that was logged with one, and is none of GPU and host; `before` where none was."""
+    steps = (one.step for one in reversed(readings) if not one.is_system and one.axis != semconv.AXIS_NONE)
+    return next(steps, before)
 
 
 def cells(row: Mapping[str, Any]) -> list[tuple[str, float | None, float, str]]:

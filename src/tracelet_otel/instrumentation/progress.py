@@ -26,6 +26,8 @@ class Progress:
         self._guard = guard
         self._membership = membership
         self._trainer: Callable[[], Any] = lambda: None
+        self._step_of: Callable[[Any], int] = lambda _: 0
+        self._step = 0
         meter = meter_provider.get_meter(semconv.SCOPE_RUN)
         meter.create_observable_gauge(
             semconv.WORLD_SIZE,
@@ -46,9 +48,25 @@ class Progress:
             description="The trainer's epoch",
         )
 
-    def watch(self, trainer: Any) -> None:
-        """Report this trainer from now on; it is not kept alive."""
-        self._trainer = weakref.ref(trainer)
+    def watch(self, trainer: Any, step: Callable[[Any], int]) -> None:
+        """Report this trainer from now on; it is not kept alive.
+
+        Args:
+            trainer: which.
+            step: where it is on the axis on which it logs.
+        """
+        self._trainer, self._step_of = weakref.ref(trainer), step
+
+    @property
+    def step(self) -> int:
+        """Where the last trainer is, or was, on the axis on which it logs; 0 before there is one."""
+        trainer = self._trainer()
+        if trainer is not None:
+            try:
+                self._step = int(self._step_of(trainer))
+            except Exception as error:
+                self._guard.report("the trainer's step could not be read", error)
+        return self._step
 
     def _observe(self, name: str) -> Iterable[Observation]:
         trainer = self._trainer()

@@ -167,7 +167,7 @@ _LEVELS: Final[tuple[Callable[[Any], Any], ...]] = (
 
 
 def _is_ours(scope: metrics_pb2.ScopeMetrics) -> bool:
-    return scope.scope.name in (semconv.SCOPE_LOGGED, semconv.SCOPE_RUN)
+    return scope.scope.name in (semconv.SCOPE_LOGGED, semconv.SCOPE_RUN, semconv.SCOPE_SYSTEM)
 
 
 def _scope_metrics(scope: metrics_pb2.ScopeMetrics) -> ScopeMetrics:

@@ -199,7 +199,7 @@ class RelayedRun:
             self._params, self._ended, self._seen = params, ended, seen
             if ended and self._ended_s is None:
                 self._ended_s = self._heard_s
-            for batch in part.batches:
+            for batch in (one for one in part.batches if not one.is_system):
                 self._members.hear(process_of(batch.resource), batch, self._heard_s)
             if has_readings:
                 self._new_row_s = self._heard_s
@@ -319,8 +319,8 @@ class RelayedRun:
             delivery.put(said)
 
     def _merged(self, batch: Batch, came: Mapping[str, Seen]) -> Result:
-        process, rank = process_of(batch.resource), batch.rank
-        if rank is None:
+        process, rank = stream_of(batch), batch.rank
+        if rank is None or batch.is_system:
             return list(untouched(process, batch.readings))
         alone = untouched(process, [reading for reading in batch.readings if reading.world_size <= 1])
         shared = [reading for reading in batch.readings if reading.world_size > 1]
@@ -372,7 +372,7 @@ class RelayedRun:
 
 def _without_known(batch: Batch, seen: dict[str, Seen]) -> Batch:
     """A batch without what has been there, which is added to `seen`."""
-    of_process = seen.setdefault(process_of(batch.resource), Seen())
+    of_process = seen.setdefault(stream_of(batch), Seen())
     return replace(batch, readings=tuple(reading for reading in batch.readings if of_process.add(reading.sequence)))
 
 
@@ -381,10 +381,15 @@ def _samples(found: Iterable[Batch]) -> Ranges:
     by_process: dict[str, Seen] = {}
     for batch in found:
         if batch.readings:
-            of_process = by_process.setdefault(process_of(batch.resource), Seen())
+            of_process = by_process.setdefault(stream_of(batch), Seen())
             for reading in batch.readings:
                 of_process.add(reading.sequence)
     return ranges(by_process)
+
+
+def stream_of(batch: Batch) -> str:
+    """Whose sequence numbers a batch has: those of a process, or of what it says of GPU and host."""
+    return f"{process_of(batch.resource)}|system" if batch.is_system else process_of(batch.resource)
 
 
 def process_of(resource: Mapping[str, Any]) -> str:

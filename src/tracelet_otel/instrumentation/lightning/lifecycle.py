@@ -9,6 +9,7 @@ from typing import Any, Final
 from tracelet_otel import semconv
 from tracelet_otel.instrumentation.lightning.carrier import Carrier, make_carrier
 from tracelet_otel.instrumentation.lightning.configuration import configuration
+from tracelet_otel.instrumentation.lightning.rows import step_of
 from tracelet_otel.instrumentation.outcome import outcome_of
 from tracelet_otel.instrumentation.signals import Signals
 from tracelet_otel.place import Place
@@ -84,7 +85,7 @@ class Lifecycle:
         carrier.begin(self._report_configuration)
         self._carriers[trainer] = carrier
         self._seen.add(trainer)
-        self._signals.progress.watch(trainer)
+        self._signals.progress.watch(trainer, step_of)
         self._signals.outcome.value = semconv.OUTCOME_RUNNING
 
     def _take_place(self, trainer: Any, *, starts_ranks: bool, recorded: bool) -> None:

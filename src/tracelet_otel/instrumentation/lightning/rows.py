@@ -56,7 +56,7 @@ class Rows:
                 axis = semconv.AXIS_LOGGED
             else:
                 values.setdefault("epoch", epoch)
-                at = trainer.fit_loop.epoch_loop._batches_that_stepped
+                at = step_of(trainer)
                 axis = semconv.AXIS_TRAINER
         world_size = trainer.world_size
         if world_size == 1:
@@ -137,6 +137,12 @@ class _Depth(threading.local):
 def _is_same(one: Any, other: Any) -> bool:
     # Tensors are never compared: that would wait for their device.
     return one is other or (type(one) is type(other) and isinstance(one, (int, float)) and one == other)
+
+
+def step_of(trainer: Any) -> int:
+    """Where a trainer is on the axis on which Lightning's loggers have it."""
+    step: int = trainer.fit_loop.epoch_loop._batches_that_stepped
+    return step
 
 
 def _stage(trainer: Any) -> str:

@@ -1,0 +1,68 @@
+"""What a collection of all metrics of 8 GPUs costs in processor time, the driver's own left out.
+
+    python -m benchmarks.gpu_collection
+
+The GPUs are those of the tests' stand-in for NVML, which the real pynvml loads, under the real SDK. The
+first collection opens NVML and its devices; the others are what a run pays at each interval.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.gpu import stand_in
+
+GPUS = (0, 1, 8)
+COLLECTIONS = 500
+MOST_MS = 5.0
+"""Of processor time, for 8 GPUs."""
+
+SCRIPT = f"""
+import os, time
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from tracelet_otel.gpu import observe_gpus
+from tracelet_otel.guard import Guard
+
+guard, reader = Guard(), InMemoryMetricReader()
+observe_gpus(MeterProvider([reader], shutdown_on_exit=False), guard, os.environ)
+for _ in range({COLLECTIONS} + 1):
+    began = time.process_time_ns()
+    data = reader.get_metrics_data()
+    ms = (time.process_time_ns() - began) / 1e6
+    metrics = data.resource_metrics[0].scope_metrics[0].metrics if data else []
+    print(ms, sum(len(metric.data.data_points) for metric in metrics))
+assert not guard.counts, guard.counts
+"""
+
+
+def measure(machine: stand_in.StandIn, gpus: int) -> tuple[list[float], int]:
+    """Milliseconds of each collection, the first included, and how many points one gave."""
+    machine.plays(stand_in.machine(gpus))
+    environment = {**os.environ, **machine.environment}
+    command = [sys.executable, "-c", SCRIPT]
+    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    lines = [line.split() for line in child.stdout.splitlines()]
+    return [float(ms) for ms, _points in lines], int(lines[-1][1])
+
+
+def main() -> None:
+    """Run it and print what came out."""
+    print("GPUs  points  first ms  median ms  p95 ms")
+    with tempfile.TemporaryDirectory() as directory:
+        machine = stand_in.StandIn(stand_in.build(Path(directory)), Path(directory) / "nvml.txt")
+        for gpus in GPUS:
+            (first, *others), points = measure(machine, gpus)
+            median, p95 = statistics.median(others), statistics.quantiles(others, n=20)[-1]
+            print(f"{gpus:4}  {points:6}  {first:8.2f}  {median:9.2f}  {p95:6.2f}")
+    if median > MOST_MS:
+        sys.exit(f"a collection of {gpus} GPUs took more than {MOST_MS} ms")
+
+
+if __name__ == "__main__":
+    main()

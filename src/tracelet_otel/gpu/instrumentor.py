@@ -1,0 +1,56 @@
+"""Observes GPUs under `opentelemetry-instrument`, or wherever an SDK was configured by somebody else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.metrics import MeterProvider, get_meter_provider
+
+from tracelet_otel.environment import environment
+from tracelet_otel.gpu.devices import Devices
+from tracelet_otel.gpu.instruments import observe_devices
+from tracelet_otel.gpu.passes import Passes
+from tracelet_otel.guard import Guard
+from tracelet_otel.place import place_of
+
+
+class GpuInstrumentor(BaseInstrumentor):
+    """Observes the GPUs of a node from one of its processes.
+
+    `instrument` takes a `meter_provider` (default: the global one).
+    """
+
+    def __init__(self) -> None:
+        # The base class hands out one instance: its state must outlive a second construction.
+        if not hasattr(self, "_observed"):
+            self._observed: WeakKeyDictionary[MeterProvider, Passes] = WeakKeyDictionary()
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """None: a machine without NVML has no GPU to observe, which is no error."""
+        return ()
+
+    def _instrument(self, **kwargs: Any) -> None:
+        if not _reports_node(environment()):
+            return
+        meter_provider = kwargs.get("meter_provider") or get_meter_provider()
+        passes = self._observed.get(meter_provider)
+        if passes is None:
+            guard = Guard()
+            # The environment as it will be then: scripts choose their GPUs after we have been loaded.
+            devices = Devices(guard, environment)
+            self._observed[meter_provider] = observe_devices(meter_provider, guard, devices)
+        else:
+            passes.resume()
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        for passes in self._observed.values():
+            passes.stop()
+
+
+def _reports_node(variables: Mapping[str, str]) -> bool:
+    """Whether this process observes its node, of all ranks that run there."""
+    place = place_of(variables)
+    return place is None or not place.local_rank

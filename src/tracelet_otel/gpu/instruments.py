@@ -1,0 +1,59 @@
+"""GPU readings as observable instruments, one for each metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from opentelemetry.metrics import CallbackOptions, CallbackT, MeterProvider, Observation
+
+from tracelet_otel import semconv
+from tracelet_otel.gpu.devices import Devices
+from tracelet_otel.gpu.metrics import METRICS, Kind, Metric, observations
+from tracelet_otel.gpu.passes import Passes
+from tracelet_otel.guard import Guard
+
+
+def observe_gpus(meter_provider: MeterProvider, guard: Guard, environment: Mapping[str, str]) -> Passes:
+    """Have each collection observe the GPUs that this process may use.
+
+    NVML is asked for nothing before the first collection.
+
+    Args:
+        meter_provider: where the instruments are created.
+        guard: where failures are reported.
+        environment: says which GPUs are visible.
+
+    Returns:
+        what stops observing, and goes on with it.
+    """
+    return observe_devices(meter_provider, guard, Devices(guard, lambda: environment))
+
+
+def observe_devices(meter_provider: MeterProvider, guard: Guard, devices: Devices) -> Passes:
+    """Have each collection observe devices; once for each provider, which takes no second callback for a name."""
+    passes = Passes(devices)
+    meter = meter_provider.get_meter(semconv.SCOPE_GPU)
+    create = {
+        Kind.GAUGE: meter.create_observable_gauge,
+        Kind.COUNTER: meter.create_observable_counter,
+        Kind.UP_DOWN_COUNTER: meter.create_observable_up_down_counter,
+    }
+    for metric in METRICS:
+        create[metric.kind](
+            metric.name,
+            callbacks=[_callback(metric, passes, guard)],
+            unit=metric.unit,
+            description=metric.description,
+        )
+    return passes
+
+
+def _callback(metric: Metric, passes: Passes, guard: Guard) -> CallbackT:
+    def observe(_options: CallbackOptions) -> list[Observation]:
+        try:
+            return [point for reading in passes.take(metric.name) for point in observations(metric, reading)]
+        except Exception as error:
+            guard.report(f"{metric.name} could not be observed", error)
+            return []
+
+    return observe

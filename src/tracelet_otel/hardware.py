@@ -1,0 +1,78 @@
+"""GPU and host of a node while a run goes on: a meter provider and a reader of their own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+
+from tracelet_otel.environment import environment
+from tracelet_otel.exporters.system_exporter import SystemExporter
+from tracelet_otel.gpu import Passes, observe_gpus
+from tracelet_otel.guard import Guard
+from tracelet_otel.host import observe_host
+
+_LONGEST_STOP_S: Final = 5.0
+"""A driver that has lost its device may answer nothing any more."""
+
+
+class Hardware:
+    """Reads GPU and host at once, then at an interval, and at the end.
+
+    Args:
+        exporters: of the run; they outlive this.
+        identity: resource of the run in this process.
+        interval_s: between two collections.
+        step: where the training is at this moment.
+        guard: where errors end.
+    """
+
+    def __init__(
+        self,
+        exporters: Sequence[MetricExporter],
+        identity: Resource,
+        interval_s: float,
+        step: Callable[[], int],
+        guard: Guard,
+    ) -> None:
+        self._guard = guard
+        self._gpus: Passes | None = None
+        self._reader = PeriodicExportingMetricReader(
+            SystemExporter(exporters, step, guard), export_interval_millis=interval_s * 1e3
+        )
+        provider = MeterProvider([self._reader], identity, shutdown_on_exit=False)
+        try:
+            self._gpus = observe_gpus(provider, guard, environment())
+            observe_host(provider)
+        except Exception as error:
+            guard.report("GPU and host are not measured", error)
+        # The reader's own thread waits for an interval first; what is shared over time has to begin with the run.
+        self._first = threading.Thread(target=self._collect, name="tracelet-hardware", daemon=True)
+        self._first.start()
+
+    def stop(self) -> None:
+        """Read a last time, and no more; gives up where a driver does not answer."""
+        stopping = threading.Thread(target=self._shut_down, name="tracelet-hardware-stop", daemon=True)
+        stopping.start()
+        stopping.join(_LONGEST_STOP_S)
+        if stopping.is_alive():
+            self._guard.report("GPU and host could not be read a last time", f"no answer for {_LONGEST_STOP_S:g} s")
+
+    def _collect(self) -> None:
+        try:
+            self._reader.collect()
+        except Exception as error:
+            self._guard.report("GPU and host could not be read", error)
+
+    def _shut_down(self) -> None:
+        try:
+            self._first.join()
+            self._reader.shutdown()
+            if self._gpus is not None:
+                self._gpus.stop()
+        except Exception as error:
+            self._guard.report("GPU and host could not be read a last time", error)

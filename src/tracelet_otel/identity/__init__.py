@@ -1,0 +1,1 @@
+"""What ran where and on which code: what a run's resource says beside the run itself."""
