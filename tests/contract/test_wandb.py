@@ -195,6 +195,7 @@ def test_no_process_outlives_its_tracker(identity, monkeypatch, left):
     wait_until(lambda: set(psutil.Process().children()) <= others, 30, "the end of its process")
 
 
+@pytest.mark.slow
 def test_its_process_may_die_while_the_server_is_ill(online, identity):
     tracker = online.tracker()
     delivery = Delivery(tracker, Guard())

@@ -60,6 +60,7 @@ def alone(python, tmp_path, migrated_database):
     return stored_run(home / "ours.db")
 
 
+@pytest.mark.slow
 def test_mlflow_logger(run_both, python, tmp_path, migrated_database):
     without, beside = run_both(
         """
@@ -74,6 +75,7 @@ training(pl, pl.loggers.MLFlowLogger("theirs", tracking_uri="sqlite:///theirs.db
     assert theirs.params.items() <= ours.params.items()
 
 
+@pytest.mark.slow
 def test_mlflow_autolog(run_both, python, tmp_path, migrated_database):
     without, beside = run_both(
         """
@@ -94,6 +96,7 @@ training(pl, False)
     assert stored_run(beside / "ours.db").multiset == alone(python, tmp_path, migrated_database).multiset
 
 
+@pytest.mark.slow
 def test_wandb_logger(run_both, python, tmp_path, migrated_database):
     without, beside = run_both(
         """

@@ -200,6 +200,7 @@ tracelet.stop_logging()
     assert sum(name == "train/step_only" for name, *_ in stored.points) == 16
 
 
+@pytest.mark.slow
 def test_an_interrupted_end_says_what_is_missing(database, caplog):
     run = tracelet.start_logging()
     with closing(sqlite3.connect(database, isolation_level=None)) as other:

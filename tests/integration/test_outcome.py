@@ -75,7 +75,7 @@ def training(tmp_path, monkeypatch, request):
     return start
 
 
-@pytest.mark.parametrize("stop", ["", "yes"])
+@pytest.mark.parametrize("stop", ["", pytest.param("yes", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("how", "code", "status"),
     [

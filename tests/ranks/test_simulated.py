@@ -167,6 +167,7 @@ def test_a_rank_that_has_not_found_the_run_when_it_ends(database):
     assert second.guard.counts == {}
 
 
+@pytest.mark.slow
 def test_what_a_rank_says_after_the_end_is_refused_for_good(database):
     run, (first, second) = begin()
     second.signals.outcome.value = semconv.OUTCOME_FINISHED

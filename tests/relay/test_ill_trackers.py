@@ -138,7 +138,9 @@ def test_in_mid_run_nothing_is_lost(tracker, tmp_path, ill, caplog):
     assert Counter(points) == Counter({(step, step / 3): 1 for step in range(5000)})
 
 
-@pytest.mark.parametrize("tracker", ["mlflow", "wandb", "clearml"], indirect=True)
+@pytest.mark.parametrize(
+    "tracker", ["mlflow", *(pytest.param(one, marks=pytest.mark.slow) for one in ("wandb", "clearml"))], indirect=True
+)
 def test_a_tracker_that_comes_back_gets_everything(tracker):
     run = tracker.start("back again", stop_timeout=60, relay_patience=60)
     tracker.server.ill = "500"
