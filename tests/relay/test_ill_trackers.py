@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import wandb
 from click.testing import CliRunner
 
 import tracelet_otel as tracelet
@@ -78,6 +79,8 @@ def tracker(request, monkeypatch):
     elif backend == "wandb":
         server = WandbServer()
         monkeypatch.setenv("WANDB_API_KEY", server.api_key)
+        # Replay has its client in this process here, which remembers what the environment said first.
+        wandb.teardown()
         made = Ill(backend, server, server.uri, 0)
     else:
         server = ClearmlServer()
