@@ -14,6 +14,7 @@ from tracelet_otel.exporters.registry import absolute, check, without_secrets
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.relay.rendezvous import Handover
+from tracelet_otel.role import Role
 from tracelet_otel.roles import Roles, following
 from tracelet_otel.run import Run, changing
 from tracelet_otel.settings import Settings, from_plain, load, to_plain
@@ -68,7 +69,7 @@ def start_logging(
     with changing:
         if _active is not None:
             _active.stop()
-        _active = Run(settings, _roles.next(settings), _forget)
+        _active = Run(settings, next_role(settings), _forget)
         return _active
 
 
@@ -113,6 +114,11 @@ class StartedRank:
         LightningInstrumentor().enter_copy(trainer, carrier)
         # Such a process may end without exit handlers, and always runs these.
         multiprocessing.util.Finalize(None, run.stop, exitpriority=0)
+
+
+def next_role(settings: Settings) -> Role:
+    """The role of this process in the run that begins now."""
+    return _roles.next(settings)
 
 
 def _forget(run: Run) -> None:

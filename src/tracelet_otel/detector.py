@@ -15,9 +15,10 @@ from opentelemetry.sdk.resources import Resource, ResourceDetector
 from tracelet_otel import semconv
 from tracelet_otel.environment import environment
 from tracelet_otel.guard import Guard
+from tracelet_otel.identity.run_id import run_id_of_process
 from tracelet_otel.identity.surroundings import process_attributes, surroundings
 from tracelet_otel.membership import Membership
-from tracelet_otel.place import place_of
+from tracelet_otel.place import Place, place_of
 from tracelet_otel.text import encodable
 
 _GIT_PATIENCE_S: Final = 0.04
@@ -44,22 +45,23 @@ class TraceletResourceDetector(ResourceDetector):
 
 
 def _attributes(told: Mapping[str, str], guard: Guard) -> dict[str, str | int]:
+    place = place_of(told)
     tracks_git = told.get("TRACELET_TRACK_GIT", "").lower() not in _FALSE
     return {
         **surroundings(told, guard, _GIT_PATIENCE_S if tracks_git else None),
         **process_attributes(),
-        **Membership(place_of(told)).attributes,
-        **_run(told, guard),
+        **Membership(place).attributes,
+        **_run(told, place, guard),
     }
 
 
-def _run(told: Mapping[str, str], guard: Guard) -> dict[str, str]:
+def _run(told: Mapping[str, str], place: Place | None, guard: Guard) -> dict[str, str]:
     run_id, name, project = (told.get(f"TRACELET_{name}", "") for name in ("RUN_ID", "EXP_NAME", "PROJECT"))
     if run_id and not re.fullmatch(semconv.RUN_ID_PATTERN, run_id):
         guard.report("TRACELET_RUN_ID is not heeded", "it is not of the form of a run's id")
         run_id = ""
     found = {
-        semconv.RUN_ID: run_id,
+        semconv.RUN_ID: run_id or run_id_of_process(told, place),
         semconv.RUN_NAME: name,
         semconv.PROJECT_NAME: project,
         semconv.SERVICE_NAME: project,

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 _HANDOVER: Final = "TRACELET_HANDOVER"
+_RUN: Final = "TRACELET_PARENT_RUN"
+_SDK_EXPORT_INTERVAL_S: Final = 60.0
 
 
 def environment() -> dict[str, str]:
@@ -33,6 +35,29 @@ def set_handover(value: str | None) -> None:
         os.environ[_HANDOVER] = value
 
 
+def inherited_run() -> tuple[int | None, str]:
+    """Which process has left the id of its run for ranks, and the id; nothing where none has."""
+    pid, _, run_id = os.environ.get(_RUN, "").partition(".")
+    return (int(pid), run_id) if pid.isdigit() and run_id else (None, "")
+
+
+def leave_run(pid: int, run_id: str) -> None:
+    """Leave the id of a run for processes that are started as ranks."""
+    os.environ[_RUN] = f"{pid}.{run_id}"
+
+
 def sdk_disabled() -> bool:
     """Whether OTEL_SDK_DISABLED turns the SDK off, which leaves nothing to record with."""
     return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
+def sdk_export_interval_s() -> float:
+    """Seconds between two exports of the SDK where its own configurator makes the readers.
+
+    Source: OpenTelemetry, "Environment Variable Specification", `OTEL_METRIC_EXPORT_INTERVAL` in milliseconds.
+    """
+    try:
+        interval_s = float(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", "")) / 1e3
+    except ValueError:
+        return _SDK_EXPORT_INTERVAL_S
+    return interval_s if interval_s > 0 else _SDK_EXPORT_INTERVAL_S

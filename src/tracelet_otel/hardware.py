@@ -40,6 +40,7 @@ class Hardware:
         guard: Guard,
     ) -> None:
         self._guard = guard
+        self._stopped = False
         self._gpus: Passes | None = None
         self._reader = PeriodicExportingMetricReader(
             SystemExporter(exporters, step, guard), export_interval_millis=interval_s * 1e3
@@ -55,7 +56,10 @@ class Hardware:
         self._first.start()
 
     def stop(self) -> None:
-        """Read a last time, and no more; gives up where a driver does not answer."""
+        """Read a last time, and no more; gives up where a driver does not answer. A second call does nothing."""
+        if self._stopped:
+            return
+        self._stopped = True
         stopping = threading.Thread(target=self._shut_down, name="tracelet-hardware-stop", daemon=True)
         stopping.start()
         stopping.join(_LONGEST_STOP_S)

@@ -40,6 +40,11 @@ class Membership:
             self.repeats = False
 
     @property
+    def rank(self) -> int | None:
+        """Which rank this process is; None where it is none, or does not know yet."""
+        return self.place.rank if self.place else None
+
+    @property
     def world_size(self) -> int | None:
         """How many processes train together, where this is one of them."""
         return self.place.world_size if self.place else None

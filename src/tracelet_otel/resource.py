@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry.sdk.resources import Resource
 
@@ -43,24 +44,47 @@ def run_resource(
         track_git: whether the state of the code is recorded; nothing about it is otherwise, whoever says it.
         guard: where errors end; a part that fails is left out.
     """
-    found = surroundings(environment(), guard or Guard(), _GIT_PATIENCE_S if track_git else None)
-    configured = Resource.create(
-        {
-            semconv.SERVICE_NAME: encodable(project),
-            semconv.SERVICE_INSTANCE_ID: str(uuid.uuid4()),
-            semconv.RUN_ID: run_id,
-            semconv.RUN_NAME: encodable(run_name),
-            semconv.PROJECT_NAME: encodable(project),
-            semconv.PROCESS_PID: os.getpid(),
-            **process_attributes(),
-            **({} if ranks == semconv.RANKS_MERGED else {semconv.RANKS: ranks}),
-        }
-    )
+    guard = guard or Guard()
+    found = surroundings(environment(), guard, _GIT_PATIENCE_S if track_git else None)
+    configured = Resource.create(_own(run_id, run_name, project, ranks))
     # A process is given its rank when it exports: it may learn it only from its trainer.
     unwanted = {*semconv.PLACE_ATTRIBUTES, *(() if track_git else semconv.VCS_ATTRIBUTES)}
     attributes = {**found, **configured.attributes}
     kept = {name: value for name, value in attributes.items() if name not in unwanted}
     return Resource(kept, configured.schema_url)
+
+
+def completed(
+    resource: Mapping[str, Any], run_id: str, run_name: str, project: str, ranks: str, *, track_git: bool, guard: Guard
+) -> dict[str, Any]:
+    """Attributes of a resource that somebody else has made, with what it lacks of a run's.
+
+    Args:
+        resource: what counts more than what is found here, but for the run's own identity.
+        run_id: see `run_resource`.
+        run_name: see `run_resource`.
+        project: see `run_resource`.
+        ranks: see `run_resource`.
+        track_git: see `run_resource`.
+        guard: where errors end.
+    """
+    found = surroundings(environment(), guard, _GIT_PATIENCE_S if track_git else None)
+    own = _own(run_id, run_name, project, ranks)
+    run = {name: own[name] for name in (semconv.RUN_ID, semconv.RUN_NAME, semconv.PROJECT_NAME)}
+    return {**found, **own, **resource, **run}
+
+
+def _own(run_id: str, run_name: str, project: str, ranks: str) -> dict[str, str | int]:
+    return {
+        semconv.SERVICE_NAME: encodable(project),
+        semconv.SERVICE_INSTANCE_ID: str(uuid.uuid4()),
+        semconv.RUN_ID: run_id,
+        semconv.RUN_NAME: encodable(run_name),
+        semconv.PROJECT_NAME: encodable(project),
+        semconv.PROCESS_PID: os.getpid(),
+        **process_attributes(),
+        **({} if ranks == semconv.RANKS_MERGED else {semconv.RANKS: ranks}),
+    }
 
 
 def new_run_id() -> str:

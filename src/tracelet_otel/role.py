@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from tracelet_otel import semconv
 from tracelet_otel.destination import Destination, Nowhere
+from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters.destination import InProcess
 from tracelet_otel.exporters.registry import trackers
 from tracelet_otel.guard import Guard
@@ -30,8 +31,13 @@ class Role(Protocol):
     reports_hardware: bool
     """Whether this process is the one of its node that reads GPU and host."""
 
-    def open(self, resource: Mapping[str, Any], guard: Guard) -> Destination:
+    def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> Destination:
         """Where this process's stream goes.
+
+        Args:
+            resource: attributes of the run's.
+            guard: where errors end.
+            waits: whether a backend that cannot be reached is to be waited for.
 
         Raises:
             TraceletError: a run cannot be had.
@@ -60,25 +66,25 @@ class Owning:
         self._settings = settings
         self._telling = telling
 
-    def open(self, resource: Mapping[str, Any], guard: Guard) -> Destination:
+    def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> Destination:
         """See `Role.open`."""
         settings = self._settings
         if self._telling is not None:
-            return self._relayed(self._telling, resource, guard)
+            return self._relayed(self._telling, resource, guard, waits=waits)
         if "relay" not in settings.model_fields_set:
             _logger.warning(
                 "there is no relay on %s: trackers live in this process, and what they have not taken when it dies "
                 "is lost. relay=False says that this is meant",
                 sys.platform,
             )
-        return InProcess(trackers(settings), resource, guard)
+        return InProcess(trackers(settings), resource, guard, waits=waits)
 
     def close(self) -> None:
         """See `Role.close`."""
         if self._telling is not None:
             self._telling.close()
 
-    def _relayed(self, telling: Telling, resource: Mapping[str, Any], guard: Guard) -> Destination:
+    def _relayed(self, telling: Telling, resource: Mapping[str, Any], guard: Guard, *, waits: bool) -> Destination:
         from tracelet_otel.relay.destination import Connection, Relayed
 
         settings, run_id = self._settings, str(resource[semconv.RUN_ID])
@@ -90,7 +96,13 @@ class Owning:
         else:
             from tracelet_otel.relay.launch import RelayProcess
 
-            connection = RelayProcess(settings, resource, run_id)
+            try:
+                connection = RelayProcess(settings, resource, run_id)
+            except TrackerUnavailableError as error:
+                if not waits:
+                    raise
+                guard.report("a backend is waited for", str(error))
+                connection = RelayProcess(settings, resource, run_id, waits=True)
         telling.open(resource, lambda: connection.address, guard)
         return Relayed(connection, run_id, lambda: self.membership.attributes, guard, telling.tell)
 
@@ -111,7 +123,7 @@ class Following:
         """See `Role.reports_hardware`."""
         self._finder = finder
 
-    def open(self, resource: Mapping[str, Any], guard: Guard) -> Destination:
+    def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> Destination:
         """See `Role.open`."""
         from tracelet_otel.relay.followed import Followed
 
@@ -131,7 +143,7 @@ class Silent:
         self.reports_hardware = False
         """See `Role.reports_hardware`."""
 
-    def open(self, resource: Mapping[str, Any], guard: Guard) -> Destination:
+    def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> Destination:
         """See `Role.open`."""
         return Nowhere()
 

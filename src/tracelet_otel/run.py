@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
 import threading
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.guard import Guard
 from tracelet_otel.hardware import Hardware
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
+from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
 from tracelet_otel.instrumentation.recorder import Row, snapshot
 from tracelet_otel.instrumentation.signals import Signals, make_signals
 from tracelet_otel.role import Role
@@ -63,7 +63,7 @@ class Run:
         self._stopped = False
         self._stopping_thread: int | None = None
         self._ended = threading.Event()
-        self._error_before = getattr(sys, "last_value", None)
+        self._error_before = last_error()
         identity = resource.run_resource(
             run_id, self.name, settings.project, settings.ranks, track_git=settings.track_git, guard=self._guard
         )
@@ -256,11 +256,7 @@ class Run:
         return not self._stopped
 
     def _stop_at_exit(self) -> None:
-        # The interpreter keeps an exception that nobody caught here, before it runs exit handlers.
-        # In a session at the prompt it ended nothing.
-        error = getattr(sys, "last_value", None)
-        ended_by = None if error is self._error_before or hasattr(sys, "ps1") else error
-        self._stop(None, ended_by)
+        self._stop(None, error_that_ended(self._error_before))
 
 
 def _instrument_lightning(signals: Signals) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -44,6 +45,8 @@ def detected(tmp_path, python):
         assert "sEcReT" not in str(found)
         assert {name for name in found if name in ALWAYS | SDK} == ALWAYS | SDK
         assert found["process.command"] == str(tmp_path / "script.py")
+        if found["tracelet.run.id"] != environment.get("TRACELET_RUN_ID"):
+            assert re.fullmatch("[0-9a-f]{32}", found.pop("tracelet.run.id"))
         return {
             name: value for name, value in found.items() if name not in {*ALWAYS, *SDK - {"service.name"}, *OF_MACHINE}
         }
@@ -117,10 +120,10 @@ def test_it_works_before_the_script_has_begun(tmp_path):
     ("name", "message"),
     [("run_id:with/signs", "TRACELET_RUN_ID is not heeded: it is not of the form of a run's id")],
 )
-def test_an_id_that_is_none_is_left_out_and_said(monkeypatch, caplog, name, message):
+def test_an_id_that_is_none_is_not_taken_and_said(monkeypatch, caplog, name, message):
     monkeypatch.setenv("TRACELET_RUN_ID", name)
     found = TraceletResourceDetector().detect().attributes
-    assert "tracelet.run.id" not in found
+    assert re.fullmatch("[0-9a-f]{32}", found["tracelet.run.id"])
     assert "host.name" in found
     assert [message in record.getMessage() for record in caplog.records] == [True]
 

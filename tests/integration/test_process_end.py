@@ -174,7 +174,7 @@ import warnings; warnings.simplefilter("ignore")
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from tracelet_otel.exporters.mlflow import MlflowMetricExporter
+from tracelet_otel.zero_code.exporters import MlflowMetricExporter
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(MlflowMetricExporter(), 1000)]))
 LightningInstrumentor().instrument()

@@ -24,10 +24,8 @@ from tracelet_otel.exporters.clearml_mapping import (
 )
 from tracelet_otel.exporters.clearml_session import OfflineSession
 from tracelet_otel.exporters.clearml_task import Server, ServerTask
-from tracelet_otel.exporters.exporter import TrackerExporter
 from tracelet_otel.exporters.identity import RunIdentity
 from tracelet_otel.exporters.reading import Param, Reading
-from tracelet_otel.exporters.registry import tracker_by_environment
 from tracelet_otel.exporters.tracker import Place
 from tracelet_otel.settings import Settings
 
@@ -102,13 +100,6 @@ class ClearmlTracker:
     def close(self, outcome: str | None) -> None:
         """See `Tracker.close`."""
         self._task.end(outcome)
-
-
-class ClearmlMetricExporter(TrackerExporter):
-    """Exports to ClearML under anybody's SDK configuration: `OTEL_METRICS_EXPORTER=clearml`."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda: tracker_by_environment("clearml"))
 
 
 def _configured(settings: Settings) -> tuple[Server | None, Path]:

@@ -8,6 +8,7 @@ from typing import Any
 from opentelemetry.sdk.metrics.export import MetricExporter
 
 from tracelet_otel import semconv
+from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.exporters.exporter import TrackerExporter
 from tracelet_otel.exporters.tracker import Tracker
@@ -21,12 +22,15 @@ class InProcess:
         trackers: not opened yet, by backend.
         resource: attributes of the run's resource.
         guard: where errors end.
+        waits: whether a backend that cannot be reached is to be waited for.
 
     Raises:
         TraceletError: a backend does not give us the run; none is left open.
     """
 
-    def __init__(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any], guard: Guard) -> None:
+    def __init__(
+        self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any], guard: Guard, *, waits: bool = False
+    ) -> None:
         self.owns_run = True
         """See `Destination.owns_run`."""
         self.run_id = str(resource[semconv.RUN_ID])
@@ -36,10 +40,19 @@ class InProcess:
         try:
             for name, tracker in trackers.items():
                 self._exporters[name] = TrackerExporter(lambda tracker=tracker: tracker, guard)  # type: ignore[misc]
-                self.urls[name] = self._exporters[name].open(resource).url
+                self._open(name, resource, guard, waits=waits)
         except BaseException:
             self.abandon()
             raise
+
+    def _open(self, name: str, resource: Mapping[str, Any], guard: Guard, *, waits: bool) -> None:
+        try:
+            self.urls[name] = self._exporters[name].open(resource).url
+        except TrackerUnavailableError as error:
+            if not waits:
+                raise
+            # Its delivery opens it, as often as that takes.
+            guard.report("a backend is waited for", str(error))
 
     @property
     def exporters(self) -> Sequence[MetricExporter]:

@@ -21,7 +21,6 @@ from tracelet_otel.errors import (
     TrackerUnavailableError,
 )
 from tracelet_otel.exporters.credentials import without_credentials
-from tracelet_otel.exporters.exporter import TrackerExporter
 from tracelet_otel.exporters.identity import RunIdentity
 from tracelet_otel.exporters.mlflow_address import check_usable
 from tracelet_otel.exporters.mlflow_mapping import (
@@ -36,7 +35,6 @@ from tracelet_otel.exporters.mlflow_mapping import (
     storable,
 )
 from tracelet_otel.exporters.reading import Param, Reading
-from tracelet_otel.exporters.registry import tracker_by_environment
 from tracelet_otel.exporters.tracker import Place
 from tracelet_otel.settings import Settings
 
@@ -252,13 +250,6 @@ class MlflowTracker:
             if deleted:
                 raise RunLostError("the run was deleted in MLflow") from error
             raise
-
-
-class MlflowMetricExporter(TrackerExporter):
-    """Exports to MLflow under anybody's SDK configuration: `OTEL_METRICS_EXPORTER=mlflow`."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda: tracker_by_environment("mlflow"))
 
 
 @contextlib.contextmanager

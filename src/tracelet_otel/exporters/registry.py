@@ -12,7 +12,7 @@ from tracelet_otel.errors import ConfigurationError, MissingDependencyError
 from tracelet_otel.exporters import clearml_address, mlflow_address, wandb_address
 from tracelet_otel.exporters.apart import ApartTracker
 from tracelet_otel.exporters.tracker import Tracker
-from tracelet_otel.settings import Settings, load
+from tracelet_otel.settings import Settings
 
 _Changes = Mapping[str, Any]
 
@@ -131,16 +131,6 @@ def tracker(backend: str, settings: Settings) -> Tracker:
     module, _, name = _BACKENDS[backend].tracker.partition(":")
     make: Callable[[Settings], Tracker] = getattr(import_module(module), name)
     return make(settings)
-
-
-def tracker_by_environment(backend: str) -> Tracker:
-    """A tracker in this process, with the settings that the environment gives.
-
-    Raises:
-        TraceletError: as `tracker` does, or a setting is not of its form.
-    """
-    settings = load({"backend": backend}, None).model_copy(update={"relay": False, "relay_endpoint": None})
-    return tracker(backend, absolute(settings))
 
 
 def _known(settings: Settings) -> list[_Backend]:

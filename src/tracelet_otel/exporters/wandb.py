@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError, TraceletError, TrackerError, TrackerUnavailableError
-from tracelet_otel.exporters.exporter import TrackerExporter
 from tracelet_otel.exporters.identity import RunIdentity
 from tracelet_otel.exporters.reading import Param, Reading
-from tracelet_otel.exporters.registry import tracker_by_environment
 from tracelet_otel.exporters.tracker import Place
 from tracelet_otel.exporters.wandb_address import check_reachable, is_in_netrc
 from tracelet_otel.exporters.wandb_files import Config, files_of, records, upload_error, was_online
@@ -283,13 +281,6 @@ class WandbTracker:
         if not facts.items() <= self._facts.items():
             self._facts.update(facts)
             run.config.update({"otel": dict(self._facts)}, allow_val_change=True)  # type: ignore[no-untyped-call]
-
-
-class WandbMetricExporter(TrackerExporter):
-    """Exports to W&B under anybody's SDK configuration: `OTEL_METRICS_EXPORTER=wandb`."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda: tracker_by_environment("wandb"))
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -86,6 +87,21 @@ def outcome_of(error: BaseException | None) -> str:
     if isinstance(error, SystemExit) and not error.code:
         return semconv.OUTCOME_FINISHED
     return semconv.OUTCOME_FAILED
+
+
+def last_error() -> BaseException | None:
+    """The exception that the interpreter has kept as the last one that nobody caught."""
+    return getattr(sys, "last_value", None)
+
+
+def error_that_ended(before: BaseException | None) -> BaseException | None:
+    """What ends this process; to be asked in an exit handler. In a session at the prompt it ended nothing.
+
+    Args:
+        before: what `last_error` was at the run's beginning.
+    """
+    error = last_error()
+    return None if error is before or hasattr(sys, "ps1") else error
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

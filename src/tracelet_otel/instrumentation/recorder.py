@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -63,9 +63,17 @@ class Recorder:
         meter_provider: where the instruments are created.
         guard: where rows that cannot be converted are reported.
         drain_budget_s: how long one collection may drain.
+        rank: of this process, for an attribute of each point.
     """
 
-    def __init__(self, meter_provider: MeterProvider, guard: Guard, drain_budget_s: float = DRAIN_BUDGET_S) -> None:
+    def __init__(
+        self,
+        meter_provider: MeterProvider,
+        guard: Guard,
+        drain_budget_s: float = DRAIN_BUDGET_S,
+        rank: Callable[[], int | None] | None = None,
+    ) -> None:
+        self._rank = rank
         self._drain_budget_s = drain_budget_s
         self._guard = guard
         self._pid = os.getpid()
@@ -128,6 +136,7 @@ class Recorder:
             self._guard.report("a row was dropped for its step", error)
             return
         time_unix_nano = self._told_apart(row, step)
+        rank = self._rank() if self._rank is not None else None
         for name, value in row.values.items():
             try:
                 number = _as_float(value)
@@ -135,7 +144,9 @@ class Recorder:
                     time_unix_nano, step, row.axis, self._sequence + 1, row.epoch, row.training, row.world_size
                 )
                 context = sample_context(sample)
-                attributes = {semconv.REDUCTION: row.reductions.get(name, semconv.REDUCTION_MEAN)}
+                attributes: dict[str, str | int] = {semconv.REDUCTION: row.reductions.get(name, semconv.REDUCTION_MEAN)}
+                if rank is not None:
+                    attributes[semconv.RANK] = rank
                 if row.stage:
                     attributes[semconv.STAGE] = row.stage
                 self._measure_one(encodable(str(name)), number, attributes, context)
@@ -163,7 +174,7 @@ class Recorder:
             self._last[name] = (max(time_ms, newest_ms), last_ms_by_step)
         return row.time_unix_nano if time_ms == row.time_unix_nano // 1_000_000 else time_ms * 1_000_000
 
-    def _measure_one(self, name: str, value: float, attributes: dict[str, str], context: Context) -> None:
+    def _measure_one(self, name: str, value: float, attributes: dict[str, str | int], context: Context) -> None:
         attributes[semconv.METRIC_NAME] = name
         if math.isfinite(value):
             self._gauge(name).set(value, attributes, context)

@@ -36,6 +36,7 @@ def make_signals(
     launching: Launching | None = None,
     *,
     owns_run: bool = True,
+    tells_rank: bool = False,
 ) -> Signals:
     """Create the instruments on a meter provider.
 
@@ -46,12 +47,13 @@ def make_signals(
         membership: of this process.
         launching: told of trainings that may start processes.
         owns_run: see `Outcome`.
+        tells_rank: whether each point says which rank logged it, as a resource that is not ours may not.
     """
     membership = membership or Membership()
     # Asked first: that nothing more comes must not be said ahead of rows that are queued meanwhile.
     outcome = Outcome(meter_provider, owns_run=owns_run)
     return Signals(
-        recorder=Recorder(meter_provider, guard, drain_budget_s),
+        recorder=Recorder(meter_provider, guard, drain_budget_s, (lambda: membership.rank) if tells_rank else None),
         hparams=Hyperparameters(meter_provider, guard),
         progress=Progress(meter_provider, guard, membership),
         outcome=outcome,

@@ -40,12 +40,13 @@ class RelayProcess:
         settings: what the run is to do; its addresses must hold in any working directory.
         resource: attributes of the run's resource.
         run_id: the run's.
+        waits: whether it begins before its backends have the run, and waits for them.
 
     Raises:
         TraceletError: it could not be started, or a backend does not give it the run.
     """
 
-    def __init__(self, settings: Settings, resource: Mapping[str, Any], run_id: str) -> None:
+    def __init__(self, settings: Settings, resource: Mapping[str, Any], run_id: str, *, waits: bool = False) -> None:
         host, _, port = settings.relay_bind.rpartition(":")
         self._host = host.strip("[]")
         self._directory = Path.cwd()
@@ -63,6 +64,7 @@ class RelayProcess:
             port=int(port),
             owner_pid=os.getpid(),
             owner_started=started(os.getpid()),
+            resumes=waits,
         )
         try:
             ready = self._start(self._order, settings.start_timeout)

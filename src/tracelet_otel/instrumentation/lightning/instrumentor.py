@@ -23,6 +23,8 @@ from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.lightning.hooks import Hooks
 from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
 from tracelet_otel.instrumentation.lightning.rows import Rows
+from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
+from tracelet_otel.instrumentation.own_run import Nobodys, OwnRun
 from tracelet_otel.instrumentation.patching import Patch
 from tracelet_otel.instrumentation.signals import Signals, make_signals
 
@@ -45,7 +47,11 @@ class LightningInstrumentor(BaseInstrumentor):
             self._patches: dict[tuple[Any, str], Patch] = {}
             self._hooks: Hooks | None = None
             self._awaited: set[str] = set()
-            self._drain_at_exit: Callable[[], int] | None = None
+            self._at_exit: Callable[[], None] | None = None
+            self._waits_for_lightning = False
+            self._meter_provider: MeterProvider | None = None
+            self.own_run: OwnRun = Nobodys()
+            """Whose run it is that is reported where `signals` are not given."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A user's logger that is pickled by value takes the wrappers along, and they take us: the
@@ -68,8 +74,11 @@ class LightningInstrumentor(BaseInstrumentor):
             self._hooks.enter_copy(trainer, carrier, self._patch_loggers)
 
     def _instrument(self, **kwargs: Any) -> None:
-        signals: Signals = kwargs.get("signals") or self._own_signals(kwargs.get("meter_provider"))
-        self._hooks = Hooks(Rows(signals), Lifecycle(signals), signals.hparams, signals.guard)
+        signals: Signals | None = kwargs.get("signals")
+        if signals is not None:
+            self._hooks = _hooks(signals)
+        else:
+            self._waits_for_lightning, self._meter_provider = True, kwargs.get("meter_provider")
         for package in _PACKAGES:
             for module, patch in ((_CONNECTOR, self._patch_connector), (_TRAINER, self._patch_trainer)):
                 name = f"{package}.{module}"
@@ -81,18 +90,30 @@ class LightningInstrumentor(BaseInstrumentor):
 
     def _uninstrument(self, **kwargs: Any) -> None:
         # What somebody has wrapped since stays in place and passes calls through.
-        self._hooks = None
-        if self._drain_at_exit is not None:
-            atexit.unregister(self._drain_at_exit)
-            self._drain_at_exit = None
+        self._hooks, self._waits_for_lightning = None, False
+        if self._at_exit is not None:
+            atexit.unregister(self._at_exit)
+            self._at_exit = None
         self._patches = {key: patch for key, patch in self._patches.items() if not patch.undo()}
 
-    def _own_signals(self, meter_provider: MeterProvider | None) -> Signals:
-        signals = make_signals(meter_provider or get_meter_provider(), Guard())
+    def _begin_own_run(self) -> None:
+        """Lightning is there: until now a script might have had no use for us."""
+        self._waits_for_lightning = False
+        run = self.own_run
+        part = run.begin()
+        signals = make_signals(
+            self._meter_provider or get_meter_provider(),
+            Guard(),
+            membership=part.membership,
+            launching=part.launching,
+            owns_run=part.owns_run,
+            tells_rank=True,
+        )
+        run.watch(signals)
         # Runs before the provider's own exit handler, which was registered earlier: the final
         # collection of the SDK has little time, too little for a long queue.
-        self._drain_at_exit = atexit.register(signals.recorder.drain)
-        return signals
+        self._at_exit = atexit.register(functools.partial(_end, run, signals, last_error()))
+        self._hooks = _hooks(signals)
 
     def _patch_connector(self, module: ModuleType) -> None:
         self._patch(module, "_LoggerConnector", {"log_metrics": self._wrap_connector})
@@ -101,6 +122,8 @@ class LightningInstrumentor(BaseInstrumentor):
         self._patch(module, "Trainer", dict.fromkeys(("fit", "validate", "test", "predict"), self._wrap_lifecycle))
 
     def _patch(self, module: ModuleType, name: str, wrappers: dict[str, Callable[..., Any]]) -> None:
+        if self._waits_for_lightning:
+            self._begin_own_run()
         hooks = self._hooks
         if hooks is None:
             return
@@ -186,6 +209,20 @@ class LightningInstrumentor(BaseInstrumentor):
             return result
 
         return call_and_report
+
+
+def _hooks(signals: Signals) -> Hooks:
+    return Hooks(Rows(signals), Lifecycle(signals), signals.hparams, signals.guard)
+
+
+def _end(run: OwnRun, signals: Signals, error_before: BaseException | None) -> None:
+    try:
+        run.end()
+        signals.recorder.drain()
+        signals.outcome.settle(None, error_that_ended(error_before))
+        signals.outcome.end()
+    except Exception as error:
+        signals.guard.report("the run did not end as it should", error)
 
 
 def _is_installed(name: str) -> bool:

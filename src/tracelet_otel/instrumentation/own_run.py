@@ -1,0 +1,54 @@
+"""Whose run it is that an instrumentor reports to where nobody gives it one: that of the SDK's configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from tracelet_otel.environment import environment
+from tracelet_otel.instrumentation.launching import Launching, NoLaunching
+from tracelet_otel.membership import Membership
+from tracelet_otel.place import place_of
+
+if TYPE_CHECKING:
+    from tracelet_otel.instrumentation.signals import Signals
+
+
+@dataclass(frozen=True)
+class Part:
+    """What this process is to its run."""
+
+    membership: Membership
+    launching: Launching
+    owns_run: bool = True
+    """Whether the run ends with this process, and not only its rank."""
+
+
+class OwnRun(Protocol):
+    """A run that begins by itself."""
+
+    def begin(self) -> Part:
+        """Lightning is there, and something may be logged."""
+        ...
+
+    def watch(self, signals: Signals) -> None:
+        """What is going to be logged is reported there."""
+        ...
+
+    def end(self) -> None:
+        """The process ends, and nothing more is logged."""
+        ...
+
+
+class Nobodys:
+    """An `OwnRun` of which only the SDK knows: its exporters are none of ours."""
+
+    def begin(self) -> Part:
+        """See `OwnRun.begin`."""
+        return Part(Membership(place_of(environment())), NoLaunching())
+
+    def watch(self, signals: Signals) -> None:
+        """See `OwnRun.watch`."""
+
+    def end(self) -> None:
+        """See `OwnRun.end`."""

@@ -1,0 +1,242 @@
+"""The run of a process whose SDK was configured by somebody else: it begins with the first value that is logged."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
+from opentelemetry.sdk.resources import Resource
+
+from tracelet_otel import semconv
+from tracelet_otel.environment import sdk_export_interval_s
+from tracelet_otel.guard import Guard
+from tracelet_otel.instrumentation.lightning import LightningInstrumentor
+from tracelet_otel.instrumentation.own_run import Nobodys, Part
+from tracelet_otel.zero_code.stream import of_run, resource_of, sample_count
+
+if TYPE_CHECKING:
+    from tracelet_otel.destination import Destination
+    from tracelet_otel.hardware import Hardware
+    from tracelet_otel.instrumentation.signals import Signals
+    from tracelet_otel.role import Role
+    from tracelet_otel.settings import Settings
+
+_logger = logging.getLogger("tracelet_otel")
+
+_UNNAMED_SERVICE: Final = "unknown_service"
+
+_run: ZeroCodeRun | None = None
+
+
+def run_of_this_process() -> ZeroCodeRun:
+    """The one that all exporters of this process are of."""
+    global _run
+    if _run is None or not _run.is_of_this_process:
+        _run = ZeroCodeRun()
+        LightningInstrumentor().own_run = _run
+    return _run
+
+
+class ZeroCodeRun:
+    """An `OwnRun`: begins, delivers and ends by itself, and raises nothing into anybody's code."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._guard = Guard()
+        self._backends: list[str | None] = []
+        self._changed = threading.Condition()
+        self._kept: deque[MetricsData] = deque()
+        self._settings: Settings | None = None
+        self._role: Role | None = None
+        self._signals: Signals | None = None
+        self._opening: threading.Thread | None = None
+        self._destination: Destination | None = None
+        self._identity: Mapping[str, Any] = {}
+        self._hardware: Hardware | None = None
+        self._given_up = False
+        self._closed = False
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether it was made here: a forked child has a copy that does nothing."""
+        return os.getpid() == self._pid
+
+    def join(self, backend: str | None) -> bool:
+        """Take one more backend; None takes those of the settings. Returns whether it is the first."""
+        self._backends.append(backend)
+        return len(self._backends) == 1
+
+    def begin(self) -> Part:
+        """See `OwnRun.begin`: settings are read, and this process gets its role."""
+        try:
+            role = self._take_role()
+        except Exception as error:
+            self._give_up(error)
+            return Nobodys().begin()
+        from tracelet_otel.role import Owning
+
+        return Part(role.membership, role.launching, owns_run=isinstance(role, Owning))
+
+    def watch(self, signals: Signals) -> None:
+        """See `OwnRun.watch`."""
+        self._signals = signals
+
+    def end(self) -> None:
+        """See `OwnRun.end`."""
+        if self.is_of_this_process:
+            self._wait_for_opening()
+            if self._hardware is not None:
+                self._hardware.stop()
+
+    def export(self, data: MetricsData) -> MetricExportResult:
+        """Hand on an export of the whole process; the first value that a training logs begins the run."""
+        if not self.is_of_this_process:
+            return MetricExportResult.SUCCESS
+        number = sample_count(data)
+        with self._changed:
+            if self._given_up or self._closed:
+                self._guard.count("values were not delivered", number)
+                return MetricExportResult.FAILURE if number else MetricExportResult.SUCCESS
+            if self._destination is None:
+                if number or self._kept:
+                    self._kept.append(of_run(data))
+                    self._start_opening(resource_of(data))
+                return MetricExportResult.SUCCESS
+            return self._hand_on(of_run(data))
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until everything that was exported is delivered, or handed to a relay."""
+        if not self.is_of_this_process:
+            return True
+        self._wait_for_opening(timeout_s)
+        exporters = self._destination.exporters if self._destination is not None else ()
+        return not self._kept and all(one.force_flush(timeout_s * 1e3) for one in exporters)
+
+    def close(self) -> None:
+        """Deliver what is left and end the run, where one has begun."""
+        if not self.is_of_this_process or self._closed:
+            return
+        self._wait_for_opening()
+        self._closed = True
+        try:
+            if self._hardware is not None:
+                self._hardware.stop()
+            if self._destination is not None and self._settings is not None:
+                deadline_s = time.monotonic() + self._settings.stop_timeout
+                for exporter in self._destination.exporters:
+                    exporter.shutdown(timeout_millis=self._settings.stop_timeout * 1e3)
+                self._destination.finish(deadline_s)
+        except Exception as error:
+            self._guard.report("the run did not end as it should", error)
+        finally:
+            if self._role is not None:
+                self._role.close()
+
+    def _take_role(self) -> Role:
+        if self._role is None:
+            from tracelet_otel.active import next_role
+            from tracelet_otel.exporters.registry import absolute, check
+            from tracelet_otel.settings import load
+
+            arguments: dict[str, Any] = {"export_interval": sdk_export_interval_s()}
+            named = [name for name in self._backends if name is not None]
+            if named:
+                others = load({}, None).backend if None in self._backends else ()
+                arguments["backend"] = [*others, *named]
+            settings = absolute(load(arguments, None))
+            for name in settings.backend if settings.relay_endpoint is None else ():
+                check(name, settings)
+            self._settings, self._role = settings, next_role(settings)
+        return self._role
+
+    def _start_opening(self, resource: Mapping[str, Any]) -> None:
+        """Must be called with `_changed` held."""
+        if self._opening is None:
+            self._opening = threading.Thread(
+                target=self._open, args=(resource,), name="tracelet-zero-code", daemon=True
+            )
+            try:
+                self._opening.start()
+            except RuntimeError:
+                # At exit some interpreters start no more threads.
+                self._open(resource)
+
+    def _open(self, resource: Mapping[str, Any]) -> None:
+        try:
+            role = self._take_role()
+            identity = self._identified(resource)
+            destination = role.open(identity, self._guard, waits=True)
+        except Exception as error:
+            self._give_up(error)
+            return
+        for name, url in destination.urls.items():
+            _logger.info("%s: %s", name, url)
+        with self._changed:
+            self._identity, self._destination = identity, destination
+            self._measure(role)
+            while self._kept:
+                self._hand_on(self._kept.popleft())
+            self._changed.notify_all()
+
+    def _measure(self, role: Role) -> None:
+        from tracelet_otel.hardware import Hardware
+
+        settings, signals, destination = self._settings, self._signals, self._destination
+        assert settings is not None  # noqa: S101
+        assert destination is not None  # noqa: S101
+        if settings.track_system and role.reports_hardware and destination.exporters:
+            progress = signals.progress if signals is not None else None
+            self._hardware = Hardware(
+                destination.exporters,
+                Resource(dict(self._identity)),
+                settings.metrics_interval,
+                lambda: progress.step if progress is not None else 0,
+                self._guard,
+            )
+
+    def _identified(self, resource: Mapping[str, Any]) -> dict[str, Any]:
+        """The SDK's resource, with what it lacks of a run's."""
+        from tracelet_otel.resource import completed, default_run_name, new_run_id
+        from tracelet_otel.settings import DEFAULT_PROJECT
+
+        settings = self._settings
+        assert settings is not None  # noqa: S101
+        service = str(resource.get(semconv.SERVICE_NAME, ""))
+        project = settings.project
+        if project == DEFAULT_PROJECT and service and not service.startswith(_UNNAMED_SERVICE):
+            project = service
+        run_id = settings.run_to_continue or str(resource.get(semconv.RUN_ID) or new_run_id())
+        name = settings.exp_name or str(resource.get(semconv.RUN_NAME) or default_run_name())
+        return completed(
+            resource, run_id, name, project, settings.ranks, track_git=settings.track_git, guard=self._guard
+        )
+
+    def _hand_on(self, data: MetricsData) -> MetricExportResult:
+        """Must be called with `_changed` held."""
+        from tracelet_otel.relay.client import with_attributes
+
+        assert self._destination is not None  # noqa: S101
+        own = with_attributes(data, self._identity)
+        results = [exporter.export(own) for exporter in self._destination.exporters]
+        return MetricExportResult.FAILURE if MetricExportResult.FAILURE in results else MetricExportResult.SUCCESS
+
+    def _wait_for_opening(self, timeout_s: float | None = None) -> None:
+        opening = self._opening
+        if opening is not None and opening.ident is not None and opening is not threading.current_thread():
+            opening.join(timeout_s if timeout_s is not None else self._settings.start_timeout if self._settings else 0)
+
+    def _give_up(self, error: Exception) -> None:
+        with self._changed:
+            self._given_up = True
+            lost = sum(sample_count(data) for data in self._kept)
+            self._kept.clear()
+            self._changed.notify_all()
+        self._guard.count("values were not delivered", lost)
+        expected = type(error).__module__.startswith("tracelet_otel")
+        self._guard.report("nothing is recorded", str(error) if expected else error)

@@ -1,0 +1,40 @@
+"""What of an export is a run's. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from opentelemetry.sdk.metrics.export import MetricsData
+
+from tracelet_otel import semconv
+
+_SCOPES: Final = (semconv.SCOPE_LOGGED, semconv.SCOPE_RUN)
+
+
+def of_run(data: MetricsData) -> MetricsData:
+    """An export without what others measure under the same SDK."""
+    return MetricsData(
+        [
+            replace(one, scope_metrics=[scope for scope in one.scope_metrics if scope.scope.name in _SCOPES])
+            for one in data.resource_metrics
+        ]
+    )
+
+
+def sample_count(data: MetricsData) -> int:
+    """How many values an export has that a training logged."""
+    return sum(
+        len(point.exemplars)
+        for one in data.resource_metrics
+        for scope in one.scope_metrics
+        if scope.scope.name == semconv.SCOPE_LOGGED
+        for metric in scope.metrics
+        for point in metric.data.data_points
+    )
+
+
+def resource_of(data: MetricsData) -> Mapping[str, Any]:
+    """Attributes of the resource that an SDK exports, which is one."""
+    return data.resource_metrics[0].resource.attributes if data.resource_metrics else {}
