@@ -108,7 +108,8 @@ class StartedRank:
         global _active
         with changing:
             inherited = _active
-            run = _active = Run(from_plain(self.settings), following(self.handover), _forget)
+            settings = from_plain(self.settings)
+            run = _active = Run(settings, following(self.handover, settings), _forget)
             if inherited is not None:
                 inherited.hand_on(run)
         LightningInstrumentor().enter_copy(trainer, carrier)

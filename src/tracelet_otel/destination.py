@@ -27,6 +27,11 @@ class Destination(Protocol):
         ...
 
     @property
+    def streams(self) -> Sequence[MetricExporter]:
+        """Those exporters that take whatever is measured; the others are of trackers."""
+        ...
+
+    @property
     def urls(self) -> Mapping[str, str]:
         """Where people look at the run, by backend."""
         ...
@@ -57,15 +62,21 @@ class Destination(Protocol):
 
 
 class Nowhere:
-    """A `Destination` of a process in which nothing is recorded."""
+    """A `Destination` of a process in which nothing is recorded, or of a run that no tracker has.
 
-    def __init__(self) -> None:
-        self.owns_run = False
+    Args:
+        run_id: of the run that this process owns; empty where there is none.
+    """
+
+    def __init__(self, run_id: str = "") -> None:
+        self.owns_run = bool(run_id)
         """See `Destination.owns_run`."""
-        self.run_id = ""
+        self.run_id = run_id
         """See `Destination.run_id`."""
         self.exporters: Sequence[MetricExporter] = ()
         """See `Destination.exporters`."""
+        self.streams: Sequence[MetricExporter] = ()
+        """See `Destination.streams`."""
         self.urls: Mapping[str, str] = {}
         """See `Destination.urls`."""
         self.accounts: dict[str, Account] = {}

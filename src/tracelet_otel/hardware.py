@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 
+from tracelet_otel.destination import Destination
 from tracelet_otel.environment import environment
 from tracelet_otel.exporters.system_exporter import SystemExporter
 from tracelet_otel.gpu import Passes, observe_gpus
@@ -24,7 +25,7 @@ class Hardware:
     """Reads GPU and host at once, then at an interval, and at the end.
 
     Args:
-        exporters: of the run; they outlive this.
+        destination: of the run; its exporters outlive this.
         identity: resource of the run in this process.
         interval_s: between two collections.
         step: where the training is at this moment.
@@ -33,7 +34,7 @@ class Hardware:
 
     def __init__(
         self,
-        exporters: Sequence[MetricExporter],
+        destination: Destination,
         identity: Resource,
         interval_s: float,
         step: Callable[[], int],
@@ -43,7 +44,8 @@ class Hardware:
         self._stopped = False
         self._gpus: Passes | None = None
         self._reader = PeriodicExportingMetricReader(
-            SystemExporter(exporters, step, guard), export_interval_millis=interval_s * 1e3
+            SystemExporter(destination.exporters, destination.streams, step, guard),
+            export_interval_millis=interval_s * 1e3,
         )
         provider = MeterProvider([self._reader], identity, shutdown_on_exit=False)
         try:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from tracelet_otel import semconv
 from tracelet_otel.destination import Destination, Nowhere
 from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters.destination import InProcess
+from tracelet_otel.exporters.otlp import OtlpExporter
 from tracelet_otel.exporters.registry import trackers
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.membership import Membership
 from tracelet_otel.place import Place
+from tracelet_otel.relay.client import NO_RELAY
 from tracelet_otel.relay.finders import Finder
 from tracelet_otel.settings import Settings
+from tracelet_otel.streamed import Streamed
 from tracelet_otel.telling import Telling
 
 _logger = logging.getLogger("tracelet_otel")
@@ -55,7 +58,7 @@ class Owning:
     Args:
         settings: what the run is to do.
         place: of this process, as far as its environment tells.
-        telling: tells other ranks of the run; None without a relay.
+        telling: tells other ranks of the run; None where they would have nowhere to send to.
     """
 
     def __init__(self, settings: Settings, place: Place | None, telling: Telling | None) -> None:
@@ -68,9 +71,28 @@ class Owning:
 
     def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> Destination:
         """See `Role.open`."""
-        settings = self._settings
+        inner = self._trackers(resource, guard, waits=waits)
+        if not self._settings.streams:
+            return inner
+        try:
+            return Streamed(inner, make_stream(self._settings, lambda: self.membership.attributes, guard))
+        except BaseException:
+            inner.abandon()
+            raise
+
+    def close(self) -> None:
+        """See `Role.close`."""
         if self._telling is not None:
+            self._telling.close()
+
+    def _trackers(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool) -> Destination:
+        settings = self._settings
+        if self._telling is not None and settings.trackers and settings.has_relay:
             return self._relayed(self._telling, resource, guard, waits=waits)
+        if self._telling is not None:
+            self._telling.open(resource, lambda: NO_RELAY, guard)
+        if not settings.trackers:
+            return Nowhere(str(resource[semconv.RUN_ID]))
         if "relay" not in settings.model_fields_set:
             _logger.warning(
                 "there is no relay on %s: trackers live in this process, and what they have not taken when it dies "
@@ -78,11 +100,6 @@ class Owning:
                 sys.platform,
             )
         return InProcess(trackers(settings), resource, guard, waits=waits)
-
-    def close(self) -> None:
-        """See `Role.close`."""
-        if self._telling is not None:
-            self._telling.close()
 
     def _relayed(self, telling: Telling, resource: Mapping[str, Any], guard: Guard, *, waits: bool) -> Destination:
         from tracelet_otel.relay.destination import Connection, Relayed
@@ -113,9 +130,11 @@ class Following:
     Args:
         membership: of this process.
         finder: finds the run.
+        settings: what the run is to do.
     """
 
-    def __init__(self, membership: Membership, finder: Finder) -> None:
+    def __init__(self, membership: Membership, finder: Finder, settings: Settings) -> None:
+        self._settings = settings
         self.membership = membership
         self.launching: Launching = NoLaunching()
         # What a training has started as a copy of its process does not know its place: the process itself reads.
@@ -128,10 +147,27 @@ class Following:
         from tracelet_otel.relay.followed import Followed
 
         who = str(self.membership.place) if self.membership.place else "this rank"
-        return Followed(self._finder, lambda: self.membership.attributes, who, guard)
+        settings = self._settings
+        return Followed(
+            self._finder,
+            lambda: self.membership.attributes,
+            who,
+            guard,
+            to_relay=bool(settings.trackers) and settings.has_relay,
+            make_stream=(lambda attributes: make_stream(settings, attributes, guard)) if settings.streams else None,
+        )
 
     def close(self) -> None:
         """See `Role.close`."""
+
+
+def make_stream(settings: Settings, attributes: Callable[[], Mapping[str, Any]], guard: Guard) -> OtlpExporter:
+    """The exporter that takes whatever is measured.
+
+    Raises:
+        ConfigurationError: one of OpenTelemetry's own settings is not of its form.
+    """
+    return OtlpExporter(settings.otlp_endpoint, attributes, guard)
 
 
 class Silent:

@@ -17,7 +17,7 @@ from tracelet_otel.instrumentation.launching import InProcess as InRank
 from tracelet_otel.membership import Membership
 from tracelet_otel.place import Place, job_of, place_of
 from tracelet_otel.relay.client import Address
-from tracelet_otel.relay.finders import Finder, MeetingRanks, NamedRun, NowhereToLook
+from tracelet_otel.relay.finders import Finder, KnownRun, MeetingRanks, NamedRun, NowhereToLook
 from tracelet_otel.relay.rendezvous import Handover, Rendezvous
 from tracelet_otel.role import Following, Owning, Role, Silent
 from tracelet_otel.settings import Settings
@@ -70,7 +70,7 @@ class Roles:
         handed = take_handover()
         self._run_number += 1
         if place is None or place.is_first:
-            if not _has_relay(settings):
+            if not settings.has_relay and not settings.streams:
                 return Owning(settings, place, None)
             # Once it has started ranks, a process has the variables of one itself; these know the first name.
             self._job = self._job or (job_of(told) if place else None) or uuid.uuid4().hex
@@ -91,31 +91,36 @@ class Roles:
         return replace(place, world_size=self._last.world_size)
 
     def _rank(self, settings: Settings, place: Place, job: str | None) -> Role:
-        if not _has_relay(settings):
-            _logger.warning("%s records nothing: without a relay (relay=False) only rank 0 does", place)
-            return Silent()
+        if not settings.has_relay:
+            if not settings.streams:
+                _logger.warning("%s records nothing: without a relay (relay=False) only rank 0 does", place)
+                return Silent()
+            if settings.trackers:
+                _logger.warning("%s is in no tracker: without a relay (relay=False) only rank 0 is", place)
         handover = self._handover
         if handover is not None and self._run_number < handover.run_number:
             # The script runs from its beginning: rank 0 has ended this run before it started this process.
             return Silent()
         started_in = handover.training if handover and handover.run_number == self._run_number else 0
         job = handover.job if handover else job
-        return Following(Membership(place, started_in), self._finder(settings, place, job))
+        return Following(Membership(place, started_in), self._finder(settings, place, job), settings)
 
     def _finder(self, settings: Settings, place: Place, job: str | None) -> Finder:
         if settings.relay_endpoint and settings.relay_token and settings.run_id:
             address = Address(settings.relay_endpoint.rstrip("/"), settings.relay_token.get_secret_value())
             return NamedRun(address, settings.run_id, settings.exp_name or settings.run_id, settings.project)
+        if settings.run_id and not settings.trackers:
+            return KnownRun(settings.run_id, settings.exp_name or settings.run_id, settings.project)
         if place.is_on_another_node:
             return NowhereToLook(_OTHER_NODE)
         return MeetingRanks(Rendezvous(job, self._run_number)) if job else NowhereToLook(_NO_JOB)
 
 
-def following(handover: Handover) -> Following:
+def following(handover: Handover, settings: Settings) -> Following:
     """The role of a process that another one started as a copy of itself."""
     membership = Membership()
     membership.training = handover.training
-    return Following(membership, MeetingRanks(Rendezvous(handover.job, handover.run_number)))
+    return Following(membership, MeetingRanks(Rendezvous(handover.job, handover.run_number)), settings)
 
 
 def is_copied_by_multiprocessing() -> bool:
@@ -123,7 +128,3 @@ def is_copied_by_multiprocessing() -> bool:
     # In other processes this is another name of `__main__`. Source: multiprocessing, "Programming guidelines".
     main = sys.modules.get("__mp_main__")
     return getattr(main, "__name__", "") == "__mp_main__" and multiprocessing.parent_process() is None
-
-
-def _has_relay(settings: Settings) -> bool:
-    return settings.relay or settings.relay_endpoint is not None

@@ -94,8 +94,10 @@ class Run:
             _instrument_lightning(self._signals)
         self._hardware: Hardware | None = None
         if self._settings.track_system and self._role.reports_hardware and self._records:
-            exporters, interval_s = self._destination.exporters, self._settings.metrics_interval
-            self._hardware = Hardware(exporters, identity, interval_s, lambda: self._signals.progress.step, self._guard)
+            interval_s = self._settings.metrics_interval
+            self._hardware = Hardware(
+                self._destination, identity, interval_s, lambda: self._signals.progress.step, self._guard
+            )
 
     @property
     def id(self) -> str:

@@ -23,6 +23,8 @@ RELAY_PLATFORMS: Final = ("linux", "darwin")
 """Where trackers can live in a process of their own: it takes sessions and signals of POSIX."""
 DEFAULT_PROJECT: Final = "Default"
 """What a run belongs to where nobody says."""
+OTLP: Final = "otlp"
+"""The backend that is no tracker: any receiver of OpenTelemetry's own protocol."""
 _LONGEST_S: Final = 1e6
 """Of a time in seconds: locks and timestamps have their limits."""
 
@@ -76,6 +78,8 @@ class Settings(BaseSettings):
     """Seconds that a value waits for ranks that have not logged it."""
     journal_dir: Path = Field(default_factory=lambda: user_state_path("tracelet-otel"))
     """Where the relay keeps what it has accepted and not delivered yet."""
+    otlp_endpoint: str | None = None
+    """Address of the receiver, over `OTEL_EXPORTER_OTLP_ENDPOINT` and its like, which the exporter reads itself."""
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     """MLflow's own variable for the address of its store."""
     mlflow_run_id: str | None = Field(default=None, pattern=semconv.RUN_ID_PATTERN, validation_alias="MLFLOW_RUN_ID")
@@ -103,6 +107,21 @@ class Settings(BaseSettings):
     """ClearML's own variable for the task to continue, as its agents set it."""
 
     @property
+    def trackers(self) -> tuple[str, ...]:
+        """The backends that are experiment trackers."""
+        return tuple(name for name in self.backend if name != OTLP)
+
+    @property
+    def streams(self) -> bool:
+        """Whether the stream itself goes to a receiver, from each rank."""
+        return OTLP in self.backend
+
+    @property
+    def has_relay(self) -> bool:
+        """Whether trackers live in a relay, of this run or of somebody else."""
+        return self.relay or self.relay_endpoint is not None
+
+    @property
     def run_to_continue(self) -> str | None:
         """Id of the run to continue, as one of the backends or the caller names it."""
         own = {"mlflow": self.mlflow_run_id, "wandb": self.wandb_run_id, "clearml": self.clearml_task_id}
@@ -126,8 +145,8 @@ class Settings(BaseSettings):
     def _has_one_address(self) -> Settings:
         if self.backend_url is not None and len(self.backend) > 1:
             raise ValueError(
-                "backend_url is the address of one backend: with several, give MLFLOW_TRACKING_URI, WANDB_BASE_URL "
-                "and CLEARML_API_HOST"
+                "backend_url is the address of one backend: with several, give MLFLOW_TRACKING_URI, WANDB_BASE_URL, "
+                "CLEARML_API_HOST and OTEL_EXPORTER_OTLP_ENDPOINT"
             )
         return self
 

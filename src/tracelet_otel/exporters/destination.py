@@ -36,6 +36,8 @@ class InProcess:
         self.run_id = str(resource[semconv.RUN_ID])
         """See `Destination.run_id`."""
         self._exporters: dict[str, TrackerExporter] = {}
+        self.streams: Sequence[MetricExporter] = ()
+        """See `Destination.streams`."""
         self.urls: dict[str, str] = {}
         try:
             for name, tracker in trackers.items():

@@ -12,7 +12,7 @@ from tracelet_otel.errors import ConfigurationError, MissingDependencyError
 from tracelet_otel.exporters import clearml_address, mlflow_address, wandb_address
 from tracelet_otel.exporters.apart import ApartTracker
 from tracelet_otel.exporters.tracker import Tracker
-from tracelet_otel.settings import Settings
+from tracelet_otel.settings import OTLP, Settings
 
 _Changes = Mapping[str, Any]
 
@@ -62,8 +62,10 @@ def check(backend: str, settings: Settings) -> None:
         ConfigurationError: there is no such backend, or it cannot do what is asked of it.
         MissingDependencyError: its client library is not installed.
     """
+    if backend == OTLP:
+        return
     if backend not in _BACKENDS:
-        raise ConfigurationError(f"unknown backend {backend!r}; known backends: {', '.join(_BACKENDS)}")
+        raise ConfigurationError(f"unknown backend {backend!r}; known backends: {', '.join([*_BACKENDS, OTLP])}")
     spec = find_spec(backend)
     # A folder of that name, as W&B makes one, is found too: as a package without a file.
     if spec is None or spec.origin is None:
@@ -78,6 +80,8 @@ def check(backend: str, settings: Settings) -> None:
 def absolute(settings: Settings) -> Settings:
     """Settings whose addresses mean the same in another process and after a change of directory."""
     changes: dict[str, Any] = {"backend_url": None}
+    if settings.backend == (OTLP,) and settings.backend_url is not None:
+        changes["otlp_endpoint"] = settings.backend_url
     for backend in _known(settings):
         changes.update(backend.resolved(settings, settings.backend_url))
     return settings.model_copy(update=changes)
@@ -93,7 +97,7 @@ def without_secrets(settings: Settings) -> Settings:
 
 def have_same_stores(one: Settings, other: Settings) -> bool:
     """Whether both name the same backends at the same addresses; credentials do not count."""
-    return one.backend == other.backend and _addresses(without_secrets(one)) == _addresses(without_secrets(other))
+    return one.trackers == other.trackers and _addresses(without_secrets(one)) == _addresses(without_secrets(other))
 
 
 def with_credentials(stored: Settings, own: Settings) -> Settings:
@@ -109,9 +113,9 @@ def trackers(settings: Settings) -> dict[str, Tracker]:
     Raises:
         TraceletError: as `check` does.
     """
-    for name in settings.backend:
+    for name in settings.trackers:
         check(name, settings)
-    return {name: tracker(name, settings) for name in settings.backend}
+    return {name: tracker(name, settings) for name in settings.trackers}
 
 
 def tracker(backend: str, settings: Settings) -> Tracker:

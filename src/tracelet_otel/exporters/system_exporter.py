@@ -13,17 +13,25 @@ from tracelet_otel.guard import Guard
 
 
 class SystemExporter(MetricExporter):
-    """Hands what trackers show of GPU and host to a run's exporters, which outlive this one.
+    """Hands GPU and host to a run's exporters, which outlive this one: to those of trackers what these show.
 
     Args:
         exporters: of the run.
+        streams: those of them that take whatever is measured.
         step: where the training is at this moment.
         guard: where errors end.
     """
 
-    def __init__(self, exporters: Sequence[MetricExporter], step: Callable[[], int], guard: Guard) -> None:
+    def __init__(
+        self,
+        exporters: Sequence[MetricExporter],
+        streams: Sequence[MetricExporter],
+        step: Callable[[], int],
+        guard: Guard,
+    ) -> None:
         super().__init__()
-        self._exporters = exporters
+        self._streams = streams
+        self._trackers = [one for one in exporters if one not in streams]
         self._step = step
         self._guard = guard
         self._readings = SystemReadings()
@@ -38,7 +46,8 @@ class SystemExporter(MetricExporter):
         except Exception as error:
             self._guard.report("readings of GPU and host were dropped", error)
             return MetricExportResult.FAILURE
-        results = [exporter.export(readings, timeout_millis) for exporter in self._exporters]
+        results = [exporter.export(readings, timeout_millis) for exporter in self._trackers]
+        results += [exporter.export(metrics_data, timeout_millis) for exporter in self._streams]
         failed = MetricExportResult.FAILURE in results
         return MetricExportResult.FAILURE if failed else MetricExportResult.SUCCESS
 

@@ -25,7 +25,7 @@ from opentelemetry.sdk.resources import Resource
 from tracelet_otel import samples
 from tracelet_otel.errors import RunLostError
 from tracelet_otel.guard import Guard
-from tracelet_otel.relay.messages import MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status
+from tracelet_otel.relay.messages import CONTENT_TYPE, MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status
 from tracelet_otel.relay.otlp import count_samples, split
 
 _logger = logging.getLogger("tracelet_otel")
@@ -35,6 +35,7 @@ _STATUS_TIMEOUT_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 _UNDELIVERED: Final = "values were not delivered"
+_NO_SUCH_PAGE: Final = (requests.codes.not_found, requests.codes.method_not_allowed)
 _FINAL: Final = (400, 410, 413, 415)
 """What a relay answers to a body that it will never accept."""
 
@@ -51,6 +52,10 @@ class Address:
     def headers(self) -> dict[str, str]:
         """What each request bears."""
         return {"Authorization": f"Bearer {self.token}"}
+
+
+NO_RELAY: Final = Address("", "")
+"""Of a run that has none: its ranks send elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +265,7 @@ def post(
     return session.post(
         f"{address.endpoint}{METRICS_PATH}",
         data=content,
-        headers={**address.headers, "Content-Type": "application/x-protobuf"},
+        headers={**address.headers, "Content-Type": CONTENT_TYPE},
         timeout=timeout_s,
         allow_redirects=False,
     )
@@ -274,6 +279,20 @@ def fetch_status(address: Address, run_id: str, timeout_s: float = _STATUS_TIMEO
             return Status.from_line(answer.text) if answer.status_code == requests.codes.ok else None
     except requests.RequestException:
         return None
+
+
+def is_collector(address: Address) -> bool:
+    """Whether what listens there takes metrics and knows of no runs; False where nothing answers."""
+    try:
+        with plain_session() as session:
+            answer = session.get(
+                f"{address.endpoint}{RUNS_PATH}any", headers=address.headers, timeout=_STATUS_TIMEOUT_S
+            )
+    except requests.RequestException:
+        return False
+    # A relay says in OTLP's form that it has no such run.
+    kind = answer.headers.get("Content-Type", "").partition(";")[0]
+    return answer.status_code in _NO_SUCH_PAGE and kind != CONTENT_TYPE
 
 
 def wait_for(look: Callable[[], bool], deadline_s: float, pause_s: float = 0.02) -> bool:

@@ -26,6 +26,9 @@ _EXIT_S: Final = 2.0
 class Connection(Protocol):
     """A relay that has the run, launched by this process or joined."""
 
+    tells: bool
+    """Whether it says how far the delivery is."""
+
     @property
     def address(self) -> Address:
         """Where it listens now."""
@@ -86,6 +89,11 @@ class Relayed:
         return [self._exporter]
 
     @property
+    def streams(self) -> Sequence[MetricExporter]:
+        """See `Destination.streams`."""
+        return ()
+
+    @property
     def urls(self) -> Mapping[str, str]:
         """See `Destination.urls`."""
         return self._connection.urls
@@ -104,6 +112,10 @@ class Relayed:
 
     def finish(self, deadline_s: float) -> None:
         """See `Destination.finish`; what is not delivered until then, the relay goes on with."""
+        if not self._connection.tells:
+            # What it has accepted is its own to deliver.
+            self._connection.release(0)
+            return
         began_s = said_s = time.monotonic()
 
         def is_done() -> bool:

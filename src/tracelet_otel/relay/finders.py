@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tracelet_otel.errors import RunLostError
-from tracelet_otel.relay.client import Address, fetch_status
+from tracelet_otel.relay.client import NO_RELAY, Address, fetch_status, is_collector
 from tracelet_otel.relay.rendezvous import Meeting, Rendezvous, meeting_of_this_process
 
 
@@ -67,7 +67,29 @@ class NamedRun:
 
     def find(self) -> Meeting | None:
         """See `Finder.find`: the first request makes the run, and that is up to rank 0."""
-        return self._meeting if fetch_status(self._address, self._meeting.run_id) else None
+        known = fetch_status(self._address, self._meeting.run_id) or is_collector(self._address)
+        return self._meeting if known else None
+
+    def find_again(self) -> Meeting:
+        """See `Finder.find_again`."""
+        return self._meeting
+
+
+class KnownRun:
+    """A run whose id is known beforehand and that has no relay.
+
+    Args:
+        run_id: the run's.
+        run_name: what people call it.
+        project: what it belongs to.
+    """
+
+    def __init__(self, run_id: str, run_name: str, project: str) -> None:
+        self._meeting = meeting_of_this_process(run_id, run_name, project, NO_RELAY.endpoint, NO_RELAY.token)
+
+    def find(self) -> Meeting | None:
+        """See `Finder.find`."""
+        return self._meeting
 
     def find_again(self) -> Meeting:
         """See `Finder.find_again`."""

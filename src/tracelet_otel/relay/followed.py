@@ -21,6 +21,9 @@ from tracelet_otel.relay.messages import Status
 from tracelet_otel.relay.rendezvous import Meeting
 from tracelet_otel.text import encodable
 
+MakeStream = Callable[[Callable[[], Mapping[str, Any]]], MetricExporter]
+"""Makes an exporter, given the attributes of its resource that are known late."""
+
 _LOOK_S: Final = 0.1
 _LATEST_S: Final = 600.0
 """For so long the run is waited for: its owner may have much to do before."""
@@ -43,34 +46,51 @@ class Followed:
         attributes: of this process's resource, as far as they are known late.
         who: this process, in words.
         guard: where errors end.
+        to_relay: whether what is logged goes to the run's relay.
+        make_stream: makes the exporter that takes whatever is measured, if there is one, once all attributes of
+            its resource are known.
     """
 
-    def __init__(self, finder: Finder, attributes: Callable[[], Mapping[str, Any]], who: str, guard: Guard) -> None:
-        self._exporter = _Waiting(finder, attributes, who, guard)
+    def __init__(
+        self,
+        finder: Finder,
+        attributes: Callable[[], Mapping[str, Any]],
+        who: str,
+        guard: Guard,
+        *,
+        to_relay: bool = True,
+        make_stream: MakeStream | None = None,
+    ) -> None:
+        self._to_relay = [_Relaying(finder, attributes, who, guard)] if to_relay else []
+        self._streaming = [_Streaming(finder, attributes, who, guard, make_stream)] if make_stream else []
         self.owns_run = False
         """See `Destination.owns_run`."""
 
     @property
     def run_id(self) -> str:
         """See `Destination.run_id`; empty until the run is found."""
-        meeting = self._exporter.meeting
-        return meeting.run_id if meeting else ""
+        return next((one.meeting.run_id for one in self._all if one.meeting), "")
 
     @property
     def exporters(self) -> Sequence[MetricExporter]:
         """See `Destination.exporters`."""
-        return [self._exporter]
+        return self._all
+
+    @property
+    def streams(self) -> Sequence[MetricExporter]:
+        """See `Destination.streams`."""
+        return self._streaming
 
     @property
     def urls(self) -> Mapping[str, str]:
         """See `Destination.urls`."""
-        status = self._exporter.status()
+        status = self._status()
         return status.urls if status else {}
 
     @property
     def accounts(self) -> dict[str, Account]:
         """See `Destination.accounts`: of the run, not of this rank alone."""
-        status = self._exporter.status()
+        status = self._status()
         return dict(status.accounts) if status else {}
 
     @property
@@ -83,7 +103,15 @@ class Followed:
 
     def abandon(self) -> None:
         """See `Destination.abandon`."""
-        self._exporter.shutdown(timeout_millis=0)
+        for exporter in self._all:
+            exporter.shutdown(timeout_millis=0)
+
+    @property
+    def _all(self) -> list[_Waiting]:
+        return [*self._to_relay, *self._streaming]
+
+    def _status(self) -> Status | None:
+        return next((one.status() for one in self._to_relay), None)
 
 
 class _Waiting(MetricExporter):
@@ -102,14 +130,14 @@ class _Waiting(MetricExporter):
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._kept: deque[MetricsData] = deque()
-        self._exporter: RelayExporter | None = None
+        self._exporter: MetricExporter | None = None
         self._given_up = False
         self._began_s = time.monotonic()
         threading.Thread(target=self._wait, name="tracelet-rendezvous", daemon=True).start()
 
-    def status(self) -> Status | None:
-        """How far the run's delivery is; None where nobody knows."""
-        return fetch_status(self._address(), self.meeting.run_id) if self.meeting else None
+    def _make(self) -> MetricExporter:
+        """What exports go to, once the run is found."""
+        raise NotImplementedError
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
         """Keep an export, or pass it on."""
@@ -178,7 +206,7 @@ class _Waiting(MetricExporter):
             if self._given_up:
                 return
             self.meeting = meeting
-            self._exporter = RelayExporter(self._address, self._look_again, self._guard, self._all_attributes)
+            self._exporter = self._make()
             while self._kept:
                 self._exporter.export(self._kept.popleft())
             self._changed.notify_all()
@@ -197,6 +225,27 @@ class _Waiting(MetricExporter):
         count = sum(sample_count(one) for one in exports)
         self._guard.count(f"values of {self._who} were not delivered", count)
 
+    def _all_attributes(self) -> Mapping[str, Any]:
+        assert self.meeting is not None  # noqa: S101
+        return {
+            **self._attributes(),
+            semconv.RUN_ID: self.meeting.run_id,
+            semconv.RUN_NAME: encodable(self.meeting.run_name),
+            semconv.PROJECT_NAME: encodable(self.meeting.project),
+            semconv.SERVICE_NAME: encodable(self.meeting.project),
+        }
+
+
+class _Relaying(_Waiting):
+    """Sends to the run's relay."""
+
+    def status(self) -> Status | None:
+        """How far the run's delivery is; None where nobody knows."""
+        return fetch_status(self._address(), self.meeting.run_id) if self.meeting else None
+
+    def _make(self) -> MetricExporter:
+        return RelayExporter(self._address, self._look_again, self._guard, self._all_attributes)
+
     def _address(self) -> Address:
         assert self.meeting is not None  # noqa: S101
         return Address(self.meeting.endpoint, self.meeting.token)
@@ -208,12 +257,20 @@ class _Waiting(MetricExporter):
             raise RunLostError("the run is over")
         self.meeting = meeting
 
-    def _all_attributes(self) -> Mapping[str, Any]:
-        assert self.meeting is not None  # noqa: S101
-        return {
-            **self._attributes(),
-            semconv.RUN_ID: self.meeting.run_id,
-            semconv.RUN_NAME: encodable(self.meeting.run_name),
-            semconv.PROJECT_NAME: encodable(self.meeting.project),
-            semconv.SERVICE_NAME: encodable(self.meeting.project),
-        }
+
+class _Streaming(_Waiting):
+    """Sends to a receiver of its own, which wants to know of which run it is."""
+
+    def __init__(
+        self,
+        finder: Finder,
+        attributes: Callable[[], Mapping[str, Any]],
+        who: str,
+        guard: Guard,
+        make: MakeStream,
+    ) -> None:
+        self._make_stream = make
+        super().__init__(finder, attributes, who, guard)
+
+    def _make(self) -> MetricExporter:
+        return self._make_stream(self._all_attributes)

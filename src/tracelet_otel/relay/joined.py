@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
-from tracelet_otel.relay.client import Address, fetch_status, plain_session, post
+from tracelet_otel.relay.client import Address, fetch_status, is_collector, plain_session, post
 from tracelet_otel.settings import Settings
 
 _PAUSE_S: Final = 0.2
@@ -22,7 +22,7 @@ _SERVER_ERROR: Final = 500
 
 
 class JoinedRelay:
-    """A relay that takes this process's run among others.
+    """A relay that takes this process's run among others, or a collector that leads to one.
 
     Args:
         settings: with the relay's address and token.
@@ -46,7 +46,9 @@ class JoinedRelay:
             )
         deadline_s = time.monotonic() + settings.start_timeout
         self._announce(resource, deadline_s, settings.start_timeout)
-        self.urls: Mapping[str, str] = self._wait_for_urls(settings, run_id, deadline_s)
+        self.tells = not is_collector(self.address)
+        """Whether it says how far the delivery is: a collector does not."""
+        self.urls: Mapping[str, str] = self._wait_for_urls(settings, run_id, deadline_s) if self.tells else {}
         """Where people look at the run, by backend."""
 
     @property
@@ -97,7 +99,7 @@ class JoinedRelay:
             status = fetch_status(self.address, run_id, min(_left_s(deadline_s), _STATUS_S))
             problem = "it does not answer"
             if status is not None:
-                absent = set(settings.backend) - set(status.accounts)
+                absent = set(settings.trackers) - set(status.accounts)
                 if absent and "backend" in settings.model_fields_set:
                     raise ConfigurationError(
                         f"the relay at {self.address.endpoint} delivers to {', '.join(status.accounts)}, "

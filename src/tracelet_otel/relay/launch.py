@@ -74,6 +74,8 @@ class RelayProcess:
             raise
         for name, hint in ready.hints.items():
             _logger.warning("%s: %s", name, hint)
+        self.tells = True
+        """Whether it says how far the delivery is."""
         self.urls: Mapping[str, str] = ready.urls
         """Where people look at the run, by backend."""
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from tracelet_otel import errors
 from tracelet_otel.exporters.delivery import Account
 
+CONTENT_TYPE: Final = "application/x-protobuf"
 METRICS_PATH: Final = "/v1/metrics"
 """Where the stream goes. Source: OTLP specification, "OTLP/HTTP Request"."""
 RUNS_PATH: Final = "/v1/runs/"

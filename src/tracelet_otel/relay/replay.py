@@ -44,9 +44,9 @@ def replay(path: Path, patience_s: float, backend_url: str | None = None) -> Sta
     journal = Journal(path)
     with journal.closed_on_error():
         settings = _settings(journal)
-        if backend_url is not None and len(settings.backend) > 1:
+        if backend_url is not None and len(settings.trackers) > 1:
             raise ConfigurationError(
-                f"{path} is of several backends ({', '.join(settings.backend)}), and --backend-url is for one"
+                f"{path} is of several backends ({', '.join(settings.trackers)}), and --backend-url is for one"
             )
     if backend_url is not None:
         settings = settings.model_copy(update={"backend_url": backend_url})

@@ -21,12 +21,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.guard import Guard
-from tracelet_otel.relay.messages import MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status
+from tracelet_otel.relay.messages import CONTENT_TYPE, MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status
 from tracelet_otel.relay.otlp import MalformedError, parse
 from tracelet_otel.relay.relayed_run import TooLateError
 
 _MOST_READ_BYTES: Final = 2 * MAX_BODY_BYTES
-_PROTOBUF: Final = "application/x-protobuf"
 _KEEP_ALIVE_S: Final = 75
 _STARTED_S: Final = 30.0
 
@@ -72,10 +71,10 @@ class Application:
             status = 200
         except _Refused as refused:
             status, headers = refused.status, refused.headers
-            kind, content = _PROTOBUF, RpcStatus(message=str(refused)).SerializeToString()
+            kind, content = CONTENT_TYPE, RpcStatus(message=str(refused)).SerializeToString()
         except Exception as error:
             self._guard.report("a request was not answered", error)
-            status, kind, content = 500, _PROTOBUF, RpcStatus(message="internal error").SerializeToString()
+            status, kind, content = 500, CONTENT_TYPE, RpcStatus(message="internal error").SerializeToString()
         headers = {"content-type": kind, "content-length": str(len(content)), **headers}
         if status != 200:  # noqa: PLR2004
             # The rest of the body may be unread.
@@ -100,8 +99,8 @@ class Application:
             raise _Refused(404, f"there is nothing here but {METRICS_PATH}")
         if scope["method"] != "POST":
             raise _Refused(405, f"{METRICS_PATH} takes POST only", allow="POST")
-        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != _PROTOBUF.encode():
-            raise _Refused(415, f"the content type has to be {_PROTOBUF}")
+        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != CONTENT_TYPE.encode():
+            raise _Refused(415, f"the content type has to be {CONTENT_TYPE}")
         encoding = headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding not in (b"identity", b"gzip"):
             raise _Refused(415, "the content encoding has to be gzip or none")
@@ -110,7 +109,7 @@ class Application:
         if news := self._take(_unpacked(body) if encoding == b"gzip" else body):
             # Nothing rejected, but a message: OTLP's form of a warning.
             answer.partial_success.error_message = news
-        return _PROTOBUF, answer.SerializeToString()
+        return CONTENT_TYPE, answer.SerializeToString()
 
     def _take(self, body: bytes) -> str:
         try:

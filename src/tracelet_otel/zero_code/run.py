@@ -193,7 +193,7 @@ class ZeroCodeRun:
         if settings.track_system and role.reports_hardware and destination.exporters:
             progress = signals.progress if signals is not None else None
             self._hardware = Hardware(
-                destination.exporters,
+                destination,
                 Resource(dict(self._identity)),
                 settings.metrics_interval,
                 lambda: progress.step if progress is not None else 0,

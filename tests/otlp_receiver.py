@@ -1,0 +1,180 @@
+"""A small OTLP endpoint that keeps what it is sent and can fall ill, over HTTP and gRPC."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+import zlib
+from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import grpc
+from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
+    MetricsServiceServicer,
+    add_MetricsServiceServicer_to_server,
+)
+
+from tracelet_otel import semconv
+
+CODES = {
+    "400": grpc.StatusCode.INVALID_ARGUMENT,
+    "401": grpc.StatusCode.UNAUTHENTICATED,
+    "429": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "500": grpc.StatusCode.INTERNAL,
+    "503": grpc.StatusCode.UNAVAILABLE,
+}
+"""What gRPC says where HTTP says this."""
+
+
+class Kept:
+    """What a receiver was sent, decoded, and its illness."""
+
+    def __init__(self) -> None:
+        self.ill: str | None = None
+        """`hangs`, `loses the answer`, an HTTP status, or None."""
+        self.well_again = threading.Event()
+        self.requests: list[ExportMetricsServiceRequest] = []
+        self.headers: list[dict[str, str]] = []
+        self.attempts = 0
+
+    def keep(self, request: ExportMetricsServiceRequest, headers: dict[str, str]) -> None:
+        self.headers.append(headers)
+        self.requests.append(request)
+
+    @property
+    def metrics(self) -> list[Any]:
+        """Every metric of every request."""
+        return [
+            metric
+            for request in list(self.requests)
+            for resource in request.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        ]
+
+    @property
+    def resources(self) -> list[dict[str, str]]:
+        return [
+            {one.key: one.value.string_value for one in resource.resource.attributes}
+            for request in list(self.requests)
+            for resource in request.resource_metrics
+        ]
+
+    @property
+    def samples(self) -> list[tuple[str, int, float, int, int]]:
+        """Name, step, value, time and sequence of each sample, in the order of the sequence."""
+        found = []
+        for metric in self.metrics:
+            kind = MessageToDict(metric).keys() & {"gauge", "sum"}
+            for point in getattr(metric, kind.pop()).data_points if kind else []:
+                name = next((one.value.string_value for one in point.attributes if one.key == semconv.METRIC_NAME), "")
+                for sample in point.exemplars:
+                    place = {one.key: one.value.int_value for one in sample.filtered_attributes}
+                    value = sample.as_double if sample.WhichOneof("value") == "as_double" else float(sample.as_int)
+                    found.append((name, place[semconv.STEP], value, sample.time_unix_nano, place[semconv.SEQUENCE]))
+        return sorted(found, key=lambda sample: sample[-1])
+
+
+class HttpReceiver(Kept, ThreadingHTTPServer):
+    """Takes OTLP over HTTP."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int = 0) -> None:
+        Kept.__init__(self)
+        ThreadingHTTPServer.__init__(self, ("127.0.0.1", port), _Handler)
+        self.answer = ExportMetricsServiceResponse().SerializeToString()
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request, client_address):
+        pass
+
+    def stop(self) -> None:
+        self.well_again.set()
+        self.shutdown()
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: HttpReceiver
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        ill = self.server.ill
+        self.server.attempts += 1
+        if ill == "hangs":
+            self.server.well_again.wait(120)
+            self.close_connection = True
+            return
+        if ill not in (None, "loses the answer"):
+            self.close_connection = True
+            self.send_response(int(ill))
+            if ill == "307":
+                self.send_header("Location", "http://other/v1/metrics?key=secret")
+            content = b"not today"
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+            return
+        if self.path != "/v1/metrics":
+            self.send_error(404)
+            return
+        decode = {"gzip": gzip.decompress, "deflate": zlib.decompress}.get(self.headers.get("Content-Encoding", ""))
+        self.server.keep(
+            ExportMetricsServiceRequest.FromString(decode(body) if decode else body),
+            {name.lower(): value for name, value in self.headers.items()},
+        )
+        if ill:
+            self.close_connection = True
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-protobuf")
+        self.send_header("Content-Length", str(len(self.server.answer)))
+        self.end_headers()
+        self.wfile.write(self.server.answer)
+
+    def log_message(self, format, *args):  # noqa: A002
+        pass
+
+
+class GrpcReceiver(Kept, MetricsServiceServicer):
+    """Takes OTLP over gRPC."""
+
+    def __init__(self, port: int = 0) -> None:
+        Kept.__init__(self)
+        self._server = grpc.server(futures.ThreadPoolExecutor(4), options=(("grpc.so_reuseport", 0),))
+        add_MetricsServiceServicer_to_server(self, self._server)
+        self._port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        self._server.start()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def Export(self, request, context):  # noqa: N802
+        ill = self.ill
+        self.attempts += 1
+        if ill == "hangs":
+            self.well_again.wait(120)
+        elif ill in CODES:
+            context.abort(CODES[ill], "not today")
+        else:
+            self.keep(request, {one.key: one.value for one in context.invocation_metadata()})
+            if ill:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the answer is lost")
+        return ExportMetricsServiceResponse()
+
+    def stop(self) -> None:
+        self.well_again.set()
+        self._server.stop(0).wait()
