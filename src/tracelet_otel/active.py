@@ -117,9 +117,9 @@ class StartedRank:
         multiprocessing.util.Finalize(None, run.stop, exitpriority=0)
 
 
-def next_role(settings: Settings) -> Role:
-    """The role of this process in the run that begins now."""
-    return _roles.next(settings)
+def next_role(settings: Settings, of_copies: Settings | None = None) -> Role:
+    """The role of this process in the run that begins now; see `Roles.next`."""
+    return _roles.next(settings, of_copies)
 
 
 def _forget(run: Run) -> None:

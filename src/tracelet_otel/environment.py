@@ -61,3 +61,14 @@ def sdk_export_interval_s() -> float:
     except ValueError:
         return _SDK_EXPORT_INTERVAL_S
     return interval_s if interval_s > 0 else _SDK_EXPORT_INTERVAL_S
+
+
+def sdk_exports_nothing() -> bool:
+    """Whether the SDK's own configurator makes no reader of metrics."""
+    return sdk_disabled() or os.environ.get("OTEL_METRICS_EXPORTER", "").strip().lower() == "none"
+
+
+def sdk_exports_otlp() -> bool:
+    """Whether the SDK's own configurator makes an exporter of OTLP metrics; it does where nothing is said."""
+    named = os.environ.get("OTEL_METRICS_EXPORTER", "").lower() or "otlp"
+    return any(name.strip().startswith("otlp") for name in named.split(","))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
-import multiprocessing
 import os
-import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from tracelet_otel.copied import is_running_main_again
 from tracelet_otel.environment import environment, take_handover
 from tracelet_otel.instrumentation.launching import InProcess as InRank
 from tracelet_otel.membership import Membership
@@ -57,9 +56,14 @@ class Roles:
         self._handover: Handover | None = None
         self._last = Membership()
 
-    def next(self, settings: Settings) -> Role:
-        """The role in the run that is started now."""
-        if is_copied_by_multiprocessing():
+    def next(self, settings: Settings, of_copies: Settings | None = None) -> Role:
+        """The role in the run that is started now.
+
+        Args:
+            settings: what the run is to do.
+            of_copies: what it is to do in ranks that start as copies of this process, where that differs.
+        """
+        if is_running_main_again():
             return Silent()
         if os.getpid() != self._pid:
             # A forked process has a script of its own.
@@ -75,7 +79,7 @@ class Roles:
             # Once it has started ranks, a process has the variables of one itself; these know the first name.
             self._job = self._job or (job_of(told) if place else None) or uuid.uuid4().hex
             handover = Handover(self._job, self._run_number, 0)
-            telling = Telling(handover, functools.partial(self._make, settings), at_once=place is not None)
+            telling = Telling(handover, functools.partial(self._make, of_copies or settings), at_once=place is not None)
             return self._remembered(Owning(settings, place, telling))
         self._handover = self._handover or Handover.from_text(handed or "")
         return self._remembered(self._rank(settings, place, job_of(told)))
@@ -121,10 +125,3 @@ def following(handover: Handover, settings: Settings) -> Following:
     membership = Membership()
     membership.training = handover.training
     return Following(membership, MeetingRanks(Rendezvous(handover.job, handover.run_number)), settings)
-
-
-def is_copied_by_multiprocessing() -> bool:
-    """Whether `multiprocessing` runs the main module again, to start another process from it."""
-    # In other processes this is another name of `__main__`. Source: multiprocessing, "Programming guidelines".
-    main = sys.modules.get("__mp_main__")
-    return getattr(main, "__name__", "") == "__mp_main__" and multiprocessing.parent_process() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import logging
 import os
@@ -27,6 +28,8 @@ class Child:
     """What can be asked of this process."""
 
     def __init__(self, order: dict[str, Any]) -> None:
+        if order.get("imports_lightning"):
+            importlib.import_module("lightning.pytorch")
         if order.get("without_package"):
             sys.modules["pynvml"] = None  # type: ignore[assignment]
         self.now_s = 0.0

@@ -10,7 +10,7 @@ from tests.gpu.stand_in import machine, uuid
 
 def test_it_observes_until_it_is_taken_out_and_again_afterwards(nvml, observe):
     nvml.plays(machine(2))
-    child = observe(nvml.environment, observes=False)
+    child = observe(nvml.environment, observes=False, imports_lightning=True)
     assert child.series() == {}
     child("instrument")
     everything = child.series()
@@ -36,14 +36,22 @@ def test_it_observes_until_it_is_taken_out_and_again_afterwards(nvml, observe):
 )
 def test_one_rank_of_a_node_observes_it(nvml, observe, environment, devices):
     nvml.plays(machine(2))
-    child = observe({**nvml.environment, **environment}, observes=False)
+    child = observe({**nvml.environment, **environment}, observes=False, imports_lightning=True)
     child("instrument")
     assert len(uuids(child.series())) == devices
-    assert child("imported", "pynvml") == (["pynvml"] if devices else [])
+    assert child("calls", "nvmlDeviceGetUtilizationRates") == devices
 
 
 def test_the_stock_loader_says_nothing_where_there_is_no_nvml(nvml, observe):
-    child = observe({}, observes=False, without_package=True)
+    child = observe({}, observes=False, imports_lightning=True, without_package=True)
     child("load")
     assert child.series() == {}
     assert child.log.splitlines() == ["DEBUG:tracelet_otel:no NVIDIA GPU is observed: nvidia-ml-py is not installed"]
+
+
+def test_a_script_without_lightning_asks_for_no_gpu(nvml, observe):
+    nvml.plays(machine(2))
+    child = observe(nvml.environment, observes=False)
+    child("instrument")
+    assert child.series() == {}
+    assert child("imported", "pynvml") == []

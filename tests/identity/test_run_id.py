@@ -48,6 +48,30 @@ def test_who_is_started_as_a_rank_has_the_id_of_who_started_it():
     assert len({own, other, another}) == 3
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_workers_have_the_id_of_their_process(tmp_path, method):
+    (tmp_path / "workers.py").write_text(
+        f"""
+import multiprocessing
+from tracelet_otel.detector import TraceletResourceDetector
+
+def tell(*_):
+    return TraceletResourceDetector().detect().attributes["tracelet.run.id"]
+
+if __name__ == "__main__":
+    print(tell(), flush=True)
+    with multiprocessing.get_context({method!r}).Pool(1) as pool:
+        print(*pool.map(tell, [1]))
+        pool.close()
+        pool.join()
+"""
+    )
+    found = subprocess.run(
+        [sys.executable, "workers.py"], cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, check=True
+    )
+    assert len(set(found.stdout.split())) == 1
+
+
 def test_ranks_that_a_scheduler_starts():
     ranks = [{**SLURM, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)} for rank in range(2)]
     assert len(set(ids(PRINTS, *ranks))) == 1

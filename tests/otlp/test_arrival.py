@@ -8,8 +8,7 @@ from opentelemetry.proto.metrics.v1 import metrics_pb2
 from opentelemetry.sdk.metrics.export import MetricExportResult
 
 from tests.collector import Collector
-from tests.conftest import free_port, wait_until
-from tests.otlp.conftest import RECEIVERS
+from tests.conftest import wait_until
 from tests.otlp.stream import Stream
 from tests.otlp_receiver import HttpReceiver
 from tests.sdk import provider, reader
@@ -69,7 +68,9 @@ def test_a_collector_that_batches_and_limits_its_memory_gets_everything(tmp_path
     assert backend.samples == stream.expected
 
 
-def test_a_collector_may_start_late_and_be_killed_in_mid_run(protocol, collector, backend, guard):
+def test_a_collector_may_start_late_and_be_killed_in_mid_run(protocol, collector, backend, guard, monkeypatch):
+    # So long does the stock exporter try by itself.
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
     stream = Stream(OtlpExporter(collector.endpoint(protocol), guard=guard), interval_ms=20)
     stream.log(20)
     wait_until(lambda: guard.counts, 30, "a failed attempt")
@@ -154,23 +155,39 @@ def test_a_key_that_is_refused_loses_nothing_as_long_as_the_run_goes_on(receiver
     assert exporter.account.delivered == 1
 
 
-def test_the_queue_is_bounded_and_what_it_drops_is_said(protocol, guard, monkeypatch, caplog):
+def test_the_queue_is_bounded_and_what_it_drops_is_said(receiver, guard, monkeypatch, caplog):
     monkeypatch.setattr(otlp_delivery, "_HEAVIEST_BACKLOG", 60)
-    port = free_port()
-    exporter = OtlpExporter(f"http://127.0.0.1:{port}", guard=guard)
+    receiver.ill = "401"
+    exporter = OtlpExporter(receiver.endpoint, guard=guard)
     for number in range(30):
         exporter.export(exported([{f"metric {number}": number}]))
+    wait_until(lambda: receiver.attempts > 1, 30, "another attempt")
     dropped = exporter.account.refused
     assert dropped > 0
     assert exporter.account.pending + dropped == 30
     assert guard.counts["values were not delivered"] == dropped
     assert caplog.text.count("that the oldest values were dropped") == 1
-    receiver = RECEIVERS[protocol](port)
+    receiver.ill = None
     exporter.shutdown()
-    receiver.stop()
     arrived = {sample[0] for sample in receiver.samples}
-    assert len(arrived) == 30 - dropped
+    assert len(arrived) == exporter.account.delivered == 30 - exporter.account.refused
     assert "metric 29" in arrived
+
+
+def test_what_is_kept_without_end_gives_way_where_too_much_waits(receiver, guard, monkeypatch):
+    monkeypatch.setattr(otlp_delivery, "_HEAVIEST_BACKLOG", 60)
+    receiver.ill = "401"
+    exporter = OtlpExporter(receiver.endpoint, guard=guard)
+    exporter.export(exported([{"first": 1.0}]))
+    wait_until(lambda: receiver.attempts, 30, "an attempt")
+    for _ in range(30):
+        exporter.export(exported([{"a": 1.0}]))
+    dropped = exporter.account.refused
+    wait_until(lambda: exporter.account.refused > dropped, 30, "the end of the first")
+    receiver.ill = None
+    exporter.shutdown()
+    assert "first" not in {sample[0] for sample in receiver.samples}
+    assert exporter.account.delivered + exporter.account.refused == 31
 
 
 def test_everything_is_cumulative(receiver):

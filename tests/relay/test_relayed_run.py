@@ -146,12 +146,33 @@ def test_readings_of_the_host_are_taken_once_and_stand_in_the_way_of_no_rank(tmp
     assert found == multiset([("a", 0, 5.0), (name, 0, 3.0), (name, 0, 5.0), (name, 1, 7.0)])
 
 
+def test_a_last_word_that_overtakes_the_rows_before_it(tmp_path, database, away):
+    """Collectors forward several requests at once."""
+    owner, other = Rank(0, owns_run=True), Rank(1)
+    _, run = away
+    run.accept(owner.logs(0, a=0.0))
+    run.accept(other.logs(0, a=2.0))
+    rows = [owner.logs(1, a=4.0), other.logs(1, a=6.0)]
+    for rank in (other, owner):
+        rank.signals.outcome.settle("finished", None)
+        rank.signals.outcome.end(rank.signals.recorder.last_sequence)
+    run.accept(other.part())
+    run.accept(owner.part())
+    run.look()
+    assert (run.ended, run.others_may_send) == (True, True)
+    for part in rows:
+        run.accept(part)
+    assert not run.others_may_send
+    assert run.status.errors.keys() == {"mlflow does not answer; its readings are kept and sent again"}
+    assert points_after(tmp_path, database, away) == multiset([("a", 0, 1.0), ("a", 1, 5.0)])
+
+
 def test_what_comes_after_the_end(away):
     owner, other = Rank(0, owns_run=True), Rank(1)
     _, run = away
     run.accept(owner.logs(0, a=0.0))
     run.accept(other.logs(0, a=0.0))
-    owner.signals.outcome.end()
+    owner.signals.outcome.end(0)
     run.accept(owner.part())
     assert run.ended
     run.close(0)

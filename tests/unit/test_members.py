@@ -78,8 +78,8 @@ def test_who_trains_may_have_more_to_say():
     assert not members.others_may_send(0, None)
     members.hear("p1", said(1, "running", left=True), 0)
     assert not members.others_may_send(0, None)
-    assert members.newly_left() == [1]
-    assert members.newly_left() == []
+    assert members.newly_left(lambda _: True) == [1]
+    assert members.newly_left(lambda _: True) == []
 
 
 def test_a_process_that_dies_is_gone():
@@ -108,7 +108,7 @@ def test_a_rank_that_another_process_has_taken_over_is_there():
     members = Members({})
     members.hear("first", said(1, "finished", left=True), 0)
     members.hear("second", said(1, "running"), 0)
-    assert members.newly_left() == []
+    assert members.newly_left(lambda _: True) == []
 
 
 def test_who_does_not_train_has_a_last_word():

@@ -49,9 +49,11 @@ class OtlpDelivery:
         self._said = said
         self._endpoint = endpoint
         self._guard = guard
+        self._too_much = f"so much waits for {endpoint} that the oldest values were dropped"
         self._changed = threading.Condition()
         self._backlog = Backlog(_HEAVIEST_BACKLOG)
         self._sending: Waiting | None = None
+        self._crowding: Waiting | None = None
         self._delivered = 0
         self._refused = 0
         self._progress = 0
@@ -66,7 +68,8 @@ class OtlpDelivery:
         """The state of things at this moment."""
         with self._changed:
             pending = self._backlog.samples + (self._sending.samples if self._sending else 0)
-            return Account(self._delivered, self._refused, pending, self._problem)
+            # Before the first attempt has ended, what was said of it is all that is known.
+            return Account(self._delivered, self._refused, pending, self._problem or self._said.words or None)
 
     def put(self, data: MetricsData) -> bool:
         """Queue an export; returns whether it was taken."""
@@ -77,8 +80,9 @@ class OtlpDelivery:
                 return False
             dropped = sum(self._backlog.put(export) for export in exports)
             if dropped:
-                place = f"so much waits for {self._endpoint} that the oldest values were dropped"
-                self._refuse(dropped, place, self._problem or "it is slow")
+                # It is the oldest, and may be what holds up the others.
+                self._crowding = self._sending
+                self._refuse(dropped, self._too_much, self._problem or "it is slow")
             self._changed.notify_all()
         return True
 
@@ -158,19 +162,21 @@ class OtlpDelivery:
         doubts = 0
         pause_s = _FIRST_PAUSE_S
         while (fate := self._attempt(export)) is not None:
-            if self._closed:
-                return
             doubts += fate is Fate.DOUBTFUL
-            if fate is Fate.REFUSED or doubts == _ATTEMPTS:
+            is_refused = fate is Fate.REFUSED or doubts == _ATTEMPTS
+            if is_refused or self._crowding is export:
+                place = f"{self._endpoint} refused an export" if is_refused else self._too_much
                 with self._changed:
-                    self._refuse(export.samples, f"{self._endpoint} refused an export", self._problem or "")
+                    self._refuse(export.samples, place, self._problem or "")
                     self._done()
                 return
             place = f"{self._endpoint} takes nothing; values are kept and sent again"
             self._guard.report(place, self._problem or "")
-            self._woken.wait(pause_s)
+            # Whoever waits for the end has no time for long pauses.
+            pause_s = _FIRST_PAUSE_S if self._woken.wait(pause_s) else min(2 * pause_s, _LONGEST_PAUSE_S)
             self._woken.clear()
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            if self._closed:
+                return
         with self._changed:
             self._delivered += export.samples
             self._done()
@@ -180,13 +186,14 @@ class OtlpDelivery:
         self._said.forget()
         try:
             if self._stock.export(export.data) is MetricExportResult.SUCCESS:
+                self._said.forget()
                 return None
             # What cannot be encoded fails like a lost connection.
             encode_metrics(export.data)
         except Exception as error:
             self._problem = str(error)
             return Fate.DOUBTFUL
-        self._problem = self._said.words
+        self._problem = self._said.words or "the stock exporter does not say why"
         return self._said.fate
 
     def _done(self) -> None:

@@ -73,8 +73,8 @@ class Said(logging.Filter):
 
     @property
     def words(self) -> str:
-        """Why an attempt failed."""
-        return self._words or "the stock exporter does not say why"
+        """Why an attempt failed, or what has gone wrong so far."""
+        return self._words
 
     def answered(self, status: str, words: str) -> None:
         """Note how the endpoint has answered."""

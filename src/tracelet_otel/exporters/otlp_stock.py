@@ -77,6 +77,7 @@ def _session(said: Said, guard: Guard) -> Any:
     def look(response: requests.Response, **_: Any) -> None:
         if response.is_redirect:
             # It would count as delivered.
+            response.close()
             target = without_credentials(response.headers["location"]).partition("?")[0]
             raise requests.RequestException(f"the endpoint redirects to {target}, where OTLP does not follow")
         if response.ok:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 
+from tracelet_otel.copied import is_started_by_multiprocessing
 from tracelet_otel.environment import environment
 from tracelet_otel.gpu.devices import Devices
 from tracelet_otel.gpu.instruments import observe_devices
@@ -16,9 +18,11 @@ from tracelet_otel.gpu.passes import Passes
 from tracelet_otel.guard import Guard
 from tracelet_otel.place import place_of
 
+_TRAINING: Final = ("lightning.pytorch", "pytorch_lightning")
+
 
 class GpuInstrumentor(BaseInstrumentor):
-    """Observes the GPUs of a node from one of its processes.
+    """Observes the GPUs of a node from one of its processes, once that has imported Lightning.
 
     `instrument` takes a `meter_provider` (default: the global one).
     """
@@ -41,13 +45,18 @@ class GpuInstrumentor(BaseInstrumentor):
             guard = Guard()
             # The environment as it will be then: scripts choose their GPUs after we have been loaded.
             devices = Devices(guard, environment)
-            self._observed[meter_provider] = observe_devices(meter_provider, guard, devices)
+            self._observed[meter_provider] = observe_devices(meter_provider, guard, devices, _trains)
         else:
             passes.resume()
 
     def _uninstrument(self, **kwargs: Any) -> None:
         for passes in self._observed.values():
             passes.stop()
+
+
+def _trains() -> bool:
+    """Whether this process may train: the workers that it starts are instrumented too, and so is any other script."""
+    return not is_started_by_multiprocessing() and any(name in sys.modules for name in _TRAINING)
 
 
 def _reports_node(variables: Mapping[str, str]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from opentelemetry.metrics import CallbackOptions, CallbackT, MeterProvider, Observation
 
@@ -29,9 +29,18 @@ def observe_gpus(meter_provider: MeterProvider, guard: Guard, environment: Mappi
     return observe_devices(meter_provider, guard, Devices(guard, lambda: environment))
 
 
-def observe_devices(meter_provider: MeterProvider, guard: Guard, devices: Devices) -> Passes:
-    """Have each collection observe devices; once for each provider, which takes no second callback for a name."""
-    passes = Passes(devices)
+def observe_devices(
+    meter_provider: MeterProvider, guard: Guard, devices: Devices, is_wanted: Callable[[], bool] = lambda: True
+) -> Passes:
+    """Have each collection observe devices; once for each provider, which takes no second callback for a name.
+
+    Args:
+        meter_provider: where the instruments are created.
+        guard: where failures are reported.
+        devices: what is read.
+        is_wanted: asked before each pass.
+    """
+    passes = Passes(devices, is_wanted)
     meter = meter_provider.get_meter(semconv.SCOPE_GPU)
     create = {
         Kind.GAUGE: meter.create_observable_gauge,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from tracelet_otel.gpu.devices import Devices
@@ -19,10 +20,12 @@ class Passes:
 
     Args:
         devices: what is read.
+        is_wanted: asked before each pass.
     """
 
-    def __init__(self, devices: Devices) -> None:
+    def __init__(self, devices: Devices, is_wanted: Callable[[], bool]) -> None:
         self._devices = devices
+        self._is_wanted = is_wanted
         self._lock = threading.Lock()
         self._readings = _NOTHING
         self._takers: set[str] | None = None
@@ -38,7 +41,7 @@ class Passes:
             if not self._is_on:
                 return _NOTHING
             if self._takers is None or taker in self._takers:
-                self._readings, self._takers = self._devices.read(), set()
+                self._readings, self._takers = self._devices.read() if self._is_wanted() else _NOTHING, set()
             self._takers.add(taker)
             return self._readings
 

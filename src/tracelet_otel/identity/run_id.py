@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from tracelet_otel.copied import is_interpreter_of_multiprocessing
 from tracelet_otel.environment import inherited_run, leave_run
 from tracelet_otel.place import Place, job_of
 
@@ -21,8 +22,8 @@ _START_TIME: Final = 19
 def run_id_of_process(environment: Mapping[str, str], place: Place | None) -> str:
     """The same in all ranks of a job, and another one in every other process.
 
-    A rank takes the one of the process that has started it, if that has one; otherwise it is made of what its
-    scheduler or launcher says of the job. Who is started from here as a rank finds it.
+    A rank, or a worker, takes the one of the process that has started it, if that has one; otherwise it is made of
+    what its scheduler or launcher says of the job. Who is started from here as a rank finds it.
 
     Args:
         environment: this process's variables.
@@ -31,7 +32,8 @@ def run_id_of_process(environment: Mapping[str, str], place: Place | None) -> st
     pid, inherited = inherited_run()
     if inherited and pid == os.getpid():
         return inherited
-    run_id = (inherited or _of_job(environment)) if place is not None else None
+    belongs = place is not None or is_interpreter_of_multiprocessing()
+    run_id = (inherited or _of_job(environment)) if belongs else None
     run_id = run_id or uuid.uuid4().hex
     leave_run(os.getpid(), run_id)
     return run_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from tracelet_otel.copied import is_started_by_multiprocessing
 from tracelet_otel.environment import environment
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.membership import Membership
@@ -27,8 +28,8 @@ class Part:
 class OwnRun(Protocol):
     """A run that begins by itself."""
 
-    def begin(self) -> Part:
-        """Lightning is there, and something may be logged."""
+    def begin(self) -> Part | None:
+        """Lightning is there, and something may be logged; None where this process reports nothing."""
         ...
 
     def watch(self, signals: Signals) -> None:
@@ -43,8 +44,11 @@ class OwnRun(Protocol):
 class Nobodys:
     """An `OwnRun` of which only the SDK knows: its exporters are none of ours."""
 
-    def begin(self) -> Part:
+    def begin(self) -> Part | None:
         """See `OwnRun.begin`."""
+        # A rank that is started as a copy has the resource of another process.
+        if is_started_by_multiprocessing():
+            return None
         return Part(Membership(place_of(environment())), NoLaunching())
 
     def watch(self, signals: Signals) -> None:

@@ -98,6 +98,11 @@ class Recorder:
         self.record = self._queue.append
 
     @property
+    def last_sequence(self) -> int:
+        """Number of the last sample; 0 before the first."""
+        return self._sequence
+
+    @property
     def queued(self) -> int:
         """Rows that have not been turned into measurements yet."""
         return len(self._queue)

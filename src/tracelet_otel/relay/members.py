@@ -110,19 +110,23 @@ class Members:
             if not member.owns_run
         )
 
-    def newly_left(self) -> list[int]:
-        """Ranks that have said that they end, and were in no answer before."""
-        return self._forget(lambda member: member.left)
+    def newly_left(self, is_complete: Callable[[str], bool]) -> list[int]:
+        """Ranks that have said that they end, and were in no answer before.
+
+        Args:
+            is_complete: whether all has come that a process has sent.
+        """
+        return self._forget(lambda process, member: member.left and is_complete(process))
 
     def newly_gone(self, now_s: float) -> list[int]:
         """Ranks whose processes have ended without a word, and were in no answer before."""
         if now_s - self._looked_s < _LOOK_S:
             return []
         self._looked_s = now_s
-        return self._forget(lambda member: self._is_gone(member, now_s))
+        return self._forget(lambda _, member: self._is_gone(member, now_s))
 
-    def _forget(self, has_ended: Callable[[_Member], bool]) -> list[int]:
-        ended = {process: one for process, one in self._members.items() if not one.owns_run and has_ended(one)}
+    def _forget(self, has_ended: Callable[[str, _Member], bool]) -> list[int]:
+        ended = {process: one for process, one in self._members.items() if not one.owns_run and has_ended(process, one)}
         for process in ended:
             del self._members[process]
         ranks = {member.rank for member in ended.values() if member.rank is not None}

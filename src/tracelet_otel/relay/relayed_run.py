@@ -28,6 +28,8 @@ from tracelet_otel.settings import Settings
 _MOST_PROBLEMS: Final = 20
 _UNHEARD_S: Final = 10.0
 """For so long values wait for a rank of which nothing at all has come."""
+_OVERTAKEN_S: Final = 30.0
+"""For so long samples are waited for that the last word of their process has overtaken."""
 REOPENED: Final[Mapping[str, Any]] = {"ended": False, "outcomes": {}, "complete": None}
 """What a journal says of a run that goes on."""
 
@@ -68,6 +70,7 @@ class RelayedRun:
         # What a process logs now may leave it after an interval, and arrive after another one.
         interval_s = 2 * settings.export_interval
         self._merge = Merge(max(settings.rank_timeout, interval_s), max(_UNHEARD_S, interval_s))
+        self._last_words: dict[str, tuple[int, float]] = {}
         self._backlog = Backlog(journal, ())
         self._new_row_s = self._heard_s = time.monotonic()
         self._ended_s = self._heard_s if self._ended else None
@@ -82,7 +85,18 @@ class RelayedRun:
         """Whether another process than the owner may have more to say."""
         with self._lock:
             # A short training may be over before another rank has found its run.
-            return self._members.others_may_send(time.monotonic(), self._ended_s) or self._merge.waits_for_unheard
+            now_s = time.monotonic()
+            return (
+                self._members.others_may_send(now_s, self._ended_s)
+                or self._merge.waits_for_unheard
+                or any(self._lacks(process, now_s) for process in self._last_words)
+            )
+
+    def _lacks(self, process: str, now_s: float) -> bool:
+        """Whether samples of a process are on their way that its last word has overtaken."""
+        last, said_s = self._last_words.get(process, (0, now_s))
+        seen = self._seen.get(process)
+        return last > (seen.complete_to if seen else 0) and now_s < said_s + _OVERTAKEN_S
 
     @property
     def silent_s(self) -> float:
@@ -199,21 +213,21 @@ class RelayedRun:
             self._params, self._ended, self._seen = params, ended, seen
             if ended and self._ended_s is None:
                 self._ended_s = self._heard_s
-            for batch in (one for one in part.batches if not one.is_system):
-                self._members.hear(process_of(batch.resource), batch, self._heard_s)
+            self._hear(part.batches)
             if has_readings:
                 self._new_row_s = self._heard_s
             if self._deliveries:
                 for batch in fresh:
                     self._tell(batch)
                     self._hand_on(self._merged(batch, self._seen))
-                if any(batch.left for batch in part.batches):
-                    self._hand_on(self._without(self._members.newly_left()))
+                if self._last_words:
+                    self._hand_on(self._without(self._newly_left()))
 
     def look(self) -> None:
         """Pass on what has waited for too long, or for ranks that are gone; to be called now and then."""
         with self._lock:
             if self._deliveries and not self._closing:
+                self._hand_on(self._without(self._newly_left()))
                 self._hand_on(self._without(self._members.newly_gone(time.monotonic())))
                 self._hand_on(self._merge.expire(time.monotonic()))
 
@@ -328,6 +342,17 @@ class RelayedRun:
             each = [replace(one, reading=of_rank(one.reading, rank)) for one in untouched(process, shared)]
             return [*alone, *each]
         return [*alone, *self._merge.add(process, rank, shared, came[process].complete_to, time.monotonic())]
+
+    def _hear(self, heard: Iterable[Batch]) -> None:
+        for batch in (one for one in heard if not one.is_system):
+            process = process_of(batch.resource)
+            self._members.hear(process, batch, self._heard_s)
+            if batch.last_sequence:
+                self._last_words.setdefault(process, (batch.last_sequence, self._heard_s))
+
+    def _newly_left(self) -> list[int]:
+        now_s = time.monotonic()
+        return self._members.newly_left(lambda process: not self._lacks(process, now_s))
 
     def _without(self, ranks: Iterable[int]) -> Result:
         return [one for rank in ranks for one in self._merge.leave(rank)]

@@ -14,10 +14,12 @@ from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
-from tracelet_otel.environment import sdk_export_interval_s
+from tracelet_otel.copied import is_started_by_multiprocessing
+from tracelet_otel.environment import sdk_export_interval_s, sdk_exports_otlp
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.own_run import Nobodys, Part
+from tracelet_otel.zero_code.launching import OpensRun
 from tracelet_otel.zero_code.stream import of_run, resource_of, sample_count
 
 if TYPE_CHECKING:
@@ -72,8 +74,11 @@ class ZeroCodeRun:
         self._backends.append(backend)
         return len(self._backends) == 1
 
-    def begin(self) -> Part:
+    def begin(self) -> Part | None:
         """See `OwnRun.begin`: settings are read, and this process gets its role."""
+        if is_started_by_multiprocessing():
+            # A rank among these is told by its training what it has to do.
+            return None
         try:
             role = self._take_role()
         except Exception as error:
@@ -81,7 +86,8 @@ class ZeroCodeRun:
             return Nobodys().begin()
         from tracelet_otel.role import Owning
 
-        return Part(role.membership, role.launching, owns_run=isinstance(role, Owning))
+        launching = OpensRun(role.launching, self._open_for_copies)
+        return Part(role.membership, launching, owns_run=isinstance(role, Owning))
 
     def watch(self, signals: Signals) -> None:
         """See `OwnRun.watch`."""
@@ -142,7 +148,7 @@ class ZeroCodeRun:
         if self._role is None:
             from tracelet_otel.active import next_role
             from tracelet_otel.exporters.registry import absolute, check
-            from tracelet_otel.settings import load
+            from tracelet_otel.settings import OTLP, load
 
             arguments: dict[str, Any] = {"export_interval": sdk_export_interval_s()}
             named = [name for name in self._backends if name is not None]
@@ -152,7 +158,9 @@ class ZeroCodeRun:
             settings = absolute(load(arguments, None))
             for name in settings.backend if settings.relay_endpoint is None else ():
                 check(name, settings)
-            self._settings, self._role = settings, next_role(settings)
+            of_copies = settings.model_copy(update={"backend": (*settings.backend, OTLP)})
+            self._settings = settings
+            self._role = next_role(settings, of_copies if sdk_exports_otlp() else None)
         return self._role
 
     def _start_opening(self, resource: Mapping[str, Any]) -> None:
@@ -166,6 +174,13 @@ class ZeroCodeRun:
             except RuntimeError:
                 # At exit some interpreters start no more threads.
                 self._open(resource)
+
+    def _open_for_copies(self) -> None:
+        with self._changed:
+            if self._opening is not None or self._destination is not None or self._given_up:
+                return
+        # As the SDK's configurator has made it; nothing has been exported yet that would have it.
+        self._open(Resource.create().attributes)
 
     def _open(self, resource: Mapping[str, Any]) -> None:
         try:

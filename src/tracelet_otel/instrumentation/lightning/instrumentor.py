@@ -19,6 +19,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 from wrapt import register_post_import_hook
 
+from tracelet_otel.environment import sdk_exports_nothing
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.lightning.hooks import Hooks
 from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
@@ -99,8 +100,13 @@ class LightningInstrumentor(BaseInstrumentor):
     def _begin_own_run(self) -> None:
         """Lightning is there: until now a script might have had no use for us."""
         self._waits_for_lightning = False
+        if self._meter_provider is None and sdk_exports_nothing():
+            # Nobody would ever take what is queued.
+            return
         run = self.own_run
         part = run.begin()
+        if part is None:
+            return
         signals = make_signals(
             self._meter_provider or get_meter_provider(),
             Guard(),
@@ -220,7 +226,7 @@ def _end(run: OwnRun, signals: Signals, error_before: BaseException | None) -> N
         run.end()
         signals.recorder.drain()
         signals.outcome.settle(None, error_that_ended(error_before))
-        signals.outcome.end()
+        signals.outcome.end(signals.recorder.last_sequence)
     except Exception as error:
         signals.guard.report("the run did not end as it should", error)
 

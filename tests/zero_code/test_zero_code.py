@@ -1,0 +1,252 @@
+"""A script that has never heard of us, under the stock `opentelemetry-instrument`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.clearml_files import session
+from tests.conftest import wait_until
+from tests.door import Door
+from tests.mlflow_store import stored_run
+from tests.zero_code.conftest import (
+    arrived,
+    command,
+    last_logged,
+    logged,
+    run_ids,
+    surroundings,
+)
+from tracelet_otel import semconv
+
+DETECTED = {"OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "tracelet"}
+FACADE = """
+    import tracelet_otel as tracelet
+    with tracelet.start_logging(config={"export_interval": 0.2}):
+        main()
+"""
+
+
+@pytest.fixture
+def by_facade(tmp_path, train, migrated_database, monkeypatch):
+    """The run that `start_logging` makes of the same script."""
+    home = tmp_path / "facade"
+    home.mkdir()
+    (home / "train.py").write_text(train.read_text().replace("\n    main()\n", FACADE))
+    (home / "mlflow.db").write_bytes(migrated_database.read_bytes())
+
+    def run(**environment):
+        environment = {**os.environ, **environment}
+        subprocess.run([sys.executable, "train.py"], cwd=home, env=environment, check=True)
+        return stored_run(home / "mlflow.db")
+
+    return run
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_every_logged_metric_arrives_through_a_collector(tmp_path, train, instrumented, collector, backend, protocol):
+    child = instrumented(
+        train,
+        "otlp",
+        OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint(protocol),
+        **({"OTEL_METRICS_EXPORTER": "otlp_proto_http"} if protocol.startswith("http") else {}),
+        **DETECTED,
+    )
+    assert child.returncode == 0, child.stderr
+    assert arrived(backend) == {(name, 0): value for name, value in last_logged(tmp_path).items()}
+    assert len(run_ids(backend)) == 1
+    assert "tracelet" not in child.stderr
+
+
+@pytest.mark.parametrize("exporter", ["mlflow", "tracelet"])
+def test_the_run_in_mlflow_is_that_of_the_facade(tmp_path, train, instrumented, database, by_facade, exporter):
+    child = instrumented(train, exporter, OTEL_SERVICE_NAME="Default")
+    assert child.returncode == 0, child.stderr
+    ours, theirs = stored_run(database), by_facade()
+    assert ours.multiset == theirs.multiset == logged(tmp_path)
+    assert (ours.params, ours.status, ours.experiment) == (theirs.params, theirs.status, theirs.experiment)
+    assert theirs.params["width"] == "4"
+    assert ours.name.startswith("train-")
+    assert theirs.tags.keys() <= ours.tags.keys()
+
+
+def test_several_backends_and_a_collector(tmp_path, train, instrumented, database, collector, backend):
+    child = instrumented(
+        train,
+        "mlflow,otlp,clearml",
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint("grpc"),
+        TRACELET_PROJECT="of all",
+        **DETECTED,
+    )
+    assert child.returncode == 0, child.stderr
+    assert arrived(backend) == {(name, 0): value for name, value in last_logged(tmp_path).items()}
+    stored = stored_run(database)
+    assert stored.multiset == logged(tmp_path)
+    assert (stored.experiment, stored.status) == ("of all", "FINISHED")
+    (run_id,) = run_ids(backend)
+    assert stored.tags[semconv.RUN_ID] == run_id
+    task = session(tmp_path / "clearml" / "offline" / f"offline-{run_id}.zip")
+    assert {(title, series, step) for title, series, step in task.points} == {
+        (*name.split("/"), step) if "/" in name else (name, name, step) for name, step, _ in logged(tmp_path)
+    }
+
+
+def test_backends_of_the_settings_and_others(tmp_path, train, instrumented, database):
+    child = instrumented(train, "tracelet", TRACELET_BACKEND="clearml,mlflow", TRACELET_EXP_NAME="both")
+    assert child.returncode == 0, child.stderr
+    assert (stored_run(database).name, stored_run(database).multiset) == ("both", logged(tmp_path))
+    assert len(list((tmp_path / "clearml" / "offline").glob("*.zip"))) == 1
+
+
+def test_two_ranks_are_two_series_and_one_run(tmp_path, train, instrumented, database, collector, backend, by_facade):
+    child = instrumented(
+        train,
+        "mlflow,otlp",
+        DEVICES="2",
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint("grpc"),
+        **DETECTED,
+    )
+    assert child.returncode == 0, child.stderr
+    series = arrived(backend)
+    assert {name for name, _ in series} == set(last_logged(tmp_path))
+    assert {rank for name, rank in series if name == "train/Loss of a batch"} == {0, 1}
+    assert (series["rank", 0], series["rank", 1]) == (0.0, 1.0)
+    (run_id,) = run_ids(backend)
+    stored = stored_run(database)
+    assert stored.tags[semconv.RUN_ID] == run_id
+    theirs = by_facade(DEVICES="2")
+    assert stored.multiset == theirs.multiset
+    assert {value for name, _, value in stored.multiset if name == "rank"} == {0.5}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork"])
+def test_ranks_that_are_copies(train, instrumented, database, collector, backend, by_facade, strategy):
+    environment = {"DEVICES": "2", "STRATEGY": strategy}
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint("grpc")}
+    child = instrumented(train, "mlflow,otlp", **environment, **endpoint, **DETECTED)
+    assert child.returncode == 0, child.stderr
+    stored = stored_run(database)
+    assert stored.multiset == by_facade(**environment).multiset
+    series = arrived(backend)
+    assert (series["rank", 0], series["rank", 1]) == (0.0, 1.0)
+    assert run_ids(backend) == {stored.tags[semconv.RUN_ID]}
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_of_a_dataloader_start_nothing(tmp_path, train, instrumented, database, collector, backend, method):
+    workers = json.dumps({"num_workers": 2, "multiprocessing_context": method})
+    child = instrumented(
+        train, "mlflow,otlp", WORKERS=workers, OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint("grpc"), **DETECTED
+    )
+    assert child.returncode == 0, child.stderr
+    assert stored_run(database).multiset == logged(tmp_path)
+    assert arrived(backend) == {(name, 0): value for name, value in last_logged(tmp_path).items()}
+
+
+def test_a_script_without_lightning_starts_nothing(tmp_path, instrumented):
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import sys, threading
+import psutil
+heavy = {"torch", "lightning", "pytorch_lightning", "mlflow", "wandb", "clearml", "pydantic", "uvicorn"}
+threads = [one.name for one in threading.enumerate() if "tracelet" in one.name]
+print(sorted(heavy & set(sys.modules)), psutil.Process().children(), threads)
+"""
+    )
+    child = instrumented(script, "mlflow,wandb,clearml,tracelet", **DETECTED)
+    assert (child.returncode, child.stderr, child.stdout) == (0, "", "[] [] []\n")
+    assert {path.name for path in tmp_path.iterdir()} <= {"script.py", "home"}
+
+
+def test_a_training_that_logs_nothing_creates_nothing(tmp_path, instrumented):
+    script = tmp_path / "train.py"
+    script.write_text("import lightning.pytorch as pl\npl.Trainer(logger=False, accelerator='cpu')\n")
+    child = instrumented(script, "mlflow,clearml")
+    assert child.returncode == 0, child.stderr
+    assert {path.name for path in tmp_path.iterdir()} <= {"train.py", "home"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "exporters"),
+    [
+        ({"OTEL_SDK_DISABLED": "true"}, "mlflow"),
+        ({}, "none"),
+        ({"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "lightning"}, "mlflow"),
+    ],
+)
+def test_what_turns_it_off_does(tmp_path, train, instrumented, environment, exporters):
+    child = instrumented(train, exporters, **environment)
+    assert child.returncode == 0, child.stderr
+    assert logged(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} - {"home"} == {"train.py", "rows.json"}
+    assert "tracelet" not in child.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"TRACELET_BACKEND": "nowhere"}, "unknown backend 'nowhere'; known backends: mlflow, wandb, clearml, otlp"),
+        ({"TRACELET_STOP_TIMEOUT": "long"}, "stop_timeout (or TRACELET_STOP_TIMEOUT)"),
+        ({"TRACELET_RUN_ID": "nobodys"}, "no run to continue"),
+    ],
+)
+def test_what_is_wrong_is_said_once_and_the_training_goes_on(tmp_path, train, instrumented, environment, message):
+    child = instrumented(train, "tracelet", **environment)
+    assert child.returncode == 0
+    assert logged(tmp_path)
+    assert child.stderr.count(message) == 1, child.stderr
+    assert "Traceback" not in child.stderr
+
+
+def test_a_tracker_that_is_down_at_the_start_is_waited_for(tmp_path, train, mlflow_server):
+    door = Door(mlflow_server.uri)
+    door.ill = "down"
+    environment = surroundings("mlflow", MLFLOW_TRACKING_URI=door.uri, TRACELET_START_TIMEOUT="2")
+    with (tmp_path / "log").open("wb") as log:
+        child = subprocess.Popen(command(train), cwd=tmp_path, env=environment, stdout=log, stderr=log)
+    wait_until(lambda: b"a backend is waited for" in (tmp_path / "log").read_bytes(), 60, "the first attempt")
+    door.ill = None
+    assert child.wait(60) == 0
+    assert stored_run(mlflow_server.database).multiset == logged(tmp_path)
+    door.shutdown()
+    door.server_close()
+
+
+def test_a_killed_script_is_closed_as_killed(tmp_path, database):
+    script = tmp_path / "train.py"
+    script.write_text(
+        """
+import lightning.pytorch as pl, time
+trainer = pl.Trainer(logger=False, accelerator="cpu", enable_checkpointing=False)
+for step in range(100):
+    trainer._logger_connector.log_metrics({"loss": step / 3}, step=step)
+print("ready", flush=True)
+time.sleep(600)
+"""
+    )
+    environment = surroundings("mlflow")
+    child = subprocess.Popen(command(script), cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
+    assert child.stdout.readline() == b"ready\n"
+    wait_until(lambda: sum(point[0] == "loss" for point in _points(database)) == 100, 60, "all values")
+    (process,) = [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"][-1:] == [str(script)]]
+    process.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    wait_until(lambda: stored_run(database).status == "KILLED", 60, "the end of the run")
+
+
+def _points(database: Path):
+    try:
+        return stored_run(database).points
+    except Exception:
+        return []
