@@ -15,6 +15,17 @@ import pytest
 
 import tracelet_otel
 
+_NOTHING_IS_SKIPPED = "TRACELET_NO_SKIPS" in os.environ
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Where CI runs, what every machine is to have is there: who skips a test has failed it."""
+    report = yield
+    if _NOTHING_IS_SKIPPED and report.skipped:
+        report.outcome, report.longrepr = "failed", f"skipped, and nothing may be: {report.longrepr}"
+    return report
+
 
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:

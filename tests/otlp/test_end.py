@@ -130,6 +130,7 @@ exporter.export(exported([{"a": 1.0}]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ill", ["hangs", "503"])
 def test_a_process_ends_in_order_where_its_collector_does_not_answer(receiver, protocol, ill, child):
     receiver.ill = ill

@@ -93,7 +93,7 @@ def test_compression_headers_and_endpoint_are_the_variables(receiver, protocol, 
     from tests.unit.test_otlp import exported
 
     if protocol == GRPC and compression == "deflate":
-        pytest.skip("gRPC has none")
+        compression = "gzip"  # it has no other
     monkeypatch.setenv(f"{OTLP}_COMPRESSION", compression)
     monkeypatch.setenv(f"{OTLP}_TIMEOUT", "")
     monkeypatch.setenv(f"{OTLP}_HEADERS", "x-key=a%20b, x-other=c d")

@@ -12,18 +12,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import requests
 from google.protobuf.message import DecodeError
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
-from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import samples
 from tracelet_otel.errors import RunLostError
+from tracelet_otel.exporters.metrics_data import sample_count, with_attributes
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.messages import CONTENT_TYPE, MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status
 from tracelet_otel.relay.otlp import count_samples, split
@@ -162,6 +163,11 @@ class RelayExporter(MetricExporter):
                 self._changed.notify_all()
 
     def _work(self) -> None:
+        # Under somebody's auto-instrumentation each request would become a span.
+        with suppress_instrumentation():
+            self._send_all()
+
+    def _send_all(self) -> None:
         session = plain_session()
         pause_s = _FIRST_PAUSE_S
         while True:
@@ -233,25 +239,6 @@ class RelayExporter(MetricExporter):
             self._lose(lost)
         except Exception as problem:
             self._guard.report("the relay could not be started again", problem)
-
-
-def with_attributes(data: MetricsData, attributes: Mapping[str, Any]) -> MetricsData:
-    """An export whose resources have more attributes."""
-    if not attributes:
-        return data
-    more = Resource(attributes)
-    return MetricsData([replace(one, resource=one.resource.merge(more)) for one in data.resource_metrics])
-
-
-def sample_count(data: MetricsData) -> int:
-    """How many samples an export has."""
-    return sum(
-        len(point.exemplars)
-        for resource_metrics in data.resource_metrics
-        for scope_metrics in resource_metrics.scope_metrics
-        for metric in scope_metrics.metrics
-        for point in metric.data.data_points
-    )
 
 
 def post(

@@ -16,6 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from tracelet_otel import semconv
 from tracelet_otel.copied import is_started_by_multiprocessing
 from tracelet_otel.environment import sdk_export_interval_s, sdk_exports_otlp
+from tracelet_otel.exporters.metrics_data import with_attributes
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.own_run import Nobodys, Part
@@ -234,8 +235,6 @@ class ZeroCodeRun:
 
     def _hand_on(self, data: MetricsData) -> MetricExportResult:
         """Must be called with `_changed` held."""
-        from tracelet_otel.relay.client import with_attributes
-
         assert self._destination is not None  # noqa: S101
         own = with_attributes(data, self._identity)
         results = [exporter.export(own) for exporter in self._destination.exporters]

@@ -1,0 +1,62 @@
+"""How much later a script that imports no Lightning starts and ends, with all of ours under `opentelemetry-instrument`.
+
+    python -m benchmarks.zero_code_start
+
+Interleaved repetitions; medians with the middle half.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+REPETITIONS = 15
+LIMIT_MS = 100
+INSTRUMENT = [
+    str(Path(sys.executable).with_name("opentelemetry-instrument")),
+    sys.executable,
+    "-c",
+    "import time; print(time.time_ns())",
+]
+OFF = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "lightning,nvidia_gpu", "OTEL_METRICS_EXPORTER": "none"}
+CASES = {
+    "without ours": OFF,
+    "hooks": {"OTEL_METRICS_EXPORTER": "none"},
+    "hooks, three trackers": {"OTEL_METRICS_EXPORTER": "mlflow,wandb,clearml"},
+    "hooks, three trackers, detector": {
+        "OTEL_METRICS_EXPORTER": "mlflow,wandb,clearml",
+        "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "tracelet",
+    },
+}
+
+
+def start_and_end_ms(environment: dict[str, str]) -> tuple[float, float]:
+    """Milliseconds until the script's first line, and until its process has ended."""
+    told = {"OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none", **environment}
+    began_ns = time.time_ns()
+    child = subprocess.run(INSTRUMENT, env={**os.environ, **told}, capture_output=True, check=True)
+    return (int(child.stdout) - began_ns) / 1e6, (time.time_ns() - began_ns) / 1e6
+
+
+def main() -> int:
+    """Run it and print what came out; fails where the script starts too late."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in CASES}
+    for _ in range(REPETITIONS):
+        for name, environment in CASES.items():
+            times[name].append(start_and_end_ms(environment))
+    starts = {name: statistics.median(start for start, _ in found) for name, found in times.items()}
+    bare = starts["without ours"]
+    print(f"{'':35} {'start ms':>9} {'middle half':>13} {'later':>6} {'end ms':>7}")
+    for name, found in times.items():
+        low, _, high = statistics.quantiles([start for start, _ in found], n=4)
+        end = statistics.median(end for _, end in found)
+        print(f"{name:35} {starts[name]:9.0f} {f'{low:.0f} to {high:.0f}':>13} {starts[name] - bare:6.0f} {end:7.0f}")
+    return int(starts["hooks, three trackers, detector"] - bare > LIMIT_MS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
