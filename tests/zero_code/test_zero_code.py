@@ -66,12 +66,12 @@ def test_every_logged_metric_arrives_through_a_collector(tmp_path, train, instru
     assert "tracelet" not in child.stderr
 
 
-@pytest.mark.parametrize("exporter", ["mlflow", "tracelet"])
-def test_the_run_in_mlflow_is_that_of_the_facade(tmp_path, train, instrumented, database, by_facade, exporter):
-    child = instrumented(train, exporter, OTEL_SERVICE_NAME="Default")
+@pytest.mark.parametrize(("exporter", "relay"), [("mlflow", "true"), ("tracelet", "false")])
+def test_the_run_in_mlflow_is_that_of_the_facade(train, instrumented, database, by_facade, exporter, relay):
+    child = instrumented(train, exporter, OTEL_SERVICE_NAME="Default", TRACELET_RELAY=relay)
     assert child.returncode == 0, child.stderr
     ours, theirs = stored_run(database), by_facade()
-    assert ours.multiset == theirs.multiset == logged(tmp_path)
+    assert ours.multiset == theirs.multiset == logged(train.parent)
     assert (ours.params, ours.status, ours.experiment) == (theirs.params, theirs.status, theirs.experiment)
     assert theirs.params["width"] == "4"
     assert ours.name.startswith("train-")

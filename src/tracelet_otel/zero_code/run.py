@@ -16,6 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from tracelet_otel import semconv
 from tracelet_otel.copied import is_started_by_multiprocessing
 from tracelet_otel.environment import sdk_export_interval_s, sdk_exports_otlp
+from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters.metrics_data import with_attributes
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
@@ -130,6 +131,8 @@ class ZeroCodeRun:
         if not self.is_of_this_process or self._closed:
             return
         self._wait_for_opening()
+        if self._kept:
+            self._give_up(TrackerUnavailableError("the run could not begin in time (start_timeout)"))
         self._closed = True
         try:
             if self._hardware is not None:

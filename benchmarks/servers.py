@@ -1,0 +1,61 @@
+"""Real servers for benchmarks: MLflow's, and a collector that throws away what it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.conftest import answers, free_port, wait_until
+
+
+@contextlib.contextmanager
+def mlflow_server(home: Path) -> Iterator[str]:
+    """An MLflow server on SQLite; gives its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{home}/server.db",
+        "--artifacts-destination",
+        str(home / "artifacts"),
+    ]
+    with (home / "server.log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=home, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), 90, "the server's start")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
+
+
+@contextlib.contextmanager
+def collector(home: Path) -> Iterator[str]:
+    """The real collector; gives its gRPC endpoint."""
+    program = shutil.which("otelcol", path=os.pathsep.join([os.environ.get("TRACELET_TOOLS", ""), os.environ["PATH"]]))
+    if program is None:
+        raise SystemExit("otelcol is needed: on PATH, or in the directory that TRACELET_TOOLS names")
+    port = free_port()
+    config = {
+        "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": f"127.0.0.1:{port}"}}}},
+        "exporters": {"nop": {}},
+        "service": {
+            "telemetry": {"metrics": {"level": "none"}},
+            "pipelines": {"metrics": {"receivers": ["otlp"], "exporters": ["nop"]}},
+        },
+    }
+    (home / "collector.json").write_text(json.dumps(config))
+    with (home / "collector.log").open("wb") as log:
+        process = subprocess.Popen([program, "--config", str(home / "collector.json")], stdout=log, stderr=log)
+    try:
+        wait_until(lambda: b"Everything is ready" in (home / "collector.log").read_bytes(), 60, "the collector's start")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)

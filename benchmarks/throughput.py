@@ -1,0 +1,156 @@
+"""Readings a second from the recorder to committed in each tracker, beside the tracker's own client.
+
+    python -m benchmarks.throughput [--quick]
+
+Rows of ten metrics. The tracker's own client is used as it is fastest: MLflow by `log_batch` of 1,000 points, W&B by
+one `log` a row, ClearML by `report_scalar`. Ours is what a user has: recorder, SDK, relay with its journal, exporter;
+the time is that from the first row until the account has all readings. Interleaved repetitions; medians.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import bars, write
+from benchmarks.servers import mlflow_server
+
+ROWS = 5000
+METRICS = 10
+REPETITIONS = 3
+TRACKERS = ("MLflow, SQLite", "MLflow, server", "W&B, offline", "ClearML, offline")
+
+OURS = """
+import json, os, sys, time
+order = json.loads(sys.argv[1])
+os.chdir(order["home"])
+import tracelet_otel as tracelet
+from tracelet_otel import semconv
+from tracelet_otel.instrumentation.recorder import Row
+
+backend = {"M": "mlflow", "W": "wandb", "C": "clearml"}[order["tracker"][0]]
+url = order["server"] if "server" in order["tracker"] else None
+config = {"track_system": False, "export_interval": 0.5}
+run = tracelet.start_logging("bench", backend=backend, backend_url=url, config=config)
+values = [{f"metric {name}": name * 0.1 + row for name in range(order["metrics"])} for row in range(order["rows"])]
+began_s = time.perf_counter()
+for step, row in enumerate(values):
+    run._signals.recorder.record(Row(time.time_ns(), row, step, semconv.AXIS_TRAINER, "fit", 0))
+total = order["rows"] * order["metrics"]
+for reader in run._readers:
+    while run._signals.recorder.queued:
+        reader.collect()
+    reader.force_flush(120_000)
+relayed_s = time.perf_counter() - began_s
+while run.accounts[backend].delivered < total:
+    time.sleep(0.01)
+delivered_s = time.perf_counter() - began_s
+run.stop()
+print(json.dumps({"ours": total / delivered_s, "relay alone": total / relayed_s}))
+"""
+
+THEIRS = """
+import json, os, sys, time
+order = json.loads(sys.argv[1])
+os.chdir(order["home"])
+rows, names = order["rows"], [f"metric {name}" for name in range(order["metrics"])]
+tracker = order["tracker"]
+if tracker.startswith("MLflow"):
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+    client = MlflowClient(order["server"] if "server" in tracker else "sqlite:///mlflow.db")
+    run_id = client.create_run("0").info.run_id
+    now = int(time.time() * 1000)
+    points = [(name, number * 0.1 + row, now + row, row) for row in range(rows) for number, name in enumerate(names)]
+    began_s = time.perf_counter()
+    for start in range(0, len(points), 1000):
+        client.log_batch(run_id, metrics=[Metric(*point) for point in points[start:start + 1000]], synchronous=True)
+    took_s = time.perf_counter() - began_s
+elif tracker.startswith("W&B"):
+    import wandb
+    run = wandb.init(mode="offline", settings=wandb.Settings(console="off", x_disable_stats=True, silent=True))
+    values = [{name: number * 0.1 + row for number, name in enumerate(names)} for row in range(rows)]
+    began_s = time.perf_counter()
+    for row in values:
+        run.log(row)
+    run.finish()
+    took_s = time.perf_counter() - began_s
+else:
+    from clearml import Task
+    Task.set_offline(True)
+    Task.set_random_seed(None)
+    task = Task.init("bench", "bench", auto_connect_frameworks=False, auto_resource_monitoring=False,
+                     auto_connect_streams=False, auto_connect_arg_parser=False)
+    logger = task.get_logger()
+    began_s = time.perf_counter()
+    for row in range(rows):
+        for number, name in enumerate(names):
+            logger.report_scalar(name, name, number * 0.1 + row, row)
+    task.close()
+    took_s = time.perf_counter() - began_s
+print("\\n" + json.dumps({"their client": rows * len(names) / took_s}))
+"""
+
+
+def rates(script: str, tracker: str, rows: int, server: str) -> dict[str, float]:
+    """Readings a second, by what was timed."""
+    with tempfile.TemporaryDirectory() as home:
+        if tracker == "MLflow, SQLite":
+            # Its tables are made before.
+            made = "import mlflow; mlflow.MlflowClient('sqlite:///mlflow.db').search_experiments()"
+            subprocess.run([sys.executable, "-c", made], cwd=home, capture_output=True, check=True)
+        order = {"tracker": tracker, "rows": rows, "metrics": METRICS, "home": home, "server": server}
+        environment = {
+            **os.environ,
+            "HOME": home,
+            "WANDB_MODE": "offline",
+            "CLEARML_CACHE_DIR": f"{home}/clearml",
+            "TRACELET_JOURNAL_DIR": f"{home}/journals",
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        }
+        command = [sys.executable, "-c", script, json.dumps(order)]
+        child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if child.returncode:
+            raise SystemExit(child.stderr)
+        found: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
+        return found
+
+
+def main() -> None:
+    """Run it, print the table, and leave figures and a plot."""
+    quick = "--quick" in sys.argv
+    rows, repetitions = (500, 1) if quick else (ROWS, REPETITIONS)
+    found: dict[str, dict[str, list[float]]] = {tracker: {} for tracker in TRACKERS}
+    with tempfile.TemporaryDirectory() as home, mlflow_server(Path(home)) as server:
+        for _ in range(repetitions):
+            for tracker in TRACKERS:
+                for script in (THEIRS, OURS):
+                    for what, rate in rates(script, tracker, rows, server).items():
+                        found[tracker].setdefault(what, []).append(rate)
+    print(f"{'readings a second':20} {'their client':>14} {'ours':>10} {'ratio':>7} {'relay alone':>12}")
+    results: dict[str, Any] = {}
+    for tracker, of_tracker in found.items():
+        medians = {what: statistics.median(of_what) for what, of_what in of_tracker.items()}
+        results[tracker] = {"median": medians, "all": of_tracker}
+        ratio = medians["ours"] / medians["their client"]
+        print(
+            f"{tracker:20} {medians['their client']:14.0f} {medians['ours']:10.0f} {ratio:7.2f} "
+            f"{medians['relay alone']:12.0f}"
+        )
+    plotted = {
+        f"{tracker}: {what}": found_one["median"][what]
+        for tracker, found_one in results.items()
+        for what in ("their client", "ours")
+    }
+    bars("throughput", f"Readings to committed, {METRICS} a row", "readings a second", plotted)
+    write("throughput", {"rows": rows, "metrics": METRICS, "repetitions": repetitions, "results": results})
+
+
+if __name__ == "__main__":
+    main()
