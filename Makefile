@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: venv demo test test-all test-oldest check clean
+.PHONY: venv demo test test-all test-oldest check bench clean
 
 venv: .venv/.installed
 
@@ -41,6 +41,14 @@ test-all: check
 
 test-oldest: .venv-oldest/.installed
 	.venv-oldest/bin/python -m pytest -n 2 --dist worksteal -m 'not slow'
+
+# Some minutes on two processors; needs otelcol, on PATH or in the directory that TRACELET_TOOLS names.
+bench: venv
+	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.gpu_collection
+	$(BIN)/python -m benchmarks.zero_code_start
 
 clean:
 	rm -rf .venv .venv-oldest demo-output build dist

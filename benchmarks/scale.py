@@ -1,0 +1,145 @@
+"""How cost grows with the work: names, rows, ranks.
+
+    python -m benchmarks.scale [--quick]
+
+Names and rows go from the recorder through the SDK and the relay's journal into a ClearML session, each case in a
+process of its own; ranks go through the relay's merge. Time and memory should grow with readings and with nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import write
+
+from tracelet_otel import semconv
+from tracelet_otel.exporters.reading import Reading
+from tracelet_otel.relay.merge import Merge
+
+NAMES = (10, 100, 1000, 2000)
+ROWS = (1_000, 10_000, 100_000, 1_000_000)
+RANKS = (1, 4, 16, 64)
+READINGS = 200_000
+
+RUN = """
+import json, os, resource, sys, time
+order = json.loads(sys.argv[1])
+os.chdir(order["home"])
+import psutil
+import tracelet_otel as tracelet
+from tracelet_otel import semconv
+from tracelet_otel.instrumentation.recorder import Row
+
+run = tracelet.start_logging("bench", backend="clearml", config={"track_system": False, "export_interval": 0.2})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+(relay,) = psutil.Process().children()
+names = [f"metric {name}" for name in range(order["names"])]
+cpu_s, relay_cpu_s = time.process_time(), sum(relay.cpu_times()[:2])
+for step in range(order["rows"]):
+    row = {name: step * 0.1 for name in names}
+    run._signals.recorder.record(Row(time.time_ns(), row, step, semconv.AXIS_TRAINER, "fit", 0))
+    if step % 1000 == 999:
+        while run._signals.recorder.queued > 5000:
+            time.sleep(0.01)
+total = order["rows"] * order["names"]
+while run.accounts["clearml"].delivered < total:
+    time.sleep(0.05)
+# What a run that goes on needs, not what its end does.
+relay_mib = relay.memory_info().rss / 2**20
+cpu_s, relay_cpu_s = time.process_time() - cpu_s, sum(relay.cpu_times()[:2]) - relay_cpu_s
+peak_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+run.stop()
+us, relay_us = cpu_s / total * 1e6, relay_cpu_s / total * 1e6
+print(json.dumps({"us": us, "relay_us": relay_us, "mib": peak_mib, "relay_mib": relay_mib}))
+"""
+
+
+def run(names: int, rows: int) -> dict[str, float]:
+    """Processor time a reading and memory, in the training and in its relay."""
+    with tempfile.TemporaryDirectory() as home:
+        order = {"names": names, "rows": rows, "home": home}
+        environment = {
+            **os.environ,
+            "HOME": home,
+            "CLEARML_CACHE_DIR": f"{home}/clearml",
+            "TRACELET_JOURNAL_DIR": f"{home}/journals",
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        }
+        command = [sys.executable, "-c", RUN, json.dumps(order)]
+        child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if child.returncode:
+            raise SystemExit(child.stderr)
+        found: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
+        return found
+
+
+def merge(ranks: int, readings: int) -> dict[str, float]:
+    """The relay's merge of so many readings in all."""
+    merging, names, sequence = Merge(60), [f"metric {name}" for name in range(10)], 0
+    steps = readings // (ranks * len(names))
+    tracemalloc.start()
+    began_s, passed = time.process_time(), 0
+    for step in range(steps):
+        rows = [Reading(name, step * 0.1, step, step * 10**6, semconv.AXIS_TRAINER, sequence + place + 1, "fit", 0,
+                        training=1, world_size=ranks) for place, name in enumerate(names)]  # fmt: skip
+        sequence += len(names)
+        for rank in range(ranks):
+            passed += len(merging.add(f"process {rank}", rank, rows, sequence, 0.0))
+    took_s = time.process_time() - began_s
+    peak_mib = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    assert passed + merging.waiting == steps * len(names), (passed, merging.waiting)
+    return {"us": took_s / (steps * ranks * len(names)) * 1e6, "peak_mib": peak_mib}
+
+
+def main() -> None:
+    """Run it, print the tables, and leave figures and a plot."""
+    quick = "--quick" in sys.argv
+    readings = READINGS // 10 if quick else READINGS
+    results: dict[str, Any] = {"names": {}, "rows": {}, "ranks": {}}
+    header = f"{'us a reading':>13} {'relay us':>9} {'MiB more':>9} {'relay MiB':>10}"
+    print(f"{'names':>9} {header}")
+    for names in NAMES:
+        found = results["names"][names] = run(names, readings // names)
+        print(f"{names:9} {found['us']:13.1f} {found['relay_us']:9.1f} {found['mib']:9.0f} {found['relay_mib']:10.0f}")
+    print(f"\n{'rows':>9} {header}")
+    for rows in ROWS[:3] if quick else ROWS:
+        found = results["rows"][rows] = run(1, rows)
+        print(f"{rows:9} {found['us']:13.1f} {found['relay_us']:9.1f} {found['mib']:9.0f} {found['relay_mib']:10.0f}")
+    print(f"\n{'ranks':>9} {'merge us a reading':>20} {'peak MiB':>9}")
+    for ranks in RANKS:
+        found = results["ranks"][ranks] = merge(ranks, readings)
+        print(f"{ranks:9} {found['us']:20.1f} {found['peak_mib']:9.1f}")
+    _plot(results)
+    write("scale", {"readings": readings, "results": results})
+
+
+def _plot(results: dict[str, Any]) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+    from benchmarks.results import RESULTS
+
+    figure, panels = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
+    for axes, (what, found) in zip(panels, results.items(), strict=True):
+        for name, label in (("us", "training" if what != "ranks" else "merge"), ("relay_us", "relay")):
+            if name in next(iter(found.values())):
+                axes.plot(list(found), [one[name] for one in found.values()], marker="o", label=label)
+        axes.set(xlabel=what, ylabel="microseconds of processor a reading", xscale="log", ylim=(0, None))
+        axes.legend()
+    RESULTS.mkdir(exist_ok=True)
+    figure.savefig(RESULTS / "scale.png", dpi=120)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import wait_until
+from tests.gpu.stand_in import StandIn, build, machine
+from tests.prometheus.stack import Prometheus, ShippedCollector
+
+SCRIPTS = Path(__file__).parent
+OURS = ("TRACELET_", "OTEL_", "MLFLOW_", "WANDB_", "CLEARML_")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The collector and Prometheus as they are shipped."""
+
+    home: Path
+    collector: ShippedCollector
+    prometheus: Prometheus
+
+    def start(self, script: str | Path, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """A training that sends to the collector; what it says is in `said`."""
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+        with (self.home / "said").open("ab") as said:
+            return subprocess.Popen(
+                [sys.executable, str(script), *arguments],
+                cwd=self.home,
+                env={
+                    **plain,
+                    "HOME": str(self.home),
+                    "TRACELET_JOURNAL_DIR": str(self.home / "journals"),
+                    "OTEL_EXPORTER_OTLP_ENDPOINT": self.collector.endpoint,
+                    **environment,
+                },
+                stdout=said,
+                stderr=said,
+            )
+
+    def wait_for(self, promql: str, timeout_s: float = 60) -> None:
+        """Until a query has a result."""
+        wait_until(lambda: bool(self.prometheus.query(promql)), timeout_s, promql)
+
+    @property
+    def said(self) -> str:
+        return (self.home / "said").read_text()
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stand-in for NVML, compiled."""
+    return build(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture(scope="session")
+def make_chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Chain]]:
+    """Starts chains; options are those of `Prometheus`."""
+    started: list[Prometheus | ShippedCollector] = []
+
+    def make(**options) -> Chain:
+        home = tmp_path_factory.mktemp("chain")
+        prometheus = Prometheus(home, **options)
+        prometheus.start()
+        started.append(prometheus)
+        collector = ShippedCollector(
+            home, "collector.yaml", PROMETHEUS_OTLP_ENDPOINT=prometheus.otlp_endpoint
+        )
+        collector.start()
+        started.append(collector)
+        return Chain(home, collector, prometheus)
+
+    yield make
+    for one in reversed(started):
+        one.stop()
+
+
+@pytest.fixture(scope="session")
+def chain(make_chain) -> Chain:
+    """One for all tests that change nothing of it."""
+    return make_chain()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run of two ranks that has ended."""
+
+    chain: Chain
+    run: str
+    began: float
+    alive: float
+    """A moment before its end, when all of it was there."""
+    ended: float
+    """When its process had ended."""
+
+    @property
+    def prometheus(self) -> Prometheus:
+        return self.chain.prometheus
+
+
+@pytest.fixture(scope="session")
+def trained(chain: Chain, library: Path) -> Trained:
+    """Two ranks with two GPUs, long enough for an alert, beside a run that has failed."""
+    began = time.time()
+    failing = "import tracelet_otel as tracelet; tracelet.start_logging('bad', 'digits', 'otlp').stop('failed')"
+    (chain.home / "failing.py").write_text(failing)
+    assert chain.start("failing.py").wait(60) == 0, chain.said
+    nvml = StandIn(library, chain.home / "nvml.txt")
+    nvml.plays(machine(2))
+    training = chain.start(SCRIPTS / "training.py", **nvml.environment)
+    try:
+        chain.wait_for('ALERTS{alertname="TraceletLossNotFinite"}')
+        chain.wait_for('count(tracelet_trainer_epoch{tracelet_rank="1"} > 1)')
+        alive = time.time()
+        (chain.home / "enough").touch()
+        assert training.wait(60) == 0, chain.said
+    finally:
+        training.kill()
+        training.wait()
+    ended = time.time()
+    chain.wait_for("tracelet_run_ended_ratio{tracelet_run_name='two ranks'} == 1")
+    [[labels, _]] = chain.prometheus.query("count by (tracelet_run_id) (train_loss)")
+    return Trained(chain, labels["tracelet_run_id"], began, alive, ended)

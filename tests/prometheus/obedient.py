@@ -1,0 +1,54 @@
+"""A training of one process that does what the file `order` says: train, nan, hang, fail, end."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from pathlib import Path
+
+warnings.simplefilter("ignore")
+
+import lightning.pytorch as pl  # noqa: E402
+import torch  # noqa: E402
+
+import tracelet_otel as tracelet  # noqa: E402
+
+
+def order():
+    return Path("order").read_text()
+
+
+class Module(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 1)
+
+    def training_step(self, batch, batch_idx):
+        loss = self.layer(batch[0]).square().mean()
+        while order() == "hang":
+            time.sleep(0.05)
+        if order() == "fail":
+            raise RuntimeError("as it was told")
+        self.log("train_loss", loss if order() != "nan" else math.nan)
+        self.trainer.should_stop = order() == "end"
+        time.sleep(0.05)
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.01)
+
+
+data = torch.utils.data.TensorDataset(torch.randn(80, 4))
+config = {"metrics_interval": 0.5, "export_interval": 0.5}
+with tracelet.start_logging("obedient", "digits", "otlp", config=config):
+    trainer = pl.Trainer(
+        max_epochs=-1,
+        accelerator="cpu",
+        logger=False,
+        log_every_n_steps=1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(Module(), torch.utils.data.DataLoader(data, batch_size=4))

@@ -1,0 +1,74 @@
+"""A training of two ranks that goes on until there is a file `enough`; its loss is NaN once, on each rank."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+import warnings
+from pathlib import Path
+
+warnings.simplefilter("ignore")
+
+import lightning.pytorch as pl  # noqa: E402
+import torch  # noqa: E402
+from lightning.pytorch.loggers import Logger  # noqa: E402
+
+import tracelet_otel as tracelet  # noqa: E402
+
+NAN_AT = 5
+
+
+class Unread(Logger):
+    """LearningRateMonitor wants one."""
+
+    name = version = "unread"
+
+    def log_metrics(self, metrics, step=None):
+        pass
+
+    def log_hyperparams(self, params, *args, **kwargs):
+        pass
+
+
+class Module(pl.LightningModule):
+    def __init__(self, width=4):
+        super().__init__()
+        self.save_hyperparameters()
+        self.layer = torch.nn.Linear(width, 1)
+
+    def training_step(self, batch, batch_idx):
+        loss = self.layer(batch[0]).square().mean()
+        self.log("train/loss", loss if self.global_step != NAN_AT else math.nan)
+        self.log("samples", 4.0 + self.global_rank, reduce_fx="sum")
+        time.sleep(0.05)
+        # Ranks that stop at different steps would wait for each other for ever.
+        self.trainer.should_stop = self.trainer.strategy.broadcast(Path("enough").exists())
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val/loss", self.layer(batch[0]).square().mean())
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters(), 0.01)
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)]
+
+
+pl.seed_everything(7)
+data = torch.utils.data.TensorDataset(torch.randn(80, 4))
+with tracelet.start_logging("two ranks", "digits", "otlp", config={"metrics_interval": 1.0}) as run:
+    trainer = pl.Trainer(
+        max_epochs=1000,
+        accelerator="cpu",
+        devices=2,
+        strategy="ddp",
+        logger=Unread(),
+        callbacks=[pl.callbacks.LearningRateMonitor()],
+        log_every_n_steps=1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loaders = [torch.utils.data.DataLoader(data, batch_size=4) for _ in range(2)]
+    trainer.fit(Module(), *loaders)
+sys.exit(str(run.errors) if run.errors else 0)
