@@ -75,7 +75,9 @@ def _options(variable, values, prometheus: Prometheus, start: float, end: float)
         promql = re.fullmatch(r"query_result\((.+)\)", query).group(1)
         # As Grafana writes a result, before the variable's expression is applied to it.
         texts = [
-            "{" + ", ".join(f'{name}="{text}"' for name, text in sorted(labels.items())) + f"}} {value:g} {end * 1e3:.0f}"
+            "{"
+            + ", ".join(f'{name}="{text}"' for name, text in sorted(labels.items()))
+            + f"}} {value:g} {end * 1e3:.0f}"
             for labels, value in prometheus.query(promql, end)
         ]
     if not variable["regex"]:

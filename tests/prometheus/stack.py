@@ -114,7 +114,7 @@ class Prometheus(Program):
 
     def start(self) -> None:
         self.run(self._command, {}, self._port)
-        wait_until(lambda: self._ready(), 60, "Prometheus being ready")
+        wait_until(self._ready, 60, "Prometheus being ready")
 
     def _ready(self) -> bool:
         try:

@@ -15,7 +15,7 @@ import pytest
 from tests.clearml_files import session
 from tests.conftest import wait_until
 from tests.door import Door
-from tests.mlflow_store import stored_run
+from tests.mlflow_store import stored_run, stored_runs
 from tests.zero_code.conftest import (
     arrived,
     command,
@@ -211,13 +211,15 @@ def test_what_is_wrong_is_said_once_and_the_training_goes_on(tmp_path, train, in
 def test_a_tracker_that_is_down_at_the_start_is_waited_for(tmp_path, train, mlflow_server):
     door = Door(mlflow_server.uri)
     door.ill = "down"
-    environment = surroundings("mlflow", MLFLOW_TRACKING_URI=door.uri, TRACELET_START_TIMEOUT="2")
+    told = {"TRACELET_START_TIMEOUT": "2", "TRACELET_EXP_NAME": "waited for"}
+    environment = surroundings("mlflow", MLFLOW_TRACKING_URI=door.uri, **told)
     with (tmp_path / "log").open("wb") as log:
         child = subprocess.Popen(command(train), cwd=tmp_path, env=environment, stdout=log, stderr=log)
     wait_until(lambda: b"a backend is waited for" in (tmp_path / "log").read_bytes(), 60, "the first attempt")
     door.ill = None
     assert child.wait(60) == 0
-    assert stored_run(mlflow_server.database).multiset == logged(tmp_path)
+    (run,) = [one for one in stored_runs(mlflow_server.database) if one.name == "waited for"]
+    assert run.multiset == logged(tmp_path)
     door.shutdown()
     door.server_close()
 

@@ -37,10 +37,12 @@ class Hooks:
         try:
             # A user's logger may name and order its arguments as it likes.
             given = inspect.signature(log_metrics).bind(logger, *args, **kwargs).arguments if args else kwargs
-            metrics = given.get("metrics")
+            # One that takes whatever it is given is called as Lightning calls all of them: metrics, then step.
+            metrics = given.get("metrics", args[0] if args else kwargs.get("metrics"))
+            step = given.get("step", args[1] if len(args) > 1 else kwargs.get("step"))
             trainer = self.lifecycle.trainer_of(logger)
             if trainer is not None and metrics and not self.lifecycle.is_silent(trainer):
-                self.rows.take_logged(trainer, logger, metrics, given.get("step"))
+                self.rows.take_logged(trainer, logger, metrics, step)
         except Exception as error:
             self.guard.report("a row of metrics could not be taken from a logger", error)
 
