@@ -242,7 +242,7 @@ class Run:
                 break
         # Whoever reads the word closes the run, so it may not travel ahead of rows: the final
         # collection of a reader's shutdown has it.
-        self._signals.outcome.end(self._signals.recorder.last_sequence)
+        self._signals.outcome.end()
         deadline_s = time.monotonic() + self._settings.stop_timeout
         # Not `MeterProvider.shutdown`: all its readers share one deadline, so a slow backend would
         # leave no time to the next.

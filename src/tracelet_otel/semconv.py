@@ -122,6 +122,8 @@ GLOBAL_STEP: Final = "tracelet.trainer.global_step"
 GLOBAL_STEP_UNIT: Final = "{step}"
 TRAINER_EPOCH: Final = "tracelet.trainer.epoch"
 TRAINER_EPOCH_UNIT: Final = "{epoch}"
+SAMPLES: Final = "tracelet.recorder.samples"
+SAMPLES_UNIT: Final = "{sample}"
 QUEUE_SIZE: Final = "tracelet.recorder.queue.size"
 QUEUE_SIZE_UNIT: Final = "{row}"
 

@@ -19,7 +19,7 @@ def identity():
     return RunIdentity(run_id, "name of the run", "name of the project", attributes)
 
 
-@pytest.fixture(params=PLACES)
+@pytest.fixture(params=[pytest.param(one, marks=pytest.mark.slow if one == "MLflow server" else ()) for one in PLACES])
 def backend(request, tmp_path, monkeypatch):
     made = make_backend(request.param, request, tmp_path, monkeypatch)
     yield made

@@ -171,6 +171,7 @@ def test_a_refused_connection_is_named(online, identity, monkeypatch):
         online.tracker().open(identity)
 
 
+@pytest.mark.slow
 def test_something_else_that_answers_is_named(online, identity, monkeypatch, mlflow_server):
     monkeypatch.setenv("CLEARML_API_HOST", mlflow_server.uri)
     with pytest.raises(TrackerUnavailableError, match="is this its API server"):

@@ -22,6 +22,7 @@ def test_it_observes_until_it_is_taken_out_and_again_afterwards(nvml, observe):
     assert child.log == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "devices"),
     [

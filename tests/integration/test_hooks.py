@@ -257,6 +257,14 @@ class TestBadInput:
         assert stored.status == "FAILED"
         assert ("train/step_only", 0) in {(name, step) for name, step, *_ in stored.points}
 
+    def test_a_users_logger_may_take_whatever_it_is_given(self):
+        class Any(pl.loggers.CSVLogger):
+            def log_metrics(self, *args, **kwargs):
+                super().log_metrics(*args, **kwargs)
+
+        Training(callbacks=lambda pl: [pl.callbacks.LearningRateMonitor()])(pl, Any("csv"))
+        assert {name for name, *_ in self.stored().points} >= {"lr-SGD", "train/step_only"}
+
     def test_a_hook_of_ours_that_raises_is_said_once_and_training_goes_on(self, caplog):
         class Broken(pl.Trainer):
             @property

@@ -62,6 +62,7 @@ tracelet.start_logging().log_metric("loss", 1.0, 0)
     assert stored.status == status
 
 
+@pytest.mark.slow
 def test_forked_dataloader_workers_deliver_nothing_twice(python, database):
     script = (
         TRAIN

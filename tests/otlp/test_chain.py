@@ -95,6 +95,7 @@ def ended(database):
     return all(run.status != "RUNNING" for run in stored_runs(database)) and bool(stored_runs(database))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "way",
     [

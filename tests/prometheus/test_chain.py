@@ -25,6 +25,7 @@ with tracelet.start_logging("hourly", "digits", "otlp", config={"export_interval
 """
 
 
+@pytest.mark.slow
 def test_names_and_labels(trained):
     of_run = f'{{tracelet_run_id="{trained.run}"}}'
     names = {
@@ -97,6 +98,7 @@ def test_names_and_labels(trained):
     assert about["process_pid"].isdigit()
 
 
+@pytest.mark.slow
 def test_each_value_that_is_not_finite_has_its_step(trained):
     found = trained.prometheus.get(
         "query_exemplars", query="tracelet_metric_nonfinite_total", start=trained.began, end=trained.ended
@@ -109,6 +111,7 @@ def test_each_value_that_is_not_finite_has_its_step(trained):
     assert steps == {("0", "5"), ("1", "5")}
 
 
+@pytest.mark.slow
 def test_the_queries_of_the_documentation(trained):
     """Each block of PromQL there has a result of this run; what fails or ends is not in it."""
     blocks = re.findall(r"```promql\n(.+?)```", DOCS.read_text(), re.DOTALL)
@@ -117,6 +120,7 @@ def test_the_queries_of_the_documentation(trained):
     assert [query for query in asked if not trained.prometheus.query(query, trained.alive)] == []
 
 
+@pytest.mark.slow
 def test_mean_and_best_value(trained):
     """As they are documented."""
     loss = f'tracelet_run_id="{trained.run}", tracelet_metric_name="val/loss"'
@@ -129,6 +133,7 @@ def test_mean_and_best_value(trained):
     assert best <= min(min(values) for _, values in everything)
 
 
+@pytest.mark.slow
 def test_utilization_joins_with_the_loss_of_its_run_and_host(trained):
     joined = trained.prometheus.query(
         'avg by (tracelet_run_id, host_name) (hw_gpu_utilization_ratio{hw_gpu_task="general"})'
@@ -141,6 +146,7 @@ def test_utilization_joins_with_the_loss_of_its_run_and_host(trained):
     assert utilization == pytest.approx((0.40 + 0.41) / 2)
 
 
+@pytest.mark.slow
 def test_a_value_is_shown_as_long_as_the_run_lives_and_not_after(chain):
     """An hour is eight seconds here: with a lookback of two, what was not sent again would be gone."""
     (chain.home / "hourly.py").write_text(HOURLY)
@@ -162,6 +168,7 @@ def test_a_value_is_shown_as_long_as_the_run_lives_and_not_after(chain):
         assert not chain.prometheus.query('{tracelet_run_name="hourly"}', last + after + 1, lookback)
 
 
+@pytest.mark.slow
 def test_zero_code_arrives_under_the_same_names(chain):
     (chain.home / "plain.py").write_text(ZERO_CODE)
     process = chain.start(

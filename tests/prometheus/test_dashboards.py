@@ -16,6 +16,7 @@ def dashboard(request):
     return load(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["alive", "ended"])
 def test_every_panel_has_data(dashboard, trained, moment):
     end = getattr(trained, moment)
@@ -26,6 +27,7 @@ def test_every_panel_has_data(dashboard, trained, moment):
     assert [query for query, series in found.items() if not series] == []
 
 
+@pytest.mark.slow
 def test_no_zero_hides_a_query_without_data(dashboard, trained):
     """What shows 0 where there is nothing has something in this run."""
     hidden = [

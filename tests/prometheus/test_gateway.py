@@ -82,6 +82,7 @@ def start(tmp_path):
         one.stop()
 
 
+@pytest.mark.slow
 def test_only_who_has_a_certificate_comes_through(tmp_path, chain, authority, start):
     gateway = start(
         "gateway",

@@ -62,7 +62,7 @@ class Rank:
 
     def end(self, outcome: str = "finished") -> None:
         self.signals.outcome.settle(outcome, None)
-        self.signals.outcome.end(0)
+        self.signals.outcome.end()
         self._provider.shutdown()
 
 
@@ -74,7 +74,7 @@ def begin(**config):
 def say_that_it_ends(run) -> None:
     """What the run's end begins with: the relay knows of it, and nobody waits for the relay yet."""
     run._signals.outcome.settle("finished", None)
-    run._signals.outcome.end(0)
+    run._signals.outcome.end()
     for reader in run._readers:
         reader.collect()
         assert run._destination.exporters[0].force_flush(30_000)

@@ -115,6 +115,7 @@ def test_a_killed_relay_is_started_again_and_the_run_is_complete(tmp_path, datab
     assert all(value == 1 / (step + 1) for name, step, value, _ in run.points if name == "loss")
 
 
+@pytest.mark.slow
 def test_a_relay_that_is_killed_again_and_again(tmp_path, database):
     child = start(tmp_path, 3000)
     first = None
@@ -166,6 +167,7 @@ assert run.accounts["mlflow"].delivered == 60_000
 """
 
 
+@pytest.mark.slow
 def test_rows_that_are_all_still_queued_at_the_end_are_all_delivered(tmp_path, database, python):
     child = python(LONG)
     assert child.returncode == 0, child.stderr

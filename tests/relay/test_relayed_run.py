@@ -155,7 +155,7 @@ def test_a_last_word_that_overtakes_the_rows_before_it(tmp_path, database, away)
     rows = [owner.logs(1, a=4.0), other.logs(1, a=6.0)]
     for rank in (other, owner):
         rank.signals.outcome.settle("finished", None)
-        rank.signals.outcome.end(rank.signals.recorder.last_sequence)
+        rank.signals.outcome.end()
     run.accept(other.part())
     run.accept(owner.part())
     run.look()
@@ -172,7 +172,7 @@ def test_what_comes_after_the_end(away):
     _, run = away
     run.accept(owner.logs(0, a=0.0))
     run.accept(other.logs(0, a=0.0))
-    owner.signals.outcome.end(0)
+    owner.signals.outcome.end()
     run.accept(owner.part())
     assert run.ended
     run.close(0)

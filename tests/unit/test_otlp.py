@@ -29,7 +29,7 @@ def exported(rows, run_id="r1", *, end=False):
     for step, values in enumerate(rows):
         signals.recorder.record(Row(time.time_ns(), values, step, semconv.AXIS_TRAINER, "fit", step // 2))
     if end:
-        signals.outcome.end(0)
+        signals.outcome.end()
     only.collect()
     (data,) = keeping.exports
     metrics.shutdown()

@@ -49,7 +49,7 @@ def test_the_end_of_a_run(last_training, said, error, outcome):
     state = Outcome(meters)
     state.value = last_training
     state.settle(said, error)
-    state.end(5)
+    state.end()
     meters.shutdown()
     assert exporter.batches[-1].ended
     assert exporter.batches[-1].outcome == outcome

@@ -78,6 +78,7 @@ def test_the_run_in_mlflow_is_that_of_the_facade(train, instrumented, database, 
     assert theirs.tags.keys() <= ours.tags.keys()
 
 
+@pytest.mark.slow
 def test_several_backends_and_a_collector(tmp_path, train, instrumented, database, collector, backend):
     child = instrumented(
         train,
@@ -99,6 +100,7 @@ def test_several_backends_and_a_collector(tmp_path, train, instrumented, databas
     }
 
 
+@pytest.mark.slow
 def test_backends_of_the_settings_and_others(tmp_path, train, instrumented, database):
     child = instrumented(train, "tracelet", TRACELET_BACKEND="clearml,mlflow", TRACELET_EXP_NAME="both")
     assert child.returncode == 0, child.stderr
@@ -141,7 +143,7 @@ def test_ranks_that_are_copies(train, instrumented, database, collector, backend
     assert run_ids(backend) == {stored.tags[semconv.RUN_ID]}
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_of_a_dataloader_start_nothing(tmp_path, train, instrumented, database, collector, backend, method):
     workers = json.dumps({"num_workers": 2, "multiprocessing_context": method})
     child = instrumented(
@@ -224,6 +226,7 @@ def test_a_tracker_that_is_down_at_the_start_is_waited_for(tmp_path, train, mlfl
     door.server_close()
 
 
+@pytest.mark.slow
 def test_a_killed_script_is_closed_as_killed(tmp_path, database):
     script = tmp_path / "train.py"
     script.write_text(

@@ -80,8 +80,8 @@ class Batch:
     """Whether the process has ended the run: the outcome is the last one. None where the run is not its own."""
     left: bool = False
     """Whether the process, a rank of somebody else's run, has nothing more to say."""
-    last_sequence: int = 0
-    """Number of its last sample, where it has nothing more to say; 0 where it does not tell."""
+    samples: int = 0
+    """How many it has sent in all, this batch's included; 0 where it does not tell."""
     queued: int = 0
     """Rows that it has yet to send."""
     has_trainer: bool = False
@@ -115,7 +115,7 @@ def _batch(resource_metrics: ResourceMetrics) -> Batch:
     params: dict[str, Param] = {}
     outcome: str | None = None
     ended: bool | None = None
-    left, last_sequence, queued, has_trainer = False, 0, 0, False
+    left, samples, queued, has_trainer = False, 0, 0, False
     for scope_metrics in resource_metrics.scope_metrics:
         for metric in scope_metrics.metrics:
             points = [point for point in metric.data.data_points if isinstance(point, NumberDataPoint)]
@@ -128,11 +128,13 @@ def _batch(resource_metrics: ResourceMetrics) -> Batch:
             elif metric.name == semconv.RUN_OUTCOME and points:
                 outcome = str((points[-1].attributes or {})[semconv.OUTCOME])
             elif metric.name == semconv.RUN_ENDED and points:
-                ended, last_sequence = bool(points[-1].value), _last_sequence(points[-1])
+                ended = bool(points[-1].value)
             elif metric.name == semconv.RANK_ENDED and points:
-                left, last_sequence = bool(points[-1].value), _last_sequence(points[-1])
+                left = bool(points[-1].value)
             elif metric.name == semconv.GLOBAL_STEP and points:
                 has_trainer = True
+            elif metric.name == semconv.SAMPLES and points:
+                samples = int(points[-1].value)
             elif metric.name == semconv.QUEUE_SIZE and points:
                 queued = int(points[-1].value)
     readings.sort(key=lambda reading: reading.sequence)
@@ -143,17 +145,10 @@ def _batch(resource_metrics: ResourceMetrics) -> Batch:
         outcome,
         ended,
         left,
-        last_sequence,
+        samples,
         queued,
         has_trainer,
     )
-
-
-def _last_sequence(point: NumberDataPoint) -> int:
-    number = (point.attributes or {}).get(semconv.SEQUENCE, 0)
-    if not isinstance(number, int):
-        raise TypeError(f"{semconv.SEQUENCE} is no number")
-    return number
 
 
 def _system_readings(resource_metrics: ResourceMetrics) -> tuple[Reading, ...]:

@@ -33,7 +33,7 @@ class Outcome:
             unit=semconv.RUN_OUTCOME_UNIT,
             description="1 for the outcome that the run has at this moment",
         )
-        self._last_sequence: int | None = None
+        self._ended = False
         name, unit = (
             (semconv.RUN_ENDED, semconv.RUN_ENDED_UNIT) if owns_run else (semconv.RANK_ENDED, semconv.RANK_ENDED_UNIT)
         )
@@ -60,22 +60,15 @@ class Outcome:
         elif self.value == semconv.OUTCOME_RUNNING:
             self.value = semconv.OUTCOME_FINISHED
 
-    def end(self, last_sequence: int) -> None:
-        """Say from now on that nothing more comes: only once all rows have been exported.
-
-        Args:
-            last_sequence: number of the last sample: on their way, exports may overtake each other.
-        """
-        self._last_sequence = last_sequence
+    def end(self) -> None:
+        """Say from now on that nothing more comes: only once all rows have been exported."""
+        self._ended = True
 
     def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
         yield Observation(1, {semconv.OUTCOME: self.value})
 
     def _observe_end(self, _options: CallbackOptions) -> Iterable[Observation]:
-        if self._last_sequence is None:
-            yield Observation(0)
-        else:
-            yield Observation(1, {semconv.SEQUENCE: self._last_sequence})
+        yield Observation(int(self._ended))
 
 
 def outcome_of(error: BaseException | None) -> str:

@@ -88,19 +88,23 @@ class Recorder:
             unit=semconv.METRIC_NONFINITE_UNIT,
             description="Logged values that are NaN or infinite",
         )
-        meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_gauge(
+        run_meter = meter_provider.get_meter(semconv.SCOPE_RUN)
+        run_meter.create_observable_gauge(
             semconv.QUEUE_SIZE,
             callbacks=[self._collect],
             unit=semconv.QUEUE_SIZE_UNIT,
             description="Rows logged and not yet turned into measurements",
         )
+        # Asked after the queue: on their way exports may overtake each other, and who reads the last one knows by this
+        # what is missing.
+        run_meter.create_observable_gauge(
+            semconv.SAMPLES,
+            callbacks=[lambda _: [Observation(self._sequence)]],
+            unit=semconv.SAMPLES_UNIT,
+            description="Values that have been turned into measurements so far",
+        )
         # Appending is all that the logging thread does: no lock, no conversion, no system call.
         self.record = self._queue.append
-
-    @property
-    def last_sequence(self) -> int:
-        """Number of the last sample; 0 before the first."""
-        return self._sequence
 
     @property
     def queued(self) -> int:

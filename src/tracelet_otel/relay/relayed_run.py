@@ -70,7 +70,8 @@ class RelayedRun:
         # What a process logs now may leave it after an interval, and arrive after another one.
         interval_s = 2 * settings.export_interval
         self._merge = Merge(max(settings.rank_timeout, interval_s), max(_UNHEARD_S, interval_s))
-        self._last_words: dict[str, tuple[int, float]] = {}
+        self._sent: dict[str, int] = {}
+        self._last_words: dict[str, float] = {}
         self._backlog = Backlog(journal, ())
         self._new_row_s = self._heard_s = time.monotonic()
         self._ended_s = self._heard_s if self._ended else None
@@ -94,9 +95,9 @@ class RelayedRun:
 
     def _lacks(self, process: str, now_s: float) -> bool:
         """Whether samples of a process are on their way that its last word has overtaken."""
-        last, said_s = self._last_words.get(process, (0, now_s))
         seen = self._seen.get(process)
-        return last > (seen.complete_to if seen else 0) and now_s < said_s + _OVERTAKEN_S
+        is_short = self._sent.get(process, 0) > (seen.complete_to if seen else 0)
+        return is_short and now_s < self._last_words.get(process, now_s) + _OVERTAKEN_S
 
     @property
     def silent_s(self) -> float:
@@ -347,8 +348,9 @@ class RelayedRun:
         for batch in (one for one in heard if not one.is_system):
             process = process_of(batch.resource)
             self._members.hear(process, batch, self._heard_s)
-            if batch.last_sequence:
-                self._last_words.setdefault(process, (batch.last_sequence, self._heard_s))
+            self._sent[process] = max(batch.samples, self._sent.get(process, 0))
+            if batch.ended or batch.left:
+                self._last_words.setdefault(process, self._heard_s)
 
     def _newly_left(self) -> list[int]:
         now_s = time.monotonic()

@@ -226,7 +226,7 @@ def _end(run: OwnRun, signals: Signals, error_before: BaseException | None) -> N
         run.end()
         signals.recorder.drain()
         signals.outcome.settle(None, error_that_ended(error_before))
-        signals.outcome.end(signals.recorder.last_sequence)
+        signals.outcome.end()
     except Exception as error:
         signals.guard.report("the run did not end as it should", error)
 
