@@ -49,7 +49,7 @@ def stretches(parts):
 
 OUTCOME = 'tracelet_run_outcome_ratio{outcome="%s"}'
 RUNNING, FINISHED, FAILED = (OUTCOME % outcome for outcome in ("running", "finished", "failed"))
-ENDED = 'tracelet_run_ended_ratio{tracelet_sequence="9"}'
+ENDED = "tracelet_run_ended_ratio{}"
 STEP = "tracelet_trainer_global_step{}"
 LOSS = 'tracelet_metric_nonfinite_total{tracelet_metric_name="val/Loss", tracelet_nonfinite_kind="NaN"}'
 BUSY = 'hw_gpu_utilization_ratio{hw_gpu_task="general", tracelet_gpu_index="0"}'
@@ -62,7 +62,7 @@ CASES = {
         {
             RUNNING: [(20, 1)],
             FINISHED: [(20, None), LAST],
-            ENDED: [(20, None), LAST],
+            ENDED: [(20, 0), LAST],
             STEP: STEPS,
             BUSY: [(20, 0.9)],
             MEMORY: [(20, 0.9)],
@@ -84,7 +84,7 @@ CASES = {
         {
             RUNNING: [(20, 1)],
             FINISHED: [(20, None), LAST],
-            ENDED: [(20, None), LAST],
+            ENDED: [(20, 0), LAST],
             STEP: STEPS,
             LOSS: [(10, None), (10, "1+1")],
         },
@@ -98,7 +98,7 @@ CASES = {
         {
             RUNNING: [(20, 1)],
             FINISHED: [(20, None), LAST],
-            ENDED: [(20, None), LAST],
+            ENDED: [(20, 0), LAST],
             STEP: [(5, "0+10"), (15, 190)],
         },
         {19.9: "TraceletTrainingHung", 20.5: None, 22: None},
@@ -130,7 +130,7 @@ CASES = {
         {
             RUNNING: [(20, 1)],
             FINISHED: [(20, None), LAST],
-            ENDED: [(20, None), LAST],
+            ENDED: [(20, 0), LAST],
             STEP: STEPS,
             BUSY: [(20, 0.01)],
         },
@@ -143,7 +143,7 @@ CASES = {
         {
             RUNNING: [(20, 1)],
             FINISHED: [(20, None), LAST],
-            ENDED: [(20, None), LAST],
+            ENDED: [(20, 0), LAST],
             STEP: STEPS,
             MEMORY: [(5, 0.5), (5, 0.97), (5, 0.5), (5, 0.97)],
         },
@@ -163,7 +163,7 @@ CASES = {
         own={FINISHED: {0: [(20, None), LAST], 1: [(20, None)]}, ENDED: {0: [(20, None), LAST], 1: [(20, None)]}},
     ),
     "a run that fails": Case(
-        {RUNNING: [(10, 1)], FAILED: [(10, None), LAST], ENDED: [(10, None), LAST], STEP: [(10, "0+10")]},
+        {RUNNING: [(10, 1)], FAILED: [(10, None), LAST], ENDED: [(10, 0), LAST], STEP: [(10, "0+10")]},
         {9.9: None, 11: "TraceletRunFailed", 14.9: "TraceletRunFailed", 15.5: None, 40: None},
     ),
     "a failure that the script caught": Case(
