@@ -63,7 +63,12 @@ class Hardware:
             return
         self._stopped = True
         stopping = threading.Thread(target=self._shut_down, name="tracelet-hardware-stop", daemon=True)
-        stopping.start()
+        try:
+            stopping.start()
+        except RuntimeError:
+            # At exit some interpreters start no more threads; this one waits for the reader's own, for so long.
+            self._reader.shutdown(timeout_millis=_LONGEST_STOP_S * 1e3)
+            return
         stopping.join(_LONGEST_STOP_S)
         if stopping.is_alive():
             self._guard.report("GPU and host could not be read a last time", f"no answer for {_LONGEST_STOP_S:g} s")

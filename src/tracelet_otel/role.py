@@ -71,19 +71,25 @@ class Owning:
 
     def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> Destination:
         """See `Role.open`."""
-        inner = self._trackers(resource, guard, waits=waits)
-        if not self._settings.streams:
-            return inner
+        # What is wrong with it shows before any backend has a run.
+        stream = self._stream(guard)
         try:
-            return Streamed(inner, make_stream(self._settings, lambda: self.membership.attributes, guard))
+            inner = self._trackers(resource, guard, waits=waits)
         except BaseException:
-            inner.abandon()
+            if stream is not None:
+                stream.shutdown(timeout_millis=0)
             raise
+        return inner if stream is None else Streamed(inner, stream)
 
     def close(self) -> None:
         """See `Role.close`."""
         if self._telling is not None:
             self._telling.close()
+
+    def _stream(self, guard: Guard) -> OtlpExporter | None:
+        if not self._settings.streams:
+            return None
+        return make_stream(self._settings, lambda: self.membership.attributes, guard)
 
     def _trackers(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool) -> Destination:
         settings = self._settings

@@ -80,6 +80,11 @@ def test_ranks_that_a_scheduler_starts():
     assert len(set(ids(PRINTS, *ranks, *later, *restarted))) == 3
 
 
+def test_trainings_of_a_job_of_one_task_are_told_apart():
+    alone = {**SLURM, "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+    assert len(set(ids(PRINTS, alone, alone))) == 2
+
+
 def test_ranks_of_torchrun_have_what_their_agent_gives_them():
     """Without a name of the job, what tells it from the next one is the process that starts its ranks."""
     ranks = [{**TORCHRUN, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]

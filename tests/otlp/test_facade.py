@@ -11,7 +11,7 @@ import tracelet_otel as tracelet
 from tests.collector import Collector
 from tests.conftest import free_port, wait_until
 from tests.integration.test_equal_in_all_trackers import recording_logger
-from tests.mlflow_store import stored_run
+from tests.mlflow_store import stored_run, stored_runs
 from tests.trainings import TRAININGS, namespace
 from tracelet_otel import ConfigurationError, semconv
 
@@ -117,3 +117,4 @@ def test_what_is_wrong_shows_at_the_start(database, monkeypatch, variable, value
     with pytest.raises(ConfigurationError, match=message):
         tracelet.start_logging(backend=["mlflow", "otlp"])
     assert tracelet.get_active_run() is None
+    assert stored_runs(database) == []

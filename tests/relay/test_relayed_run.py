@@ -167,6 +167,48 @@ def test_a_last_word_that_overtakes_the_rows_before_it(tmp_path, database, away)
     assert points_after(tmp_path, database, away) == multiset([("a", 0, 1.0), ("a", 1, 5.0)])
 
 
+def test_what_a_last_word_has_overtaken_takes_nothing_of_it_back(tmp_path, database, away):
+    owner, other = Rank(0, owns_run=True), Rank(1)
+    _, run = away
+    run.accept(owner.part())
+    run.accept(other.part())
+    rows = [owner.logs(0, a=4.0), other.logs(0, a=6.0)]
+    alive = [owner.part(), other.part()]
+    for rank in (other, owner):
+        rank.signals.outcome.settle("finished", None)
+        rank.signals.outcome.end()
+        run.accept(rank.part())
+    for part in [*rows, *alive]:
+        run.accept(part)
+    assert not run.others_may_send
+    assert run._members.outcome == "finished"
+    run._closing = True
+    # Signs of life that come after the end are nobody's fault.
+    run.accept(alive[0])
+    run._closing = False
+    assert points_after(tmp_path, database, away) == multiset([("a", 0, 5.0)])
+
+
+def test_readings_of_the_host_are_no_rows(away):
+    """They neither keep a run open nor open one that has ended."""
+    first = Rank(0, owns_run=True)
+    _, run = away
+    run.accept(first.logs(0, a=0.0))
+    first.measure(3)
+    system = parts(encode_metrics(SystemReadings().of(first.measured(), 0)))[RUN_ID]
+    before_s = run._new_row_s
+    run.accept(system)
+    assert run._new_row_s == before_s
+    first.measure(4)
+    readings = SystemReadings()
+    readings.of(first.measured(), 0)
+    late = parts(encode_metrics(readings.of(first.measured(), 1)))[RUN_ID]
+    run._closing = True
+    run.accept(late)
+    run._closing = False
+    assert run.status.errors["readings of GPU and host came after the run's end"] == 1
+
+
 def test_what_comes_after_the_end(away):
     owner, other = Rank(0, owns_run=True), Rank(1)
     _, run = away

@@ -114,7 +114,7 @@ def test_each_reading_of_a_host():
             **steady,
             "network_transmit_megabytes": 4.0,
             "disk_write_megabytes": 8.0,
-            "disk_read_megabytes": 6.0,
+            "disk_read_megabytes": 2.0,
             "cpu_utilization_percentage": 25.0,
             "process_cpu_utilization_percentage": 150.0,
         }

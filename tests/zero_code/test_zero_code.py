@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import psutil
@@ -224,6 +225,44 @@ def test_a_tracker_that_is_down_at_the_start_is_waited_for(tmp_path, train, mlfl
     assert run.multiset == logged(tmp_path)
     door.shutdown()
     door.server_close()
+
+
+def test_start_logging_takes_over_and_both_runs_end(tmp_path, train, instrumented, database):
+    taking = """
+    main()
+    import tracelet_otel as tracelet
+    with tracelet.start_logging("second", config={"export_interval": 0.2}):
+        main()
+"""
+    train.write_text(train.read_text().replace("\n    main()\n", taking))
+    child = instrumented(train, "mlflow", TRACELET_STOP_TIMEOUT="20")
+    assert child.returncode == 0, child.stderr
+    # The first begins when it is exported, which may be after the second.
+    first, second = sorted(stored_runs(database), key=lambda run: run.name == "second")
+    assert (first.status, second.status, second.name) == ("FINISHED", "FINISHED", "second")
+    assert first.multiset == second.multiset
+    assert "waiting for delivery" not in child.stderr
+
+
+# As Python 3.12 has it: an interpreter that exits starts no more threads.
+NO_THREADS_AT_EXIT = """
+import atexit, threading
+def refuse(*_):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+atexit.register(lambda: setattr(threading.Thread, "start", refuse))
+"""
+
+
+@pytest.mark.parametrize("relay", ["true", "false"])
+def test_an_interpreter_that_starts_no_threads_at_its_exit(tmp_path, train, instrumented, database, relay):
+    train.write_text(train.read_text() + NO_THREADS_AT_EXIT)
+    more = {"OTEL_METRIC_EXPORT_INTERVAL": "60000", "TRACELET_TRACK_SYSTEM": "true", "TRACELET_RELAY": relay}
+    child = instrumented(train, "mlflow", **more)
+    assert child.returncode == 0, child.stderr
+    stored = stored_run(database)
+    assert stored.status == "FINISHED"
+    found = [point[:3] for point in stored.points if not point[0].startswith("system/")]
+    assert Counter(found) == logged(tmp_path)
 
 
 @pytest.mark.slow

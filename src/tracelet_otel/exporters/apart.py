@@ -127,7 +127,8 @@ class ApartTracker:
 
     def _let_go_in_child(self) -> None:
         if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
+            # The lock of the buffer may be held by a thread that is not here; what is in it is the parent's to write.
+            self._process.stdin.raw.close()  # type: ignore[attr-defined]
 
 
 def _let_go(process: subprocess.Popen[bytes], patience_s: float) -> None:
@@ -139,7 +140,8 @@ def _let_go(process: subprocess.Popen[bytes], patience_s: float) -> None:
     try:
         process.wait(patience_s)
     except subprocess.TimeoutExpired:
-        threading.Thread(target=process.wait, name="tracelet-reaper", daemon=True).start()
+        with contextlib.suppress(RuntimeError):  # at exit some interpreters start no more threads
+            threading.Thread(target=process.wait, name="tracelet-reaper", daemon=True).start()
 
 
 def _let_go_in_child() -> None:

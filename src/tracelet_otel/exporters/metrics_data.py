@@ -12,6 +12,9 @@ from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
 
+_ENDS: Final = (semconv.RUN_ENDED, semconv.RANK_ENDED)
+"""What a process says last: whoever reads it waits for nothing more."""
+
 
 class _Place(NamedTuple):
     """A point, and what it is in."""
@@ -60,7 +63,7 @@ def divided(data: MetricsData, most: int) -> Iterator[MetricsData]:
     part: list[_Place] = []
     room = most
     # Whoever reads that a run has ended closes it.
-    for place in sorted(_places(data), key=lambda one: one.metric.name == semconv.RUN_ENDED):
+    for place in sorted(_places(data), key=lambda one: one.metric.name in _ENDS):
         for piece in _pieces(place, most):
             if _weight(piece) > room:
                 yield MetricsData(_joined(part))

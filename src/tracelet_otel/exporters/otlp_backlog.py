@@ -44,10 +44,18 @@ class Backlog:
         """How many samples wait."""
         return sum(one.samples for one in self._waiting)
 
-    def put(self, export: Waiting) -> int:
-        """Add an export; returns how many samples had to be dropped for it."""
+    def put(self, export: Waiting, *, begins: bool = True) -> int:
+        """Add an export.
+
+        Args:
+            export: to be sent behind all others.
+            begins: whether it is a collection, or the first part of one; the other parts belong to that.
+
+        Returns:
+            How many samples had to be dropped for it.
+        """
         # All is cumulative: an export without samples says nothing that a later one of its instruments does not say.
-        if not all(one.samples for one in self._waiting):
+        if begins and not all(one.samples for one in self._waiting):
             kept = (one for one in self._waiting if one.samples or not one.instruments <= export.instruments)
             self._waiting = deque(kept)
         self._waiting.append(export)

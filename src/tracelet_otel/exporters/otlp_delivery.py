@@ -78,7 +78,7 @@ class OtlpDelivery:
             if self._closed:
                 self._refuse(sample_count(data), f"values came after {self._endpoint} was closed", "they were dropped")
                 return False
-            dropped = sum(self._backlog.put(export) for export in exports)
+            dropped = sum(self._backlog.put(export, begins=number == 0) for number, export in enumerate(exports))
             if dropped:
                 # It is the oldest, and may be what holds up the others.
                 self._crowding = self._sending

@@ -147,7 +147,9 @@ def _with_path(source: str, endpoint: str) -> str:
 
 def _check_endpoint(source: str, endpoint: str, protocol: str) -> None:
     wanted = "http(s)://host:port" + (" with a path or without one" if protocol == HTTP else " or host:port")
-    problem = f"{source}: {without_credentials(endpoint)!r} is no endpoint for {protocol}, which is {wanted}"
+    # A query may hold a key.
+    shown = without_credentials(endpoint).partition("?")[0]
+    problem = f"{source}: {shown!r} is no endpoint for {protocol}, which is {wanted}"
     is_target = protocol == GRPC and "://" not in endpoint
     try:
         parts = urlsplit(f"//{endpoint}" if is_target else endpoint)

@@ -68,6 +68,8 @@ _KINDS: Final = (
 """Attributes, ours and of `opentelemetry-instrumentation-system-metrics`, that tell points apart."""
 _NOT_BUSY: Final = ("idle", "iowait")
 _LOOPBACK: Final = ("lo", "lo0")
+_STACKED: Final = re.compile(r"(dm-|md|loop|zram)\d+")
+"""Devices on top of others, which count what these do too."""
 _DEVICE: Final = "device"
 
 _Key = tuple[str, tuple[tuple[str, Any], ...]]
@@ -130,7 +132,7 @@ class SystemReadings:
             attributes = point.attributes or {}
             name = _SINCE_START.get((metric, _kind(attributes)))
             device = str(attributes.get(_DEVICE))
-            if name is None or device in _LOOPBACK or _is_partition(device, devices):
+            if name is None or device in _LOOPBACK or _STACKED.fullmatch(device) or _is_partition(device, devices):
                 continue
             key = _key(metric, attributes)
             # A counter that was set back has grown by what we cannot know: by nothing.

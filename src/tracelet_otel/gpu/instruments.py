@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 
 from opentelemetry.metrics import CallbackOptions, CallbackT, MeterProvider, Observation
@@ -26,7 +27,8 @@ def observe_gpus(meter_provider: MeterProvider, guard: Guard, environment: Mappi
     Returns:
         what stops observing, and goes on with it.
     """
-    return observe_devices(meter_provider, guard, Devices(guard, lambda: environment))
+    pid = os.getpid()
+    return observe_devices(meter_provider, guard, Devices(guard, lambda: environment), lambda: os.getpid() == pid)
 
 
 def observe_devices(

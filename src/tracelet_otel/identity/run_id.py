@@ -32,7 +32,8 @@ def run_id_of_process(environment: Mapping[str, str], place: Place | None) -> st
     pid, inherited = inherited_run()
     if inherited and pid == os.getpid():
         return inherited
-    belongs = place is not None or is_interpreter_of_multiprocessing()
+    # A job of one task may run one training after the other.
+    belongs = (place is not None and place.world_size != 1) or is_interpreter_of_multiprocessing()
     run_id = (inherited or _of_job(environment)) if belongs else None
     run_id = run_id or uuid.uuid4().hex
     leave_run(os.getpid(), run_id)

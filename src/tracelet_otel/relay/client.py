@@ -6,6 +6,7 @@ loopback, and drops what it could not send within ten seconds.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -106,7 +107,11 @@ class RelayExporter(MetricExporter):
         self._woken = threading.Event()
         self._told: set[str] = set()
         self._thread = threading.Thread(target=self._work, name="tracelet-sender", daemon=True)
-        self._thread.start()
+        self._sends_itself = True
+        with contextlib.suppress(RuntimeError):
+            # At exit some interpreters start no more threads: then whoever flushes sends.
+            self._thread.start()
+            self._sends_itself = False
 
     @property
     def queued(self) -> int:
@@ -145,6 +150,8 @@ class RelayExporter(MetricExporter):
         if os.getpid() != self._pid:
             return True
         self._woken.set()
+        if self._sends_itself:
+            self._send_until(time.monotonic() + timeout_millis / 1e3)
         with self._changed:
             return self._changed.wait_for(lambda: not self._bodies, timeout_millis / 1e3)
 
@@ -166,6 +173,14 @@ class RelayExporter(MetricExporter):
         # Under somebody's auto-instrumentation each request would become a span.
         with suppress_instrumentation():
             self._send_all()
+
+    def _send_until(self, deadline_s: float) -> None:
+        with suppress_instrumentation(), plain_session() as session:
+            while self._bodies and time.monotonic() < deadline_s:
+                if self._send(session, self._bodies[0]):
+                    self._bodies.popleft()
+                else:
+                    time.sleep(_FIRST_PAUSE_S)
 
     def _send_all(self) -> None:
         session = plain_session()

@@ -207,7 +207,11 @@ class _Waiting(MetricExporter):
             if self._given_up:
                 return
             self.meeting = meeting
-            self._exporter = self._make()
+            try:
+                self._exporter = self._make()
+            except Exception as error:
+                self._give_up(str(error))
+                return
             while self._kept:
                 self._exporter.export(self._kept.popleft())
             self._changed.notify_all()

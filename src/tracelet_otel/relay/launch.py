@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -132,7 +133,8 @@ class RelayProcess:
             self._process.wait(wait_s)
         except subprocess.TimeoutExpired:
             # Somebody has to wait for it, or it would stay as a zombie.
-            threading.Thread(target=self._process.wait, name="tracelet-reaper", daemon=True).start()
+            with contextlib.suppress(RuntimeError):  # at exit some interpreters start no more threads
+                threading.Thread(target=self._process.wait, name="tracelet-reaper", daemon=True).start()
 
     def abandon(self) -> None:
         """End it at once, where it could not begin."""

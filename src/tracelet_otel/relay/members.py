@@ -53,6 +53,7 @@ class Members:
         self._expected = {said for said, outcome in outcomes.items() if outcome == semconv.OUTCOME_RUNNING} - {_OWNER}
         self._expected_until_s: float | None = None
         self._looked_s = 0.0
+        self._over: set[str] = set()
         self.outcomes = dict(outcomes)
         """The last one by rank, and the owner's."""
 
@@ -62,8 +63,17 @@ class Members:
         said = set(self.outcomes.values())
         return next((outcome for outcome in _ON_PURPOSE if outcome in said), self.outcomes.get(_OWNER))
 
+    def reopen(self) -> None:
+        """The run goes on: what was said of its end does not count any more."""
+        self.outcomes.clear()
+        self._over.clear()
+
     def hear(self, process: str, batch: Batch, now_s: float) -> None:
         """Something came from a process."""
+        if self._was_overtaken(process, batch):
+            return
+        if batch.ended or batch.left:
+            self._over.add(process)
         member = self._members.get(process)
         if member is None:
             member = self._members[process] = _member(batch.resource)
@@ -79,9 +89,13 @@ class Members:
 
     def said(self, process: str, batch: Batch) -> dict[str, str]:
         """What a process says of the run's outcome, by rank or as its owner."""
-        if batch.outcome is None:
+        if batch.outcome is None or self._was_overtaken(process, batch):
             return {}
         return {_OWNER if self.owns_run(process, batch) else f"rank {batch.rank}": batch.outcome}
+
+    def _was_overtaken(self, process: str, batch: Batch) -> bool:
+        """Whether the last word of its process came before it, by another way."""
+        return process in self._over and not (batch.ended or batch.left)
 
     def owns_run(self, process: str, batch: Batch) -> bool:
         """Whether something came from the run's owner."""

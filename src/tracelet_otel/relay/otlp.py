@@ -119,7 +119,7 @@ def _move_end_to_end(request: ExportMetricsServiceRequest) -> None:
     for resource_metrics in request.resource_metrics:
         resource_metrics.scope_metrics.sort(key=lambda scope: scope.scope.name == semconv.SCOPE_RUN)
         for scope in resource_metrics.scope_metrics:
-            scope.metrics.sort(key=lambda metric: metric.name == semconv.RUN_ENDED)
+            scope.metrics.sort(key=lambda metric: metric.name in (semconv.RUN_ENDED, semconv.RANK_ENDED))
 
 
 def _halves(request: ExportMetricsServiceRequest, limit_bytes: int) -> Iterator[ExportMetricsServiceRequest]:

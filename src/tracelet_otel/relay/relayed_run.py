@@ -147,7 +147,7 @@ class RelayedRun:
         self._closing = self._complete = self._over = self._ended = False
         self._ended_s = None
         self._final = None
-        self._members.outcomes.clear()
+        self._members.reopen()
 
     def open(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> dict[str, Place]:
         """Create or continue the run in each backend, and deliver from now on.
@@ -197,25 +197,27 @@ class RelayedRun:
             for batch in part.batches:
                 outcomes.update(self._members.said(process_of(batch.resource), batch))
             ended = self._ended or any(batch.ended for batch in part.batches)
-            has_readings = any(batch.readings for batch in fresh)
+            has_rows = any(batch.readings for batch in fresh if not batch.is_system)
             if self._closing:
                 # What only repeats is well: the last exports of a run overlap with its end, and other
                 # ranks may end after it.
                 owned = any(self._members.owns_run(process_of(batch.resource), batch) for batch in part.batches)
                 said = (ended, params, outcomes) != (self._ended, self._params, self._members.outcomes)
-                if owned and (has_readings or said):
+                if owned and (has_rows or said):
                     raise EndedError("the run has ended")
-                if has_readings and self._ended:
+                if has_rows and self._ended:
                     raise TooLateError("rank 0 has ended the run")
-                if has_readings:
+                if has_rows:
                     raise EndedError("nothing has come for long: the run is being closed")
+                late = sum(len(batch.readings) for batch in fresh)
+                self._guard.count("readings of GPU and host came after the run's end", late)
                 return
             self._keep(part, fresh, params, outcomes, ended, seen)
             self._params, self._ended, self._seen = params, ended, seen
             if ended and self._ended_s is None:
                 self._ended_s = self._heard_s
             self._hear(part.batches)
-            if has_readings:
+            if has_rows:
                 self._new_row_s = self._heard_s
             if self._deliveries:
                 for batch in fresh:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("tracelet_otel")
 
+_UNDELIVERED: Final = "values were not delivered"
 _UNNAMED_SERVICE: Final = "unknown_service"
 
 _run: ZeroCodeRun | None = None
@@ -64,6 +65,7 @@ class ZeroCodeRun:
         self._identity: Mapping[str, Any] = {}
         self._hardware: Hardware | None = None
         self._given_up = False
+        self._ending = False
         self._closed = False
 
     @property
@@ -99,6 +101,7 @@ class ZeroCodeRun:
         """See `OwnRun.end`."""
         if self.is_of_this_process:
             self._wait_for_opening()
+            self._ending = True
             if self._hardware is not None:
                 self._hardware.stop()
 
@@ -109,7 +112,7 @@ class ZeroCodeRun:
         number = sample_count(data)
         with self._changed:
             if self._given_up or self._closed:
-                self._guard.count("values were not delivered", number)
+                self._guard.count(_UNDELIVERED, number)
                 return MetricExportResult.FAILURE if number else MetricExportResult.SUCCESS
             if self._destination is None:
                 if number or self._kept:
@@ -147,6 +150,12 @@ class ZeroCodeRun:
         finally:
             if self._role is not None:
                 self._role.close()
+            self._say_missing()
+
+    def _say_missing(self) -> None:
+        missing = self._guard.counts.get(_UNDELIVERED, 0)
+        if missing:
+            _logger.error("%d values were not delivered: %s", missing, "; ".join(self._guard.counts))
 
     def _take_role(self) -> Role:
         if self._role is None:
@@ -198,7 +207,10 @@ class ZeroCodeRun:
             _logger.info("%s: %s", name, url)
         with self._changed:
             self._identity, self._destination = identity, destination
-            self._measure(role)
+            try:
+                self._measure(role)
+            except Exception as error:
+                self._guard.report("GPU and host are not measured", error)
             while self._kept:
                 self._hand_on(self._kept.popleft())
             self._changed.notify_all()
@@ -209,7 +221,7 @@ class ZeroCodeRun:
         settings, signals, destination = self._settings, self._signals, self._destination
         assert settings is not None  # noqa: S101
         assert destination is not None  # noqa: S101
-        if settings.track_system and role.reports_hardware and destination.exporters:
+        if not self._ending and settings.track_system and role.reports_hardware and destination.exporters:
             progress = signals.progress if signals is not None else None
             self._hardware = Hardware(
                 destination,
@@ -254,6 +266,6 @@ class ZeroCodeRun:
             lost = sum(sample_count(data) for data in self._kept)
             self._kept.clear()
             self._changed.notify_all()
-        self._guard.count("values were not delivered", lost)
+        self._guard.count(_UNDELIVERED, lost)
         expected = type(error).__module__.startswith("tracelet_otel")
         self._guard.report("nothing is recorded", str(error) if expected else error)

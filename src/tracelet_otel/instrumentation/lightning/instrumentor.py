@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 import sys
 from collections.abc import Callable, Collection
 from importlib.metadata import PackageNotFoundError, distribution
@@ -49,6 +50,7 @@ class LightningInstrumentor(BaseInstrumentor):
             self._hooks: Hooks | None = None
             self._awaited: set[str] = set()
             self._at_exit: Callable[[], None] | None = None
+            self._own_pid = 0
             self._waits_for_lightning = False
             self._meter_provider: MeterProvider | None = None
             self.own_run: OwnRun = Nobodys()
@@ -93,13 +95,16 @@ class LightningInstrumentor(BaseInstrumentor):
         # What somebody has wrapped since stays in place and passes calls through.
         self._hooks, self._waits_for_lightning = None, False
         if self._at_exit is not None:
-            atexit.unregister(self._at_exit)
-            self._at_exit = None
+            # The run that began by itself ends here: whoever takes over reports nothing to it.
+            end, self._at_exit = self._at_exit, None
+            atexit.unregister(end)
+            if os.getpid() == self._own_pid:
+                end()
         self._patches = {key: patch for key, patch in self._patches.items() if not patch.undo()}
 
     def _begin_own_run(self) -> None:
         """Lightning is there: until now a script might have had no use for us."""
-        self._waits_for_lightning = False
+        self._waits_for_lightning, self._own_pid = False, os.getpid()
         if self._meter_provider is None and sdk_exports_nothing():
             # Nobody would ever take what is queued.
             return
