@@ -182,7 +182,9 @@ def test_a_change_is_what_git_takes_for_one(tmp_path, code, changes, expected):
         git(place, "update-index", "--refresh")
         change(place)
         assert state(place) is expected, f"{number}: {change}"
-        assert git(place, "describe", "--always", "--dirty").endswith("-dirty") is expected, f"{number}: {change}"
+        # Git goes by whole seconds, unless it was built otherwise, and may miss what happens within one.
+        if change is not of_same_size_and_time:
+            assert git(place, "describe", "--always", "--dirty").endswith("-dirty") is expected, f"{number}: {change}"
 
 
 def test_a_change_right_after_a_commit_that_leaves_size_and_time(tmp_path):
