@@ -73,7 +73,9 @@ sys.exit(3)
 """
 
 
-@pytest.mark.parametrize("loggers", ["off", "default", "several"])
+@pytest.mark.parametrize(
+    "loggers", ["off", *(pytest.param(one, marks=pytest.mark.slow) for one in ("default", "several"))]
+)
 def test_nothing_differs(python, database, tmp_path, monkeypatch, request, loggers):
     monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
     seen = {}

@@ -109,6 +109,7 @@ def test_backends_of_the_settings_and_others(tmp_path, train, instrumented, data
     assert len(list((tmp_path / "clearml" / "offline").glob("*.zip"))) == 1
 
 
+@pytest.mark.slow
 def test_two_ranks_are_two_series_and_one_run(tmp_path, train, instrumented, database, collector, backend, by_facade):
     child = instrumented(
         train,
@@ -253,7 +254,7 @@ atexit.register(lambda: setattr(threading.Thread, "start", refuse))
 """
 
 
-@pytest.mark.parametrize("relay", ["true", "false"])
+@pytest.mark.parametrize("relay", ["true", pytest.param("false", marks=pytest.mark.slow)])
 def test_an_interpreter_that_starts_no_threads_at_its_exit(tmp_path, train, instrumented, database, relay):
     train.write_text(train.read_text() + NO_THREADS_AT_EXIT)
     more = {"OTEL_METRIC_EXPORT_INTERVAL": "60000", "TRACELET_TRACK_SYSTEM": "true", "TRACELET_RELAY": relay}
