@@ -9,15 +9,13 @@ connector; the process is measured over `fit` and the end of the run.
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.child import figures
 from benchmarks.results import bars, write
 from benchmarks.servers import collector, mlflow_server
 
@@ -41,25 +39,8 @@ REPETITIONS = 5
 def train(case: str, metrics: int, rows: int, addresses: dict[str, str]) -> dict[str, float]:
     """Costs of one training."""
     with tempfile.TemporaryDirectory() as home:
-        order = {"case": case, "metrics": metrics, "rows": rows, "home": home, **addresses}
-        environment = {
-            **os.environ,
-            "HOME": home,
-            "CLEARML_CACHE_DIR": f"{home}/clearml",
-            "TRACELET_JOURNAL_DIR": f"{home}/journals",
-            "PYTHONPATH": str(Path(__file__).parents[1]),
-        }
-        child = subprocess.run(
-            [sys.executable, "-m", "benchmarks.training", json.dumps(order)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if child.returncode:
-            raise SystemExit(child.stderr)
-        costs: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
-        return costs
+        order = {"case": case, "metrics": metrics, "rows": rows, **addresses}
+        return figures(["-m", "benchmarks.training"], order, home)
 
 
 def summary(found: list[dict[str, float]]) -> dict[str, Any]:

@@ -8,16 +8,13 @@ process of its own; ranks go through the relay's merge. Time and memory should g
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
+from benchmarks.child import figures
 from benchmarks.results import write
 
 from tracelet_otel import semconv
@@ -65,20 +62,7 @@ print(json.dumps({"us": us, "relay_us": relay_us, "mib": peak_mib, "relay_mib": 
 def run(names: int, rows: int) -> dict[str, float]:
     """Processor time a reading and memory, in the training and in its relay."""
     with tempfile.TemporaryDirectory() as home:
-        order = {"names": names, "rows": rows, "home": home}
-        environment = {
-            **os.environ,
-            "HOME": home,
-            "CLEARML_CACHE_DIR": f"{home}/clearml",
-            "TRACELET_JOURNAL_DIR": f"{home}/journals",
-            "PYTHONPATH": str(Path(__file__).parents[1]),
-        }
-        command = [sys.executable, "-c", RUN, json.dumps(order)]
-        child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if child.returncode:
-            raise SystemExit(child.stderr)
-        found: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
-        return found
+        return figures(["-c", RUN], {"names": names, "rows": rows}, home)
 
 
 def merge(ranks: int, readings: int) -> dict[str, float]:

@@ -10,8 +10,6 @@ Interleaved repetitions; medians.
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
 import subprocess
 import sys
@@ -19,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.child import figures
 from benchmarks.results import bars, write
 from benchmarks.servers import mlflow_server
 
@@ -149,21 +148,8 @@ def rates(script: str, tracker: str, rows: int, server: str) -> dict[str, float]
             # Its tables are made before.
             made = "import mlflow; mlflow.MlflowClient('sqlite:///mlflow.db').search_experiments()"
             subprocess.run([sys.executable, "-c", made], cwd=home, capture_output=True, check=True)
-        order = {"tracker": tracker, "rows": rows, "metrics": METRICS, "home": home, "server": server}
-        environment = {
-            **os.environ,
-            "HOME": home,
-            "WANDB_MODE": "offline",
-            "CLEARML_CACHE_DIR": f"{home}/clearml",
-            "TRACELET_JOURNAL_DIR": f"{home}/journals",
-            "PYTHONPATH": str(Path(__file__).parents[1]),
-        }
-        command = [sys.executable, "-c", script, json.dumps(order)]
-        child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if child.returncode:
-            raise SystemExit(child.stderr)
-        found: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
-        return found
+        order = {"tracker": tracker, "rows": rows, "metrics": METRICS, "server": server}
+        return figures(["-c", script], order, home, WANDB_MODE="offline")
 
 
 def main() -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from typing import Final
 
 _logger = logging.getLogger("tracelet_otel")
+
+UNDELIVERED: Final = "values were not delivered"
+"""The place at which each value counts that got nowhere."""
 
 
 class Guard:

@@ -16,9 +16,27 @@ from tracelet_otel.exporters.system_exporter import SystemExporter
 from tracelet_otel.gpu import Passes, observe_gpus
 from tracelet_otel.guard import Guard
 from tracelet_otel.host import observe_host
+from tracelet_otel.settings import Settings
 
 _LONGEST_STOP_S: Final = 5.0
 """A driver that has lost its device may answer nothing any more."""
+
+
+def hardware_of(
+    settings: Settings, destination: Destination, identity: Resource, step: Callable[[], int], guard: Guard
+) -> Hardware | None:
+    """What reads GPU and host for a run; None where nobody wants them.
+
+    Args:
+        settings: what the run is to do.
+        destination: see `Hardware`.
+        identity: see `Hardware`.
+        step: see `Hardware`.
+        guard: see `Hardware`.
+    """
+    if not settings.track_system or not destination.exporters:
+        return None
+    return Hardware(destination, identity, settings.metrics_interval, step, guard)
 
 
 class Hardware:

@@ -39,6 +39,11 @@ class Place:
         )
 
 
+def is_first_of_node(place: Place | None) -> bool:
+    """Whether a process is the one of its node that speaks for it; so is one that is no rank, or does not know yet."""
+    return place is None or not place.local_rank
+
+
 def place_of(environment: Mapping[str, str]) -> Place | None:
     """The place that a launcher has given to a process; None where no launcher did.
 

@@ -16,7 +16,7 @@ from tracelet_otel.exporters.registry import trackers
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.membership import Membership
-from tracelet_otel.place import Place
+from tracelet_otel.place import Place, is_first_of_node
 from tracelet_otel.relay.client import NO_RELAY
 from tracelet_otel.relay.finders import Finder
 from tracelet_otel.settings import Settings
@@ -64,7 +64,7 @@ class Owning:
     def __init__(self, settings: Settings, place: Place | None, telling: Telling | None) -> None:
         self.membership = Membership(place)
         self.launching: Launching = telling or NoLaunching()
-        self.reports_hardware = place is None or not place.local_rank
+        self.reports_hardware = is_first_of_node(place)
         """See `Role.reports_hardware`."""
         self._settings = settings
         self._telling = telling

@@ -20,7 +20,7 @@ from tracelet_otel import resource, samples, semconv
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.guard import Guard
-from tracelet_otel.hardware import Hardware
+from tracelet_otel.hardware import Hardware, hardware_of
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
 from tracelet_otel.instrumentation.recorder import Row, snapshot
@@ -93,10 +93,9 @@ class Run:
         if self._settings.track_lightning and self._records:
             _instrument_lightning(self._signals)
         self._hardware: Hardware | None = None
-        if self._settings.track_system and self._role.reports_hardware and self._records:
-            interval_s = self._settings.metrics_interval
-            self._hardware = Hardware(
-                self._destination, identity, interval_s, lambda: self._signals.progress.step, self._guard
+        if self._role.reports_hardware:
+            self._hardware = hardware_of(
+                self._settings, self._destination, identity, lambda: self._signals.progress.step, self._guard
             )
 
     @property

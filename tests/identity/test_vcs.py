@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import wait_until
 from tests.identity.checkouts import FILE, checkout, git, revision
 from tracelet_otel.guard import Guard
 from tracelet_otel.identity.vcs import vcs_attributes
@@ -203,6 +204,7 @@ def test_what_it_looks_at_is_left_as_it_is(tmp_path):
         return {path: (path.stat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in code.rglob("*")}
 
     before = files()
-    time.sleep(0.01)
+    # A file that were written now would have another time.
+    wait_until(lambda: time.time_ns() > max(time_ns for time_ns, _ in before.values()) + 10_000_000, 10, "another tick")
     (told(code), told(code))
     assert files() == before

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from tracelet_otel import semconv
 from tracelet_otel.exporters.identity import RunIdentity
-from tracelet_otel.exporters.names import with_hash
+from tracelet_otel.exporters.names import key_apart
 from tracelet_otel.exporters.reading import Param, Reading
 
 GENERAL: Final = "General"
@@ -97,22 +97,20 @@ class Graphs:
     def _free(self, wanted: Graph, holder: tuple[str, bool]) -> Graph:
         if self._holders.get(wanted.key, holder) == holder:
             return wanted
-        name, is_system = holder
-        return Graph(wanted.title, with_hash(wanted.series, f"{name}\0" if is_system else name, _LONGEST))
+        return Graph(wanted.title, key_apart(wanted.series, holder, _LONGEST))
 
 
 def system_graph(name: str) -> Graph:
     """Where ClearML's own resource monitor draws a reading of GPU or host."""
     quantity = name.removeprefix(semconv.SYSTEM_PREFIX).replace("/", "_")
-    for ours, (theirs, _) in _MONITOR.items():
-        if quantity.endswith(ours):
-            quantity = f"{quantity.removesuffix(ours)}{theirs}"
-            break
-    return Graph(MONITOR_GPU if _GPU.search(name) else MONITOR_MACHINE, quantity)
+    ours, theirs, _ = _monitored(name)
+    return Graph(MONITOR_GPU if _GPU.search(name) else MONITOR_MACHINE, f"{quantity.removesuffix(ours)}{theirs}")
 
 
-def _system_factor(name: str) -> float:
-    return next((factor for ours, (_, factor) in _MONITOR.items() if name.endswith(ours)), 1.0)
+def _monitored(name: str) -> tuple[str, str, float]:
+    """The ending of a reading's name, ClearML's monitor's for it, and what its unit makes of ours."""
+    found = ((ours, theirs, factor) for ours, (theirs, factor) in _MONITOR.items() if name.endswith(ours))
+    return next(found, ("", "", 1.0))
 
 
 def graph_of(name: str) -> Graph:
@@ -154,7 +152,7 @@ def event(reading: Reading, graph: Graph, task_id: str) -> dict[str, Any]:
         "metric": graph.title,
         "variant": graph.series,
         "iter": reading.step,
-        "value": reading.value * (_system_factor(reading.name) if reading.is_system else 1),
+        "value": reading.value * (_monitored(reading.name)[2] if reading.is_system else 1),
         "timestamp": reading.time_unix_nano // 1_000_000,
     }
 

@@ -37,9 +37,9 @@ def with_attributes(data: MetricsData, attributes: Mapping[str, Any]) -> Metrics
     return MetricsData([replace(one, resource=one.resource.merge(more)) for one in data.resource_metrics])
 
 
-def sample_count(data: MetricsData) -> int:
-    """How many samples an export has."""
-    return sum(len(place.point.exemplars) for place in _places(data))
+def sample_count(data: MetricsData, scope: str | None = None) -> int:
+    """How many samples an export has, in all or in one instrumentation scope."""
+    return sum(len(one.point.exemplars) for one in _places(data) if scope in (None, one.scope.scope.name))
 
 
 def weight(data: MetricsData) -> int:

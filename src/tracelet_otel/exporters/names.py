@@ -44,8 +44,19 @@ class Names:
         key = self._valid(holder[0])
         if self._holders.get(key, holder) == holder:
             return key
-        name, is_system = holder
-        return with_hash(key, f"{name}\0" if is_system else name, self._longest)
+        return key_apart(key, holder, self._longest)
+
+
+def key_apart(key: str, holder: tuple[str, bool], longest: int) -> str:
+    """A key for who finds the own one taken.
+
+    Args:
+        key: that somebody else has.
+        holder: an exact name, and whether it is one of GPU and host, which something logged may have too.
+        longest: how many characters a key with a hash may have.
+    """
+    name, is_system = holder
+    return with_hash(key, f"{name}\0" if is_system else name, longest)
 
 
 def with_hash(key: str, name: str, longest: int) -> str:

@@ -19,7 +19,7 @@ from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.exporters.metrics_data import divided, sample_count
 from tracelet_otel.exporters.otlp_backlog import Backlog, Waiting
 from tracelet_otel.exporters.otlp_said import Fate, Said
-from tracelet_otel.guard import Guard
+from tracelet_otel.guard import UNDELIVERED, Guard
 
 _logger = logging.getLogger("tracelet_otel")
 
@@ -31,7 +31,6 @@ _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 10.0
 _ATTEMPTS: Final = 10
 _PATIENCE_S: Final = 5.0
-_UNDELIVERED: Final = "values were not delivered"
 
 
 class OtlpDelivery:
@@ -122,7 +121,7 @@ class OtlpDelivery:
         account = self.account
         if self._idle() and not account.refused:
             return
-        self._guard.count(_UNDELIVERED, account.pending)
+        self._guard.count(UNDELIVERED, account.pending)
         if not self._idle() and not account.pending:
             self._guard.count("the last state of metrics was not delivered", 1)
         _logger.error(
@@ -206,4 +205,4 @@ class OtlpDelivery:
         """Must be called with `_changed` held."""
         self._refused += number
         self._guard.report(place, reason)
-        self._guard.count(_UNDELIVERED, number)
+        self._guard.count(UNDELIVERED, number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -16,7 +16,7 @@ from tracelet_otel.gpu.devices import Devices
 from tracelet_otel.gpu.instruments import observe_devices
 from tracelet_otel.gpu.passes import Passes
 from tracelet_otel.guard import Guard
-from tracelet_otel.place import place_of
+from tracelet_otel.place import is_first_of_node, place_of
 
 _TRAINING: Final = ("lightning.pytorch", "pytorch_lightning")
 
@@ -37,7 +37,7 @@ class GpuInstrumentor(BaseInstrumentor):
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
-        if not _reports_node(environment()):
+        if not is_first_of_node(place_of(environment())):
             return
         meter_provider = kwargs.get("meter_provider") or get_meter_provider()
         passes = self._observed.get(meter_provider)
@@ -57,9 +57,3 @@ class GpuInstrumentor(BaseInstrumentor):
 def _trains() -> bool:
     """Whether this process may train: the workers that it starts are instrumented too, and so is any other script."""
     return not is_started_by_multiprocessing() and any(name in sys.modules for name in _TRAINING)
-
-
-def _reports_node(variables: Mapping[str, str]) -> bool:
-    """Whether this process observes its node, of all ranks that run there."""
-    place = place_of(variables)
-    return place is None or not place.local_rank

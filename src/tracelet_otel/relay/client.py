@@ -26,7 +26,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 from tracelet_otel import samples
 from tracelet_otel.errors import RunLostError
 from tracelet_otel.exporters.metrics_data import sample_count, with_attributes
-from tracelet_otel.guard import Guard
+from tracelet_otel.guard import UNDELIVERED, Guard
 from tracelet_otel.relay.messages import CONTENT_TYPE, MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status
 from tracelet_otel.relay.otlp import count_samples, split
 
@@ -36,7 +36,6 @@ _TIMEOUT_S: Final = 30.0
 _STATUS_TIMEOUT_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
-_UNDELIVERED: Final = "values were not delivered"
 _NO_SUCH_PAGE: Final = (requests.codes.not_found, requests.codes.method_not_allowed)
 _FINAL: Final = (400, 410, 413, 415)
 """What a relay answers to a body that it will never accept."""
@@ -124,7 +123,7 @@ class RelayExporter(MetricExporter):
         if os.getpid() != self._pid:
             return MetricExportResult.SUCCESS
         if self._lost:
-            self._guard.count(_UNDELIVERED, sample_count(metrics_data))
+            self._guard.count(UNDELIVERED, sample_count(metrics_data))
             return MetricExportResult.FAILURE
         try:
             parts = list(split(encode_metrics(with_attributes(metrics_data, self._attributes())), self._largest_bytes))
@@ -218,7 +217,7 @@ class RelayExporter(MetricExporter):
         reason = f"HTTP status {answer.status_code}: {answer.content[:300]!r}"
         if answer.status_code in _FINAL:
             self._guard.report("the relay refused an export", reason)
-            self._guard.count(_UNDELIVERED, body.samples)
+            self._guard.count(UNDELIVERED, body.samples)
             return True
         self._guard.report("the relay does not accept; the export is kept and sent again", reason)
         return False
@@ -243,7 +242,7 @@ class RelayExporter(MetricExporter):
             self._changed.notify_all()
         if missing:
             self._guard.report("the relay is gone", str(reason))
-            self._guard.count(_UNDELIVERED, missing)
+            self._guard.count(UNDELIVERED, missing)
 
     def _guarded_revive(self, error: Exception) -> None:
         if self._closed:

@@ -17,12 +17,12 @@ from tracelet_otel import semconv
 from tracelet_otel.copied import is_started_by_multiprocessing
 from tracelet_otel.environment import sdk_export_interval_s, sdk_exports_otlp
 from tracelet_otel.errors import TrackerUnavailableError
-from tracelet_otel.exporters.metrics_data import with_attributes
-from tracelet_otel.guard import Guard
+from tracelet_otel.exporters.metrics_data import sample_count, with_attributes
+from tracelet_otel.guard import UNDELIVERED, Guard
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.own_run import Nobodys, Part
 from tracelet_otel.zero_code.launching import OpensRun
-from tracelet_otel.zero_code.stream import of_run, resource_of, sample_count
+from tracelet_otel.zero_code.stream import of_run, resource_of
 
 if TYPE_CHECKING:
     from tracelet_otel.destination import Destination
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("tracelet_otel")
 
-_UNDELIVERED: Final = "values were not delivered"
 _UNNAMED_SERVICE: Final = "unknown_service"
 
 _run: ZeroCodeRun | None = None
@@ -109,10 +108,10 @@ class ZeroCodeRun:
         """Hand on an export of the whole process; the first value that a training logs begins the run."""
         if not self.is_of_this_process:
             return MetricExportResult.SUCCESS
-        number = sample_count(data)
+        number = sample_count(data, semconv.SCOPE_LOGGED)
         with self._changed:
             if self._given_up or self._closed:
-                self._guard.count(_UNDELIVERED, number)
+                self._guard.count(UNDELIVERED, number)
                 return MetricExportResult.FAILURE if number else MetricExportResult.SUCCESS
             if self._destination is None:
                 if number or self._kept:
@@ -153,7 +152,7 @@ class ZeroCodeRun:
             self._say_missing()
 
     def _say_missing(self) -> None:
-        missing = self._guard.counts.get(_UNDELIVERED, 0)
+        missing = self._guard.counts.get(UNDELIVERED, 0)
         if missing:
             _logger.error("%d values were not delivered: %s", missing, "; ".join(self._guard.counts))
 
@@ -216,18 +215,17 @@ class ZeroCodeRun:
             self._changed.notify_all()
 
     def _measure(self, role: Role) -> None:
-        from tracelet_otel.hardware import Hardware
+        from tracelet_otel.hardware import hardware_of
 
-        settings, signals, destination = self._settings, self._signals, self._destination
-        assert settings is not None  # noqa: S101
-        assert destination is not None  # noqa: S101
-        if not self._ending and settings.track_system and role.reports_hardware and destination.exporters:
-            progress = signals.progress if signals is not None else None
-            self._hardware = Hardware(
-                destination,
-                Resource(dict(self._identity)),
-                settings.metrics_interval,
-                lambda: progress.step if progress is not None else 0,
+        assert self._settings is not None  # noqa: S101
+        assert self._destination is not None  # noqa: S101
+        if role.reports_hardware and not self._ending:
+            identity, signals = Resource(dict(self._identity)), self._signals
+            self._hardware = hardware_of(
+                self._settings,
+                self._destination,
+                identity,
+                lambda: signals.progress.step if signals is not None else 0,
                 self._guard,
             )
 
@@ -263,9 +261,9 @@ class ZeroCodeRun:
     def _give_up(self, error: Exception) -> None:
         with self._changed:
             self._given_up = True
-            lost = sum(sample_count(data) for data in self._kept)
+            lost = sum(sample_count(data, semconv.SCOPE_LOGGED) for data in self._kept)
             self._kept.clear()
             self._changed.notify_all()
-        self._guard.count(_UNDELIVERED, lost)
+        self._guard.count(UNDELIVERED, lost)
         expected = type(error).__module__.startswith("tracelet_otel")
         self._guard.report("nothing is recorded", str(error) if expected else error)

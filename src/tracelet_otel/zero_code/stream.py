@@ -23,18 +23,6 @@ def of_run(data: MetricsData) -> MetricsData:
     )
 
 
-def sample_count(data: MetricsData) -> int:
-    """How many values an export has that a training logged."""
-    return sum(
-        len(point.exemplars)
-        for one in data.resource_metrics
-        for scope in one.scope_metrics
-        if scope.scope.name == semconv.SCOPE_LOGGED
-        for metric in scope.metrics
-        for point in metric.data.data_points
-    )
-
-
 def resource_of(data: MetricsData) -> Mapping[str, Any]:
     """Attributes of the resource that an SDK exports, which is one."""
     return data.resource_metrics[0].resource.attributes if data.resource_metrics else {}

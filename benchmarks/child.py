@@ -1,0 +1,39 @@
+"""One case of a benchmark in a process and a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def figures(program: list[str], order: dict[str, Any], home: str, **environment: str) -> dict[str, float]:
+    """What a Python program prints as its last line, of JSON; the benchmark ends where it fails.
+
+    Args:
+        program: arguments of the interpreter.
+        order: the last one, as JSON.
+        home: a directory that nothing outlives.
+        environment: more of it.
+    """
+    child = subprocess.run(
+        [sys.executable, *program, json.dumps({**order, "home": home})],
+        env={
+            **os.environ,
+            "HOME": home,
+            "CLEARML_CACHE_DIR": f"{home}/clearml",
+            "TRACELET_JOURNAL_DIR": f"{home}/journals",
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if child.returncode:
+        raise SystemExit(child.stderr)
+    found: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
+    return found
