@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.clearml_files import session
@@ -280,13 +278,13 @@ time.sleep(600)
 """
     )
     environment = surroundings("mlflow")
-    child = subprocess.Popen(command(script), cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
-    assert child.stdout.readline() == b"ready\n"
-    wait_until(lambda: sum(point[0] == "loss" for point in _points(database)) == 100, 60, "all values")
-    (process,) = [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"][-1:] == [str(script)]]
-    process.send_signal(signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
+    # opentelemetry-instrument becomes the script (execl): the child is the training itself.
+    with subprocess.Popen(command(script), cwd=tmp_path, env=environment, stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout.readline() == b"ready\n"
+            wait_until(lambda: sum(point[0] == "loss" for point in _points(database)) == 100, 60, "all values")
+        finally:
+            child.kill()
     wait_until(lambda: stored_run(database).status == "KILLED", 60, "the end of the run")
 
 
