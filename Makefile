@@ -42,13 +42,15 @@ test-all: check
 test-oldest: .venv-oldest/.installed
 	.venv-oldest/bin/python -m pytest -n 2 --dist worksteal -m 'not slow'
 
-# Some minutes on two processors; needs otelcol, on PATH or in the directory that TRACELET_TOOLS names.
+# Half an hour on two processors that do nothing else; needs otelcol, on PATH or in the directory that TRACELET_TOOLS names.
 bench: venv
 	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.gpu_collection
 	$(BIN)/python -m benchmarks.zero_code_start
+	$(BIN)/python -m benchmarks.report
 
 clean:
 	rm -rf .venv .venv-oldest demo-output build dist

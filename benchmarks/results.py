@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import platform
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -22,10 +23,18 @@ def machine() -> dict[str, Any]:
         "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
         "processors": psutil.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         **{name: version(name) for name in _PACKAGES},
     }
+
+
+def _processor() -> str:
+    # `platform.processor` is empty on Linux.
+    path = Path("/proc/cpuinfo")
+    told = re.search(r"model name\s*: (.+)", path.read_text()) if path.exists() else None
+    return told[1] if told else platform.machine()
 
 
 def write(name: str, figures: Mapping[str, Any]) -> None:

@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.results import bars, write
+
 REPETITIONS = 15
 LIMIT_MS = 100
 INSTRUMENT = [
@@ -51,10 +53,14 @@ def main() -> int:
     starts = {name: statistics.median(start for start, _ in found) for name, found in times.items()}
     bare = starts["without ours"]
     print(f"{'':35} {'start ms':>9} {'middle half':>13} {'later':>6} {'end ms':>7}")
+    results = {}
     for name, found in times.items():
         low, _, high = statistics.quantiles([start for start, _ in found], n=4)
         end = statistics.median(end for _, end in found)
+        results[name] = {"start_ms": starts[name], "middle_half_ms": [low, high], "end_ms": end}
         print(f"{name:35} {starts[name]:9.0f} {f'{low:.0f} to {high:.0f}':>13} {starts[name] - bare:6.0f} {end:7.0f}")
+    bars("zero_code_start", "Until a script's first line", "milliseconds", starts)
+    write("zero_code_start", {"repetitions": REPETITIONS, "results": results})
     return int(starts["hooks, three trackers, detector"] - bare > LIMIT_MS)
 
 

@@ -1,9 +1,10 @@
 """Lossless samples: a gauge that also keeps each measurement that carries a step.
 
 An OpenTelemetry gauge remembers its last value only, so what is logged between two collections is
-lost. The data model has a place for raw measurements beside the aggregated point: exemplars. The
-aggregations below keep *every* measurement whose Context carries a `Sample` as an exemplar, and
-hand each of them out once. Measurements without a sample are treated as the SDK always does.
+lost. The data model has a place for raw measurements beside the aggregated point: exemplars. A
+measurement of ours stands for all that one time series got since the last one, and its Context
+carries them as `Sample`s. The aggregations below keep *each* of these as an exemplar, and hand each
+of them out once. Measurements without samples are treated as the SDK always does.
 
 An exporter asks for these aggregations through `preferred_aggregation`, so they work under
 anybody's SDK configuration. This is the only module that touches SDK internals.
@@ -15,8 +16,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias, overload
 
 from opentelemetry.context import Context, create_key
 from opentelemetry.metrics import Synchronous
@@ -28,11 +29,11 @@ from opentelemetry.sdk.metrics.view import Aggregation, LastValueAggregation, Su
 
 from tracelet_otel import semconv
 
-_SAMPLE_KEY: Final = create_key("tracelet-sample")
+_SAMPLES_KEY: Final = create_key("tracelet-samples")
 
 
-class Sample(NamedTuple):
-    """Where a measurement belongs in the training; travels in the measurement's Context."""
+class Moment(NamedTuple):
+    """Where what was logged together belongs in the training."""
 
     time_unix_nano: int
     """Time of logging, in nanoseconds since the epoch."""
@@ -40,18 +41,65 @@ class Sample(NamedTuple):
     """Position on `axis`."""
     axis: str
     """What `step` counts: one of `semconv.AXIS_*`."""
-    sequence: int
-    """Number of the sample in its process, from 1 without gaps: with it, a duplicate is known."""
     epoch: int | None = None
     training: int | None = None
     """Number of the training in its process, where several processes train together."""
     world_size: int | None = None
     """How many they are."""
 
+    @property
+    def attributes(self) -> dict[str, str | int]:
+        """What an exemplar tells of it beside the time, in the order in which it is told."""
+        found: dict[str, str | int | None] = {
+            semconv.STEP: self.step,
+            semconv.AXIS: self.axis,
+            semconv.EPOCH: self.epoch,
+            semconv.TRAINING: self.training,
+            semconv.WORLD_SIZE: self.world_size,
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
-def sample_context(sample: Sample) -> Context:
-    """A Context that makes the next measurement a sample."""
-    return Context({_SAMPLE_KEY: sample})
+
+Sample: TypeAlias = tuple[Moment, int, float]
+"""One value that was logged: when and where; its number in its process, from 1 without gaps, with which a duplicate is
+known; and the value as an exemplar has it, 1 for one that is counted. A tuple, since there are many."""
+
+
+class SampleExemplars(Sequence[Exemplar]):
+    """Samples of a point as the SDK's exporters read them: each exemplar is made when it is asked for.
+
+    There are many, and an exporter of ours reads the samples themselves.
+    """
+
+    __slots__ = ("samples",)
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Exemplar]:
+        return map(_exemplar, self.samples)
+
+    @overload
+    def __getitem__(self, place: int) -> Exemplar: ...
+    @overload
+    def __getitem__(self, place: slice) -> SampleExemplars: ...
+    def __getitem__(self, place: int | slice) -> Exemplar | SampleExemplars:
+        if isinstance(place, slice):
+            return SampleExemplars(self.samples[place])
+        return _exemplar(self.samples[place])
+
+
+def _exemplar(sample: Sample) -> Exemplar:
+    moment, sequence, value = sample
+    return Exemplar({**moment.attributes, semconv.SEQUENCE: sequence}, value, moment.time_unix_nano)
+
+
+def samples_context(samples: Sequence[Sample]) -> Context:
+    """A Context that makes the next measurement stand for samples of its time series."""
+    return Context({_SAMPLES_KEY: samples})
 
 
 class _Samples:
@@ -63,31 +111,14 @@ class _Samples:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._kept: deque[tuple[Sample, float]] = deque()
+        self._kept: deque[Sample] = deque()
 
-    def keep(self, sample: Sample, value: float) -> None:
-        self._kept.append((sample, value))
+    def keep(self, samples: Iterable[Sample]) -> None:
+        self._kept.extend(samples)
 
-    def take(self) -> list[Exemplar]:
+    def take(self) -> list[Sample]:
         kept = [self._kept.popleft() for _ in range(len(self._kept))]
-        if os.getpid() != self._pid:
-            return []
-        return [_exemplar(sample, value) for sample, value in kept]
-
-
-def _exemplar(sample: Sample, value: float) -> Exemplar:
-    attributes: dict[str, str | int] = {
-        semconv.STEP: sample.step,
-        semconv.AXIS: sample.axis,
-        semconv.SEQUENCE: sample.sequence,
-    }
-    optional = {
-        semconv.EPOCH: sample.epoch,
-        semconv.TRAINING: sample.training,
-        semconv.WORLD_SIZE: sample.world_size,
-    }
-    attributes.update((name, number) for name, number in optional.items() if number is not None)
-    return Exemplar(attributes, value, sample.time_unix_nano)
+        return kept if os.getpid() == self._pid else []
 
 
 class _SampleKeeper(_Aggregation[Any]):
@@ -98,16 +129,18 @@ class _SampleKeeper(_Aggregation[Any]):
         self._samples = _Samples()
 
     def aggregate(self, measurement: Measurement, should_sample_exemplar: bool = True) -> None:
-        sample = measurement.context.get(_SAMPLE_KEY)
-        if isinstance(sample, Sample):
+        samples: Sequence[Sample] | None = measurement.context.get(_SAMPLES_KEY)  # type: ignore[assignment]
+        if samples is not None:
             # Kept before the value is set: a point without a new value may not be collected, and
             # a sample that came after it would then wait for a measurement that never comes.
-            self._samples.keep(sample, measurement.value)
+            self._samples.keep(samples)
             should_sample_exemplar = False
         super().aggregate(measurement, should_sample_exemplar)  # type: ignore[safe-super]  # mixed in before one
 
     def _collect_exemplars(self) -> Sequence[Exemplar]:
-        return [*super()._collect_exemplars(), *self._samples.take()]
+        chosen = super()._collect_exemplars()
+        samples = SampleExemplars(self._samples.take())
+        return [*chosen, *samples] if chosen else samples
 
 
 class _SampledLastValue(_SampleKeeper, _LastValueAggregation):

@@ -1,8 +1,8 @@
 """Rows of metrics on their way into OpenTelemetry instruments.
 
-The thread that logs only appends a `Row` of references to a queue. A metric reader's thread drains
-the queue at the start of each of its collections, and pays there for conversion, for waiting on a
-device and for the SDK. Knows nothing of Lightning.
+The thread that logs only appends a `Row` of references to a queue, or what makes one later. A metric
+reader's thread drains the queue at the start of each of its collections, and pays there for
+conversion, for waiting on a device and for the SDK. Knows nothing of Lightning.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, _Gauge
 
 from tracelet_otel import semconv
-from tracelet_otel.guard import Guard
-from tracelet_otel.samples import Sample, sample_context
+from tracelet_otel.guard import UNDELIVERED, Guard
+from tracelet_otel.samples import Moment, Sample, samples_context
 from tracelet_otel.text import encodable
 
 DRAIN_BUDGET_S: Final = 0.05
@@ -54,6 +54,10 @@ class Row(NamedTuple):
     """How the values of ranks combine, by name; a name that is not there: mean."""
 
 
+Later: TypeAlias = tuple[Callable[[tuple[Any, ...]], Row], tuple[Any, ...]]
+"""What makes a row when the queue is drained, and of what: the logging thread need not do it."""
+
+
 class Recorder:
     """Turns rows into one gauge for each metric name, every value kept as a sample.
 
@@ -77,11 +81,15 @@ class Recorder:
         self._drain_budget_s = drain_budget_s
         self._guard = guard
         self._pid = os.getpid()
-        self._queue: deque[Row] = deque()
+        self._queue: deque[Row | Later] = deque()
         self._drain_lock = threading.Lock()
         self._sequence = 0
+        self._measured = 0
+        self._series: dict[tuple[str, int | None], dict[tuple[Any, str | None, str], _Series]] = {}
+        self._touched: list[_Series] = []
         self._gauges: dict[str, _Gauge] = {}
-        self._last: dict[str, tuple[int, dict[int, int]]] = {}
+        self._newest_ms = -1
+        self._last: dict[str, tuple[int, Mapping[int, int]]] = {}
         self._meter = meter_provider.get_meter(semconv.SCOPE_LOGGED)
         self._nonfinite = self._meter.create_counter(
             semconv.METRIC_NONFINITE,
@@ -99,12 +107,12 @@ class Recorder:
         # what is missing.
         run_meter.create_observable_gauge(
             semconv.SAMPLES,
-            callbacks=[lambda _: [Observation(self._sequence)]],
+            callbacks=[lambda _: [Observation(self._measured)]],
             unit=semconv.SAMPLES_UNIT,
             description="Values that have been turned into measurements so far",
         )
         # Appending is all that the logging thread does: no lock, no conversion, no system call.
-        self.record = self._queue.append
+        self.record: Callable[[Row | Later], None] = self._queue.append
 
     @property
     def queued(self) -> int:
@@ -125,43 +133,65 @@ class Recorder:
             return 0
         deadline = time.monotonic() + budget_s
         with self._drain_lock:
-            for _ in range(len(self._queue) if max_rows is None else max_rows):
-                try:
-                    row = self._queue.popleft()
-                except IndexError:
-                    break
-                self._measure(row)
-                if time.monotonic() >= deadline:
-                    break
+            try:
+                for _ in range(len(self._queue) if max_rows is None else max_rows):
+                    try:
+                        logged = self._queue.popleft()
+                    except IndexError:
+                        break
+                    self._take(logged)
+                    if time.monotonic() >= deadline:
+                        break
+            finally:
+                self._measure()
         return len(self._queue)
 
     def _collect(self, _options: CallbackOptions) -> Iterable[Observation]:
         yield Observation(self.drain(self._drain_budget_s))
 
-    def _measure(self, row: Row) -> None:
+    def _take(self, logged: Row | Later) -> None:
+        """Make samples of a row."""
+        try:
+            row = logged if isinstance(logged, Row) else logged[0](logged[1])
+        except Exception as error:
+            self._guard.report("a row was dropped", error)
+            return
         try:
             step = _as_step(row.step)
         except Exception as error:
             self._guard.report("a row was dropped for its step", error)
             return
-        time_unix_nano = self._told_apart(row, step)
+        moment = Moment(self._told_apart(row, step), step, row.axis, row.epoch, row.training, row.world_size)
         rank = self._rank() if self._rank is not None else None
+        known = self._series.setdefault((row.stage, rank), {})
+        reductions = row.reductions
         for name, value in row.values.items():
             try:
                 number = _as_float(value)
-                sample = Sample(
-                    time_unix_nano, step, row.axis, self._sequence + 1, row.epoch, row.training, row.world_size
-                )
-                context = sample_context(sample)
-                attributes: dict[str, str | int] = {semconv.REDUCTION: row.reductions.get(name, semconv.REDUCTION_MEAN)}
-                if rank is not None:
-                    attributes[semconv.RANK] = rank
-                if row.stage:
-                    attributes[semconv.STAGE] = row.stage
-                self._measure_one(encodable(str(name)), number, attributes, context)
-                self._sequence += 1
+                kind = None if math.isfinite(number) else _nonfinite_kind(number)
+                key = name, kind, reductions.get(name, semconv.REDUCTION_MEAN)
+                series = known.get(key)
+                if series is None:
+                    series = known[key] = self._make_series(*key, row.stage, rank)
             except Exception as error:
                 self._guard.report(f"a value of metric {name!r} was dropped", error)
+                continue
+            self._sequence += 1
+            if not series.samples:
+                self._touched.append(series)
+            series.samples.append((moment, self._sequence, number if kind is None else 1))
+
+    def _measure(self) -> None:
+        """Hand the samples to the SDK: a measurement of each time series, since each has its price there."""
+        for series in self._touched:
+            samples, series.samples = series.samples, []
+            try:
+                series.measure(samples[-1][2] if series.is_gauge else len(samples), samples)
+            except Exception as error:
+                self._guard.report(f"values of metric {series.name!r} were dropped", error)
+                self._guard.count(UNDELIVERED, len(samples))
+        self._touched.clear()
+        self._measured = self._sequence
 
     def _told_apart(self, row: Row, step: int) -> int:
         """A time that differs in its millisecond from those of the row's names at this step before it.
@@ -171,25 +201,35 @@ class Recorder:
         moves, so that its samples still have one time.
         """
         time_ms = row.time_unix_nano // 1_000_000
+        if time_ms > self._newest_ms:
+            self._newest_ms = time_ms
+            self._last.update(dict.fromkeys(row.values, (time_ms, {step: time_ms})))
+            return row.time_unix_nano
         for name in row.values:
             newest_ms, last_ms_by_step = self._last.get(name, (-1, {}))
             if time_ms <= newest_ms:
                 time_ms = max(time_ms, last_ms_by_step.get(step, -1) + 1)
         for name in row.values:
             newest_ms, last_ms_by_step = self._last.get(name, (-1, {}))
-            if time_ms > newest_ms:
-                last_ms_by_step.clear()
-            last_ms_by_step[step] = time_ms
-            self._last[name] = (max(time_ms, newest_ms), last_ms_by_step)
+            # Never in place: names of a row share it.
+            still = {} if time_ms > newest_ms else last_ms_by_step
+            self._last[name] = (max(time_ms, newest_ms), {**still, step: time_ms})
+        self._newest_ms = max(self._newest_ms, time_ms)
         return row.time_unix_nano if time_ms == row.time_unix_nano // 1_000_000 else time_ms * 1_000_000
 
-    def _measure_one(self, name: str, value: float, attributes: dict[str, str | int], context: Context) -> None:
-        attributes[semconv.METRIC_NAME] = name
-        if math.isfinite(value):
-            self._gauge(name).set(value, attributes, context)
-        else:
-            attributes[semconv.NONFINITE_KIND] = _nonfinite_kind(value)
-            self._nonfinite.add(1, attributes, context)
+    def _make_series(self, name: Any, kind: str | None, reduction: str, stage: str, rank: int | None) -> _Series:
+        exact_name = encodable(str(name))
+        attributes: dict[str, str | int] = {semconv.METRIC_NAME: exact_name, semconv.REDUCTION: reduction}
+        if rank is not None:
+            attributes[semconv.RANK] = rank
+        if stage:
+            attributes[semconv.STAGE] = stage
+        if kind is not None:
+            attributes[semconv.NONFINITE_KIND] = kind
+        measure = self._gauge(exact_name).set if kind is None else self._nonfinite.add
+        return _Series(
+            exact_name, lambda value, samples: measure(value, attributes, samples_context(samples)), kind is None
+        )
 
     def _gauge(self, name: str) -> _Gauge:
         gauge = self._gauges.get(name)
@@ -198,7 +238,19 @@ class Recorder:
         return gauge
 
 
+@dataclass(slots=True)
+class _Series:
+    """A time series, and its samples that the SDK does not have yet."""
+
+    name: str
+    measure: Callable[[float, Sequence[Sample]], None]
+    is_gauge: bool
+    samples: list[Sample] = field(default_factory=list)
+
+
 def _as_float(value: Any) -> float:
+    if type(value) is float:
+        return value
     if isinstance(value, (str, bytes)):
         raise TypeError(f"{value!r} is text, not a number")
     return float(_scalar(value))
@@ -212,9 +264,10 @@ def _as_step(value: Any) -> int:
 
 
 def _scalar(value: Any) -> Any:
-    # `float` would warn of a tensor that requires a gradient, `item` does not.
-    item = getattr(value, "item", None)
-    return item() if callable(item) else value
+    # `float` would warn of a tensor that requires a gradient. `item` lets go of the interpreter's lock for each value,
+    # and takes it from the training again; `tolist` does so only where it waits for a device.
+    to_number = getattr(value, "tolist" if getattr(value, "ndim", None) == 0 else "item", None)
+    return to_number() if callable(to_number) else value
 
 
 def _nonfinite_kind(value: float) -> str:

@@ -18,13 +18,16 @@ from typing import Any, Final
 
 import requests
 from google.protobuf.message import DecodeError
-from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
 from tracelet_otel import samples
 from tracelet_otel.errors import RunLostError
+from tracelet_otel.exporters.encoding import encode
 from tracelet_otel.exporters.metrics_data import sample_count, with_attributes
 from tracelet_otel.guard import UNDELIVERED, Guard
 from tracelet_otel.relay.messages import CONTENT_TYPE, MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status
@@ -126,12 +129,7 @@ class RelayExporter(MetricExporter):
             self._guard.count(UNDELIVERED, sample_count(metrics_data))
             return MetricExportResult.FAILURE
         try:
-            parts = list(split(encode_metrics(with_attributes(metrics_data, self._attributes())), self._largest_bytes))
-            counts = [count_samples(part) for part in parts]
-            bodies = [
-                _Body(part.SerializeToString(), count, repeats=not any(counts))
-                for part, count in zip(parts, counts, strict=True)
-            ]
+            bodies = self._bodies_of(encode(with_attributes(metrics_data, self._attributes())))
         except Exception as error:
             self._guard.report("an export was dropped", error)
             return MetricExportResult.FAILURE
@@ -167,6 +165,13 @@ class RelayExporter(MetricExporter):
                 self._closed = True
                 self._woken.set()
                 self._changed.notify_all()
+
+    def _bodies_of(self, request: ExportMetricsServiceRequest) -> list[_Body]:
+        content, samples = request.SerializeToString(), count_samples(request)
+        if len(content) <= self._largest_bytes:
+            return [_Body(content, samples, repeats=not samples)]
+        parts = split(request, self._largest_bytes)
+        return [_Body(part.SerializeToString(), count_samples(part), repeats=not samples) for part in parts]
 
     def _work(self) -> None:
         # Under somebody's auto-instrumentation each request would become a span.

@@ -1,4 +1,7 @@
-"""What the wrappers around Lightning's functions call, with the one guard around each."""
+"""What the wrappers around Lightning's functions call, with the one guard around each.
+
+Rows of the logger connector go to `Rows.take` itself: there a call more at each step would be felt.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,6 @@ class Hooks:
     lifecycle: Lifecycle
     hparams: Hyperparameters
     guard: Guard
-
-    def take_row(self, trainer: Any, metrics: Any, step: int | None) -> None:
-        """Lightning handed a row to its loggers; see `Rows.take`."""
-        try:
-            if metrics and not self.lifecycle.is_silent(trainer):
-                self.rows.take(trainer, metrics, step)
-        except Exception as error:
-            self.guard.report("a row of metrics could not be taken from Lightning", error)
 
     def take_logged_row(
         self, log_metrics: Callable[..., Any], logger: Any, args: tuple[Any, ...], kwargs: dict[str, Any]

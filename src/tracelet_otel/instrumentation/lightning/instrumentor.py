@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Collection
 from importlib.metadata import PackageNotFoundError, distribution
+from threading import get_ident
 from types import ModuleType
 from typing import Any, Final
 
@@ -165,14 +166,16 @@ class LightningInstrumentor(BaseInstrumentor):
         def log_metrics_and_record(connector: Any, metrics: Any, step: int | None = None) -> Any:
             hooks = self._hooks
             # In a nested call somebody has wrapped us and we have wrapped them: the row is one.
-            if hooks is None or hooks.rows.handed_out.depth:
+            if hooks is None or (thread := get_ident()) in (handing_out := hooks.rows.handing_out.threads):
                 return log_metrics(connector, metrics, step)
+            # Without a context manager: this is called at each step of a training.
+            handing_out.add(thread)
             try:
-                with hooks.rows.handed_out:
-                    return log_metrics(connector, metrics, step)
+                return log_metrics(connector, metrics, step)
             finally:
+                handing_out.discard(thread)
                 # Also where a user's logger raises: the row was logged all the same.
-                hooks.take_row(connector.trainer, metrics, step)
+                hooks.rows.take(connector.trainer, metrics, step)
 
         return log_metrics_and_record
 
@@ -180,10 +183,10 @@ class LightningInstrumentor(BaseInstrumentor):
         @functools.wraps(log_metrics)
         def log_metrics_and_record(logger: Any, *args: Any, **kwargs: Any) -> Any:
             hooks = self._hooks
-            if hooks is None or hooks.rows.handed_out.depth:
+            if hooks is None or get_ident() in hooks.rows.handing_out.threads:
                 return log_metrics(logger, *args, **kwargs)
             try:
-                with hooks.rows.handed_out:
+                with hooks.rows.handing_out:
                     return log_metrics(logger, *args, **kwargs)
             finally:
                 hooks.take_logged_row(log_metrics, logger, args, kwargs)
@@ -194,11 +197,11 @@ class LightningInstrumentor(BaseInstrumentor):
         @functools.wraps(log_hyperparams)
         def log_hyperparams_and_record(logger: Any, *args: Any, **kwargs: Any) -> Any:
             hooks = self._hooks
-            if hooks is None or hooks.rows.handed_out.depth:
+            if hooks is None or get_ident() in hooks.rows.handing_out.threads:
                 return log_hyperparams(logger, *args, **kwargs)
             try:
                 # Some loggers write a metric of their own in here, which is nobody's row.
-                with hooks.rows.handed_out:
+                with hooks.rows.handing_out:
                     return log_hyperparams(logger, *args, **kwargs)
             finally:
                 hooks.take_hyperparams(logger, args[0] if args else kwargs.get("params"))
@@ -223,7 +226,8 @@ class LightningInstrumentor(BaseInstrumentor):
 
 
 def _hooks(signals: Signals) -> Hooks:
-    return Hooks(Rows(signals), Lifecycle(signals), signals.hparams, signals.guard)
+    lifecycle = Lifecycle(signals)
+    return Hooks(Rows(signals, lifecycle), lifecycle, signals.hparams, signals.guard)
 
 
 def _end(run: OwnRun, signals: Signals, error_before: BaseException | None) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import weakref
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tracelet_otel import semconv
 from tracelet_otel.instrumentation.lightning.carrier import Carrier, make_carrier
 from tracelet_otel.instrumentation.lightning.configuration import configuration
-from tracelet_otel.instrumentation.lightning.rows import step_of
 from tracelet_otel.instrumentation.outcome import outcome_of
 from tracelet_otel.instrumentation.signals import Signals
 from tracelet_otel.place import Place
@@ -32,6 +31,7 @@ class Lifecycle:
         self._carriers: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._tuning: weakref.WeakSet[Any] = weakref.WeakSet()
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.heard = NOBODY
 
     def enter(self, trainer: Any) -> bool:
         """A trainer starts.
@@ -41,6 +41,7 @@ class Lifecycle:
         """
         if trainer in self._carriers or trainer in self._tuning:
             return False
+        self.heard = NOBODY
         if _only_tunes(trainer):
             self._tuning.add(trainer)
             return True
@@ -72,6 +73,7 @@ class Lifecycle:
 
     def leave(self, trainer: Any, error: BaseException | None) -> None:
         """A trainer ends, by an exception or by none."""
+        self.heard = NOBODY
         if trainer in self._tuning:
             self._tuning.discard(trainer)
             return
@@ -85,7 +87,7 @@ class Lifecycle:
         carrier.begin(self._report_configuration)
         self._carriers[trainer] = carrier
         self._seen.add(trainer)
-        self._signals.progress.watch(trainer, step_of)
+        self._signals.progress.watch(trainer, _step_of)
         self._signals.outcome.value = semconv.OUTCOME_RUNNING
 
     def _take_place(self, trainer: Any, *, starts_ranks: bool, recorded: bool) -> None:
@@ -105,6 +107,16 @@ class Lifecycle:
                     f"{membership.place} has recorded a run of its own",
                     "nothing said that it is a rank when start_logging was called: set RANK and LOCAL_RANK before",
                 )
+
+    def hear(self, trainer: Any) -> Heard:
+        """Whether a trainer's rows are to be recorded now; the answer holds as long as `heard` has it."""
+        callbacks = trainer.callbacks
+        if self.is_silent(trainer):
+            return NOBODY
+        found = Heard(trainer, callbacks, len(callbacks), trainer.world_size)
+        if trainer in self._carriers:
+            self.heard = found
+        return found
 
     def is_silent(self, trainer: Any) -> bool:
         """Whether what is logged now is for nobody's eyes.
@@ -131,6 +143,24 @@ class Lifecycle:
             self._signals.hparams.update(configuration(trainer, self._signals.guard))
         except Exception as error:
             self._signals.guard.report("the training's configuration could not be read", error)
+
+
+class Heard(NamedTuple):
+    """A trainer that is known to be recorded, as long as its callbacks are these."""
+
+    trainer: Any
+    callbacks: Any
+    callback_count: int
+    world_size: int
+
+
+NOBODY: Final = Heard(None, None, 0, 0)
+
+
+def _step_of(trainer: Any) -> int:
+    """Where a trainer is on the axis on which Lightning's loggers have it."""
+    step: int = trainer.fit_loop.epoch_loop._batches_that_stepped
+    return step
 
 
 def _only_tunes(trainer: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from tracelet_otel import semconv
@@ -27,9 +27,9 @@ class Reductions:
         self.by_name: dict[str, str] = {}
         """One of `semconv.REDUCTION_*`; only grows."""
 
-    def look_up(self, trainer: Any, names: Iterable[str]) -> None:
+    def look_up(self, trainer: Any, row: Mapping[str, Any]) -> None:
         """Find the reductions of names that are new, of a row that Lightning hands to its loggers now."""
-        new = [name for name in names if name not in self.by_name]
+        new = row.keys() - self.by_name.keys()
         if not new:
             return
         try:

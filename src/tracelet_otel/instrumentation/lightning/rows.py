@@ -8,13 +8,14 @@ taken, each row once.
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from time import time_ns
+from typing import Any, Final, NamedTuple
 
 from tracelet_otel import semconv
+from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
 from tracelet_otel.instrumentation.lightning.reductions import Reductions
 from tracelet_otel.instrumentation.recorder import Row, snapshot
 from tracelet_otel.instrumentation.signals import Signals
@@ -28,54 +29,79 @@ class Rows:
 
     Args:
         signals: where rows go.
+        lifecycle: knows whose rows are recorded.
     """
 
-    def __init__(self, signals: Signals) -> None:
-        self._recorder = signals.recorder
+    def __init__(self, signals: Signals, lifecycle: Lifecycle) -> None:
+        self._lifecycle = lifecycle
+        self._guard = signals.guard
+        self._record = signals.recorder.record
+        self._make_row = self._row_of
         self._membership = signals.membership
         self._reductions = Reductions(signals.guard)
         self._handed_by: Callable[[], Any] = lambda: None
         self._handed: deque[_LoggedRow] = deque(maxlen=_REMEMBERED)
-        self.handed_out = _Depth()
-        """Raised while somebody hands a row to the loggers: their nested calls are the same row."""
+        self.handing_out = HandingOut()
 
-    def take(self, trainer: Any, metrics: Mapping[str, Any], step: int | None) -> None:
-        """Record a row of the logger connector.
+    def take(self, trainer: Any, metrics: dict[str, Any], step: int | None) -> None:
+        """Record a row of the logger connector. Never raises.
 
-        Step and epoch are resolved as `_LoggerConnector.log_metrics` does it inside. The values are
-        fresh, detached tensors, so references are enough.
+        On the training thread only what may have changed later is looked up. The values are fresh, detached
+        tensors, so references are enough.
         """
-        now = time.time_ns()
-        values = dict(metrics)
-        epoch = trainer.current_epoch
-        at: Any = step
-        axis = semconv.AXIS_EVAL_BATCH if trainer.evaluating else semconv.AXIS_TRAINER
-        if step is None:
-            at = values.pop("step", None)
+        try:
+            if not metrics:
+                return
+            heard, callbacks = self._lifecycle.heard, trainer.callbacks
+            if (
+                trainer is not heard.trainer
+                or callbacks is not heard.callbacks
+                or len(callbacks) != heard.callback_count
+            ):
+                heard = self._lifecycle.hear(trainer)
+            if not heard.world_size:
+                return
+            training = None
+            if heard.world_size > 1:
+                self._reductions.look_up(trainer, metrics)
+                training = self._membership.training
+            state, fit_loop = trainer.state, trainer.fit_loop
+            self._record(
+                (
+                    self._make_row,
+                    (
+                        time_ns(),
+                        metrics.copy(),
+                        step,
+                        state.fn,
+                        state.stage,
+                        fit_loop.epoch_progress.current.completed,
+                        fit_loop.epoch_loop._batches_that_stepped,
+                        training,
+                        heard.world_size,
+                    ),
+                )
+            )
+        except Exception as error:
+            self._guard.report("a row of metrics could not be taken from Lightning", error)
+
+    def _row_of(self, handed: tuple[Any, ...]) -> Row:
+        """A row of the logger connector, step and epoch resolved as `_LoggerConnector.log_metrics` does it inside."""
+        row = _Handed._make(handed)
+        at: Any = row.step
+        is_evaluating = row.running_stage is not None and row.running_stage.evaluating
+        axis = semconv.AXIS_EVAL_BATCH if is_evaluating else semconv.AXIS_TRAINER
+        if at is None:
+            at = row.values.pop("step", None)
             if at is not None:
                 axis = semconv.AXIS_LOGGED
             else:
-                values.setdefault("epoch", epoch)
-                at = step_of(trainer)
-                axis = semconv.AXIS_TRAINER
-        world_size = trainer.world_size
-        if world_size == 1:
-            self._recorder.record(Row(now, values, at, axis, _stage(trainer), epoch))
-            return
-        self._reductions.look_up(trainer, values)
-        self._recorder.record(
-            Row(
-                now,
-                values,
-                at,
-                axis,
-                _stage(trainer),
-                epoch,
-                self._membership.training,
-                world_size,
-                self._reductions.by_name,
-            )
-        )
+                row.values.setdefault("epoch", row.epoch)
+                at, axis = row.trainer_step, semconv.AXIS_TRAINER
+        made = Row(row.time_unix_nano, row.values, at, axis, str(row.function.value) if row.function else "", row.epoch)
+        if row.training is None:
+            return made
+        return made._replace(training=row.training, world_size=row.world_size, reductions=self._reductions.by_name)
 
     def take_logged(self, trainer: Any, logger: Any, metrics: Mapping[str, Any], step: int | None) -> None:
         """Record a row that a callback or the user hands to one logger.
@@ -89,10 +115,10 @@ class Rows:
         values = {name: snapshot(value) for name, value in metrics.items()}
         at = 0 if step is None else snapshot(step)
         axis = semconv.AXIS_NONE if step is None else semconv.AXIS_USER
-        row = Row(time.time_ns(), values, at, axis, _stage(trainer), trainer.current_epoch)
+        row = Row(time_ns(), values, at, axis, _stage(trainer), trainer.current_epoch)
         if trainer.world_size > 1:
             row = row._replace(training=self._membership.training, world_size=trainer.world_size)
-        self._recorder.record(row)
+        self._record(row)
 
     def _is_copy(self, trainer: Any, logger: Any, metrics: Mapping[str, Any], step: Any) -> bool:
         if self._handed_by() is not trainer:
@@ -103,6 +129,22 @@ class Rows:
                 return True
         self._handed.append(_LoggedRow(logger, metrics, step))
         return False
+
+
+class _Handed(NamedTuple):
+    """What `Rows.take` keeps of a row, in this order."""
+
+    time_unix_nano: int
+    values: dict[str, Any]
+    step: Any
+    function: Any
+    """A `TrainerFn`, or None."""
+    running_stage: Any
+    """A `RunningStage`, or None."""
+    epoch: int
+    trainer_step: int
+    training: int | None
+    world_size: int
 
 
 class _LoggedRow:
@@ -122,27 +164,26 @@ class _LoggedRow:
         return True
 
 
-class _Depth(threading.local):
-    """How deep a thread is in calls that hand out a row."""
+class HandingOut:
+    """Threads that hand a row to the loggers now: their nested calls are the same row.
 
-    depth = 0
+    Not thread-local storage, which would cost as much as all else that is done for a row.
+    """
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+        """By `threading.get_ident`."""
 
     def __enter__(self) -> None:
-        self.depth += 1
+        self.threads.add(threading.get_ident())
 
     def __exit__(self, *_: object) -> None:
-        self.depth -= 1
+        self.threads.discard(threading.get_ident())
 
 
 def _is_same(one: Any, other: Any) -> bool:
     # Tensors are never compared: that would wait for their device.
     return one is other or (type(one) is type(other) and isinstance(one, (int, float)) and one == other)
-
-
-def step_of(trainer: Any) -> int:
-    """Where a trainer is on the axis on which Lightning's loggers have it."""
-    step: int = trainer.fit_loop.epoch_loop._batches_that_stepped
-    return step
 
 
 def _stage(trainer: Any) -> str:

@@ -1,0 +1,194 @@
+"""Writes what was measured into the documents: each table between its marks, from `benchmarks/results/`.
+
+    python -m benchmarks.report
+
+Nothing is measured here, and no figure in a table is typed by hand. Fails where a budget does not hold.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.budgets import budgets
+from benchmarks.results import RESULTS
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = ("README.md", "docs/performance.md")
+_BLOCK = re.compile(r"(<!-- figures: (?P<name>[\w ]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
+
+
+def load(name: str) -> dict[str, Any]:
+    """Figures that a benchmark has left."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
+
+
+def grid(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, the first column to the left and all others to the right."""
+    rows = [header, ["---", *["---:"] * (len(header) - 1)], *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def _machine() -> str:
+    found = load("overhead")["machine"]
+    versions = ", ".join(
+        f"{name} {version}"
+        for name, version in found.items()
+        if name not in ("date", "python", "system", "processor", "processors", "memory_gib")
+    )
+    return (
+        f"Measured on {found['date']}: {found['system']}, {found['processors']} cores of {found['processor']}, "
+        f"{found['memory_gib']} GiB; Python {found['python']}, {versions}.\n"
+    )
+
+
+def _budgets() -> str:
+    found = budgets(load)
+    lines = ((one.what, f"{one.measured:.3g}", f"{one.most:.3g}", "yes" if one.holds else "**no**") for one in found)
+    return grid(("what", "measured", "at most", "holds"), lines)
+
+
+def _overhead(metrics: int) -> str:
+    costs = load("overhead")["results"][f"rows of {metrics} metrics"]
+    nothing = costs["no logger"]
+
+    def more(case: str, figure: str) -> float:
+        cost: float = costs[case][figure]["median"] - nothing[figure]["median"]
+        return cost
+
+    dummy_us = more("do-nothing logger", "row_us")
+    lines = []
+    for case, cost in costs.items():
+        if case == "no logger":
+            continue
+        row_us, low_us, high_us = (
+            cost["row_us"][one] - nothing["row_us"]["median"] for one in ("median", "min", "max")
+        )
+        lines.append(
+            (
+                case,
+                f"{row_us:.1f}",
+                f"{low_us:.1f} to {high_us:.1f}",
+                f"{row_us / dummy_us:.2f}",
+                f"{more(case, 'cpu_us_per_row'):.0f}",
+                f"{more(case, 'peak_rss_mib'):.0f}",
+                f"{more(case, 'other_processes_us_per_row'):.0f}",
+                f"{cost['other_processes_rss_mib']['median']:.0f}",
+                f"{cost['start_s']['median']:.2f}",
+                f"{cost['stop_s']['median']:.2f}",
+            )
+        )
+    header = (
+        "", "training thread, µs a row", "min to max", "x do-nothing", "whole process, CPU µs a row",
+        "peak RSS, MiB more", "its helper processes, CPU µs a row", "their RSS, MiB", "start, s", "stop, s",
+    )  # fmt: skip
+    return grid(header, lines)
+
+
+def _start() -> str:
+    lines = (
+        (
+            tracker,
+            f"{both['their client']['median']:.2f}",
+            f"{both['ours']['median']:.2f}",
+            f"{both['ours']['min']:.2f} to {both['ours']['max']:.2f}",
+            f"{both['ours']['median'] - both['their client']['median']:+.2f}",
+        )
+        for tracker, both in load("start")["results"].items()
+    )
+    return grid(("seconds", "its own client", "`start_logging`", "min to max", "more"), lines)
+
+
+def _throughput() -> str:
+    lines = []
+    for tracker, found in load("throughput")["results"].items():
+        theirs, exporter, ours = (found["median"][what] for what in ("their client", "exporter", "ours"))
+        lines.append(
+            (
+                tracker,
+                f"{theirs:,.0f}",
+                f"{exporter:,.0f}",
+                f"{exporter / theirs:.2f}",
+                f"{ours:,.0f}",
+                f"{found['median']['relay alone']:,.0f}",
+            )
+        )
+    return grid(
+        ("readings a second", "its own client", "our exporter", "x client", "whole way", "into the relay alone"), lines
+    )
+
+
+def _scale(what: str) -> str:
+    found = load("scale")["results"][what]
+    if what == "ranks":
+        lines = [(f"{int(ranks):,}", f"{one['us']:.1f}", f"{one['peak_mib']:.1f}") for ranks, one in found.items()]
+        return grid(("ranks", "merge, µs a reading", "peak, MiB"), lines)
+    lines = [
+        (
+            f"{int(number):,}",
+            f"{one['us']:.1f}",
+            f"{one['relay_us']:.1f}",
+            f"{one['mib']:.0f}",
+            f"{one['relay_mib']:.0f}",
+        )
+        for number, one in found.items()
+    ]
+    header = (what, "training process, µs a reading", "relay, µs a reading", "training, MiB more", "relay, MiB")
+    return grid(header, lines)
+
+
+def _gpus() -> str:
+    lines = (
+        (gpus, str(one["points"]), f"{one['first_ms']:.2f}", f"{one['median_ms']:.2f}", f"{one['p95_ms']:.2f}")
+        for gpus, one in load("gpu_collection")["results"].items()
+    )
+    return grid(("GPUs", "readings", "first, ms", "median, ms", "95th percentile, ms"), lines)
+
+
+def _zero_code() -> str:
+    found = load("zero_code_start")["results"]
+    bare_ms = found["without ours"]["start_ms"]
+    lines = (
+        (case, f"{one['start_ms']:.0f}", f"{one['start_ms'] - bare_ms:+.0f}", f"{one['end_ms']:.0f}")
+        for case, one in found.items()
+    )
+    return grid(("under `opentelemetry-instrument`", "start, ms", "later, ms", "end, ms"), lines)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "machine": _machine,
+    "budgets": _budgets,
+    "overhead 5": lambda: _overhead(5),
+    "overhead 50": lambda: _overhead(50),
+    "start": _start,
+    "throughput": _throughput,
+    "names": lambda: _scale("names"),
+    "rows": lambda: _scale("rows"),
+    "ranks": lambda: _scale("ranks"),
+    "gpus": _gpus,
+    "zero code": _zero_code,
+}
+
+
+def filled(text: str) -> str:
+    """A document with its tables as they were measured last."""
+    return _BLOCK.sub(lambda block: f"{block[1]}\n{BLOCKS[block['name']]()}\n{block[3]}", text)
+
+
+def main() -> None:
+    """Write the tables, and say which budgets do not hold."""
+    for name in DOCUMENTS:
+        path = ROOT / name
+        path.write_text(filled(path.read_text()))
+    print(_budgets())
+    if not all(one.holds for one in budgets(load)):
+        sys.exit("a budget does not hold")
+
+
+if __name__ == "__main__":
+    main()

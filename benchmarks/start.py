@@ -1,0 +1,114 @@
+"""How long `start_logging` takes, beside the trackers' own import and creation of a run.
+
+    python -m benchmarks.start [--quick]
+
+Each in a process of its own, which has imported Lightning, as a training has. Interleaved repetitions; medians with
+the smallest and the largest.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.child import figures
+from benchmarks.results import bars, write
+from benchmarks.servers import mlflow_server
+
+REPETITIONS = 7
+TRACKERS = ("MLflow, SQLite", "MLflow, server", "W&B, offline", "ClearML, offline", "all three")
+
+_BEGIN = """
+import json, os, sys, time
+order = json.loads(sys.argv[1])
+os.chdir(order["home"])
+tracker = order["tracker"]
+import lightning.pytorch
+"""
+
+OURS = f"""{_BEGIN}
+names = {{"M": "mlflow", "W": "wandb", "C": "clearml", "a": "mlflow,wandb,clearml"}}
+url = order["server"] if "server" in tracker else None
+began_s = time.perf_counter()
+import tracelet_otel as tracelet
+run = tracelet.start_logging("bench", backend=names[tracker[0]], backend_url=url)
+took_s = time.perf_counter() - began_s
+run.stop()
+print(json.dumps({{"ours": took_s}}))
+"""
+
+THEIRS = f"""{_BEGIN}
+def mlflow(url):
+    from mlflow import MlflowClient
+    client = MlflowClient(url)
+    client.create_run(client.create_experiment("bench " + str(time.time_ns())))
+
+def wandb():
+    import wandb
+    wandb.init(mode="offline", settings=wandb.Settings(silent=True))
+
+def clearml():
+    from clearml import Task
+    Task.set_offline(True)
+    Task.init("bench", "bench", auto_connect_frameworks=False)
+
+began_s = time.perf_counter()
+if tracker[0] in "Ma":
+    mlflow(order["server"] if "server" in tracker else "sqlite:///mlflow.db")
+if tracker[0] in "Wa":
+    wandb()
+if tracker[0] in "Ca":
+    clearml()
+took_s = time.perf_counter() - began_s
+print("\\n" + json.dumps({{"their client": took_s}}), flush=True)
+os._exit(0)
+"""
+
+# The tables of a database are made once, by its first user.
+PREPARE = f"""{_BEGIN}
+import mlflow
+mlflow.MlflowClient("sqlite:///mlflow.db").search_experiments()
+print("{{}}")
+"""
+
+
+def seconds(script: str, tracker: str, server: str) -> dict[str, float]:
+    """What it took, by whose it was."""
+    with tempfile.TemporaryDirectory() as home:
+        order = {"tracker": tracker, "server": server}
+        if tracker in ("MLflow, SQLite", "all three"):
+            figures(["-c", PREPARE], order, home)
+        return figures(["-c", script], order, home, WANDB_MODE="offline")
+
+
+def main() -> None:
+    """Run it, print the table, and leave figures and a plot."""
+    repetitions = 1 if "--quick" in sys.argv else REPETITIONS
+    found: dict[str, dict[str, list[float]]] = {tracker: {} for tracker in TRACKERS}
+    with tempfile.TemporaryDirectory() as home, mlflow_server(Path(home)) as server:
+        for _ in range(repetitions):
+            for tracker in TRACKERS:
+                for script in (THEIRS, OURS):
+                    for whose, took_s in seconds(script, tracker, server).items():
+                        found[tracker].setdefault(whose, []).append(took_s)
+    print(f"{'seconds':18} {'their client':>13} {'start_logging':>14} {'(min to max)':>15} {'more':>6}")
+    results: dict[str, Any] = {}
+    for tracker, of_tracker in found.items():
+        results[tracker] = {
+            whose: {"median": statistics.median(took), "min": min(took), "max": max(took)}
+            for whose, took in of_tracker.items()
+        }
+        theirs, ours = results[tracker]["their client"], results[tracker]["ours"]
+        spread = f"{ours['min']:.2f} to {ours['max']:.2f}"
+        more = ours["median"] - theirs["median"]
+        print(f"{tracker:18} {theirs['median']:13.2f} {ours['median']:14.2f} {spread:>15} {more:6.2f}")
+    plotted = {f"{tracker}: {whose}": of["median"] for tracker, both in results.items() for whose, of in both.items()}
+    bars("start", "From the import to a run in the tracker", "seconds", plotted)
+    write("start", {"repetitions": repetitions, "results": results})
+
+
+if __name__ == "__main__":
+    main()
