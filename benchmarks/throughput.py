@@ -120,8 +120,8 @@ elif tracker.startswith("W&B"):
     run = wandb.init(mode="offline", settings=wandb.Settings(console="off", x_disable_stats=True, silent=True))
     values = [{name: number * 0.1 + row for number, name in enumerate(names)} for row in range(rows)]
     began_s = time.perf_counter()
-    for row in values:
-        run.log(row)
+    for step, row in enumerate(values):
+        run.log({"trainer/global_step": step, **row})  # as WandbLogger has it
     run.finish()
     took_s = time.perf_counter() - began_s
 else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
@@ -136,7 +135,7 @@ def test_a_reading_that_cannot_be_stored_is_refused_alone_and_said_once(backend,
     readings = [reading("loss", float(step), step, 1000 + step) for step in range(10)]
     delivery = Delivery(backend.tracker(), Guard())
     delivery.open(identity.attributes)
-    bad = [backend.refused, replace(backend.refused, time_unix_nano=5)]
+    bad = [backend.refused, backend.refused._replace(time_unix_nano=5)]
     delivery.put(Batch(identity.attributes, (*readings[:5], *bad, *readings[5:]), {}, semconv.OUTCOME_FINISHED))
     account = delivery.close(30)
     assert (account.delivered, account.refused, account.pending) == (10, 2, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,7 @@ class Program:
             for stream, values in zip(found, by_rank, strict=True):
                 for name, value in values.items():
                     one = reading(name, value, len(stream) + 1, step, training=training, epoch=training)
-                    stream.append(replace(one, world_size=self.world_size, time_unix_nano=number))
+                    stream.append(one._replace(world_size=self.world_size, time_unix_nano=number))
         return found
 
     def expected(self) -> Counter[tuple[int, str, int, float]]:
@@ -211,7 +211,7 @@ def test_processes_of_another_training_are_waited_for_again():
         merge.hear(second, 1)
         one = reading("a", 0, 1, training=training)
         assert merge.add(first, 0, [one], 1, 0.0) == []
-        (merged,) = merge.add(second, 1, [replace(one, value=10)], 1, 0.0)
+        (merged,) = merge.add(second, 1, [one._replace(value=10)], 1, 0.0)
         assert merged.reading.value == 5
         assert merge.leave(0) == merge.leave(1) == []
 
@@ -250,7 +250,7 @@ def test_what_is_lost_on_the_way_is_not_waited_for_without_end():
     merge = Merge(LIMIT_S)
     (one,) = [reading("a", 5, 2)]
     assert merge.add("p0", 0, [one], 0, 0.0) == []
-    assert merge.add("p1", 1, [replace(one, sequence=1)], 1, 0.0) == []
+    assert merge.add("p1", 1, [one._replace(sequence=1)], 1, 0.0) == []
     assert merge.waiting == 2
     found = merge.expire(LIMIT_S)
     assert [merged.reading.value for merged in found] == [5]

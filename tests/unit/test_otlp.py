@@ -41,7 +41,7 @@ def comparable(batches):
         (
             dict(batch.resource.items()),
             [
-                (*(getattr(reading, name) for name in reading.__slots__ if name != "value"), str(reading.value))
+                (*(getattr(reading, name) for name in reading._fields if name != "value"), str(reading.value))
                 for reading in batch.readings
             ],
             dict(batch.params),

@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter
 
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.credentials import without_credentials
+from tracelet_otel.exporters.encoding import encode
 from tracelet_otel.exporters.otlp_said import Said
 from tracelet_otel.exporters.otlp_settings import HTTP, OtlpSettings
 from tracelet_otel.guard import Guard
@@ -60,9 +61,14 @@ def _grpc(settings: OtlpSettings) -> tuple[MetricExporter, Said]:
     from opentelemetry.exporter.otlp.proto.grpc import exporter as module
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 
+    class QuickExporter(OTLPMetricExporter):  # type: ignore[misc, unused-ignore]
+        """The stock exporter, with the samples encoded by us: that is most of its work."""
+
+        _translate_data = staticmethod(encode)
+
     spare_global_random(module)
     compressions = {"none": grpc.Compression.NoCompression, "gzip": grpc.Compression.Gzip}
-    exporter = OTLPMetricExporter(
+    exporter = QuickExporter(
         endpoint=settings.endpoint,
         timeout=settings.timeout_s,
         compression=compressions[settings.compression],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk.metrics.export import MetricsData, NumberDataPoint, ResourceMetrics
@@ -15,9 +15,8 @@ from tracelet_otel import semconv
 _NONFINITE = {"NaN": math.nan, "+Inf": math.inf, "-Inf": -math.inf}
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One value of one metric at one step."""
+class Reading(NamedTuple):
+    """One value of one metric at one step. A tuple, since there are many."""
 
     name: str
     """Exactly as logged."""
@@ -155,7 +154,7 @@ def _system_readings(resource_metrics: ResourceMetrics) -> tuple[Reading, ...]:
     node = resource_metrics.resource.attributes.get(semconv.NODE_RANK)
     prefix = semconv.SYSTEM_PREFIX + (f"node_{node}/" if node else "")
     found = [
-        replace(reading, name=f"{prefix}{reading.name}", is_system=True)
+        reading._replace(name=f"{prefix}{reading.name}", is_system=True)
         for scope_metrics in resource_metrics.scope_metrics
         if scope_metrics.scope.name == semconv.SCOPE_SYSTEM
         for metric in scope_metrics.metrics

@@ -41,7 +41,7 @@ _T = TypeVar("_T")
 
 _INIT_S: Final = 25.0
 """The longest that the beginning of a run waits for the server."""
-_FLUSH_S: Final = 0.1
+_FLUSH_S: Final = 0.02
 """Between two writes of wandb-core to its file."""
 _RECENT_S: Final = 5.0
 """For so long a row is remembered: wandb-core may die before it has written it."""
@@ -90,15 +90,17 @@ class WandbTracker:
         """See `Tracker.log_readings`; what an earlier process has written already is left out."""
 
         def log(run: wandb.Run) -> None:
-            names = {self._column(reading): reading.name for reading in readings}
-            self._tell(run, {EXACT_NAME + column: name for column, name in names.items() if column != name})
+            self._tell(run, {EXACT_NAME + column: name for (name, _), column in columns.items() if column != name})
             for row in self._without_known(made):
                 # Never with `step`: a row below the highest would be dropped without a word.
                 run.log(row)
                 self._recent.append((time.monotonic(), row))
 
         self._connect()
-        made = rows(readings, self._column, self._last_step)
+        # In the order in which they came: the first has its name.
+        kinds = dict.fromkeys((reading.name, reading.is_system) for reading in readings)
+        columns = {(name, is_system): self._names.key(name, is_system=is_system) for name, is_system in kinds}
+        made = rows(readings, columns, self._last_step)
         self._do(log)
         # What is not in its file is lost where a machine or container ends.
         time.sleep(2 * _FLUSH_S)
@@ -120,9 +122,6 @@ class WandbTracker:
         problem = self._do(lambda run: self._finish(run, EXIT_CODES.get(outcome or "", KILLED)))
         if problem:
             raise TrackerError(f"W&B has not taken everything: {problem}")
-
-    def _column(self, reading: Reading) -> str:
-        return self._names.key(reading.name, is_system=reading.is_system)
 
     @property
     def _patience_s(self) -> float:
@@ -193,6 +192,9 @@ class WandbTracker:
         return columns
 
     def _without_known(self, made: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        if not self._there:
+            yield from made
+            return
         for row in made:
             known = {cell[0] for cell in cells(row) if self._there[cell] > 0}
             self._there -= Counter(cell for cell in cells(row) if cell[0] in known)

@@ -5,7 +5,7 @@ Source of the rules: Lightning's `WandbLogger`, and what W&B's own client keeps 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from tracelet_otel import semconv
@@ -48,19 +48,20 @@ def _column(name: str) -> str:
 
 
 def rows(
-    readings: Iterable[Reading], column: Callable[[Reading], str], last_step: int | None = None
+    readings: Iterable[Reading], columns: Mapping[tuple[str, bool], str], last_step: int | None = None
 ) -> list[dict[str, Any]]:
     """One row of history for what was logged together.
 
     Args:
         readings: in the order in which they were logged.
-        column: gives a reading's column.
+        columns: by name, and by whether it is of GPU or host.
         last_step: of the row before; what was logged without a step goes there, as W&B's client has it.
     """
     made: list[dict[str, Any]] = []
     before: tuple[int, int, str] | None = None
     for reading in readings:
-        name, place = column(reading), (reading.step, reading.time_unix_nano, reading.axis)
+        name = columns[reading.name, reading.is_system]
+        place = reading.step, reading.time_unix_nano, reading.axis
         if place != before or name in made[-1]:
             step = last_step if reading.axis == semconv.AXIS_NONE else reading.step
             made.append({TIME: reading.time_unix_nano / 1e9, **({} if step is None else {STEP: step})})

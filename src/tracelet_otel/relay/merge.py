@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import OrderedDict, deque
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 from typing import Final, NamedTuple
@@ -358,14 +358,14 @@ class Merge:
 
 def of_rank(reading: Reading, rank: int) -> Reading:
     """A reading as a series of its rank's own."""
-    return replace(reading, name=f"{reading.name}/rank_{rank}")
+    return reading._replace(name=f"{reading.name}/rank_{rank}")
 
 
 def _merged(match: _Match) -> Merged:
     parts = [match.parts[rank] for rank in sorted(match.parts)]
     lowest = parts[0][0]
     value = reduced(lowest.reduction, [reading.value for reading, _ in parts])
-    return Merged(replace(lowest, value=value), tuple(source for _, source in parts))
+    return Merged(lowest._replace(value=value), tuple(source for _, source in parts))
 
 
 def untouched(process: str, readings: Sequence[Reading]) -> list[Merged]:
