@@ -31,9 +31,9 @@ CASES = (
     "ours: three trackers",
     "ours: otlp",
 )
-ROWS = {5: 1000, 50: 300}
+ROWS = {5: 2000, 50: 600}
 """How many rows of so many metrics."""
-REPETITIONS = 5
+REPETITIONS = 3
 
 
 def train(case: str, metrics: int, rows: int, addresses: dict[str, str]) -> dict[str, float]:

@@ -18,7 +18,7 @@ from benchmarks.child import figures
 from benchmarks.results import bars, write
 from benchmarks.servers import mlflow_server
 
-REPETITIONS = 7
+REPETITIONS = 5
 TRACKERS = ("MLflow, SQLite", "MLflow, server", "W&B, offline", "ClearML, offline", "all three")
 
 _BEGIN = """

@@ -169,8 +169,8 @@ class LightningInstrumentor(BaseInstrumentor):
             if hooks is None or (thread := get_ident()) in (handing_out := hooks.rows.handing_out.threads):
                 return log_metrics(connector, metrics, step)
             # Without a context manager: this is called at each step of a training.
-            handing_out.add(thread)
             try:
+                handing_out.add(thread)
                 return log_metrics(connector, metrics, step)
             finally:
                 handing_out.discard(thread)

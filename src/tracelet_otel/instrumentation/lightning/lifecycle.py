@@ -32,6 +32,7 @@ class Lifecycle:
         self._tuning: weakref.WeakSet[Any] = weakref.WeakSet()
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
         self.heard = NOBODY
+        """The answer of `hear`, while it holds."""
 
     def enter(self, trainer: Any) -> bool:
         """A trainer starts.
@@ -84,6 +85,7 @@ class Lifecycle:
         self._signals.launching.end()
 
     def _begin(self, trainer: Any, carrier: Any) -> None:
+        self.heard = NOBODY
         carrier.begin(self._report_configuration)
         self._carriers[trainer] = carrier
         self._seen.add(trainer)

@@ -43,7 +43,7 @@ class Rows:
         self._handed: deque[_LoggedRow] = deque(maxlen=_REMEMBERED)
         self.handing_out = HandingOut()
 
-    def take(self, trainer: Any, metrics: dict[str, Any], step: int | None) -> None:
+    def take(self, trainer: Any, metrics: Mapping[str, Any], step: int | None) -> None:
         """Record a row of the logger connector. Never raises.
 
         On the training thread only what may have changed later is looked up. The values are fresh, detached
@@ -71,7 +71,7 @@ class Rows:
                     self._make_row,
                     (
                         time_ns(),
-                        metrics.copy(),
+                        dict(metrics),
                         step,
                         state.fn,
                         state.stage,
@@ -175,7 +175,12 @@ class HandingOut:
         """By `threading.get_ident`."""
 
     def __enter__(self) -> None:
-        self.threads.add(threading.get_ident())
+        try:
+            self.threads.add(threading.get_ident())
+        except BaseException:
+            # An interrupt gets in here: nobody would call `__exit__`.
+            self.__exit__()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.threads.discard(threading.get_ident())
