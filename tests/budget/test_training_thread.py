@@ -138,20 +138,24 @@ def test_it_takes_no_lock_of_ours(database, monkeypatch):
     import tracelet_otel as tracelet
 
     pl = namespace("lightning.pytorch")
-    held, release, logged = threading.Event(), threading.Event(), []
+    held, release, logged, in_time = threading.Event(), threading.Event(), [], []
     run = tracelet.start_logging(config={"export_interval": 3600})
+
+    holders = []
 
     def hold() -> None:
         taken = [lock for lock in locks_of(run) if lock.acquire(timeout=1)]
         logged.append(len(taken))
         held.set()
-        release.wait(60)
+        # It lets go in the end, so that a training that waits for it is seen to fail, and not to hang.
+        in_time.append(release.wait(20))
         for lock in taken:
             lock.release()
 
     def on_train_batch_end(self, *_):
         if not held.is_set():
-            threading.Thread(target=hold, daemon=True).start()
+            holders.append(threading.Thread(target=hold, daemon=True))
+            holders[0].start()
             assert held.wait(30)
 
     module = regression(pl, on_train_batch_end=on_train_batch_end)
@@ -162,6 +166,8 @@ def test_it_takes_no_lock_of_ours(database, monkeypatch):
     trainer.fit(module, loader(32), loader(16, seed=1))
     queued = run._signals.recorder.queued
     release.set()
+    holders[0].join()
+    assert in_time == [True]
     assert logged[0] > 5
     assert queued > 16
     run.stop()

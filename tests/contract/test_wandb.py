@@ -96,6 +96,7 @@ def test_nothing_is_written_down_about_the_server_and_its_key(online, identity, 
         ("down", "cannot be reached .*: is the server running"),
     ],
 )
+@pytest.mark.slow
 def test_a_server_that_does_not_give_a_run_is_named_in_time(online, identity, ill, message):
     online.server.ill = ill
     with pytest.raises(TrackerUnavailableError, match=message):

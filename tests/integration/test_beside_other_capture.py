@@ -110,6 +110,7 @@ training(pl, pl.loggers.WandbLogger(project="theirs", offline=True))
     assert stored_run(beside / "ours.db").multiset == alone(python, tmp_path, migrated_database).multiset
 
 
+@pytest.mark.slow
 def test_both_in_one_mlflow_run_write_each_value_once_each(run_both):
     _, beside = run_both(
         """

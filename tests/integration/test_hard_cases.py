@@ -174,6 +174,7 @@ def test_a_users_logger_can_be_pickled_by_value(run):
     assert len(copies) == 1
 
 
+@pytest.mark.slow
 def test_what_others_take_out_is_put_back(database, python, monkeypatch, request):
     monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
     child = python(

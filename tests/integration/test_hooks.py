@@ -268,13 +268,17 @@ class TestBadInput:
     def test_a_hook_of_ours_that_raises_is_said_once_and_training_goes_on(self, caplog):
         class Broken(pl.Trainer):
             @property
-            def current_epoch(self):
+            def fit_loop(self):
                 import sys
 
                 # Lightning itself asks from its own modules.
-                if "tracelet_otel" in sys._getframe(1).f_globals["__name__"]:
+                if sys._getframe(1).f_globals["__name__"] == "tracelet_otel.instrumentation.lightning.rows":
                     raise RuntimeError("not as expected")
-                return super().current_epoch
+                return self._loop
+
+            @fit_loop.setter
+            def fit_loop(self, loop):
+                self._loop = loop
 
         trainer = Broken(
             max_epochs=1, logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False,

@@ -93,6 +93,7 @@ def test_nothing_differs(python, database, tmp_path, monkeypatch, request, logge
     assert seen["ours"] == seen["nobody"]
 
 
+@pytest.mark.slow
 def test_a_compiled_module_has_the_same_graphs(python, database, monkeypatch, request):
     monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
     counts = []

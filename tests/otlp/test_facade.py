@@ -45,8 +45,10 @@ def test_beside_a_tracker(tmp_path, database, collector, backend, relay):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint("grpc"))
         run = tracelet.start_logging("both", "the project", ["mlflow", "otlp"], config=config)
-    TRAININGS["one validation loader"](pl, logger)
+    # Kept: of a trainer that is gone there is no step.
+    trainer = TRAININGS["one validation loader"](pl, logger)
     tracelet.stop_logging()
+    assert trainer.state.finished
     expected = rows_of(logger)
     assert arrived(backend) == expected
     found = Counter(point[:3] for point in stored_run(database).points if not point[0].startswith("system/"))

@@ -129,6 +129,7 @@ def test_a_relay_that_is_killed_again_and_again(tmp_path, database):
     assert Counter(step for name, step, _, _ in stored_run(database).points if name == "loss") == Counter(range(3000))
 
 
+@pytest.mark.slow
 def test_a_relay_that_is_told_to_finish_does_and_the_run_goes_on(tmp_path, database):
     child = start(tmp_path, 3000)
     (relay,) = relays(tmp_path)

@@ -210,6 +210,7 @@ def test_what_is_wrong_is_said_once_and_the_training_goes_on(tmp_path, train, in
     assert "Traceback" not in child.stderr
 
 
+@pytest.mark.slow
 def test_a_tracker_that_is_down_at_the_start_is_waited_for(tmp_path, train, mlflow_server):
     door = Door(mlflow_server.uri)
     door.ill = "down"
@@ -226,6 +227,7 @@ def test_a_tracker_that_is_down_at_the_start_is_waited_for(tmp_path, train, mlfl
     door.server_close()
 
 
+@pytest.mark.slow
 def test_start_logging_takes_over_and_both_runs_end(tmp_path, train, instrumented, database):
     taking = """
     main()
@@ -253,6 +255,7 @@ atexit.register(lambda: setattr(threading.Thread, "start", refuse))
 
 
 @pytest.mark.parametrize("relay", ["true", pytest.param("false", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_an_interpreter_that_starts_no_threads_at_its_exit(tmp_path, train, instrumented, database, relay):
     train.write_text(train.read_text() + NO_THREADS_AT_EXIT)
     more = {"OTEL_METRIC_EXPORT_INTERVAL": "60000", "TRACELET_TRACK_SYSTEM": "true", "TRACELET_RELAY": relay}

@@ -203,7 +203,8 @@ class Recorder:
         time_ms = row.time_unix_nano // 1_000_000
         if time_ms > self._newest_ms:
             self._newest_ms = time_ms
-            self._last.update(dict.fromkeys(row.values, (time_ms, {step: time_ms})))
+            # One for all of its names, and so never changed: nearly every row has a millisecond of its own.
+            self._last.update(dict.fromkeys(row.values, (time_ms, MappingProxyType({step: time_ms}))))
             return row.time_unix_nano
         for name in row.values:
             newest_ms, last_ms_by_step = self._last.get(name, (-1, {}))
@@ -211,9 +212,12 @@ class Recorder:
                 time_ms = max(time_ms, last_ms_by_step.get(step, -1) + 1)
         for name in row.values:
             newest_ms, last_ms_by_step = self._last.get(name, (-1, {}))
-            # Never in place: names of a row share it.
-            still = {} if time_ms > newest_ms else last_ms_by_step
-            self._last[name] = (max(time_ms, newest_ms), {**still, step: time_ms})
+            if time_ms > newest_ms:
+                own: dict[int, int] = {}
+            else:
+                own = last_ms_by_step if isinstance(last_ms_by_step, dict) else dict(last_ms_by_step)
+            own[step] = time_ms
+            self._last[name] = (max(time_ms, newest_ms), own)
         self._newest_ms = max(self._newest_ms, time_ms)
         return row.time_unix_nano if time_ms == row.time_unix_nano // 1_000_000 else time_ms * 1_000_000
 

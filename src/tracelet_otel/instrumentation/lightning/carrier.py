@@ -50,7 +50,8 @@ class Carrier:
         self._ready(trainer)
 
     def _outside_fit(self, trainer: Any, pl_module: Any) -> None:
-        if not trainer.training:
+        # Each validation of a fit comes here too: that was reported at its start.
+        if trainer.state.fn != "fit":
             self._ready(trainer)
 
     on_validation_start = on_test_start = on_predict_start = _outside_fit
