@@ -4,7 +4,7 @@
 
 Each case trains in a process of its own, torch on one thread, a row at each step. Repetitions are interleaved;
 medians of them, with the smallest and the largest. Rows are measured on the training thread, around Lightning's logger
-connector; the process is measured over `fit` and the end of the run.
+connector; the other threads over `fit` and the end of the run.
 """
 
 from __future__ import annotations
@@ -62,16 +62,16 @@ def table(metrics: int, costs: dict[str, dict[str, Any]]) -> None:
     print(f"\nrows of {metrics} metrics")
     print(
         f"{'':22} {'row us':>9} {'(min to max)':>16} {'x do-nothing':>12} {'other threads us':>17} "
-        f"{'CPU us a row':>13} {'RSS MiB':>8} {'start s':>8} {'stop s':>7}"
+        f"{'RSS MiB':>8} {'start s':>8} {'stop s':>7}"
     )
     for case, cost in costs.items():
-        row, cpu = cost["row_us"], cost["cpu_us_per_row"]["median"] - nothing["cpu_us_per_row"]["median"]
+        row = cost["row_us"]
         own_us = row["median"] - nothing["row_us"]["median"]
         spread = f"{row['min']:.1f} to {row['max']:.1f}"
         print(
             f"{case:22} {own_us:9.1f} {spread:>16} {own_us / dummy:12.2f} "
             f"{cost['other_threads_us_per_row']['median'] - nothing['other_threads_us_per_row']['median']:17.0f} "
-            f"{cpu:13.0f} {cost['peak_rss_mib']['median'] - nothing['peak_rss_mib']['median']:8.0f} "
+            f"{cost['peak_rss_mib']['median'] - nothing['peak_rss_mib']['median']:8.0f} "
             f"{cost['start_s']['median']:8.2f} {cost['stop_s']['median']:7.2f}"
         )
 

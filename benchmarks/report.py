@@ -75,7 +75,7 @@ def _overhead(metrics: int) -> str:
                 f"{row_us:.1f}",
                 f"{low_us:.1f} to {high_us:.1f}",
                 f"{row_us / dummy_us:.2f}",
-                f"{more(case, 'cpu_us_per_row'):.0f}",
+                f"{row_us + more(case, 'other_threads_us_per_row'):.0f}",
                 f"{more(case, 'peak_rss_mib'):.0f}",
                 f"{more(case, 'other_processes_us_per_row'):.0f}",
                 f"{cost['other_processes_rss_mib']['median']:.0f}",
@@ -84,7 +84,7 @@ def _overhead(metrics: int) -> str:
             )
         )
     header = (
-        "", "training thread, µs a row", "min to max", "x do-nothing", "whole process, CPU µs a row",
+        "", "training thread, µs a row", "min to max", "x do-nothing", "all threads, µs a row",
         "peak RSS, MiB more", "its helper processes, CPU µs a row", "their RSS, MiB", "start, s", "stop, s",
     )  # fmt: skip
     return grid(header, lines)
