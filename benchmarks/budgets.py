@@ -6,6 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+GPU_COLLECTION_MS = 5.0
+"""Of processor time, for 8 GPUs."""
+ZERO_CODE_START_MS = 100.0
+"""By which a script without Lightning may start later."""
 OURS = ("ours: mlflow", "ours: three trackers", "ours: otlp")
 
 
@@ -21,6 +25,18 @@ class Budget:
     def holds(self) -> bool:
         """Whether it is kept."""
         return self.measured <= self.most
+
+
+def over_nothing(costs: Mapping[str, Any], case: str, figure: str) -> float:
+    """What a way to log costs on top of a training without any logger.
+
+    Args:
+        costs: of rows of one size, by case, as `overhead` leaves them.
+        case: the way to log.
+        figure: which cost, in the unit of its name.
+    """
+    more: float = costs[case][figure]["median"] - costs["no logger"][figure]["median"]
+    return more
 
 
 def budgets(load: Callable[[str], Mapping[str, Any]]) -> list[Budget]:
@@ -39,24 +55,21 @@ def budgets(load: Callable[[str], Mapping[str, Any]]) -> list[Budget]:
         slower = rates["median"]["their client"] / rates["median"]["exporter"]
         found.append(Budget(f"exporter, {tracker}: time of its own client", slower, 1 / 0.9))
     gpus = load("gpu_collection")["results"]
-    found.append(Budget("collection of 8 GPUs: ms of CPU", gpus["8"]["median_ms"], 5.0))
+    found.append(Budget("collection of 8 GPUs: ms of CPU", gpus["8"]["median_ms"], GPU_COLLECTION_MS))
     starts = load("zero_code_start")["results"]
     later_ms = starts["hooks, three trackers, detector"]["start_ms"] - starts["without ours"]["start_ms"]
-    found.append(Budget("script without Lightning: ms later", later_ms, 100.0))
+    found.append(Budget("script without Lightning: ms later", later_ms, ZERO_CODE_START_MS))
     return found
 
 
 def _of_rows(rows: str, case: str, costs: Mapping[str, Any]) -> list[Budget]:
-    def more(other: str, figure: str) -> float:
-        cost: float = costs[other][figure]["median"] - costs["no logger"][figure]["median"]
-        return cost
-
     row = f"{case.removeprefix('ours: ')}, row {rows.removeprefix('rows ')}"
-    row_us = more(case, "row_us")
-    all_us = row_us + more(case, "other_threads_us_per_row")
+    row_us = over_nothing(costs, case, "row_us")
+    all_us = row_us + over_nothing(costs, case, "other_threads_us_per_row")
+    dummy_us, csv_us = (over_nothing(costs, one, "row_us") for one in ("do-nothing logger", "CSVLogger"))
     return [
-        Budget(f"{row}, training thread: x do-nothing logger", row_us / more("do-nothing logger", "row_us"), 1 / 3),
-        Budget(f"{row}, training thread: x CSVLogger", row_us / more("CSVLogger", "row_us"), 1 / 30),
-        Budget(f"{row}, all threads: x CSVLogger", all_us / more("CSVLogger", "row_us"), 1.0),
-        Budget(f"{row}, peak RSS: MiB over no logger", more(case, "peak_rss_mib"), 60.0),
+        Budget(f"{row}, training thread: x do-nothing logger", row_us / dummy_us, 1 / 3),
+        Budget(f"{row}, training thread: x CSVLogger", row_us / csv_us, 1 / 30),
+        Budget(f"{row}, all threads: x CSVLogger", all_us / csv_us, 1.0),
+        Budget(f"{row}, peak RSS: MiB over no logger", over_nothing(costs, case, "peak_rss_mib"), 60.0),
     ]

@@ -35,7 +35,8 @@ from tracelet_otel import samples, semconv
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
-from tracelet_otel.relay.client import Address, RelayExporter
+from tracelet_otel.relay.calls import Address
+from tracelet_otel.relay.client import RelayExporter
 
 run_id, endpoint, token, first, last, began_s = json.loads(sys.stdin.read())
 guard = Guard()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.budgets import budgets
+from benchmarks.budgets import budgets, over_nothing
 from benchmarks.results import RESULTS
 
 ROOT = Path(__file__).parents[1]
@@ -55,29 +55,22 @@ def _budgets() -> str:
 
 def _overhead(metrics: int) -> str:
     costs = load("overhead")["results"][f"rows of {metrics} metrics"]
-    nothing = costs["no logger"]
-
-    def more(case: str, figure: str) -> float:
-        cost: float = costs[case][figure]["median"] - nothing[figure]["median"]
-        return cost
-
-    dummy_us = more("do-nothing logger", "row_us")
+    dummy_us = over_nothing(costs, "do-nothing logger", "row_us")
     lines = []
     for case, cost in costs.items():
         if case == "no logger":
             continue
-        row_us, low_us, high_us = (
-            cost["row_us"][one] - nothing["row_us"]["median"] for one in ("median", "min", "max")
-        )
+        row_us = over_nothing(costs, case, "row_us")
+        low_us, high_us = (row_us + cost["row_us"][one] - cost["row_us"]["median"] for one in ("min", "max"))
         lines.append(
             (
                 case,
                 f"{row_us:.1f}",
                 f"{low_us:.1f} to {high_us:.1f}",
                 f"{row_us / dummy_us:.2f}",
-                f"{row_us + more(case, 'other_threads_us_per_row'):.0f}",
-                f"{more(case, 'peak_rss_mib'):.0f}",
-                f"{more(case, 'other_processes_us_per_row'):.0f}",
+                f"{row_us + over_nothing(costs, case, 'other_threads_us_per_row'):.0f}",
+                f"{over_nothing(costs, case, 'peak_rss_mib'):.0f}",
+                f"{over_nothing(costs, case, 'other_processes_us_per_row'):.0f}",
                 f"{cost['other_processes_rss_mib']['median']:.0f}",
                 f"{cost['start_s']['median']:.2f}",
                 f"{cost['stop_s']['median']:.2f}",
@@ -115,12 +108,15 @@ def _throughput() -> str:
                 f"{exporter:,.0f}",
                 f"{exporter / theirs:.2f}",
                 f"{ours:,.0f}",
+                f"{ours / theirs:.2f}",
                 f"{found['median']['relay alone']:,.0f}",
             )
         )
-    return grid(
-        ("readings a second", "its own client", "our exporter", "x client", "whole way", "into the relay alone"), lines
-    )
+    header = (
+        "readings a second", "its own client", "our exporter", "x client", "whole way", "x client",
+        "into the relay alone",
+    )  # fmt: skip
+    return grid(header, lines)
 
 
 def _scale(what: str) -> str:
@@ -154,13 +150,24 @@ def _zero_code() -> str:
     found = load("zero_code_start")["results"]
     bare_ms = found["without ours"]["start_ms"]
     lines = (
-        (case, f"{one['start_ms']:.0f}", f"{one['start_ms'] - bare_ms:+.0f}", f"{one['end_ms']:.0f}")
+        (
+            case,
+            f"{one['start_ms']:.0f}",
+            "{:.0f} to {:.0f}".format(*one["middle_half_ms"]),
+            f"{one['start_ms'] - bare_ms:+.0f}",
+            f"{one['end_ms']:.0f}",
+        )
         for case, one in found.items()
     )
-    return grid(("under `opentelemetry-instrument`", "start, ms", "later, ms", "end, ms"), lines)
+    return grid(("under `opentelemetry-instrument`", "start, ms", "middle half", "later, ms", "end, ms"), lines)
 
 
-BLOCKS: dict[str, Callable[[], str]] = {
+def _repetitions() -> str:
+    counts = ", ".join(f"{name} {load(name)['repetitions']}" for name in ("overhead", "start", "throughput"))
+    return f"Repetitions, of which a figure is the median: {counts}.\n"
+
+
+TABLES: dict[str, Callable[[], str]] = {
     "machine": _machine,
     "budgets": _budgets,
     "overhead 5": lambda: _overhead(5),
@@ -172,12 +179,20 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "ranks": lambda: _scale("ranks"),
     "gpus": _gpus,
     "zero code": _zero_code,
+    "repetitions": _repetitions,
 }
+"""By the name that the documents call them by."""
+
+
+def show(*names: str) -> None:
+    """Print tables, for who has just measured what is in them."""
+    for name in names:
+        print(f"{name}\n\n{TABLES[name]()}")
 
 
 def filled(text: str) -> str:
     """A document with its tables as they were measured last."""
-    return _BLOCK.sub(lambda block: f"{block[1]}\n{BLOCKS[block['name']]()}\n{block[3]}", text)
+    return _BLOCK.sub(lambda block: f"{block[1]}\n{TABLES[block['name']]()}\n{block[3]}", text)
 
 
 def main() -> None:
@@ -185,7 +200,7 @@ def main() -> None:
     for name in DOCUMENTS:
         path = ROOT / name
         path.write_text(filled(path.read_text()))
-    print(_budgets())
+    show("budgets")
     if not all(one.holds for one in budgets(load)):
         sys.exit("a budget does not hold")
 

@@ -6,7 +6,8 @@ import datetime as dt
 import json
 import platform
 import re
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ def _processor() -> str:
     path = Path("/proc/cpuinfo")
     told = re.search(r"model name\s*: (.+)", path.read_text()) if path.exists() else None
     return told[1] if told else platform.machine()
+
+
+def spread(found: Sequence[float]) -> dict[str, float]:
+    """What repetitions gave: median, smallest and largest."""
+    return {"median": statistics.median(found), "min": min(found), "max": max(found)}
 
 
 def write(name: str, figures: Mapping[str, Any]) -> None:

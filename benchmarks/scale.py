@@ -15,6 +15,7 @@ import tracemalloc
 from typing import Any
 
 from benchmarks.child import figures
+from benchmarks.report import show
 from benchmarks.results import write
 
 from tracelet_otel import semconv
@@ -88,22 +89,15 @@ def main() -> None:
     """Run it, print the tables, and leave figures and a plot."""
     quick = "--quick" in sys.argv
     readings = READINGS // 10 if quick else READINGS
-    results: dict[str, Any] = {"names": {}, "rows": {}, "ranks": {}}
-    header = f"{'us a reading':>13} {'relay us':>9} {'MiB more':>9} {'relay MiB':>10}"
-    print(f"{'names':>9} {header}")
-    for names in NAMES:
-        found = results["names"][names] = run(names, readings // names)
-        print(f"{names:9} {found['us']:13.1f} {found['relay_us']:9.1f} {found['mib']:9.0f} {found['relay_mib']:10.0f}")
-    print(f"\n{'rows':>9} {header}")
-    for rows in ROWS[:3] if quick else ROWS:
-        found = results["rows"][rows] = run(1, rows)
-        print(f"{rows:9} {found['us']:13.1f} {found['relay_us']:9.1f} {found['mib']:9.0f} {found['relay_mib']:10.0f}")
-    print(f"\n{'ranks':>9} {'merge us a reading':>20} {'peak MiB':>9}")
-    for ranks in RANKS:
-        found = results["ranks"][ranks] = merge(ranks, readings)
-        print(f"{ranks:9} {found['us']:20.1f} {found['peak_mib']:9.1f}")
+    all_rows = ROWS[:3] if quick else ROWS
+    results: dict[str, Any] = {
+        "names": {names: run(names, readings // names) for names in NAMES},
+        "rows": {rows: run(1, rows) for rows in all_rows},
+        "ranks": {ranks: merge(ranks, readings) for ranks in RANKS},
+    }
     _plot(results)
     write("scale", {"readings": readings, "results": results})
+    show("names", "rows", "ranks")
 
 
 def _plot(results: dict[str, Any]) -> None:

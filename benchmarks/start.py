@@ -8,14 +8,13 @@ the smallest and the largest.
 
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from benchmarks.child import figures
-from benchmarks.results import bars, write
+from benchmarks.report import show
+from benchmarks.results import bars, spread, write
 from benchmarks.servers import mlflow_server
 
 REPETITIONS = 3
@@ -95,20 +94,13 @@ def main() -> None:
                 for script in (THEIRS, OURS):
                     for whose, took_s in seconds(script, tracker, server).items():
                         found[tracker].setdefault(whose, []).append(took_s)
-    print(f"{'seconds':18} {'their client':>13} {'start_logging':>14} {'(min to max)':>15} {'more':>6}")
-    results: dict[str, Any] = {}
-    for tracker, of_tracker in found.items():
-        results[tracker] = {
-            whose: {"median": statistics.median(took), "min": min(took), "max": max(took)}
-            for whose, took in of_tracker.items()
-        }
-        theirs, ours = results[tracker]["their client"], results[tracker]["ours"]
-        spread = f"{ours['min']:.2f} to {ours['max']:.2f}"
-        more = ours["median"] - theirs["median"]
-        print(f"{tracker:18} {theirs['median']:13.2f} {ours['median']:14.2f} {spread:>15} {more:6.2f}")
+    results = {
+        tracker: {whose: spread(took) for whose, took in of_tracker.items()} for tracker, of_tracker in found.items()
+    }
     plotted = {f"{tracker}: {whose}": of["median"] for tracker, both in results.items() for whose, of in both.items()}
     bars("start", "From the import to a run in the tracker", "seconds", plotted)
     write("start", {"repetitions": repetitions, "results": results})
+    show("start")
 
 
 if __name__ == "__main__":

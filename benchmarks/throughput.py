@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.child import figures
+from benchmarks.report import show
 from benchmarks.results import bars, write
 from benchmarks.servers import mlflow_server
 
@@ -163,19 +164,10 @@ def main() -> None:
                 for script in (THEIRS, EXPORTER, OURS):
                     for what, rate in rates(script, tracker, rows, server).items():
                         found[tracker].setdefault(what, []).append(rate)
-    print(
-        f"{'readings a second':20} {'their client':>13} {'our exporter':>13} {'ratio':>6} {'whole way':>10} "
-        f"{'ratio':>6} {'relay alone':>12}"
-    )
-    results: dict[str, Any] = {}
-    for tracker, of_tracker in found.items():
-        medians = {what: statistics.median(of_what) for what, of_what in of_tracker.items()}
-        results[tracker] = {"median": medians, "all": of_tracker}
-        theirs, exporter, ours = (medians[what] for what in ("their client", "exporter", "ours"))
-        print(
-            f"{tracker:20} {theirs:13.0f} {exporter:13.0f} {exporter / theirs:6.2f} {ours:10.0f} {ours / theirs:6.2f} "
-            f"{medians['relay alone']:12.0f}"
-        )
+    results: dict[str, Any] = {
+        tracker: {"median": {what: statistics.median(rate) for what, rate in of_tracker.items()}, "all": of_tracker}
+        for tracker, of_tracker in found.items()
+    }
     plotted = {
         f"{tracker}: {what}": found_one["median"][what]
         for tracker, found_one in results.items()
@@ -183,6 +175,7 @@ def main() -> None:
     }
     bars("throughput", f"Readings to committed, {METRICS} a row", "readings a second", plotted)
     write("throughput", {"rows": rows, "metrics": METRICS, "repetitions": repetitions, "results": results})
+    show("throughput")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.membership import Membership
 from tracelet_otel.place import Place, is_first_of_node
-from tracelet_otel.relay.client import NO_RELAY
+from tracelet_otel.relay.calls import NO_RELAY
 from tracelet_otel.relay.finders import Finder
 from tracelet_otel.settings import Settings
 from tracelet_otel.streamed import Streamed

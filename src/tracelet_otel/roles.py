@@ -15,7 +15,7 @@ from tracelet_otel.environment import environment, take_handover
 from tracelet_otel.instrumentation.launching import InProcess as InRank
 from tracelet_otel.membership import Membership
 from tracelet_otel.place import Place, job_of, place_of
-from tracelet_otel.relay.client import Address
+from tracelet_otel.relay.calls import Address
 from tracelet_otel.relay.finders import Finder, KnownRun, MeetingRanks, NamedRun, NowhereToLook
 from tracelet_otel.relay.rendezvous import Handover, Rendezvous
 from tracelet_otel.role import Following, Owning, Role, Silent

@@ -10,7 +10,7 @@ from tracelet_otel import semconv
 from tracelet_otel.environment import set_handover
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.launching import InProcess
-from tracelet_otel.relay.client import Address
+from tracelet_otel.relay.calls import Address
 from tracelet_otel.relay.rendezvous import Handover, Rendezvous, meeting_of_this_process
 
 MakeInProcess = Callable[[Handover], InProcess]

@@ -324,8 +324,8 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", ["spawn", pytest.param("forkserver", marks=slow)])
-@pytest.mark.slow
+@slow
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_a_copy_of_the_script_starts_nothing_at_its_top(tmp_path, database, python, method):
     done = python(COPIED, method)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,8 @@ import pytest
 
 from tests.unit.test_otlp import exported
 from tracelet_otel.guard import Guard
-from tracelet_otel.relay.client import Address, RelayExporter
+from tracelet_otel.relay.calls import Address
+from tracelet_otel.relay.client import RelayExporter
 from tracelet_otel.relay.parts import parts
 from tracelet_otel.relay.server import Application, Server, listen
 

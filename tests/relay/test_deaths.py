@@ -198,7 +198,7 @@ def test_a_relay_that_is_told_to_finish_while_the_run_ends(tmp_path, database, p
 KILLED_WHEN_DONE = """
 import os, signal
 import tracelet_otel as tracelet
-from tracelet_otel.relay.client import fetch_status, wait_for
+from tracelet_otel.relay.calls import fetch_status, wait_for
 run = tracelet.start_logging("done", config={"export_interval": 0.1})
 for step in range(500):
     run.log_metric("loss", 1 / (step + 1), step)

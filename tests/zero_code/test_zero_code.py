@@ -254,8 +254,8 @@ atexit.register(lambda: setattr(threading.Thread, "start", refuse))
 """
 
 
-@pytest.mark.parametrize("relay", ["true", pytest.param("false", marks=pytest.mark.slow)])
 @pytest.mark.slow
+@pytest.mark.parametrize("relay", ["true", "false"])
 def test_an_interpreter_that_starts_no_threads_at_its_exit(tmp_path, train, instrumented, database, relay):
     train.write_text(train.read_text() + NO_THREADS_AT_EXIT)
     more = {"OTEL_METRIC_EXPORT_INTERVAL": "60000", "TRACELET_TRACK_SYSTEM": "true", "TRACELET_RELAY": relay}

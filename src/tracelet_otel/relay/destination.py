@@ -13,7 +13,8 @@ from opentelemetry.sdk.metrics.export import MetricExporter
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.guard import Guard
-from tracelet_otel.relay.client import Address, RelayExporter, fetch_status, wait_for
+from tracelet_otel.relay.calls import Address, fetch_status, wait_for
+from tracelet_otel.relay.client import RelayExporter
 from tracelet_otel.relay.messages import Status
 
 _logger = logging.getLogger("tracelet_otel")

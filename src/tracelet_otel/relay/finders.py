@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tracelet_otel.errors import RunLostError
-from tracelet_otel.relay.client import NO_RELAY, Address, fetch_status, is_collector
+from tracelet_otel.relay.calls import NO_RELAY, Address, fetch_status, is_collector
 from tracelet_otel.relay.rendezvous import Meeting, Rendezvous, meeting_of_this_process
 
 

@@ -16,7 +16,8 @@ from tracelet_otel.errors import RunLostError
 from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.exporters.metrics_data import sample_count
 from tracelet_otel.guard import Guard
-from tracelet_otel.relay.client import Address, RelayExporter, fetch_status
+from tracelet_otel.relay.calls import Address, fetch_status
+from tracelet_otel.relay.client import RelayExporter
 from tracelet_otel.relay.finders import Finder
 from tracelet_otel.relay.messages import Status
 from tracelet_otel.relay.rendezvous import Meeting

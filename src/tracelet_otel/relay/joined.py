@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
-from tracelet_otel.relay.client import Address, fetch_status, is_collector, plain_session, post
+from tracelet_otel.relay.calls import Address, fetch_status, is_collector, plain_session, post
 from tracelet_otel.settings import Settings
 
 _PAUSE_S: Final = 0.2

@@ -20,7 +20,7 @@ from typing import IO, Any, Final
 from tracelet_otel.child_environment import child_environment
 from tracelet_otel.environment import environment
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
-from tracelet_otel.relay.client import Address
+from tracelet_otel.relay.calls import Address
 from tracelet_otel.relay.journal import SUFFIX, remove_empty
 from tracelet_otel.relay.messages import Order, Ready
 from tracelet_otel.relay.owner import started

@@ -69,6 +69,7 @@ class Lifecycle:
             trainer: the copy of a trainer that was entered elsewhere.
             carrier: the copy of the callback that it carries.
         """
+        self.heard = NOBODY
         self._signals.membership.place = _place(trainer)
         self._begin(trainer, carrier)
 
@@ -85,7 +86,6 @@ class Lifecycle:
         self._signals.launching.end()
 
     def _begin(self, trainer: Any, carrier: Any) -> None:
-        self.heard = NOBODY
         carrier.begin(self._report_configuration)
         self._carriers[trainer] = carrier
         self._seen.add(trainer)

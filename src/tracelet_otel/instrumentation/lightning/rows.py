@@ -98,7 +98,7 @@ class Rows:
             else:
                 row.values.setdefault("epoch", row.epoch)
                 at, axis = row.trainer_step, semconv.AXIS_TRAINER
-        made = Row(row.time_unix_nano, row.values, at, axis, str(row.function.value) if row.function else "", row.epoch)
+        made = Row(row.time_unix_nano, row.values, at, axis, _stage(row.function), row.epoch)
         if row.training is None:
             return made
         return made._replace(training=row.training, world_size=row.world_size, reductions=self._reductions.by_name)
@@ -115,7 +115,7 @@ class Rows:
         values = {name: snapshot(value) for name, value in metrics.items()}
         at = 0 if step is None else snapshot(step)
         axis = semconv.AXIS_NONE if step is None else semconv.AXIS_USER
-        row = Row(time_ns(), values, at, axis, _stage(trainer), trainer.current_epoch)
+        row = Row(time_ns(), values, at, axis, _stage(trainer.state.fn), trainer.current_epoch)
         if trainer.world_size > 1:
             row = row._replace(training=self._membership.training, world_size=trainer.world_size)
         self._record(row)
@@ -191,6 +191,6 @@ def _is_same(one: Any, other: Any) -> bool:
     return one is other or (type(one) is type(other) and isinstance(one, (int, float)) and one == other)
 
 
-def _stage(trainer: Any) -> str:
-    stage = trainer.state.fn
-    return str(stage.value) if stage else ""
+def _stage(function: Any) -> str:
+    """Of a `TrainerFn`, or of None."""
+    return str(function.value) if function else ""
