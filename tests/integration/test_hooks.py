@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import pickle
+from collections import Counter
 
 import pytest
 import torch
 from lightning.pytorch.tuner import Tuner
 
 import tracelet_otel as tracelet
-from tests.mlflow_store import multiset, stored_run
+from tests.mlflow_store import multiset, stored_run, stored_runs
 from tests.trainings import NAMESPACES, Training, loader, logging_hooks, namespace, regression
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 
@@ -323,6 +325,36 @@ class TestInstrumentor:
         count = len(stored_run(database).points)
         Training()(pl, csv("csv"))
         assert len(stored_run(database).points) == count
+
+    @pytest.mark.parametrize("names", ["its own", "those of Lightning's", "those of what it wraps"])
+    @pytest.mark.parametrize("logger", [lambda: False, lambda: pl.loggers.CSVLogger("csv")])
+    def test_a_row_is_one_where_somebody_wraps_us_and_we_wrap_them(self, database, monkeypatch, names, logger):
+        connector = type(pl.Trainer(logger=False, accelerator="cpu", enable_checkpointing=False)._logger_connector)
+        lightnings = vars(connector)["log_metrics"]
+        monkeypatch.setattr(connector, "log_metrics", lightnings)
+        tracelet.start_logging()
+        Training()(pl, logger())
+        ours = vars(connector)["log_metrics"]
+        seen = []
+
+        def log_metrics(connector, metrics, step=None):
+            seen.append(dict(metrics))
+            return ours(connector, metrics, step)
+
+        if names == "those of Lightning's":
+            functools.update_wrapper(log_metrics, lightnings)
+            del log_metrics.__wrapped__
+        elif names == "those of what it wraps":
+            functools.update_wrapper(log_metrics, ours)
+        connector.log_metrics = log_metrics
+        tracelet.stop_logging()
+        tracelet.start_logging()
+        Training()(pl, logger())
+        tracelet.stop_logging()
+        without, beside = stored_runs(database)
+        assert ours is not lightnings
+        assert without.multiset == beside.multiset != Counter()
+        assert seen
 
     def test_the_carrier_is_there_while_training_only_and_can_be_copied(self, database):
         seen = []

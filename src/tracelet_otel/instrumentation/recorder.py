@@ -54,8 +54,9 @@ class Row(NamedTuple):
     """How the values of ranks combine, by name; a name that is not there: mean."""
 
 
-Later: TypeAlias = tuple[Callable[[tuple[Any, ...]], Row], tuple[Any, ...]]
-"""What makes a row when the queue is drained, and of what: the logging thread need not do it."""
+Later: TypeAlias = tuple[Any, ...]
+"""Makes a row when the queue is drained, which the logging thread need not do: a function, and what the row is made of.
+The function gets the whole tuple."""
 
 
 class Recorder:
@@ -152,7 +153,7 @@ class Recorder:
     def _take(self, logged: Row | Later) -> None:
         """Make samples of a row."""
         try:
-            row = logged if isinstance(logged, Row) else logged[0](logged[1])
+            row = logged if isinstance(logged, Row) else logged[0](logged)
         except Exception as error:
             self._guard.report("a row was dropped", error)
             return

@@ -162,20 +162,25 @@ class LightningInstrumentor(BaseInstrumentor):
                     hooks.guard.report(f"what is handed to {type(logger).__name__} itself will be missing", error)
 
     def _wrap_connector(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:
+        # Lightning's own hands the row to loggers, and without any it does nothing: no call is nested in it then.
+        # What others have put over it may hold a wrapper of ours.
+        is_lightnings = _is_defined_in(log_metrics, _CONNECTOR)
+
         @functools.wraps(log_metrics)
         def log_metrics_and_record(connector: Any, metrics: Any, step: int | None = None) -> Any:
             hooks = self._hooks
             # In a nested call somebody has wrapped us and we have wrapped them: the row is one.
-            if hooks is None or (thread := get_ident()) in (handing_out := hooks.rows.handing_out.threads):
+            if hooks is None or ((nested := hooks.rows.handing_out.threads) and get_ident() in nested):
                 return log_metrics(connector, metrics, step)
-            # Without a context manager: this is called at each step of a training.
+            trainer = connector.trainer
             try:
-                handing_out.add(thread)
-                return log_metrics(connector, metrics, step)
+                if is_lightnings and not trainer.loggers:
+                    return log_metrics(connector, metrics, step)
+                with hooks.rows.handing_out:
+                    return log_metrics(connector, metrics, step)
             finally:
-                handing_out.discard(thread)
                 # Also where a user's logger raises: the row was logged all the same.
-                hooks.rows.take(connector.trainer, metrics, step)
+                hooks.rows.take(trainer, metrics, step)
 
         return log_metrics_and_record
 
@@ -238,6 +243,11 @@ def _end(run: OwnRun, signals: Signals, error_before: BaseException | None) -> N
         signals.outcome.end()
     except Exception as error:
         signals.guard.report("the run did not end as it should", error)
+
+
+def _is_defined_in(function: Callable[..., Any], module: str) -> bool:
+    # A wrapper may carry all names of what it wraps, but it sees another module.
+    return str(getattr(function, "__globals__", {}).get("__name__")).endswith(f".{module}")
 
 
 def _is_installed(name: str) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import weakref
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 from tracelet_otel import semconv
 from tracelet_otel.instrumentation.lightning.carrier import Carrier, make_carrier
@@ -147,7 +148,8 @@ class Lifecycle:
             self._signals.guard.report("the training's configuration could not be read", error)
 
 
-class Heard(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Heard:
     """A trainer that is known to be recorded, as long as its callbacks are these."""
 
     trainer: Any

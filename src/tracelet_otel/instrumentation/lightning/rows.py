@@ -59,27 +59,25 @@ class Rows:
                 or len(callbacks) != heard.callback_count
             ):
                 heard = self._lifecycle.hear(trainer)
-            if not heard.world_size:
-                return
-            training = None
-            if heard.world_size > 1:
+            world_size, training = heard.world_size, None
+            if world_size != 1:
+                if not world_size:
+                    return
                 self._reductions.look_up(trainer, metrics)
                 training = self._membership.training
             state, fit_loop = trainer.state, trainer.fit_loop
             self._record(
                 (
                     self._make_row,
-                    (
-                        time_ns(),
-                        dict(metrics),
-                        step,
-                        state.fn,
-                        state.stage,
-                        fit_loop.epoch_progress.current.completed,
-                        fit_loop.epoch_loop._batches_that_stepped,
-                        training,
-                        heard.world_size,
-                    ),
+                    time_ns(),
+                    dict(metrics),
+                    step,
+                    state.fn,
+                    state.stage,
+                    fit_loop.epoch_progress.current.completed,
+                    fit_loop.epoch_loop._batches_that_stepped,
+                    training,
+                    world_size,
                 )
             )
         except Exception as error:
@@ -134,6 +132,7 @@ class Rows:
 class _Handed(NamedTuple):
     """What `Rows.take` keeps of a row, in this order."""
 
+    make_row: Any
     time_unix_nano: int
     values: dict[str, Any]
     step: Any
