@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 GPU_COLLECTION_MS = 5.0
@@ -27,16 +28,21 @@ class Budget:
         return self.measured <= self.most
 
 
-def over_nothing(costs: Mapping[str, Any], case: str, figure: str) -> float:
-    """What a way to log costs on top of a training without any logger.
+def over_nothing(costs: Mapping[str, Any], case: str, figure: str) -> list[float]:
+    """What a way to log costs on top of a training without any logger, in each repetition.
 
     Args:
         costs: of rows of one size, by case, as `overhead` leaves them.
         case: the way to log.
         figure: which cost, in the unit of its name.
     """
-    more: float = costs[case][figure]["median"] - costs["no logger"][figure]["median"]
-    return more
+    cost, nothing = (costs[one][figure]["each"] for one in (case, "no logger"))
+    return [more - less for more, less in zip(cost, nothing, strict=True)]
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The median of what repetitions give, each for itself: a machine is faster in one than in another."""
+    return median(one / other for one, other in zip(ours, theirs, strict=True))
 
 
 def budgets(load: Callable[[str], Mapping[str, Any]]) -> list[Budget]:
@@ -64,12 +70,13 @@ def budgets(load: Callable[[str], Mapping[str, Any]]) -> list[Budget]:
 
 def _of_rows(rows: str, case: str, costs: Mapping[str, Any]) -> list[Budget]:
     row = f"{case.removeprefix('ours: ')}, row {rows.removeprefix('rows ')}"
-    row_us = over_nothing(costs, case, "row_us")
-    all_us = row_us + over_nothing(costs, case, "other_threads_us_per_row")
+    row_us, others_us = (over_nothing(costs, case, one) for one in ("row_us", "other_threads_us_per_row"))
+    all_us = [one + other for one, other in zip(row_us, others_us, strict=True)]
     dummy_us, csv_us = (over_nothing(costs, one, "row_us") for one in ("do-nothing logger", "CSVLogger"))
+    rss_mib = median(over_nothing(costs, case, "peak_rss_mib"))
     return [
-        Budget(f"{row}, training thread: x do-nothing logger", row_us / dummy_us, 1 / 3),
-        Budget(f"{row}, training thread: x CSVLogger", row_us / csv_us, 1 / 30),
-        Budget(f"{row}, all threads: x CSVLogger", all_us / csv_us, 1.0),
-        Budget(f"{row}, peak RSS: MiB over no logger", over_nothing(costs, case, "peak_rss_mib"), 60.0),
+        Budget(f"{row}, training thread: x do-nothing logger", ratio(row_us, dummy_us), 1 / 3),
+        Budget(f"{row}, training thread: x CSVLogger", ratio(row_us, csv_us), 1 / 30),
+        Budget(f"{row}, all threads: x CSVLogger", ratio(all_us, csv_us), 1.0),
+        Budget(f"{row}, peak RSS: MiB over no logger", rss_mib, 60.0),
     ]

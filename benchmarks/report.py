@@ -11,10 +11,12 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from operator import add
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from benchmarks.budgets import budgets, over_nothing
+from benchmarks.budgets import budgets, over_nothing, ratio
 from benchmarks.results import RESULTS
 
 ROOT = Path(__file__).parents[1]
@@ -60,17 +62,19 @@ def _overhead(metrics: int) -> str:
     for case, cost in costs.items():
         if case == "no logger":
             continue
-        row_us = over_nothing(costs, case, "row_us")
-        low_us, high_us = (row_us + cost["row_us"][one] - cost["row_us"]["median"] for one in ("min", "max"))
+        row_us, others_us, rss_mib, helpers_us = (
+            over_nothing(costs, case, figure)
+            for figure in ("row_us", "other_threads_us_per_row", "peak_rss_mib", "other_processes_us_per_row")
+        )
         lines.append(
             (
                 case,
-                f"{row_us:.1f}",
-                f"{low_us:.1f} to {high_us:.1f}",
-                f"{row_us / dummy_us:.2f}",
-                f"{row_us + over_nothing(costs, case, 'other_threads_us_per_row'):.0f}",
-                f"{over_nothing(costs, case, 'peak_rss_mib'):.0f}",
-                f"{over_nothing(costs, case, 'other_processes_us_per_row'):.0f}",
+                f"{median(row_us):.1f}",
+                f"{min(row_us):.1f} to {max(row_us):.1f}",
+                f"{ratio(row_us, dummy_us):.2f}",
+                f"{median(map(add, row_us, others_us)):.0f}",
+                f"{median(rss_mib):.0f}",
+                f"{median(helpers_us):.0f}",
                 f"{cost['other_processes_rss_mib']['median']:.0f}",
                 f"{cost['start_s']['median']:.2f}",
                 f"{cost['stop_s']['median']:.2f}",

@@ -38,9 +38,9 @@ def _processor() -> str:
     return told[1] if told else platform.machine()
 
 
-def spread(found: Sequence[float]) -> dict[str, float]:
-    """What repetitions gave: median, smallest and largest."""
-    return {"median": statistics.median(found), "min": min(found), "max": max(found)}
+def spread(found: Sequence[float]) -> dict[str, Any]:
+    """What repetitions gave: median, smallest and largest, and each in its turn."""
+    return {"median": statistics.median(found), "min": min(found), "max": max(found), "each": list(found)}
 
 
 def write(name: str, figures: Mapping[str, Any]) -> None:

@@ -33,10 +33,10 @@ def encode(data: MetricsData) -> ExportMetricsServiceRequest:
     if len(encoded_points) != len(points):
         # The stock encoder leaves out what it does not know, and takes equal resources for one.
         return encode_metrics(data)
-    moments: dict[int, bytes] = {}
+    begun: dict[int, dict[int, bytes]] = {}
     for encoded, point in zip(encoded_points, points, strict=True):
         if point.exemplars and isinstance(point.exemplars, SampleExemplars):
-            encoded.MergeFromString(_exemplars(point.exemplars.samples, moments))
+            encoded.MergeFromString(_exemplars(point.exemplars.samples, begun))
     return request
 
 
@@ -74,36 +74,37 @@ def _points(metric: Any) -> Any:
     return getattr(metric, kind).data_points if kind else ()
 
 
-def _exemplars(samples: Iterable[Sample], moments: dict[int, bytes]) -> bytes:
+def _exemplars(samples: Iterable[Sample], begun: dict[int, dict[int, bytes]]) -> bytes:
     """The field `exemplars` of a point.
 
     Args:
         samples: of the point.
-        moments: what is written of a moment, by its identity; they outlive this.
+        begun: what samples of a moment begin with, by its identity and the width of the sequence; moments outlive this.
     """
     written: list[bytes] = []
     for moment, sequence, value in samples:
-        shared = moments.get(id(moment))
-        if shared is None:
-            shared = moments[id(moment)] = _moment(moment)
         number = _varint(sequence)
-        attribute = _SEQUENCE[len(number)]
-        place = _double(_DOUBLE, value) if isinstance(value, float) else _int(_INT, value)
-        size = len(shared) + len(attribute) + len(number) + len(place)
-        written += (_HEADS[size] if size < _USUAL else _head(size), shared, attribute, number, place)
+        by_width = begun.get(id(moment))
+        if by_width is None:
+            by_width = begun[id(moment)] = {}
+        beginning = by_width.get(len(number))
+        if beginning is None:
+            beginning = by_width[len(number)] = _beginning(moment, len(number))
+        written += (beginning, number, _double(_DOUBLE, value) if isinstance(value, float) else _int(_INT, value))
     return b"".join(written)
 
 
-def _head(size: int) -> bytes:
-    """What an exemplar of so many bytes begins with."""
-    return _EXEMPLARS + _varint(size)
-
-
-def _moment(moment: Moment) -> bytes:
-    """What all samples of a moment have in common."""
+def _beginning(moment: Moment, width: int) -> bytes:
+    """An exemplar up to its sequence, which takes so many bytes and is followed by the value."""
     step = _varint(moment.step & 0xFFFF_FFFF_FFFF_FFFF)
-    attributes = _attributes(moment._replace(time_unix_nano=0, step=0))
-    return _time(_TIME, moment.time_unix_nano) + _STEP[len(step)] + step + attributes
+    written = (
+        _time(_TIME, moment.time_unix_nano)
+        + _STEP[len(step)]
+        + step
+        + _attributes(moment._replace(time_unix_nano=0, step=0))
+        + _SEQUENCE[width]
+    )
+    return _EXEMPLARS + _varint(len(written) + width + _VALUE_BYTES) + written
 
 
 @lru_cache(64)
@@ -165,5 +166,5 @@ _int: Final = struct.Struct("<cq").pack
 _time: Final = struct.Struct("<cQ").pack
 _STEP: Final = _integer(semconv.STEP)
 _SEQUENCE: Final = _integer(semconv.SEQUENCE)
-_USUAL: Final = 512
-_HEADS: Final = tuple(_head(size) for size in range(_USUAL))
+_VALUE_BYTES: Final = 9
+"""Of a value with its tag."""

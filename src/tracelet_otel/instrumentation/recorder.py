@@ -254,11 +254,13 @@ class _Series:
 
 
 def _as_float(value: Any) -> float:
-    if type(value) is float:
-        return value
-    if isinstance(value, (str, bytes)):
+    number = value if type(value) is float else _scalar(value)
+    # Nearly all are by now.
+    if type(number) is float:
+        return number
+    if isinstance(number, (str, bytes)):
         raise TypeError(f"{value!r} is text, not a number")
-    return float(_scalar(value))
+    return float(number)
 
 
 def _as_step(value: Any) -> int:
