@@ -42,9 +42,10 @@ test-all: check
 test-oldest: .venv-oldest/.installed
 	.venv-oldest/bin/python -m pytest -n 2 --dist worksteal -m 'not slow'
 
-# Half an hour on two processors that do nothing else; needs otelcol, on PATH or in the directory that TRACELET_TOOLS names.
+# 40 minutes on two processors that do nothing else; needs otelcol, on PATH or in the directory that TRACELET_TOOLS names.
 bench: venv
 	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.parts
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.scale

@@ -87,6 +87,14 @@ def _overhead(metrics: int) -> str:
     return grid(header, lines)
 
 
+def _parts() -> str:
+    found = load("parts")["results"]
+    lines = (
+        (part, *(f"{of_run[part]['median']:.1f}" for of_run in found.values())) for part in next(iter(found.values()))
+    )
+    return grid(("CPU of other threads, µs a row", *found), lines)
+
+
 def _start() -> str:
     lines = (
         (
@@ -167,7 +175,7 @@ def _zero_code() -> str:
 
 
 def _repetitions() -> str:
-    counts = ", ".join(f"{name} {load(name)['repetitions']}" for name in ("overhead", "start", "throughput"))
+    counts = ", ".join(f"{name} {load(name)['repetitions']}" for name in ("overhead", "parts", "start", "throughput"))
     return f"Repetitions, of which a figure is the median: {counts}.\n"
 
 
@@ -176,6 +184,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "budgets": _budgets,
     "overhead 5": lambda: _overhead(5),
     "overhead 50": lambda: _overhead(50),
+    "parts": _parts,
     "start": _start,
     "throughput": _throughput,
     "names": lambda: _scale("names"),

@@ -86,6 +86,16 @@ def start(case: str, home: Path, order: dict[str, Any]) -> tuple[Any, Callable[[
     return logger, lambda: logger.experiment.finish() if case.startswith("Wandb") else None
 
 
+def prepared(rows: int, logger: Any) -> tuple[pl.Trainer, Any]:
+    """A trainer that logs each row, and its data."""
+    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.randn(rows, 4)), batch_size=1)
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", logger=logger, log_every_n_steps=1, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    return trainer, data
+
+
 def others_cpu_s() -> float:
     """Processor time of all processes that this one has started, those that have ended included."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -110,11 +120,7 @@ def main() -> None:
     start_s = time.perf_counter() - began_s
     rows_ns: list[int] = []
     measured(rows_ns)
-    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.randn(rows, 4)), batch_size=1)
-    trainer = pl.Trainer(
-        max_epochs=1, accelerator="cpu", logger=logger, log_every_n_steps=1, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
+    trainer, data = prepared(rows, logger)
     cpu_s, main_s, others_s = time.process_time(), time.thread_time(), others_cpu_s()
     trainer.fit(Module(order["metrics"]), data)
     others_rss_bytes = sum(one.memory_info().rss for one in others())
