@@ -40,6 +40,12 @@ def over_nothing(costs: Mapping[str, Any], case: str, figure: str) -> list[float
     return [more - less for more, less in zip(cost, nothing, strict=True)]
 
 
+def all_threads_us(costs: Mapping[str, Any], case: str) -> list[float]:
+    """What a row costs the threads of a training together, as `over_nothing` has it."""
+    figures = ("row_us", "other_threads_us_per_row")
+    return [sum(both) for both in zip(*(over_nothing(costs, case, one) for one in figures), strict=True)]
+
+
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     """The median of what repetitions give, each for itself: a machine is faster in one than in another."""
     return median(one / other for one, other in zip(ours, theirs, strict=True))
@@ -70,13 +76,12 @@ def budgets(load: Callable[[str], Mapping[str, Any]]) -> list[Budget]:
 
 def _of_rows(rows: str, case: str, costs: Mapping[str, Any]) -> list[Budget]:
     row = f"{case.removeprefix('ours: ')}, row {rows.removeprefix('rows ')}"
-    row_us, others_us = (over_nothing(costs, case, one) for one in ("row_us", "other_threads_us_per_row"))
-    all_us = [one + other for one, other in zip(row_us, others_us, strict=True)]
+    row_us = over_nothing(costs, case, "row_us")
     dummy_us, csv_us = (over_nothing(costs, one, "row_us") for one in ("do-nothing logger", "CSVLogger"))
     rss_mib = median(over_nothing(costs, case, "peak_rss_mib"))
     return [
         Budget(f"{row}, training thread: x do-nothing logger", ratio(row_us, dummy_us), 1 / 3),
         Budget(f"{row}, training thread: x CSVLogger", ratio(row_us, csv_us), 1 / 30),
-        Budget(f"{row}, all threads: x CSVLogger", ratio(all_us, csv_us), 1.0),
+        Budget(f"{row}, all threads: x CSVLogger", ratio(all_threads_us(costs, case), csv_us), 1.0),
         Budget(f"{row}, peak RSS: MiB over no logger", rss_mib, 60.0),
     ]

@@ -40,11 +40,11 @@ ROWS = 2000
 REPETITIONS = 3
 
 
-def train(case: str, metrics: int, addresses: dict[str, str]) -> dict[str, float]:
-    """Costs of one training."""
+def train(case: str, metrics: int, addresses: dict[str, str], program: str = "benchmarks.training") -> dict[str, float]:
+    """What a program finds in one training."""
     with tempfile.TemporaryDirectory() as home:
         order = {"case": case, "metrics": metrics, "rows": ROWS, **addresses}
-        return figures(["-m", "benchmarks.training"], order, home)
+        return figures(["-m", program], order, home)
 
 
 def summary(found: list[dict[str, float]]) -> dict[str, Any]:

@@ -11,14 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.child import figures
-from benchmarks.overhead import METRICS, ROWS
+from benchmarks.overhead import METRICS, REPETITIONS, ROWS, summary, train
 from benchmarks.report import show
-from benchmarks.results import spread, write
+from benchmarks.results import write
 from benchmarks.servers import collector
 
 CASES = ("ours: mlflow", "ours: otlp")
-REPETITIONS = 3
 
 
 def main() -> None:
@@ -29,13 +27,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory, collector(Path(directory)) as otlp:
         for _ in range(repetitions):
             for case, metrics in runs:
-                with tempfile.TemporaryDirectory() as home:
-                    order = {"case": case, "metrics": metrics, "rows": ROWS, "collector": otlp}
-                    found[case, metrics].append(figures(["-m", "benchmarks.training_parts"], order, home))
-    results = {
-        f"{case}, {metrics} metrics": {part: spread([one[part] for one in of_run]) for part in of_run[0]}
-        for (case, metrics), of_run in found.items()
-    }
+                parts = train(case, metrics, {"collector": otlp}, "benchmarks.training_parts")
+                found[case, metrics].append(parts)
+    results = {f"{case}, {metrics} metrics": summary(of_run) for (case, metrics), of_run in found.items()}
     write("parts", {"repetitions": repetitions, "rows": ROWS, "results": results})
     show("parts")
 

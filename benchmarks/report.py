@@ -11,12 +11,11 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from operator import add
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.budgets import budgets, over_nothing, ratio
+from benchmarks.budgets import all_threads_us, budgets, over_nothing, ratio
 from benchmarks.results import RESULTS
 
 ROOT = Path(__file__).parents[1]
@@ -62,9 +61,8 @@ def _overhead(metrics: int) -> str:
     for case, cost in costs.items():
         if case == "no logger":
             continue
-        row_us, others_us, rss_mib, helpers_us = (
-            over_nothing(costs, case, figure)
-            for figure in ("row_us", "other_threads_us_per_row", "peak_rss_mib", "other_processes_us_per_row")
+        row_us, rss_mib, helpers_us = (
+            over_nothing(costs, case, figure) for figure in ("row_us", "peak_rss_mib", "other_processes_us_per_row")
         )
         lines.append(
             (
@@ -72,7 +70,7 @@ def _overhead(metrics: int) -> str:
                 f"{median(row_us):.1f}",
                 f"{min(row_us):.1f} to {max(row_us):.1f}",
                 f"{ratio(row_us, dummy_us):.2f}",
-                f"{median(map(add, row_us, others_us)):.0f}",
+                f"{median(all_threads_us(costs, case)):.0f}",
                 f"{median(rss_mib):.0f}",
                 f"{median(helpers_us):.0f}",
                 f"{cost['other_processes_rss_mib']['median']:.0f}",

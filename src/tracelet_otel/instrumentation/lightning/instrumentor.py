@@ -170,7 +170,7 @@ class LightningInstrumentor(BaseInstrumentor):
         def log_metrics_and_record(connector: Any, metrics: Any, step: int | None = None) -> Any:
             hooks = self._hooks
             # In a nested call somebody has wrapped us and we have wrapped them: the row is one.
-            if hooks is None or ((nested := hooks.rows.handing_out.threads) and get_ident() in nested):
+            if hooks is None or ((threads := hooks.rows.handing_out.threads) and get_ident() in threads):
                 return log_metrics(connector, metrics, step)
             trainer = connector.trainer
             try:

@@ -133,6 +133,7 @@ class _Handed(NamedTuple):
     """What `Rows.take` keeps of a row, in this order."""
 
     make_row: Any
+    """What the recorder calls with all of this: see `Later`."""
     time_unix_nano: int
     values: dict[str, Any]
     step: Any
