@@ -12,8 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import tracelet_otel
+
+# How fast a machine is, is not tested: one that has just been cloned to takes seconds to draw a first text.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 _NOTHING_IS_SKIPPED = "TRACELET_NO_SKIPS" in os.environ
 

@@ -23,7 +23,8 @@ from tracelet_otel.guard import Guard
 from tracelet_otel.hardware import Hardware, hardware_of
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
-from tracelet_otel.instrumentation.recorder import Row, snapshot
+from tracelet_otel.instrumentation.recorder import Row
+from tracelet_otel.instrumentation.scalars import snapshot
 from tracelet_otel.instrumentation.signals import Signals, make_signals
 from tracelet_otel.role import Role
 from tracelet_otel.settings import Settings

@@ -3,7 +3,7 @@
 An OpenTelemetry gauge remembers its last value only, so what is logged between two collections is
 lost. The data model has a place for raw measurements beside the aggregated point: exemplars. A
 measurement of ours stands for all that one time series got since the last one, and its Context
-carries them as `Sample`s. The aggregations below keep *each* of these as an exemplar, and hand each
+carries them as `Samples`. The aggregations below keep *each* of these as an exemplar, and hand each
 of them out once. Measurements without samples are treated as the SDK always does.
 
 An exporter asks for these aggregations through `preferred_aggregation`, so they work under
@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, overload
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, overload
 
 from opentelemetry.context import Context, create_key
 from opentelemetry.metrics import Synchronous
@@ -60,49 +60,62 @@ class Moment(NamedTuple):
         return {name: value for name, value in found.items() if value is not None}
 
 
-Sample: TypeAlias = tuple[Moment, int, float]
-"""One value that was logged: when and where; its number in its process, from 1 without gaps, with which a duplicate is
-known; and the value as an exemplar has it, 1 for one that is counted. A tuple, since there are many."""
+class Samples(Sequence[Exemplar]):
+    """What one time series got, in the order in which it was logged: three columns of one length.
 
+    The SDK's exporters read exemplars, each of which is made when it is asked for. There are many, and what is ours
+    reads the columns.
 
-class SampleExemplars(Sequence[Exemplar]):
-    """Samples of a point as the SDK's exporters read them: each exemplar is made when it is asked for.
-
-    There are many, and an exporter of ours reads the samples themselves.
+    Args:
+        moments: when and where. Series that were logged together may share the list.
+        sequences: numbers in their process, from 1 without gaps, with which a duplicate is known.
+        values: as exemplars have them, 1 for one that is counted.
     """
 
-    __slots__ = ("samples",)
+    __slots__ = ("moments", "sequences", "values")
 
-    def __init__(self, samples: Sequence[Sample]) -> None:
-        self.samples = samples
+    def __init__(self, moments: Sequence[Moment], sequences: Sequence[int], values: Sequence[float]) -> None:
+        self.moments = moments
+        self.sequences = sequences
+        self.values = values
+
+    @classmethod
+    def joined(cls, parts: Sequence[Samples]) -> Samples:
+        """Those of several, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            [moment for part in parts for moment in part.moments],
+            [sequence for part in parts for sequence in part.sequences],
+            [value for part in parts for value in part.values],
+        )
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.values)
 
     def __iter__(self) -> Iterator[Exemplar]:
-        return map(_exemplar, self.samples)
+        return map(_exemplar, self.moments, self.sequences, self.values)
 
     @overload
     def __getitem__(self, place: int) -> Exemplar: ...
     @overload
-    def __getitem__(self, place: slice) -> SampleExemplars: ...
-    def __getitem__(self, place: int | slice) -> Exemplar | SampleExemplars:
+    def __getitem__(self, place: slice) -> Samples: ...
+    def __getitem__(self, place: int | slice) -> Exemplar | Samples:
         if isinstance(place, slice):
-            return SampleExemplars(self.samples[place])
-        return _exemplar(self.samples[place])
+            return Samples(self.moments[place], self.sequences[place], self.values[place])
+        return _exemplar(self.moments[place], self.sequences[place], self.values[place])
 
 
-def _exemplar(sample: Sample) -> Exemplar:
-    moment, sequence, value = sample
+def _exemplar(moment: Moment, sequence: int, value: float) -> Exemplar:
     return Exemplar({**moment.attributes, semconv.SEQUENCE: sequence}, value, moment.time_unix_nano)
 
 
-def samples_context(samples: Sequence[Sample]) -> Context:
+def samples_context(samples: Samples) -> Context:
     """A Context that makes the next measurement stand for samples of its time series."""
     return Context({_SAMPLES_KEY: samples})
 
 
-class _Samples:
+class _Kept:
     """Samples of one time series, emptied at each collection, void in a forked child.
 
     A child gets a copy of what its parent has not exported yet; exporting it there would deliver
@@ -111,14 +124,14 @@ class _Samples:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._kept: deque[Sample] = deque()
+        self._parts: deque[Samples] = deque()
 
-    def keep(self, samples: Iterable[Sample]) -> None:
-        self._kept.extend(samples)
+    def keep(self, samples: Samples) -> None:
+        self._parts.append(samples)
 
-    def take(self) -> list[Sample]:
-        kept = [self._kept.popleft() for _ in range(len(self._kept))]
-        return kept if os.getpid() == self._pid else []
+    def take(self) -> Samples:
+        parts = [self._parts.popleft() for _ in range(len(self._parts))]
+        return Samples.joined(parts if os.getpid() == self._pid else [])
 
 
 class _SampleKeeper(_Aggregation[Any]):
@@ -126,20 +139,20 @@ class _SampleKeeper(_Aggregation[Any]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._samples = _Samples()
+        self._kept = _Kept()
 
     def aggregate(self, measurement: Measurement, should_sample_exemplar: bool = True) -> None:
-        samples: Sequence[Sample] | None = measurement.context.get(_SAMPLES_KEY)  # type: ignore[assignment]
+        samples: Samples | None = measurement.context.get(_SAMPLES_KEY)  # type: ignore[assignment]
         if samples is not None:
             # Kept before the value is set: a point without a new value may not be collected, and
             # a sample that came after it would then wait for a measurement that never comes.
-            self._samples.keep(samples)
+            self._kept.keep(samples)
             should_sample_exemplar = False
         super().aggregate(measurement, should_sample_exemplar)  # type: ignore[safe-super]  # mixed in before one
 
     def _collect_exemplars(self) -> Sequence[Exemplar]:
         chosen = super()._collect_exemplars()
-        samples = SampleExemplars(self._samples.take())
+        samples = self._kept.take()
         return [*chosen, *samples] if chosen else samples
 
 

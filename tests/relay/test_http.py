@@ -166,7 +166,7 @@ def test_a_thousand_requests_without_the_token_change_nothing(relay):
         assert relay.ask(BODY, headers=headers).status == 401
 
 
-fuzz = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 header_text = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
 
 

@@ -56,7 +56,7 @@ names = st.text(min_size=1, max_size=8).filter(lambda name: name.isprintable())
 rows = st.lists(st.dictionaries(names, st.floats(), max_size=4), max_size=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows)
 def test_what_the_relay_reads_is_what_was_exported(rows):
     data = exported(rows)
@@ -64,7 +64,7 @@ def test_what_the_relay_reads_is_what_was_exported(rows):
     assert comparable(decode(read)) == comparable(decode(data))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows, st.integers(100, 3000))
 def test_the_parts_of_a_split_request_say_the_same(rows, limit_bytes):
     data = exported(rows)

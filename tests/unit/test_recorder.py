@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
 from tracelet_otel.guard import Guard
-from tracelet_otel.instrumentation.recorder import Recorder, Row, instrument_name
+from tracelet_otel.instrumentation.recorder import Recorder, Row
+from tracelet_otel.instrumentation.series import instrument_name
 
 QUEUE = 200_000
 
@@ -129,6 +130,67 @@ def test_equal_values_within_a_millisecond_keep_distinct_times(value):
         7_000_000,
         5_000_001,
     ]
+
+
+class Nameless:
+    """A key that cannot be written."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+    __repr__ = object.__repr__
+
+
+def test_a_name_that_cannot_be_written_is_dropped_alone_and_said_once(caplog):
+    setup = Setup()
+    bad = Nameless()
+    for step in range(3):
+        setup.recorder.record(row({"first": 1.0, bad: 2.0, "last": torch.tensor(3.0)}, step))
+    assert setup.stop() == [
+        [(name, step, value) for step in range(3) for name, value in (("first", 1.0), ("last", 3.0))]
+    ]
+    assert [reading.sequence for reading in setup.exporters[0].readings] == [1, 2, 3, 4, 5, 6]
+    (record,) = [record for record in caplog.records if record.name == "tracelet_otel"]
+    assert "no text" in record.getMessage()
+    assert setup.guard.counts == {f"a value of metric {bad!r} was dropped": 3}
+
+
+NUMBERS = st.floats() | st.integers(-(2**53), 2**53) | st.booleans()
+MADE = [
+    lambda number: number,
+    lambda number: torch.tensor(number, dtype=torch.float64),
+    lambda _: "text",
+    lambda _: 10**400,
+]
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from("abcd"), st.tuples(NUMBERS, st.sampled_from(range(len(MADE)))), min_size=1)
+        | st.sampled_from([None])
+    )
+)
+def test_whatever_rows_follow_each_other_each_value_is_recorded_in_its_turn(rows):
+    """Rows of any names, numbers and what is none, drained wherever there is a None."""
+    setup = Setup()
+    expected = []
+    for step, values in enumerate(rows):
+        if values is None:
+            setup.recorder.drain()
+            continue
+        setup.recorder.record(row({name: MADE[how](number) for name, (number, how) in values.items()}, step))
+        expected += [(name, step, repr(float(number))) for name, (number, how) in values.items() if how < 2]
+    found = [(name, step, repr(value)) for name, step, value in setup.stop()[0]]
+    assert found == expected
+    assert [reading.sequence for reading in setup.exporters[0].readings] == [*range(1, len(expected) + 1)]
+
+
+def test_rows_of_many_sets_of_names():
+    setup = Setup()
+    sets = [[f"metric {number}", f"metric {number + 1}"] for number in range(300)]
+    for step, names in enumerate(sets * 2):
+        setup.recorder.record(row(dict.fromkeys(names, float(step)), step))
+    assert setup.stop() == [[(name, step, float(step)) for step, names in enumerate(sets * 2) for name in names]]
 
 
 def test_names_that_share_an_instrument_stay_apart():

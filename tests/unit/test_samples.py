@@ -11,14 +11,14 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality
 
 from tests.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
-from tracelet_otel.samples import Moment, SampleExemplars, samples_context
+from tracelet_otel.samples import Moment, Samples, samples_context
 
 THREADS = 8
 PER_THREAD = 5_000
 
 
 def context(step: int, value: float = 1):
-    return samples_context([(Moment(1_000_000 * step, step, semconv.AXIS_USER), 0, value)])
+    return samples_context(Samples([Moment(1_000_000 * step, step, semconv.AXIS_USER)], [0], [value]))
 
 
 def exemplars(exporter):
@@ -63,7 +63,7 @@ def test_a_sample_carries_its_value_time_and_place():
     exporter = KeepingExporter()
     meters = provider(reader(exporter))
     moment = Moment(time_unix_nano=123, step=4, axis=semconv.AXIS_TRAINER, epoch=6)
-    meters.get_meter("test").create_gauge("gauge").set(0.1, {"a": 1}, samples_context([(moment, 5, 0.1)]))
+    meters.get_meter("test").create_gauge("gauge").set(0.1, {"a": 1}, samples_context(Samples([moment], [5], [0.1])))
     meters.shutdown()
 
     (exemplar,) = exemplars(exporter)
@@ -80,7 +80,7 @@ def test_a_measurement_stands_for_all_its_samples():
     exporter = KeepingExporter()
     meters = provider(reader(exporter))
     first, second = Moment(1, 10, semconv.AXIS_USER), Moment(2, 20, semconv.AXIS_USER)
-    carried = samples_context([(first, 1, 0.5), (first, 2, 0.25), (second, 3, 0.125)])
+    carried = samples_context(Samples([first, first, second], [1, 2, 3], [0.5, 0.25, 0.125]))
     meters.get_meter("test").create_gauge("gauge").set(0.125, context=carried)
     meters.shutdown()
     found = [(one.value, one.time_unix_nano, one.filtered_attributes[semconv.STEP]) for one in exemplars(exporter)]
@@ -89,11 +89,11 @@ def test_a_measurement_stands_for_all_its_samples():
 
 def test_exemplars_are_a_sequence_like_any_other():
     moment = Moment(1, 10, semconv.AXIS_USER)
-    found = SampleExemplars([(moment, number, float(number)) for number in range(1, 6)])
+    found = Samples([moment] * 5, range(1, 6), [1.0, 2.0, 3.0, 4.0, 5.0])
     whole = list(found)
     assert [one.value for one in whole] == [1.0, 2.0, 3.0, 4.0, 5.0]
     assert (found[0], found[-1], list(found[1:3]), len(found)) == (whole[0], whole[-1], whole[1:3], 5)
-    assert isinstance(found[1:3], SampleExemplars)
+    assert isinstance(found[1:3], Samples)
     with pytest.raises(IndexError):
         found[5]
 

@@ -1,16 +1,14 @@
 """Exports in OTLP's protobuf form. Pure.
 
 The stock encoder makes a message object of each attribute of each exemplar, which costs more than all else that we do
-with a value. Here exemplars that are samples are written as bytes and read by protobuf's own parser; everything
-else is the stock encoder's.
+with a value. Here metrics whose exemplars are samples are written as bytes; everything else is the stock encoder's.
 
-Source of the form: opentelemetry-proto, `metrics.proto` and `common.proto`; protobuf, "Encoding".
+Source of the form: opentelemetry-proto, `metrics.proto`, `resource.proto` and `common.proto`.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
@@ -18,153 +16,144 @@ from typing import Any, Final
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar, NumberDataPoint
-from opentelemetry.sdk.metrics.export import Metric, MetricsData
+from opentelemetry.proto.metrics.v1 import metrics_pb2
+from opentelemetry.sdk.metrics.export import Gauge, Metric, MetricsData, NumberDataPoint, Sum
 
-from tracelet_otel import semconv
-from tracelet_otel.samples import Moment, Sample, SampleExemplars
+from tracelet_otel.exporters.sample_encoding import SampleEncoder
+from tracelet_otel.exporters.wire import (
+    FIXED64,
+    LENGTH_DELIMITED,
+    delimited,
+    number,
+    tag,
+    tagged_unsigned,
+)
+from tracelet_otel.samples import Samples
 
-
-def encode(data: MetricsData) -> ExportMetricsServiceRequest:
-    """What the stock encoder makes of an export."""
-    request = encode_metrics(_without_samples(data))
-    encoded_points = [point for metric in _metrics(request.resource_metrics) for point in _points(metric)]
-    points = [point for metric in _metrics(data.resource_metrics) for point in metric.data.data_points]
-    if len(encoded_points) != len(points):
-        # The stock encoder leaves out what it does not know, and takes equal resources for one.
-        return encode_metrics(data)
-    begun: dict[int, dict[int, bytes]] = {}
-    for encoded, point in zip(encoded_points, points, strict=True):
-        if point.exemplars and isinstance(point.exemplars, SampleExemplars):
-            encoded.MergeFromString(_exemplars(point.exemplars.samples, begun))
-    return request
+_Written = list[list[list[list[bytes] | None]]]
+"""Pieces of metrics, as they are in scopes and resources; None for one that is the stock encoder's."""
 
 
-def _without_samples(data: MetricsData) -> MetricsData:
+def encode(data: MetricsData) -> bytes:
+    """What the stock encoder makes of an export, with the fields in another order."""
+    encoder = SampleEncoder()
+    written: _Written = [
+        [[_metric(metric, encoder) for metric in scope.metrics] for scope in resource.scope_metrics]
+        for resource in data.resource_metrics
+    ]
+    others = encode_metrics(_others(data, written))
+    if not _have_same_places(others, data):
+        # The stock encoder takes equal resources, or equal scopes, for one.
+        whole: bytes = encode_metrics(data).SerializeToString()
+        return whole
+    pieces: list[bytes] = []
+    for resource, of_scopes in zip(others.resource_metrics, written, strict=True):
+        scopes = [
+            piece
+            for scope, of_metrics in zip(resource.scope_metrics, of_scopes, strict=True)
+            for piece in delimited(_SCOPE_METRICS, list(_scope(scope, of_metrics)))
+        ]
+        del resource.scope_metrics[:]
+        pieces += delimited(_RESOURCE_METRICS, [resource.SerializeToString(), *scopes])
+    return b"".join(pieces)
+
+
+def _others(data: MetricsData, written: _Written) -> MetricsData:
+    """An export with those metrics only that are not written yet."""
     return MetricsData(
         [
             replace(
                 resource,
                 scope_metrics=[
-                    replace(scope, metrics=[_bare(metric) for metric in scope.metrics])
-                    for scope in resource.scope_metrics
+                    replace(
+                        scope,
+                        metrics=[metric for metric, one in zip(scope.metrics, of_metrics, strict=True) if one is None],
+                    )
+                    for scope, of_metrics in zip(resource.scope_metrics, of_scopes, strict=True)
                 ],
             )
-            for resource in data.resource_metrics
+            for resource, of_scopes in zip(data.resource_metrics, written, strict=True)
         ]
     )
 
 
-def _bare(metric: Metric) -> Metric:
-    points: list[Any] = [
-        replace(point, exemplars=()) if isinstance(point.exemplars, SampleExemplars) else point
-        for point in metric.data.data_points
-    ]
-    return replace(metric, data=replace(metric.data, data_points=points))  # type: ignore[arg-type]
+def _have_same_places(request: ExportMetricsServiceRequest, data: MetricsData) -> bool:
+    scopes = [len(resource.scope_metrics) for resource in request.resource_metrics]
+    return scopes == [len(resource.scope_metrics) for resource in data.resource_metrics]
 
 
-def _metrics(resources: Iterable[Any]) -> Iterator[Any]:
-    for resource in resources:
-        for scope in resource.scope_metrics:
-            yield from scope.metrics
+def _scope(scope: metrics_pb2.ScopeMetrics, written: Sequence[list[bytes] | None]) -> Iterator[bytes]:
+    others = iter([metric.SerializeToString() for metric in scope.metrics])
+    del scope.metrics[:]
+    yield scope.SerializeToString()
+    for pieces in written:
+        yield from delimited(_METRICS, [next(others)] if pieces is None else pieces)
 
 
-def _points(metric: Any) -> Any:
-    kind = metric.WhichOneof("data")
-    return getattr(metric, kind).data_points if kind else ()
+def _metric(metric: Metric, encoder: SampleEncoder) -> list[bytes] | None:
+    """A gauge or sum of samples; None for what is another, or has attributes that are neither text nor integers."""
+    is_sum = isinstance(metric.data, Sum)
+    if not (is_sum or isinstance(metric.data, Gauge)) or not metric.data.data_points:
+        return None
+    points: list[bytes] = []
+    for point in metric.data.data_points:
+        if not isinstance(point, NumberDataPoint) or not isinstance(point.exemplars, Samples):
+            return None
+        attributes = _attributes(point.attributes or {})
+        if attributes is None:
+            return None
+        start = tagged_unsigned(_START, point.start_time_unix_nano or 0) if is_sum else b""
+        time = tagged_unsigned(_TIME, point.time_unix_nano)
+        own = attributes + start + time + number(point.value, _DOUBLE, _INT)
+        points += delimited(_POINTS[is_sum], [own, encoder.exemplars(point.exemplars)])
+    header = _header(metric.name, metric.description, metric.unit)
+    if isinstance(metric.data, Sum):
+        kind = metrics_pb2.Sum(
+            aggregation_temporality=metric.data.aggregation_temporality,  # type: ignore[arg-type]
+            is_monotonic=metric.data.is_monotonic,
+        )
+        return [header, *delimited(_SUM, [kind.SerializeToString(), *points])]
+    return [header, *delimited(_GAUGE, points)]
 
 
-def _exemplars(samples: Iterable[Sample], begun: dict[int, dict[int, bytes]]) -> bytes:
-    """The field `exemplars` of a point.
-
-    Args:
-        samples: of the point.
-        begun: what samples of a moment begin with, by its identity and the width of the sequence; moments outlive this.
-    """
-    written: list[bytes] = []
-    for moment, sequence, value in samples:
-        number = _varint(sequence)
-        by_width = begun.get(id(moment))
-        if by_width is None:
-            by_width = begun[id(moment)] = {}
-        beginning = by_width.get(len(number))
-        if beginning is None:
-            beginning = by_width[len(number)] = _beginning(moment, len(number))
-        written += (beginning, number, _double(_DOUBLE, value) if isinstance(value, float) else _int(_INT, value))
-    return b"".join(written)
-
-
-def _beginning(moment: Moment, width: int) -> bytes:
-    """An exemplar up to its sequence, which takes so many bytes and is followed by the value."""
-    step = _varint(moment.step & 0xFFFF_FFFF_FFFF_FFFF)
-    written = (
-        _time(_TIME, moment.time_unix_nano)
-        + _STEP[len(step)]
-        + step
-        + _attributes(moment._replace(time_unix_nano=0, step=0))
-        + _SEQUENCE[width]
-    )
-    return _EXEMPLARS + _varint(len(written) + width + _VALUE_BYTES) + written
-
-
-@lru_cache(64)
-def _attributes(moment: Moment) -> bytes:
-    """Those that many moments have in common: all but the step."""
-    pairs = [
-        KeyValue(key=key, value=AnyValue(string_value=value) if isinstance(value, str) else AnyValue(int_value=value))
-        for key, value in moment.attributes.items()
-        if key != semconv.STEP
-    ]
-    written: bytes = Exemplar(filtered_attributes=pairs).SerializeToString()
+@lru_cache(4096)
+def _header(name: str, description: str, unit: str) -> bytes:
+    written: bytes = metrics_pb2.Metric(name=name, description=description, unit=unit).SerializeToString()
     return written
 
 
-_LOW: Final = 0x7F
-_MORE: Final = 0x80
-"""The bit of a byte that another one follows."""
+def _attributes(attributes: Mapping[str, Any]) -> bytes | None:
+    """Of a point; None where some are neither text nor integers."""
+    pairs = tuple(attributes.items())
+    # Equal keys are equal types here: True, which equals 1, does not get in.
+    return _plain_attributes(pairs) if {type(value) for _, value in pairs} <= _PLAIN else None
 
 
-def _varint(number: int) -> bytes:
-    # Most take three bytes at most.
-    if number < 1 << 14:
-        return bytes((number,)) if number < _MORE else bytes((number & _LOW | _MORE, number >> 7))
-    if number < 1 << 21:
-        return bytes((number & _LOW | _MORE, number >> 7 & _LOW | _MORE, number >> 14))
-    written = bytearray()
-    while number >= _MORE:
-        written.append(number & _LOW | _MORE)
-        number >>= 7
-    written.append(number)
-    return bytes(written)
+@lru_cache(4096)
+def _plain_attributes(pairs: tuple[tuple[str, str | int], ...]) -> bytes:
+    written: bytes = metrics_pb2.NumberDataPoint(
+        attributes=[
+            KeyValue(
+                key=key, value=AnyValue(string_value=value) if isinstance(value, str) else AnyValue(int_value=value)
+            )
+            for key, value in pairs
+        ]
+    ).SerializeToString()
+    return written
 
 
-def _tag(message: Any, field: str, wire_type: int) -> bytes:
-    return _varint(message.DESCRIPTOR.fields_by_name[field].number << 3 | wire_type)
-
-
-def _integer(key: str) -> tuple[bytes, ...]:
-    """An attribute up to its value, an integer, by the number of bytes that this takes."""
-    name = _tag(KeyValue, "key", _LENGTH_DELIMITED) + _varint(len(key.encode())) + key.encode()
-    begun = []
-    for width in range(_WIDEST + 1):
-        value = _tag(AnyValue, "int_value", _VARINT)
-        pair = name + _tag(KeyValue, "value", _LENGTH_DELIMITED) + _varint(len(value) + width) + value
-        begun.append(_tag(Exemplar, "filtered_attributes", _LENGTH_DELIMITED) + _varint(len(pair) + width) + pair)
-    return tuple(begun)
-
-
-_VARINT: Final = 0
-_FIXED64: Final = 1
-_LENGTH_DELIMITED: Final = 2
-_WIDEST: Final = 10
-_EXEMPLARS: Final = _tag(NumberDataPoint, "exemplars", _LENGTH_DELIMITED)
-_TIME: Final = _tag(Exemplar, "time_unix_nano", _FIXED64)
-_DOUBLE: Final = _tag(Exemplar, "as_double", _FIXED64)
-_INT: Final = _tag(Exemplar, "as_int", _FIXED64)
-_double: Final = struct.Struct("<cd").pack
-_int: Final = struct.Struct("<cq").pack
-_time: Final = struct.Struct("<cQ").pack
-_STEP: Final = _integer(semconv.STEP)
-_SEQUENCE: Final = _integer(semconv.SEQUENCE)
-_VALUE_BYTES: Final = 9
-"""Of a value with its tag."""
+_PLAIN: Final = {str, int}
+_RESOURCE_METRICS: Final = tag(ExportMetricsServiceRequest, "resource_metrics", LENGTH_DELIMITED)
+_SCOPE_METRICS: Final = tag(metrics_pb2.ResourceMetrics, "scope_metrics", LENGTH_DELIMITED)
+_METRICS: Final = tag(metrics_pb2.ScopeMetrics, "metrics", LENGTH_DELIMITED)
+_GAUGE: Final = tag(metrics_pb2.Metric, "gauge", LENGTH_DELIMITED)
+_SUM: Final = tag(metrics_pb2.Metric, "sum", LENGTH_DELIMITED)
+_POINTS: Final = (
+    tag(metrics_pb2.Gauge, "data_points", LENGTH_DELIMITED),
+    tag(metrics_pb2.Sum, "data_points", LENGTH_DELIMITED),
+)
+"""Of a gauge, and of a sum."""
+_START: Final = tag(metrics_pb2.NumberDataPoint, "start_time_unix_nano", FIXED64)
+_TIME: Final = tag(metrics_pb2.NumberDataPoint, "time_unix_nano", FIXED64)
+_INT: Final = tag(metrics_pb2.NumberDataPoint, "as_int", FIXED64)
+_DOUBLE: Final = tag(metrics_pb2.NumberDataPoint, "as_double", FIXED64)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from types import ModuleType
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from google.protobuf.message import DecodeError
@@ -17,6 +17,9 @@ from tracelet_otel.exporters.encoding import encode
 from tracelet_otel.exporters.otlp_said import Said
 from tracelet_otel.exporters.otlp_settings import HTTP, OtlpSettings
 from tracelet_otel.guard import Guard
+
+_METHOD: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+"""Source: opentelemetry-proto, `metrics_service.proto`."""
 
 
 def stock_exporter(settings: OtlpSettings, guard: Guard) -> tuple[MetricExporter, Said]:
@@ -64,7 +67,15 @@ def _grpc(settings: OtlpSettings) -> tuple[MetricExporter, Said]:
     class QuickExporter(OTLPMetricExporter):  # type: ignore[misc, unused-ignore]
         """The stock exporter, with the samples encoded by us: that is most of its work."""
 
-        _translate_data = staticmethod(encode)
+        _translate_data = staticmethod(encode)  # type: ignore[assignment, unused-ignore]
+
+        def _initialize_channel_and_stub(self) -> None:
+            super()._initialize_channel_and_stub()  # type: ignore[no-untyped-call, unused-ignore]
+            channel: Any = self._channel
+            # The generated client makes bytes of a message; these are bytes.
+            self._client: Any = SimpleNamespace(
+                Export=channel.unary_unary(_METHOD, None, ExportMetricsServiceResponse.FromString)
+            )
 
     spare_global_random(module)
     compressions = {"none": grpc.Compression.NoCompression, "gzip": grpc.Compression.Gzip}

@@ -9,26 +9,30 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, _Gauge
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tracelet_otel import semconv
 from tracelet_otel.guard import UNDELIVERED, Guard
-from tracelet_otel.samples import Moment, Sample, samples_context
-from tracelet_otel.text import encodable
+from tracelet_otel.instrumentation.milliseconds import Milliseconds
+from tracelet_otel.instrumentation.scalars import as_float, as_floats, as_step
+from tracelet_otel.instrumentation.series import AllSeries, Series
+from tracelet_otel.instrumentation.table import Table
+from tracelet_otel.samples import Moment, Samples
 
 DRAIN_BUDGET_S: Final = 0.05
 """How long one collection drains under an SDK that is not ours: it gives a final one little time."""
 
-_STEPS: Final = 2**63
+_MOST_ROWS: Final = 1_000
+"""Of one table, before their columns are made."""
+_MOST_TABLES: Final = 256
+"""Kept for rows of the same names; where every row has others, they are of no use."""
 _NO_REDUCTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -86,17 +90,12 @@ class Recorder:
         self._drain_lock = threading.Lock()
         self._sequence = 0
         self._measured = 0
-        self._series: dict[tuple[str, int | None], dict[tuple[Any, str | None, str], _Series]] = {}
-        self._touched: list[_Series] = []
-        self._gauges: dict[str, _Gauge] = {}
-        self._newest_ms = -1
-        self._last: dict[str, tuple[int, Mapping[int, int]]] = {}
-        self._meter = meter_provider.get_meter(semconv.SCOPE_LOGGED)
-        self._nonfinite = self._meter.create_counter(
-            semconv.METRIC_NONFINITE,
-            unit=semconv.METRIC_NONFINITE_UNIT,
-            description="Logged values that are NaN or infinite",
-        )
+        self._milliseconds = Milliseconds()
+        self._series = AllSeries(meter_provider.get_meter(semconv.SCOPE_LOGGED))
+        self._touched: list[Series] = []
+        self._tables: dict[tuple[Any, ...], Table] = {}
+        self._table: Table | None = None
+        """The one that the last row was put in."""
         run_meter = meter_provider.get_meter(semconv.SCOPE_RUN)
         run_meter.create_observable_gauge(
             semconv.QUEUE_SIZE,
@@ -151,153 +150,95 @@ class Recorder:
         yield Observation(self.drain(self._drain_budget_s))
 
     def _take(self, logged: Row | Later) -> None:
-        """Make samples of a row."""
+        """Make numbers of a row."""
         try:
             row = logged if isinstance(logged, Row) else logged[0](logged)
         except Exception as error:
             self._guard.report("a row was dropped", error)
             return
         try:
-            step = _as_step(row.step)
+            step = as_step(row.step)
         except Exception as error:
             self._guard.report("a row was dropped for its step", error)
             return
-        moment = Moment(self._told_apart(row, step), step, row.axis, row.epoch, row.training, row.world_size)
         rank = self._rank() if self._rank is not None else None
-        known = self._series.setdefault((row.stage, rank), {})
-        reductions = row.reductions
+        names = tuple(row.values)
+        numbers = as_floats(row.values.values())
+        table = None if numbers is None else self._table_of(row, names, rank)
+        if numbers is None or table is None:
+            kept = self._one_by_one(row, rank)
+            names, numbers = tuple(kept), list(kept.values())
+            table = self._table_of(row, names, rank)
+        if not names or table is None:
+            return
+        if table is not self._table:
+            self._settle()
+            self._table = table
+        time_unix_nano = self._milliseconds.apart(row.time_unix_nano, step, names)
+        moment = Moment(time_unix_nano, step, row.axis, row.epoch, row.training, row.world_size)
+        first = self._sequence + 1
+        # First: where this is interrupted, a number is missing, and none is there twice.
+        self._sequence += len(numbers)
+        table.add(moment, first, numbers)
+        if len(table) >= _MOST_ROWS:
+            self._settle()
+
+    def _one_by_one(self, row: Row, rank: int | None) -> dict[Any, float]:
+        """Those values of a row that can be recorded."""
+        kept: dict[Any, float] = {}
         for name, value in row.values.items():
             try:
-                number = _as_float(value)
-                kind = None if math.isfinite(number) else _nonfinite_kind(number)
-                key = name, kind, reductions.get(name, semconv.REDUCTION_MEAN)
-                series = known.get(key)
-                if series is None:
-                    series = known[key] = self._make_series(*key, row.stage, rank)
+                number = as_float(value)
+                self._series.of(name, None, _reduction(row.reductions, name), row.stage, rank)
             except Exception as error:
                 self._guard.report(f"a value of metric {name!r} was dropped", error)
-                continue
-            self._sequence += 1
-            if not series.samples:
+            else:
+                kept[name] = number
+        return kept
+
+    def _table_of(self, row: Row, names: tuple[Any, ...], rank: int | None) -> Table | None:
+        """Where rows like this one are put; None where a name cannot be recorded."""
+        reductions = tuple(_reduction(row.reductions, name) for name in names) if row.reductions else ()
+        key = (row.stage, rank, names, reductions)
+        table = self._tables.get(key)
+        if table is None:
+            by_name = dict(zip(names, reductions, strict=False))
+
+            def series_of(name: Any, kind: str | None) -> Series:
+                return self._series.of(name, kind, _reduction(by_name, name), row.stage, rank)
+
+            try:
+                table = Table(names, series_of)
+            except Exception:
+                return None
+            if len(self._tables) >= _MOST_TABLES:
+                self._settle()
+                self._tables.clear()
+            self._tables[key] = table
+        return table
+
+    def _settle(self) -> None:
+        """Give each time series its column of the last rows."""
+        if self._table is None:
+            return
+        for series, samples in self._table.take():
+            if not series.waiting:
                 self._touched.append(series)
-            series.samples.append((moment, self._sequence, number if kind is None else 1))
+            series.waiting.append(samples)
 
     def _measure(self) -> None:
-        """Hand the samples to the SDK: a measurement of each time series, since each has its price there."""
+        """Hand the samples to the SDK."""
+        self._settle()
         for series in self._touched:
-            samples, series.samples = series.samples, []
+            samples, series.waiting = Samples.joined(series.waiting), []
             try:
-                series.measure(samples[-1][2] if series.is_gauge else len(samples), samples)
+                series.measure(samples)
             except Exception as error:
                 self._guard.report(f"values of metric {series.name!r} were dropped", error)
                 self._guard.count(UNDELIVERED, len(samples))
         self._touched.clear()
         self._measured = self._sequence
 
-    def _told_apart(self, row: Row, step: int) -> int:
-        """A time that differs in its millisecond from those of the row's names at this step before it.
 
-        Lightning logs the epoch twice at one step, within microseconds. Trackers keep
-        milliseconds, and MLflow takes two points for one where all else is equal. The whole row
-        moves, so that its samples still have one time.
-        """
-        time_ms = row.time_unix_nano // 1_000_000
-        if time_ms > self._newest_ms:
-            self._newest_ms = time_ms
-            # One for all of its names, and so never changed: nearly every row has a millisecond of its own.
-            self._last.update(dict.fromkeys(row.values, (time_ms, MappingProxyType({step: time_ms}))))
-            return row.time_unix_nano
-        for name in row.values:
-            newest_ms, last_ms_by_step = self._last.get(name, (-1, {}))
-            if time_ms <= newest_ms:
-                time_ms = max(time_ms, last_ms_by_step.get(step, -1) + 1)
-        for name in row.values:
-            newest_ms, last_ms_by_step = self._last.get(name, (-1, {}))
-            if time_ms > newest_ms:
-                own: dict[int, int] = {}
-            else:
-                own = last_ms_by_step if isinstance(last_ms_by_step, dict) else dict(last_ms_by_step)
-            own[step] = time_ms
-            self._last[name] = (max(time_ms, newest_ms), own)
-        self._newest_ms = max(self._newest_ms, time_ms)
-        return row.time_unix_nano if time_ms == row.time_unix_nano // 1_000_000 else time_ms * 1_000_000
-
-    def _make_series(self, name: Any, kind: str | None, reduction: str, stage: str, rank: int | None) -> _Series:
-        exact_name = encodable(str(name))
-        attributes: dict[str, str | int] = {semconv.METRIC_NAME: exact_name, semconv.REDUCTION: reduction}
-        if rank is not None:
-            attributes[semconv.RANK] = rank
-        if stage:
-            attributes[semconv.STAGE] = stage
-        if kind is not None:
-            attributes[semconv.NONFINITE_KIND] = kind
-        measure = self._gauge(exact_name).set if kind is None else self._nonfinite.add
-        return _Series(
-            exact_name, lambda value, samples: measure(value, attributes, samples_context(samples)), kind is None
-        )
-
-    def _gauge(self, name: str) -> _Gauge:
-        gauge = self._gauges.get(name)
-        if gauge is None:
-            gauge = self._gauges[name] = self._meter.create_gauge(instrument_name(name))
-        return gauge
-
-
-@dataclass(slots=True)
-class _Series:
-    """A time series, and its samples that the SDK does not have yet."""
-
-    name: str
-    measure: Callable[[float, Sequence[Sample]], None]
-    is_gauge: bool
-    samples: list[Sample] = field(default_factory=list)
-
-
-def _as_float(value: Any) -> float:
-    number = value if type(value) is float else _scalar(value)
-    # Nearly all are by now.
-    if type(number) is float:
-        return number
-    if isinstance(number, (str, bytes)):
-        raise TypeError(f"{value!r} is text, not a number")
-    return float(number)
-
-
-def _as_step(value: Any) -> int:
-    step = int(_scalar(value))
-    if not -_STEPS <= step < _STEPS:
-        raise OverflowError(f"{step} is no 64-bit number")
-    return step
-
-
-def _scalar(value: Any) -> Any:
-    # `float` would warn of a tensor that requires a gradient. `item` lets go of the interpreter's lock for each value,
-    # and takes it from the training again; `tolist` does so only where it waits for a device.
-    to_number = getattr(value, "tolist" if getattr(value, "ndim", None) == 0 else "item", None)
-    return to_number() if callable(to_number) else value
-
-
-def _nonfinite_kind(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    return "+Inf" if value > 0 else "-Inf"
-
-
-def snapshot(value: Any) -> Any:
-    """A value that stays as it is: a user may change a tensor or array in place before it is converted."""
-    if hasattr(value, "detach"):
-        return value.detach().clone()
-    return value.copy() if hasattr(value, "__array__") and hasattr(value, "copy") else value
-
-
-def instrument_name(name: str) -> str:
-    """A valid OpenTelemetry instrument name for a metric's name as logged.
-
-    Different names may become one: the exact name travels as the attribute `tracelet.metric.name`.
-    Source: OpenTelemetry metrics API, "Instrument name syntax" (a letter, then up to 254 letters,
-    digits, `_`, `.`, `-` or `/`).
-    """
-    valid = re.sub(r"[^A-Za-z0-9_./-]", "_", name)
-    if not re.match(r"[A-Za-z]", valid):
-        valid = f"m_{valid}"
-    return valid[:255]
+def _reduction(reductions: Mapping[str, str], name: Any) -> str:
+    return reductions.get(name, semconv.REDUCTION_MEAN)

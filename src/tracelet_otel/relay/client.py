@@ -19,10 +19,7 @@ from typing import Any, Final
 import requests
 from google.protobuf.message import DecodeError
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-    ExportMetricsServiceResponse,
-)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
 from tracelet_otel import samples
@@ -32,7 +29,7 @@ from tracelet_otel.exporters.metrics_data import sample_count, with_attributes
 from tracelet_otel.guard import UNDELIVERED, Guard
 from tracelet_otel.relay.calls import Address, plain_session, post
 from tracelet_otel.relay.messages import MAX_BODY_BYTES
-from tracelet_otel.relay.otlp import count_samples, split
+from tracelet_otel.relay.otlp import count_samples, parse, split
 
 _logger = logging.getLogger("tracelet_otel")
 
@@ -109,7 +106,8 @@ class RelayExporter(MetricExporter):
             self._guard.count(UNDELIVERED, sample_count(metrics_data))
             return MetricExportResult.FAILURE
         try:
-            bodies = self._bodies_of(encode(with_attributes(metrics_data, self._attributes())))
+            content = encode(with_attributes(metrics_data, self._attributes()))
+            bodies = self._bodies_of(content, sample_count(metrics_data))
         except Exception as error:
             self._guard.report("an export was dropped", error)
             return MetricExportResult.FAILURE
@@ -146,11 +144,10 @@ class RelayExporter(MetricExporter):
                 self._woken.set()
                 self._changed.notify_all()
 
-    def _bodies_of(self, request: ExportMetricsServiceRequest) -> list[_Body]:
-        content, samples = request.SerializeToString(), count_samples(request)
+    def _bodies_of(self, content: bytes, samples: int) -> list[_Body]:
         if len(content) <= self._largest_bytes:
             return [_Body(content, samples, repeats=not samples)]
-        parts = split(request, self._largest_bytes)
+        parts = split(parse(content), self._largest_bytes)
         return [_Body(part.SerializeToString(), count_samples(part), repeats=not samples) for part in parts]
 
     def _work(self) -> None:

@@ -12,12 +12,13 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from time import time_ns
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from tracelet_otel import semconv
 from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
 from tracelet_otel.instrumentation.lightning.reductions import Reductions
-from tracelet_otel.instrumentation.recorder import Row, snapshot
+from tracelet_otel.instrumentation.recorder import Row
+from tracelet_otel.instrumentation.scalars import snapshot
 from tracelet_otel.instrumentation.signals import Signals
 
 _REMEMBERED: Final = 32
@@ -85,21 +86,21 @@ class Rows:
 
     def _row_of(self, handed: tuple[Any, ...]) -> Row:
         """A row of the logger connector, step and epoch resolved as `_LoggerConnector.log_metrics` does it inside."""
-        row = _Handed._make(handed)
-        at: Any = row.step
-        is_evaluating = row.running_stage is not None and row.running_stage.evaluating
+        # In the order of `take`.
+        _, time_unix_nano, values, at, function, running_stage, epoch, trainer_step, training, world_size = handed
+        is_evaluating = running_stage is not None and running_stage.evaluating
         axis = semconv.AXIS_EVAL_BATCH if is_evaluating else semconv.AXIS_TRAINER
         if at is None:
-            at = row.values.pop("step", None)
+            at = values.pop("step", None)
             if at is not None:
                 axis = semconv.AXIS_LOGGED
             else:
-                row.values.setdefault("epoch", row.epoch)
-                at, axis = row.trainer_step, semconv.AXIS_TRAINER
-        made = Row(row.time_unix_nano, row.values, at, axis, _stage(row.function), row.epoch)
-        if row.training is None:
-            return made
-        return made._replace(training=row.training, world_size=row.world_size, reductions=self._reductions.by_name)
+                values.setdefault("epoch", epoch)
+                at, axis = trainer_step, semconv.AXIS_TRAINER
+        row = Row(time_unix_nano, values, at, axis, _stage(function), epoch)
+        if training is None:
+            return row
+        return row._replace(training=training, world_size=world_size, reductions=self._reductions.by_name)
 
     def take_logged(self, trainer: Any, logger: Any, metrics: Mapping[str, Any], step: int | None) -> None:
         """Record a row that a callback or the user hands to one logger.
@@ -127,24 +128,6 @@ class Rows:
                 return True
         self._handed.append(_LoggedRow(logger, metrics, step))
         return False
-
-
-class _Handed(NamedTuple):
-    """What `Rows.take` keeps of a row, in this order."""
-
-    make_row: Any
-    """What the recorder calls with all of this: see `Later`."""
-    time_unix_nano: int
-    values: dict[str, Any]
-    step: Any
-    function: Any
-    """A `TrainerFn`, or None."""
-    running_stage: Any
-    """A `RunningStage`, or None."""
-    epoch: int
-    trainer_step: int
-    training: int | None
-    world_size: int
 
 
 class _LoggedRow:

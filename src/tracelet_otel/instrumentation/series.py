@@ -1,0 +1,95 @@
+"""Time series of logged metrics: their instruments, made once, and the samples that these do not have yet."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from opentelemetry.metrics import Meter, _Gauge
+
+from tracelet_otel import semconv
+from tracelet_otel.samples import Samples, samples_context
+from tracelet_otel.text import encodable
+
+
+@dataclass(slots=True)
+class Series:
+    """One time series."""
+
+    name: str
+    """Of the metric, exactly as logged."""
+    measure: Callable[[Samples], None]
+    """Hands samples to the SDK, as one measurement: each has its price there."""
+    waiting: list[Samples] = field(default_factory=list)
+    """What has not been handed over."""
+
+
+class AllSeries:
+    """Makes each time series once: a gauge's, or of values that a gauge cannot have, a counter's.
+
+    Args:
+        meter: where the instruments are created.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._gauges: dict[str, _Gauge] = {}
+        self._made: dict[tuple[Any, ...], Series] = {}
+        self._nonfinite = meter.create_counter(
+            semconv.METRIC_NONFINITE,
+            unit=semconv.METRIC_NONFINITE_UNIT,
+            description="Logged values that are NaN or infinite",
+        )
+
+    def of(self, name: Any, kind: str | None, reduction: str, stage: str, rank: int | None) -> Series:
+        """The one of a name as logged, of finite values or of one kind of others."""
+        key = name, kind, reduction, stage, rank
+        series = self._made.get(key)
+        if series is None:
+            series = self._made[key] = self._make(*key)
+        return series
+
+    def _make(self, name: Any, kind: str | None, reduction: str, stage: str, rank: int | None) -> Series:
+        exact_name = encodable(str(name))
+        attributes: dict[str, str | int] = {semconv.METRIC_NAME: exact_name, semconv.REDUCTION: reduction}
+        if rank is not None:
+            attributes[semconv.RANK] = rank
+        if stage:
+            attributes[semconv.STAGE] = stage
+        if kind is not None:
+            attributes[semconv.NONFINITE_KIND] = kind
+            add = self._nonfinite.add
+            return Series(exact_name, lambda samples: add(len(samples), attributes, samples_context(samples)))
+        set_to = self._gauge(exact_name).set
+        return Series(exact_name, lambda samples: set_to(samples.values[-1], attributes, samples_context(samples)))
+
+    def _gauge(self, name: str) -> _Gauge:
+        gauge = self._gauges.get(name)
+        if gauge is None:
+            gauge = self._gauges[name] = self._meter.create_gauge(instrument_name(name))
+        return gauge
+
+
+def nonfinite_kind(value: float) -> str | None:
+    """What a value is that a gauge cannot have; None for one that it can."""
+    if math.isfinite(value):
+        return None
+    if math.isnan(value):
+        return "NaN"
+    return "+Inf" if value > 0 else "-Inf"
+
+
+def instrument_name(name: str) -> str:
+    """A valid OpenTelemetry instrument name for a metric's name as logged.
+
+    Different names may become one: the exact name travels as the attribute `tracelet.metric.name`.
+    Source: OpenTelemetry metrics API, "Instrument name syntax" (a letter, then up to 254 letters,
+    digits, `_`, `.`, `-` or `/`).
+    """
+    valid = re.sub(r"[^A-Za-z0-9_./-]", "_", name)
+    if not re.match(r"[A-Za-z]", valid):
+        valid = f"m_{valid}"
+    return valid[:255]

@@ -1,0 +1,62 @@
+"""Rows of the same names, as the columns that their time series get."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from tracelet_otel.instrumentation.series import Series, nonfinite_kind
+from tracelet_otel.samples import Moment, Samples
+
+
+class Table:
+    """Rows whose metrics have the same names, in the same order.
+
+    Most of what is done with a row is done for each column here, of many rows at once, and not for each value.
+
+    Args:
+        names: of the columns.
+        series_of: the time series of a name; of its finite values, or of one kind of others.
+    """
+
+    def __init__(self, names: Sequence[Any], series_of: Callable[[Any, str | None], Series]) -> None:
+        self._names = names
+        self._series_of = series_of
+        self._finite = [series_of(name, None) for name in names]
+        self._rows: list[tuple[Moment, int, Sequence[float]]] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, moment: Moment, sequence: int, numbers: Sequence[float]) -> None:
+        """Put in a row, of which the first value has this sequence number."""
+        self._rows.append((moment, sequence, numbers))
+
+    def take(self) -> Iterator[tuple[Series, Samples]]:
+        """What each time series has got; no row is left."""
+        if not self._rows:
+            return
+        rows, self._rows = self._rows, []
+        moments, firsts, numbers = zip(*rows, strict=True)
+        for place, values in enumerate(zip(*numbers, strict=True)):
+            samples = Samples(moments, [first + place for first in firsts], values)
+            if math.isfinite(sum(values)):
+                yield self._finite[place], samples
+            else:
+                for kind, part in _by_kind(samples):
+                    yield self._series_of(self._names[place], kind), part
+
+
+def _by_kind(samples: Samples) -> Iterator[tuple[str | None, Samples]]:
+    kinds = [nonfinite_kind(value) for value in samples.values]
+    for kind in dict.fromkeys(kinds):
+        chosen = [place for place, one in enumerate(kinds) if one == kind]
+        yield (
+            kind,
+            Samples(
+                [samples.moments[place] for place in chosen],
+                [samples.sequences[place] for place in chosen],
+                [samples.values[place] if kind is None else 1 for place in chosen],
+            ),
+        )
