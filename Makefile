@@ -48,6 +48,7 @@ bench: venv
 	$(BIN)/python -m benchmarks.parts
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.wandb_parts
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.gpu_collection
 	$(BIN)/python -m benchmarks.zero_code_start

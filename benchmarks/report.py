@@ -36,7 +36,16 @@ def grid(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def _machine() -> str:
-    found = load("overhead")["machine"]
+    """Where figures come from, of each machine and day that there is."""
+    measured: dict[str, list[str]] = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        measured.setdefault(_described(load(path.stem)["machine"]), []).append(path.stem.replace("_", " "))
+    if len(measured) == 1:
+        return f"{next(iter(measured))}.\n"
+    return "\n".join(f"- {machine}: {', '.join(names)}." for machine, names in measured.items()) + "\n"
+
+
+def _described(found: dict[str, Any]) -> str:
     versions = ", ".join(
         f"{name} {version}"
         for name, version in found.items()
@@ -44,7 +53,7 @@ def _machine() -> str:
     )
     return (
         f"Measured on {found['date']}: {found['system']}, {found['processors']} cores of {found['processor']}, "
-        f"{found['memory_gib']} GiB; Python {found['python']}, {versions}.\n"
+        f"{found['memory_gib']} GiB; Python {found['python']}, {versions}"
     )
 
 
@@ -129,6 +138,15 @@ def _throughput() -> str:
     return grid(header, lines)
 
 
+def _wandb_parts() -> str:
+    theirs, ours = load("wandb_parts")["results"].values()
+    lines = (
+        (part, f"{theirs[part]['median']:.1f}" if part in theirs else "", f"{of_ours['median']:.1f}")
+        for part, of_ours in ours.items()
+    )
+    return grid(("CPU, µs a row", "its own client", "our exporter"), lines)
+
+
 def _scale(what: str) -> str:
     found = load("scale")["results"][what]
     if what == "ranks":
@@ -173,7 +191,9 @@ def _zero_code() -> str:
 
 
 def _repetitions() -> str:
-    counts = ", ".join(f"{name} {load(name)['repetitions']}" for name in ("overhead", "parts", "start", "throughput"))
+    counts = ", ".join(
+        f"{name} {load(name)['repetitions']}" for name in ("overhead", "parts", "start", "throughput", "wandb_parts")
+    )
     return f"Repetitions, of which a figure is the median: {counts}.\n"
 
 
@@ -185,6 +205,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "parts": _parts,
     "start": _start,
     "throughput": _throughput,
+    "wandb parts": _wandb_parts,
     "names": lambda: _scale("names"),
     "rows": lambda: _scale("rows"),
     "ranks": lambda: _scale("ranks"),

@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ EXPORTER = """
 import json, os, sys, time
 order = json.loads(sys.argv[1])
 os.chdir(order["home"])
+from benchmarks.stopwatch import Stopwatch
 from tests.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
 from tracelet_otel.exporters import registry
@@ -87,6 +89,8 @@ for first in range(0, order["rows"], 500):
 exporter = TrackerExporter(lambda: registry.tracker(backend, settings))
 exporter.open(resource)
 total = order["rows"] * order["metrics"]
+stopwatch = Stopwatch()
+stopwatch.measure_named(order["parts"])
 began_s = time.perf_counter()
 for data in kept.exports:
     exporter.export(data)
@@ -95,7 +99,8 @@ if backend == "wandb":
     exporter.shutdown()  # as its own client is timed: until its file is whole
 took_s = time.perf_counter() - began_s
 assert exporter.account.delivered == total, exporter.account
-print("\\n" + json.dumps({"exporter": total / took_s}))
+parts = {part: ns / 1e3 / order["rows"] for part, ns in stopwatch.spent_ns.items()}
+print("\\n" + json.dumps({"exporter": total / took_s, **parts}))
 os._exit(0)
 """
 
@@ -103,6 +108,8 @@ THEIRS = """
 import json, os, sys, time
 order = json.loads(sys.argv[1])
 os.chdir(order["home"])
+from benchmarks.stopwatch import Stopwatch
+stopwatch = Stopwatch()
 rows, names = order["rows"], [f"metric {name}" for name in range(order["metrics"])]
 tracker = order["tracker"]
 if tracker.startswith("MLflow"):
@@ -120,6 +127,7 @@ elif tracker.startswith("W&B"):
     import wandb
     run = wandb.init(mode="offline", settings=wandb.Settings(console="off", x_disable_stats=True, silent=True))
     values = [{name: number * 0.1 + row for number, name in enumerate(names)} for row in range(rows)]
+    stopwatch.measure_named(order["parts"])
     began_s = time.perf_counter()
     for step, row in enumerate(values):
         run.log({"trainer/global_step": step, **row})  # as WandbLogger has it
@@ -138,18 +146,29 @@ else:
             logger.report_scalar(name, name, number * 0.1 + row, row)
     task.close()
     took_s = time.perf_counter() - began_s
-print("\\n" + json.dumps({"their client": rows * len(names) / took_s}))
+parts = {part: ns / 1e3 / rows for part, ns in stopwatch.spent_ns.items()}
+print("\\n" + json.dumps({"their client": rows * len(names) / took_s, **parts}))
 """
 
 
-def rates(script: str, tracker: str, rows: int, server: str) -> dict[str, float]:
-    """Readings a second, by what was timed."""
+def rates(
+    script: str, tracker: str, rows: int, server: str = "", parts: Sequence[tuple[str, str, str]] = ()
+) -> dict[str, float]:
+    """Readings a second, by what was timed.
+
+    Args:
+        script: one of those above.
+        tracker: one of `TRACKERS`.
+        rows: how many.
+        server: address of the MLflow server.
+        parts: functions of which microseconds of processor time a row are told, too: see `Stopwatch.measure_named`.
+    """
     with tempfile.TemporaryDirectory() as home:
         if tracker == "MLflow, SQLite":
             # Its tables are made before.
             made = "import mlflow; mlflow.MlflowClient('sqlite:///mlflow.db').search_experiments()"
             subprocess.run([sys.executable, "-c", made], cwd=home, capture_output=True, check=True)
-        order = {"tracker": tracker, "rows": rows, "metrics": METRICS, "server": server}
+        order = {"tracker": tracker, "rows": rows, "metrics": METRICS, "server": server, "parts": parts}
         return figures(["-c", script], order, home, WANDB_MODE="offline")
 
 

@@ -201,7 +201,7 @@ class TestBadInput:
     def test_nobody_there(self):
         began = time.monotonic()
         with pytest.raises(
-            tracelet.TrackerError, match=r"no relay at http://127.0.0.1:\d+ within 1 s \(ConnectionError"
+            tracelet.TrackerError, match=r"no relay at http://127.0.0.1:\d+ within 1 s \(NewConnectionError"
         ):
             Relay(Path(), Path()).join(start_timeout=1)
         assert time.monotonic() - began < 10

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
+from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import MetricsData, NumberDataPoint, ResourceMetrics
 
 from tracelet_otel import semconv
+from tracelet_otel.samples import Moment, Samples
 
 _NONFINITE = {"NaN": math.nan, "+Inf": math.inf, "-Inf": -math.inf}
 
@@ -136,7 +139,7 @@ def _batch(resource_metrics: ResourceMetrics) -> Batch:
                 samples = int(points[-1].value)
             elif metric.name == semconv.QUEUE_SIZE and points:
                 queued = int(points[-1].value)
-    readings.sort(key=lambda reading: reading.sequence)
+    readings.sort(key=attrgetter("sequence"))
     return Batch(
         resource_metrics.resource.attributes,
         tuple(readings),
@@ -160,7 +163,7 @@ def _system_readings(resource_metrics: ResourceMetrics) -> tuple[Reading, ...]:
         for metric in scope_metrics.metrics
         for reading in _readings(point for point in metric.data.data_points if isinstance(point, NumberDataPoint))
     ]
-    return tuple(sorted(found, key=lambda reading: reading.sequence))
+    return tuple(sorted(found, key=attrgetter("sequence")))
 
 
 def _readings(points: Iterable[NumberDataPoint]) -> Iterator[Reading]:
@@ -170,22 +173,41 @@ def _readings(points: Iterable[NumberDataPoint]) -> Iterator[Reading]:
         if name is None:
             continue
         nonfinite = _NONFINITE.get(attributes.get(semconv.NONFINITE_KIND, ""))
-        for exemplar in point.exemplars:
-            sample: Mapping[str, Any] = exemplar.filtered_attributes or {}
-            if semconv.STEP in sample:
-                yield Reading(
-                    name=name,
-                    value=exemplar.value if nonfinite is None else nonfinite,
-                    step=sample[semconv.STEP],
-                    time_unix_nano=exemplar.time_unix_nano,
-                    axis=sample[semconv.AXIS],
-                    sequence=sample[semconv.SEQUENCE],
-                    stage=attributes.get(semconv.STAGE, ""),
-                    epoch=sample.get(semconv.EPOCH),
-                    reduction=attributes.get(semconv.REDUCTION, semconv.REDUCTION_MEAN),
-                    training=sample.get(semconv.TRAINING, 0),
-                    world_size=sample.get(semconv.WORLD_SIZE, 1),
-                )
+        stage = attributes.get(semconv.STAGE, "")
+        reduction = attributes.get(semconv.REDUCTION, semconv.REDUCTION_MEAN)
+        for moment, sequence, value in _samples(point.exemplars):
+            yield Reading(
+                name,
+                value if nonfinite is None else nonfinite,
+                moment.step,
+                moment.time_unix_nano,
+                moment.axis,
+                sequence,
+                stage,
+                moment.epoch,
+                reduction,
+                moment.training or 0,
+                moment.world_size or 1,
+            )
+
+
+def _samples(exemplars: Sequence[Exemplar]) -> Iterator[tuple[Moment, int, float]]:
+    """Those of a point, whichever way it came."""
+    if isinstance(exemplars, Samples):
+        yield from zip(exemplars.moments, exemplars.sequences, exemplars.values, strict=True)
+        return
+    for exemplar in exemplars:
+        found: Mapping[str, Any] = exemplar.filtered_attributes or {}
+        if semconv.STEP in found:
+            moment = Moment(
+                exemplar.time_unix_nano,
+                found[semconv.STEP],
+                found[semconv.AXIS],
+                found.get(semconv.EPOCH),
+                found.get(semconv.TRAINING),
+                found.get(semconv.WORLD_SIZE),
+            )
+            yield moment, found[semconv.SEQUENCE], exemplar.value
 
 
 def _params(points: Iterable[NumberDataPoint]) -> Iterator[tuple[str, Param]]:

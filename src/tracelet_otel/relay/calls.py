@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
+from urllib.parse import urlsplit
 
-import requests
+import urllib3
 
 from tracelet_otel.relay.messages import CONTENT_TYPE, METRICS_PATH, RUNS_PATH, Status
 
 _TIMEOUT_S: Final = 30.0
 _STATUS_TIMEOUT_S: Final = 5.0
-_NO_SUCH_PAGE: Final = (requests.codes.not_found, requests.codes.method_not_allowed)
+_NO_SUCH_PAGE: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 
 
 @dataclass(frozen=True)
@@ -34,45 +36,78 @@ NO_RELAY: Final = Address("", "")
 """Of a run that has none: its ranks send elsewhere."""
 
 
-def post(
-    session: requests.Session, address: Address, content: bytes, timeout_s: float = _TIMEOUT_S
-) -> requests.Response:
-    """Send an OTLP request in protobuf form.
+class Connection:
+    """Requests to a relay, wherever it is by now, one at a time.
 
-    Raises:
-        requests.RequestException: there was no answer.
+    Heeds no environment: a proxy would get the token, too.
     """
-    return session.post(
-        f"{address.endpoint}{METRICS_PATH}",
-        data=content,
-        headers={**address.headers, "Content-Type": CONTENT_TYPE},
-        timeout=timeout_s,
-        allow_redirects=False,
-    )
+
+    def __init__(self) -> None:
+        self._endpoint = ""
+        self._path = ""
+        self._pool: urllib3.HTTPConnectionPool | None = None
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.close()
+
+    def post(self, address: Address, content: bytes, timeout_s: float = _TIMEOUT_S) -> urllib3.BaseHTTPResponse:
+        """Send an OTLP request in protobuf form.
+
+        Raises:
+            urllib3.exceptions.HTTPError: there was no answer.
+        """
+        return self._ask("POST", address, METRICS_PATH, timeout_s, content)
+
+    def get(self, address: Address, path: str, timeout_s: float) -> urllib3.BaseHTTPResponse:
+        """Ask for something.
+
+        Raises:
+            urllib3.exceptions.HTTPError: there was no answer.
+        """
+        return self._ask("GET", address, path, timeout_s)
+
+    def _ask(
+        self, method: str, address: Address, path: str, timeout_s: float, content: bytes | None = None
+    ) -> urllib3.BaseHTTPResponse:
+        if self._pool is None or address.endpoint != self._endpoint:
+            self.__exit__()
+            self._pool = urllib3.connection_from_url(address.endpoint)
+            self._endpoint, self._path = address.endpoint, urlsplit(address.endpoint).path
+        return self._pool.urlopen(
+            method,
+            f"{self._path}{path}",
+            content,
+            address.headers if content is None else {**address.headers, "Content-Type": CONTENT_TYPE},
+            retries=False,
+            redirect=False,
+            timeout=timeout_s,
+        )
 
 
 def fetch_status(address: Address, run_id: str, timeout_s: float = _STATUS_TIMEOUT_S) -> Status | None:
     """How far a run's delivery is; None where the relay does not answer."""
     try:
-        with plain_session() as session:
-            answer = session.get(f"{address.endpoint}{RUNS_PATH}{run_id}", headers=address.headers, timeout=timeout_s)
-            return Status.from_line(answer.text) if answer.status_code == requests.codes.ok else None
-    except requests.RequestException:
+        with Connection() as connection:
+            answer = connection.get(address, f"{RUNS_PATH}{run_id}", timeout_s)
+            return Status.from_line(answer.data.decode()) if answer.status == HTTPStatus.OK else None
+    except urllib3.exceptions.HTTPError:
         return None
 
 
 def is_collector(address: Address) -> bool:
     """Whether what listens there takes metrics and knows of no runs; False where nothing answers."""
     try:
-        with plain_session() as session:
-            answer = session.get(
-                f"{address.endpoint}{RUNS_PATH}any", headers=address.headers, timeout=_STATUS_TIMEOUT_S
-            )
-    except requests.RequestException:
+        with Connection() as connection:
+            answer = connection.get(address, f"{RUNS_PATH}any", _STATUS_TIMEOUT_S)
+    except urllib3.exceptions.HTTPError:
         return False
     # A relay says in OTLP's form that it has no such run.
     kind = answer.headers.get("Content-Type", "").partition(";")[0]
-    return answer.status_code in _NO_SUCH_PAGE and kind != CONTENT_TYPE
+    return answer.status in _NO_SUCH_PAGE and kind != CONTENT_TYPE
 
 
 def wait_for(look: Callable[[], bool], deadline_s: float, pause_s: float = 0.02) -> bool:
@@ -83,11 +118,3 @@ def wait_for(look: Callable[[], bool], deadline_s: float, pause_s: float = 0.02)
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.5, 0.5)
     return True
-
-
-def plain_session() -> requests.Session:
-    """A session that heeds no environment."""
-    session = requests.Session()
-    # No proxies: the token would go there too.
-    session.trust_env = False
-    return session

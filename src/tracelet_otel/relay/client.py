@@ -14,9 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
-import requests
+import urllib3
 from google.protobuf.message import DecodeError
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
@@ -27,7 +28,7 @@ from tracelet_otel.errors import RunLostError
 from tracelet_otel.exporters.encoding import encode
 from tracelet_otel.exporters.metrics_data import sample_count, with_attributes
 from tracelet_otel.guard import UNDELIVERED, Guard
-from tracelet_otel.relay.calls import Address, plain_session, post
+from tracelet_otel.relay.calls import Address, Connection
 from tracelet_otel.relay.messages import MAX_BODY_BYTES
 from tracelet_otel.relay.otlp import count_samples, parse, split
 
@@ -156,48 +157,49 @@ class RelayExporter(MetricExporter):
             self._send_all()
 
     def _send_until(self, deadline_s: float) -> None:
-        with suppress_instrumentation(), plain_session() as session:
+        with suppress_instrumentation(), Connection() as connection:
             while self._bodies and time.monotonic() < deadline_s:
-                if self._send(session, self._bodies[0]):
+                if self._send(connection, self._bodies[0]):
                     self._bodies.popleft()
                 else:
                     time.sleep(_FIRST_PAUSE_S)
 
     def _send_all(self) -> None:
-        session = plain_session()
         pause_s = _FIRST_PAUSE_S
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed or bool(self._bodies))
-                if self._closed:
-                    return
-                body = self._bodies[0]
-            if self._send(session, body):
-                pause_s = _FIRST_PAUSE_S
-                with self._changed:
-                    if self._bodies:
-                        self._bodies.popleft()
-                    self._changed.notify_all()
-            else:
-                self._woken.wait(pause_s)
-                self._woken.clear()
-                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        with Connection() as connection:
+            while (body := self._next()) is not None:
+                if self._send(connection, body):
+                    pause_s = _FIRST_PAUSE_S
+                    with self._changed:
+                        if self._bodies:
+                            self._bodies.popleft()
+                        self._changed.notify_all()
+                else:
+                    self._woken.wait(pause_s)
+                    self._woken.clear()
+                    pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
-    def _send(self, session: requests.Session, body: _Body) -> bool:
+    def _next(self) -> _Body | None:
+        """Wait for a body; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or bool(self._bodies))
+            return None if self._closed else self._bodies[0]
+
+    def _send(self, connection: Connection, body: _Body) -> bool:
         """Returns whether the body is done with."""
         try:
-            answer = post(session, self._address(), body.content)
-        except requests.RequestException as error:
+            answer = connection.post(self._address(), body.content)
+        except urllib3.exceptions.HTTPError as error:
             self._guarded_revive(error)
             return False
         except Exception as error:
             self._guard.report("the relay could not be asked", error)
             return False
-        if answer.status_code == requests.codes.ok:
-            self._pass_on(answer.content)
+        if answer.status == HTTPStatus.OK:
+            self._pass_on(answer.data)
             return True
-        reason = f"HTTP status {answer.status_code}: {answer.content[:300]!r}"
-        if answer.status_code in _FINAL:
+        reason = f"HTTP status {answer.status}: {answer.data[:300]!r}"
+        if answer.status in _FINAL:
             self._guard.report("the relay refused an export", reason)
             self._guard.count(UNDELIVERED, body.samples)
             return True

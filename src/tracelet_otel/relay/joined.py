@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
-import requests
+import urllib3
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
-from tracelet_otel.relay.calls import Address, fetch_status, is_collector, plain_session, post
+from tracelet_otel.relay.calls import Address, Connection, fetch_status, is_collector
 from tracelet_otel.settings import Settings
 
 _PAUSE_S: Final = 0.2
 _STATUS_S: Final = 5.0
-_SERVER_ERROR: Final = 500
+_SERVER_ERROR: Final = HTTPStatus.INTERNAL_SERVER_ERROR
 """From here on, an answer may be another the next time."""
 
 
@@ -65,15 +66,15 @@ class JoinedRelay:
     def _announce(self, resource: Mapping[str, Any], deadline_s: float, timeout_s: float) -> None:
         """Make the run known: a request that has its resource and nothing else."""
         content = encode_metrics(MetricsData([ResourceMetrics(Resource(resource), [], "")])).SerializeToString()
-        with plain_session() as session:
+        with Connection() as connection:
             while True:
                 try:
-                    answer = post(session, self.address, content, _left_s(deadline_s))
-                    if answer.status_code == requests.codes.ok:
+                    answer = connection.post(self.address, content, _left_s(deadline_s))
+                    if answer.status == HTTPStatus.OK:
                         return
-                    reason = f"it answers {answer.status_code}"
-                    self._raise_final(answer.status_code)
-                except requests.RequestException as error:
+                    reason = f"it answers {answer.status}"
+                    self._raise_final(answer.status)
+                except urllib3.exceptions.HTTPError as error:
                     # It may be about to start, beside us.
                     reason = type(error).__name__
                 if time.monotonic() >= deadline_s:
@@ -84,7 +85,7 @@ class JoinedRelay:
                 time.sleep(_PAUSE_S)
 
     def _raise_final(self, status: int) -> None:
-        if status == requests.codes.unauthorized:
+        if status == HTTPStatus.UNAUTHORIZED:
             raise ConfigurationError(
                 f"the relay at {self.address.endpoint} refuses the token: TRACELET_RELAY_TOKEN has to be the one "
                 f"that it was started with"

@@ -17,6 +17,7 @@ from tracelet_otel.exporters.tracker import Place, Tracker
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.backlog import Backlog, ranges, seen_of
 from tracelet_otel.relay.journal import Journal, Ranges
+from tracelet_otel.relay.last_words import LastWords
 from tracelet_otel.relay.members import Members
 from tracelet_otel.relay.merge import Late, Merge, Result, Source, of_rank, untouched
 from tracelet_otel.relay.messages import Status
@@ -28,8 +29,6 @@ from tracelet_otel.settings import Settings
 _MOST_PROBLEMS: Final = 20
 _UNHEARD_S: Final = 10.0
 """For so long values wait for a rank of which nothing at all has come."""
-_OVERTAKEN_S: Final = 30.0
-"""For so long samples are waited for that the last word of their process has overtaken."""
 REOPENED: Final[Mapping[str, Any]] = {"ended": False, "outcomes": {}, "complete": None}
 """What a journal says of a run that goes on."""
 
@@ -70,8 +69,7 @@ class RelayedRun:
         # What a process logs now may leave it after an interval, and arrive after another one.
         interval_s = 2 * settings.export_interval
         self._merge = Merge(max(settings.rank_timeout, interval_s), max(_UNHEARD_S, interval_s))
-        self._sent: dict[str, int] = {}
-        self._last_words: dict[str, float] = {}
+        self._last_words = LastWords(self._complete_to)
         self._backlog = Backlog(journal, ())
         self._new_row_s = self._heard_s = time.monotonic()
         self._ended_s = self._heard_s if self._ended else None
@@ -90,14 +88,12 @@ class RelayedRun:
             return (
                 self._members.others_may_send(now_s, self._ended_s)
                 or self._merge.waits_for_unheard
-                or any(self._lacks(process, now_s) for process in self._last_words)
+                or self._last_words.have_overtaken(now_s)
             )
 
-    def _lacks(self, process: str, now_s: float) -> bool:
-        """Whether samples of a process are on their way that its last word has overtaken."""
+    def _complete_to(self, process: str) -> int:
         seen = self._seen.get(process)
-        is_short = self._sent.get(process, 0) > (seen.complete_to if seen else 0)
-        return is_short and now_s < self._last_words.get(process, now_s) + _OVERTAKEN_S
+        return seen.complete_to if seen else 0
 
     @property
     def silent_s(self) -> float:
@@ -350,13 +346,11 @@ class RelayedRun:
         for batch in (one for one in heard if not one.is_system):
             process = process_of(batch.resource)
             self._members.hear(process, batch, self._heard_s)
-            self._sent[process] = max(batch.samples, self._sent.get(process, 0))
-            if batch.ended or batch.left:
-                self._last_words.setdefault(process, self._heard_s)
+            self._last_words.hear(process, batch, self._heard_s)
 
     def _newly_left(self) -> list[int]:
         now_s = time.monotonic()
-        return self._members.newly_left(lambda process: not self._lacks(process, now_s))
+        return self._members.newly_left(lambda process: not self._last_words.lacks(process, now_s))
 
     def _without(self, ranks: Iterable[int]) -> Result:
         return [one for rank in ranks for one in self._merge.leave(rank)]
