@@ -158,6 +158,16 @@ class Settings(BaseSettings):
             raise ValueError("relay_endpoint joins a relay, relay=False uses none: give one of them")
         return self
 
+    @field_validator("relay_token")
+    @classmethod
+    def _fits_into_a_header(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and not re.fullmatch(r"[!-~]+", token.get_secret_value()):
+            raise ValueError(
+                "a token has letters, digits and signs of ASCII only; is there a space or the end of a line behind it, "
+                "as of a file that it was read from?"
+            )
+        return token
+
     @field_validator("backend", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:

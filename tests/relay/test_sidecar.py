@@ -194,6 +194,12 @@ class TestBadInput:
             tracelet.start_logging(config={"relay_endpoint": "http://relay", "relay_token": "sEcReT"})
         assert "sEcReT" not in str(raised.value)
 
+    @pytest.mark.parametrize("token", ["sEcReT-sEcReT-sEcReT\n", "sEcReT sEcReT sEcReT", "sEcReT-sEcReT-sEcRéT"])
+    def test_a_token_that_no_header_can_have_is_not_shown(self, token):
+        with pytest.raises(tracelet.ConfigurationError, match=r"relay_token .*the end of a line behind it") as raised:
+            tracelet.start_logging(config={"relay_endpoint": "http://relay", "relay_token": token})
+        assert "sEcR" not in str(raised.value)
+
     def test_a_relay_and_none(self):
         with pytest.raises(tracelet.ConfigurationError, match="relay_endpoint joins a relay, relay=False uses none"):
             tracelet.start_logging(config={"relay_endpoint": "http://r", "relay_token": TOKEN, "relay": False})

@@ -3,8 +3,10 @@ from __future__ import annotations
 import logging
 import math
 import multiprocessing
+import weakref
 from decimal import Decimal
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -95,7 +97,20 @@ def test_a_nonfinite_value_is_a_sample_of_the_counter(value, caplog):
     assert not caplog.records
 
 
-@pytest.mark.parametrize("value", [torch.tensor([1.0, 2.0]), "0.5", None, object()])
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.tensor([1.0, 2.0]),
+        np.zeros(2),
+        "0.5",
+        np.array("0.5"),
+        None,
+        object(),
+        np.ma.masked,
+        np.ma.array(3.0, mask=True),
+        10**400,
+    ],
+)
 def test_a_value_that_is_no_number_is_dropped_alone_and_said_once(value, caplog):
     setup = Setup()
     for step in range(3):
@@ -183,6 +198,39 @@ def test_whatever_rows_follow_each_other_each_value_is_recorded_in_its_turn(rows
     found = [(name, step, repr(value)) for name, step, value in setup.stop()[0]]
     assert found == expected
     assert [reading.sequence for reading in setup.exporters[0].readings] == [*range(1, len(expected) + 1)]
+
+
+class Interrupting(float):
+    """A number at which somebody presses Ctrl-C, once."""
+
+    pressed = False
+
+    def __float__(self) -> float:
+        if not Interrupting.pressed:
+            Interrupting.pressed = True
+            raise KeyboardInterrupt
+        return 1.0
+
+
+def test_an_interrupt_takes_one_row_at_most():
+    setup = Setup()
+    for step in range(10):
+        setup.recorder.record(row({"loss": Interrupting() if step == 5 else float(step), "accuracy": 0.5}, step))
+    with pytest.raises(KeyboardInterrupt):
+        setup.recorder.drain()
+    expected = [(name, step, value) for step in range(10) for name, value in (("loss", float(step)), ("accuracy", 0.5))]
+    assert setup.stop() == [[one for one in expected if one[1] != 5]]
+
+
+def test_what_was_logged_is_let_go_of():
+    setup = Setup()
+    value = torch.tensor(1.0)
+    alive = weakref.ref(value)
+    setup.recorder.record(row({"loss": value}))
+    del value
+    setup.recorder.drain()
+    assert alive() is None
+    setup.stop()
 
 
 def test_rows_of_many_sets_of_names():

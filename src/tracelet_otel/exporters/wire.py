@@ -31,11 +31,6 @@ tagged_unsigned: Final = struct.Struct("<cQ").pack
 
 def varint(number: int) -> bytes:
     """A number from 0 to 2^64-1."""
-    # Most take three bytes at most.
-    if number < 1 << 14:
-        return bytes((number,)) if number < _MORE else bytes((number & _LOW | _MORE, number >> 7))
-    if number < 1 << 21:
-        return bytes((number & _LOW | _MORE, number >> 7 & _LOW | _MORE, number >> 14))
     written = bytearray()
     while number >= _MORE:
         written.append(number & _LOW | _MORE)

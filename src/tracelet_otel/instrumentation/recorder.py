@@ -92,7 +92,8 @@ class Recorder:
         self._measured = 0
         self._milliseconds = Milliseconds()
         self._series = AllSeries(meter_provider.get_meter(semconv.SCOPE_LOGGED))
-        self._touched: list[Series] = []
+        self._waiting: dict[Series, list[Samples]] = {}
+        """What the SDK does not have yet."""
         self._tables: dict[tuple[Any, ...], Table] = {}
         self._table: Table | None = None
         """The one that the last row was put in."""
@@ -199,13 +200,15 @@ class Recorder:
     def _table_of(self, row: Row, names: tuple[Any, ...], rank: int | None) -> Table | None:
         """Where rows like this one are put; None where a name cannot be recorded."""
         reductions = tuple(_reduction(row.reductions, name) for name in names) if row.reductions else ()
-        key = (row.stage, rank, names, reductions)
+        stage = row.stage
+        key = (stage, rank, names, reductions)
         table = self._tables.get(key)
         if table is None:
             by_name = dict(zip(names, reductions, strict=False))
 
+            # The table outlives the row, whose values it must not keep.
             def series_of(name: Any, kind: str | None) -> Series:
-                return self._series.of(name, kind, _reduction(by_name, name), row.stage, rank)
+                return self._series.of(name, kind, _reduction(by_name, name), stage, rank)
 
             try:
                 table = Table(names, series_of)
@@ -222,21 +225,19 @@ class Recorder:
         if self._table is None:
             return
         for series, samples in self._table.take():
-            if not series.waiting:
-                self._touched.append(series)
-            series.waiting.append(samples)
+            self._waiting.setdefault(series, []).append(samples)
 
     def _measure(self) -> None:
         """Hand the samples to the SDK."""
         self._settle()
-        for series in self._touched:
-            samples, series.waiting = Samples.joined(series.waiting), []
+        for series in list(self._waiting):
+            # Taken out first: who is interrupted hands nothing over twice.
+            samples = Samples.joined(self._waiting.pop(series))
             try:
                 series.measure(samples)
             except Exception as error:
                 self._guard.report(f"values of metric {series.name!r} were dropped", error)
                 self._guard.count(UNDELIVERED, len(samples))
-        self._touched.clear()
         self._measured = self._sequence
 
 

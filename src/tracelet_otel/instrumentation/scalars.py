@@ -12,9 +12,8 @@ _PLAIN: Final = frozenset((float, int, bool))
 def as_floats(values: Iterable[Any]) -> list[float] | None:
     """All values of a row at once; None where one of them needs `as_float`, or is no number."""
     try:
-        # `item` lets go of the interpreter's lock for each value, and takes it from the training again; `tolist` does
-        # so only where it waits for a device.
-        numbers = [value if type(value) in _PLAIN else value.tolist() for value in values]
+        # The look at `ndim` spares an array that is no scalar from becoming a list before it is refused.
+        numbers = [value if type(value) in _PLAIN or value.ndim != 0 else value.tolist() for value in values]
         return list(map(float, numbers)) if _PLAIN.issuperset(map(type, numbers)) else None
     except Exception:
         return None
@@ -53,6 +52,8 @@ def snapshot(value: Any) -> Any:
 
 
 def _scalar(value: Any) -> Any:
-    # `float` would warn of a tensor that requires a gradient.
-    item = getattr(value, "item", None)
-    return item() if callable(item) else value
+    # `float` would warn of a tensor that requires a gradient, and `item` of a masked value is what the mask hides. It
+    # also lets go of the interpreter's lock for each value, and takes it from the training again; `tolist` does so only
+    # where it waits for a device.
+    to_number = getattr(value, "tolist" if getattr(value, "ndim", None) == 0 else "item", None)
+    return to_number() if callable(to_number) else value

@@ -1,11 +1,11 @@
-"""Time series of logged metrics: their instruments, made once, and the samples that these do not have yet."""
+"""Time series of logged metrics, and their instruments, each made once."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry.metrics import Meter, _Gauge
@@ -15,7 +15,7 @@ from tracelet_otel.samples import Samples, samples_context
 from tracelet_otel.text import encodable
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Series:
     """One time series."""
 
@@ -23,8 +23,6 @@ class Series:
     """Of the metric, exactly as logged."""
     measure: Callable[[Samples], None]
     """Hands samples to the SDK, as one measurement: each has its price there."""
-    waiting: list[Samples] = field(default_factory=list)
-    """What has not been handed over."""
 
 
 class AllSeries:

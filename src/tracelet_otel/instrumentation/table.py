@@ -33,12 +33,15 @@ class Table:
         """Put in a row, of which the first value has this sequence number."""
         self._rows.append((moment, sequence, numbers))
 
-    def take(self) -> Iterator[tuple[Series, Samples]]:
+    def take(self) -> list[tuple[Series, Samples]]:
         """What each time series has got; no row is left."""
-        if not self._rows:
-            return
-        rows, self._rows = self._rows, []
-        moments, firsts, numbers = zip(*rows, strict=True)
+        taken = list(self._columns()) if self._rows else []
+        # Last: who is interrupted has taken nothing.
+        self._rows = []
+        return taken
+
+    def _columns(self) -> Iterator[tuple[Series, Samples]]:
+        moments, firsts, numbers = zip(*self._rows, strict=True)
         for place, values in enumerate(zip(*numbers, strict=True)):
             samples = Samples(moments, [first + place for first in firsts], values)
             if math.isfinite(sum(values)):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
 
 import urllib3
 
@@ -39,12 +38,12 @@ NO_RELAY: Final = Address("", "")
 class Connection:
     """Requests to a relay, wherever it is by now, one at a time.
 
-    Heeds no environment: a proxy would get the token, too.
+    Heeds no proxies: they would get the token, too. A certificate is held against those that the system knows, or that
+    SSL_CERT_FILE names.
     """
 
     def __init__(self) -> None:
         self._endpoint = ""
-        self._path = ""
         self._pool: urllib3.HTTPConnectionPool | None = None
 
     def __enter__(self) -> Connection:
@@ -53,6 +52,7 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
             self._pool.close()
+            self._pool = None
 
     def post(self, address: Address, content: bytes, timeout_s: float = _TIMEOUT_S) -> urllib3.BaseHTTPResponse:
         """Send an OTLP request in protobuf form.
@@ -76,10 +76,10 @@ class Connection:
         if self._pool is None or address.endpoint != self._endpoint:
             self.__exit__()
             self._pool = urllib3.connection_from_url(address.endpoint)
-            self._endpoint, self._path = address.endpoint, urlsplit(address.endpoint).path
+            self._endpoint = address.endpoint
         return self._pool.urlopen(
             method,
-            f"{self._path}{path}",
+            path,
             content,
             address.headers if content is None else {**address.headers, "Content-Type": CONTENT_TYPE},
             retries=False,
