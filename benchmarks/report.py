@@ -191,9 +191,8 @@ def _zero_code() -> str:
 
 
 def _repetitions() -> str:
-    counts = ", ".join(
-        f"{name} {load(name)['repetitions']}" for name in ("overhead", "parts", "start", "throughput", "wandb_parts")
-    )
+    names = ("overhead", "parts", "start", "throughput", "wandb_parts")
+    counts = ", ".join(f"{name.replace('_', ' ')} {load(name)['repetitions']}" for name in names)
     return f"Repetitions, of which a figure is the median: {counts}.\n"
 
 

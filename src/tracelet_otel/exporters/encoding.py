@@ -15,11 +15,10 @@ from typing import Any, Final
 
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 from opentelemetry.sdk.metrics.export import Gauge, Metric, MetricsData, NumberDataPoint, Sum
 
-from tracelet_otel.exporters.sample_encoding import SampleEncoder
+from tracelet_otel.exporters.sample_encoding import SampleEncoder, key_values
 from tracelet_otel.exporters.wire import (
     FIXED64,
     LENGTH_DELIMITED,
@@ -131,14 +130,7 @@ def _attributes(attributes: Mapping[str, Any]) -> bytes | None:
 
 @lru_cache(4096)
 def _plain_attributes(pairs: tuple[tuple[str, str | int], ...]) -> bytes:
-    written: bytes = metrics_pb2.NumberDataPoint(
-        attributes=[
-            KeyValue(
-                key=key, value=AnyValue(string_value=value) if isinstance(value, str) else AnyValue(int_value=value)
-            )
-            for key, value in pairs
-        ]
-    ).SerializeToString()
+    written: bytes = metrics_pb2.NumberDataPoint(attributes=key_values(pairs)).SerializeToString()
     return written
 
 

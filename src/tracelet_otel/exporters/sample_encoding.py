@@ -5,7 +5,7 @@ Source of the form: opentelemetry-proto, `metrics.proto` and `common.proto`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import chain, repeat
 from typing import Final
@@ -86,13 +86,17 @@ class SampleEncoder:
 @lru_cache(64)
 def _attributes(moment: Moment) -> bytes:
     """Those that many moments have in common: all but the step."""
-    pairs = [
-        KeyValue(key=key, value=AnyValue(string_value=value) if isinstance(value, str) else AnyValue(int_value=value))
-        for key, value in moment.attributes.items()
-        if key != semconv.STEP
-    ]
-    written: bytes = Exemplar(filtered_attributes=pairs).SerializeToString()
+    common = ((key, value) for key, value in moment.attributes.items() if key != semconv.STEP)
+    written: bytes = Exemplar(filtered_attributes=key_values(common)).SerializeToString()
     return written
+
+
+def key_values(pairs: Iterable[tuple[str, str | int]]) -> list[KeyValue]:
+    """Attributes that are text or integers."""
+    return [
+        KeyValue(key=key, value=AnyValue(string_value=value) if isinstance(value, str) else AnyValue(int_value=value))
+        for key, value in pairs
+    ]
 
 
 def _integer(key: str) -> tuple[bytes, ...]:

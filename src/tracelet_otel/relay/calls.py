@@ -50,9 +50,7 @@ class Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        self._close()
 
     def post(self, address: Address, content: bytes, timeout_s: float = _TIMEOUT_S) -> urllib3.BaseHTTPResponse:
         """Send an OTLP request in protobuf form.
@@ -74,7 +72,7 @@ class Connection:
         self, method: str, address: Address, path: str, timeout_s: float, content: bytes | None = None
     ) -> urllib3.BaseHTTPResponse:
         if self._pool is None or address.endpoint != self._endpoint:
-            self.__exit__()
+            self._close()
             self._pool = urllib3.connection_from_url(address.endpoint)
             self._endpoint = address.endpoint
         return self._pool.urlopen(
@@ -86,6 +84,11 @@ class Connection:
             redirect=False,
             timeout=timeout_s,
         )
+
+    def _close(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
 
 
 def fetch_status(address: Address, run_id: str, timeout_s: float = _STATUS_TIMEOUT_S) -> Status | None:
