@@ -35,16 +35,22 @@ CASES = (
 )
 METRICS = (5, 50)
 """In a row."""
-ROWS = 2000
+ROWS = 400
 """Of a training. What threads pay once, for their start, is divided by it."""
 REPETITIONS = 3
 
 
-def train(case: str, metrics: int, addresses: dict[str, str], program: str = "benchmarks.training") -> dict[str, float]:
+def train(
+    case: str,
+    metrics: int,
+    addresses: dict[str, str],
+    program: str = "benchmarks.training",
+    environment: dict[str, str] | None = None,
+) -> dict[str, float]:
     """What a program finds in one training."""
     with tempfile.TemporaryDirectory() as home:
         order = {"case": case, "metrics": metrics, "rows": ROWS, **addresses}
-        return figures(["-m", program], order, home)
+        return figures(["-m", program], order, home, **(environment or {}))
 
 
 def summary(found: list[dict[str, float]]) -> dict[str, Any]:

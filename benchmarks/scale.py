@@ -48,7 +48,8 @@ for step in range(order["rows"]):
         while run._signals.recorder.queued > 5000:
             time.sleep(0.01)
 total = order["rows"] * order["names"]
-while run.accounts["clearml"].delivered < total:
+# The relay may not have said anything yet.
+while (account := run.accounts.get("clearml")) is None or account.delivered < total:
     time.sleep(0.05)
 # What a run that goes on needs, not what its end does.
 relay_mib = relay.memory_info().rss / 2**20

@@ -50,7 +50,7 @@ for reader in run._readers:
         reader.collect()
     reader.force_flush(120_000)
 relayed_s = time.perf_counter() - began_s
-while run.accounts[backend].delivered < total:
+while (account := run.accounts.get(backend)) is None or account.delivered < total:
     time.sleep(0.01)
 delivered_s = time.perf_counter() - began_s
 run.stop()

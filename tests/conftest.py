@@ -73,7 +73,7 @@ def database(tmp_path: Path, migrated_database: Path) -> Path:
 def python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a script in a child process, in the test's directory."""
 
-    def run(script: str, *arguments: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(script: str, *arguments: str, timeout: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
         path = tmp_path / "script.py"
         path.write_text(script)
         return subprocess.run(

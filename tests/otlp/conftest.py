@@ -62,7 +62,7 @@ def child(tmp_path):
             call()
             process.stdin.write("\n")
             process.stdin.flush()
-        stdout, stderr = process.communicate(timeout=120)
+        stdout, stderr = process.communicate(timeout=240)
         return subprocess.CompletedProcess(process.args, process.returncode, said + stdout, stderr)
 
     return run

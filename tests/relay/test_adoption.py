@@ -37,7 +37,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 @pytest.fixture
 def left(tmp_path, database) -> Path:
     """A journal whose training and relay are gone."""
-    child = subprocess.run([sys.executable, "-c", LEAVES], cwd=tmp_path, timeout=60, check=False)
+    child = subprocess.run([sys.executable, "-c", LEAVES], cwd=tmp_path, timeout=240, check=False)
     assert child.returncode == -signal.SIGKILL
     (journal,) = (tmp_path / "journals").glob("*.journal")
     return journal

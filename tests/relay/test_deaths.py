@@ -103,7 +103,7 @@ def test_a_killed_relay_is_started_again_and_the_run_is_complete(tmp_path, datab
     while at and int(child.stdout.readline().split()[0]) < at:
         pass
     relay.kill()
-    _, errors = child.communicate(timeout=120)
+    _, errors = child.communicate(timeout=240)
     assert child.returncode == 0, errors
     wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
     run = stored_run(database)
@@ -124,7 +124,7 @@ def test_a_relay_that_is_killed_again_and_again(tmp_path, database):
         (relay,) = relays(tmp_path)
         first = relay.pid
         relay.kill()
-    child.communicate(timeout=120)
+    child.communicate(timeout=240)
     wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
     assert Counter(step for name, step, _, _ in stored_run(database).points if name == "loss") == Counter(range(3000))
 
@@ -134,7 +134,7 @@ def test_a_relay_that_is_told_to_finish_does_and_the_run_goes_on(tmp_path, datab
     child = start(tmp_path, 3000)
     (relay,) = relays(tmp_path)
     relay.terminate()
-    _, errors = child.communicate(timeout=120)
+    _, errors = child.communicate(timeout=240)
     assert child.returncode == 0, errors
     wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
     (run,) = stored_runs(database)
@@ -147,7 +147,7 @@ def test_ctrl_c_does_not_reach_the_relay(tmp_path, database):
     (relay,) = relays(tmp_path)
     assert os.getsid(relay.pid) == relay.pid != os.getsid(child.pid)
     child.send_signal(signal.SIGINT)
-    child.communicate(timeout=60)
+    child.communicate(timeout=240)
     wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
     assert stored_run(database).status == "KILLED"
 

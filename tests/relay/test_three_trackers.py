@@ -141,7 +141,7 @@ def test_a_killed_relay_is_started_again_and_each_tracker_has_all_rows_once(tmp_
     while at and int(child.stdout.readline().split()[0]) < at:
         pass
     relay.kill()
-    _, errors = child.communicate(timeout=120)
+    _, errors = child.communicate(timeout=240)
     assert child.returncode == 0, errors
     wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
     assert mlflow_points(database) == expected(rows)

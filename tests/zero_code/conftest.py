@@ -87,7 +87,7 @@ def instrumented(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
             env=surroundings(exporters, **environment),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )
 

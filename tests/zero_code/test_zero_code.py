@@ -145,7 +145,8 @@ def test_ranks_that_are_copies(train, instrumented, database, collector, backend
 
 @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_of_a_dataloader_start_nothing(tmp_path, train, instrumented, database, collector, backend, method):
-    workers = json.dumps({"num_workers": 2, "multiprocessing_context": method})
+    # Spawned ones import everything again, each: they are kept for all epochs.
+    workers = json.dumps({"num_workers": 2, "multiprocessing_context": method, "persistent_workers": method == "spawn"})
     child = instrumented(
         train, "mlflow,otlp", WORKERS=workers, OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint("grpc"), **DETECTED
     )
@@ -211,17 +212,21 @@ def test_what_is_wrong_is_said_once_and_the_training_goes_on(tmp_path, train, in
 
 
 @pytest.mark.slow
-def test_a_tracker_that_is_down_at_the_start_is_waited_for(tmp_path, train, mlflow_server):
+@pytest.mark.parametrize(("ill", "start_timeout"), [("down", "60"), ("hangs", "15")])
+def test_a_tracker_that_is_ill_at_the_start_is_waited_for(tmp_path, train, mlflow_server, ill, start_timeout):
     door = Door(mlflow_server.uri)
-    door.ill = "down"
-    told = {"TRACELET_START_TIMEOUT": "2", "TRACELET_EXP_NAME": "waited for"}
+    door.ill = ill
+    told = {"TRACELET_START_TIMEOUT": start_timeout, "TRACELET_EXP_NAME": f"waited for, {ill}"}
+    # The first export is the one at the end: nothing of the wait is the training's time.
+    told["OTEL_METRIC_EXPORT_INTERVAL"] = "600000"
     environment = surroundings("mlflow", MLFLOW_TRACKING_URI=door.uri, **told)
     with (tmp_path / "log").open("wb") as log:
         child = subprocess.Popen(command(train), cwd=tmp_path, env=environment, stdout=log, stderr=log)
-    wait_until(lambda: b"a backend is waited for" in (tmp_path / "log").read_bytes(), 60, "the first attempt")
+    wait_until(lambda: b"a backend is waited for" in (tmp_path / "log").read_bytes(), 90, "the first attempt")
     door.ill = None
-    assert child.wait(60) == 0
-    (run,) = [one for one in stored_runs(mlflow_server.database) if one.name == "waited for"]
+    door.well_again.set()
+    assert child.wait(90) == 0
+    (run,) = [one for one in stored_runs(mlflow_server.database) if one.name == f"waited for, {ill}"]
     assert run.multiset == logged(tmp_path)
     door.shutdown()
     door.server_close()

@@ -256,7 +256,10 @@ class ZeroCodeRun:
     def _wait_for_opening(self, timeout_s: float | None = None) -> None:
         opening = self._opening
         if opening is not None and opening.ident is not None and opening is not threading.current_thread():
-            opening.join(timeout_s if timeout_s is not None else self._settings.start_timeout if self._settings else 0)
+            if timeout_s is None:
+                # One attempt to get the run from its backends, and one to get a relay that waits for them.
+                timeout_s = 2 * self._settings.start_timeout if self._settings else 0
+            opening.join(timeout_s)
 
     def _give_up(self, error: Exception) -> None:
         with self._changed:
