@@ -42,7 +42,7 @@ test-all: check
 test-oldest: .venv-oldest/.installed
 	.venv-oldest/bin/python -m pytest -n 2 --dist worksteal -m 'not slow'
 
-# Wants two processors that do nothing else, for up to an hour and a half; needs otelcol, on PATH or in the directory that TRACELET_TOOLS names.
+# Wants two processors that do nothing else, on slow ones for more than an hour; needs otelcol, on PATH or in the directory that TRACELET_TOOLS names.
 bench: venv
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.parts

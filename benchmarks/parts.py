@@ -32,7 +32,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory, collector(Path(directory)) as otlp:
         for _ in range(repetitions):
             for name, (case, metrics, environment) in runs.items():
-                found[name].append(train(case, metrics, {"collector": otlp}, "benchmarks.training_parts", environment))
+                parts = train(case, metrics, {"collector": otlp}, "benchmarks.training_parts", **environment)
+                found[name].append(parts)
     results = {name: summary(of_run) for name, of_run in found.items()}
     write("parts", {"repetitions": repetitions, "rows": ROWS, "results": results})
     show("parts")

@@ -80,6 +80,7 @@ def _overhead(metrics: int) -> str:
                 f"{min(row_us):.1f} to {max(row_us):.1f}",
                 f"{ratio(row_us, dummy_us):.2f}",
                 f"{median(all_threads_us(costs, case)):.0f}",
+                # A difference may be a little below zero, which a format would show as -0.
                 str(round(median(rss_mib))),
                 str(round(median(helpers_us))),
                 f"{cost['other_processes_rss_mib']['median']:.0f}",
@@ -193,7 +194,8 @@ def _zero_code() -> str:
 def _repetitions() -> str:
     names = ("overhead", "parts", "start", "throughput", "wandb_parts")
     counts = ", ".join(f"{name.replace('_', ' ')} {load(name)['repetitions']}" for name in names)
-    return f"Repetitions, of which a figure is the median: {counts}.\n"
+    rows = load("overhead")["rows"]
+    return f"Repetitions, of which a figure is the median: {counts}. Rows of a training in overhead: {rows:,}.\n"
 
 
 TABLES: dict[str, Callable[[], str]] = {

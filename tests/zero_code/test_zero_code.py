@@ -216,9 +216,12 @@ def test_what_is_wrong_is_said_once_and_the_training_goes_on(tmp_path, train, in
 def test_a_tracker_that_is_ill_at_the_start_is_waited_for(tmp_path, train, mlflow_server, ill, start_timeout):
     door = Door(mlflow_server.uri)
     door.ill = ill
-    told = {"TRACELET_START_TIMEOUT": start_timeout, "TRACELET_EXP_NAME": f"waited for, {ill}"}
-    # The first export is the one at the end: nothing of the wait is the training's time.
-    told["OTEL_METRIC_EXPORT_INTERVAL"] = "600000"
+    told = {
+        "TRACELET_START_TIMEOUT": start_timeout,
+        "TRACELET_EXP_NAME": f"waited for, {ill}",
+        # The first export is the one at the end: nothing of the wait is the training's time.
+        "OTEL_METRIC_EXPORT_INTERVAL": "600000",
+    }
     environment = surroundings("mlflow", MLFLOW_TRACKING_URI=door.uri, **told)
     with (tmp_path / "log").open("wb") as log:
         child = subprocess.Popen(command(train), cwd=tmp_path, env=environment, stdout=log, stderr=log)
