@@ -36,8 +36,8 @@ CASES = (
 METRICS = (5, 50)
 """In a row."""
 ROWS = 2000
-"""Of a training. What threads pay once, for their start, is divided by it; and what is queued when `fit` ends, rows of a
-second at most, is the ending thread's and not measured: a training of few seconds would look too cheap."""
+"""Of a training. What threads pay once, for their start, is divided by it; and what is queued when `fit` ends, rows of
+a second at most, is the ending thread's and not measured: a training of few seconds would look too cheap."""
 REPETITIONS = 3
 
 
