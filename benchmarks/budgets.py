@@ -41,8 +41,8 @@ def over_nothing(costs: Mapping[str, Any], case: str, figure: str) -> list[float
 
 
 def all_threads_us(costs: Mapping[str, Any], case: str) -> list[float]:
-    """What a row costs the threads of a training together, as `over_nothing` has it."""
-    figures = ("row_us", "other_threads_us_per_row")
+    """What a row costs the threads of a training together, the end of the run included, as `over_nothing` has it."""
+    figures = ("row_us", "other_threads_and_end_us_per_row")
     return [sum(both) for both in zip(*(over_nothing(costs, case, one) for one in figures), strict=True)]
 
 

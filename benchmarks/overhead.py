@@ -4,7 +4,7 @@
 
 Each case trains in a process of its own, torch on one thread, a row at each step. Repetitions are interleaved;
 medians of them, with the smallest and the largest. Rows are measured on the training thread, around Lightning's logger
-connector; the other threads over `fit` and the end of the run.
+connector; the other threads over `fit`, and all threads at the end of the run.
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ CASES = (
 )
 METRICS = (5, 50)
 """In a row."""
-ROWS = 2000
-"""Of a training. What threads pay once, for their start, is divided by it; and what is queued when `fit` ends, rows of
-a second at most, is the ending thread's and not measured: a training of few seconds would look too cheap."""
+ROWS = 400
+"""Of a training. What is paid once, for the start of threads and the end of a run, is divided by it."""
 REPETITIONS = 3
 
 

@@ -34,8 +34,8 @@ class ListTracker:
         self.run = run
         return Place("memory")
 
-    def refuses(self, reading):
-        return "it is never taken" if reading.value in self.never_taken else None
+    def refusals(self, readings):
+        return {place: "it is never taken" for place, one in enumerate(readings) if one.value in self.never_taken}
 
     def log_readings(self, readings):
         self.gate.wait()

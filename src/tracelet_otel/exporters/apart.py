@@ -56,9 +56,9 @@ class ApartTracker:
         self._end()
         return self._begin()
 
-    def refuses(self, reading: Reading) -> str | None:
-        """See `Tracker.refuses`; that the other process knows."""
-        return None
+    def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
+        """See `Tracker.refusals`; those the other process knows."""
+        return {}
 
     def log_readings(self, readings: Sequence[Reading]) -> None:
         """See `Tracker.log_readings`."""

@@ -79,9 +79,9 @@ class ClearmlTracker:
             f"\"from clearml import Task; Task.import_offline_session('{self._session.archive}')\"`",
         )
 
-    def refuses(self, reading: Reading) -> str | None:
-        """See `Tracker.refuses`."""
-        return refusal(reading)
+    def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
+        """See `Tracker.refusals`."""
+        return {place: reason for place, one in enumerate(readings) if (reason := refusal(one)) is not None}
 
     def log_readings(self, readings: Sequence[Reading]) -> None:
         """See `Tracker.log_readings`; replaying the same readings changes nothing."""

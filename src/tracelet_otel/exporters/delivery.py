@@ -278,8 +278,8 @@ class Delivery:
             self._changed.notify_all()
 
     def _log_readings(self, readings: Sequence[Reading]) -> None:
-        reasons = [self._tracker.refuses(reading) for reading in readings]
-        good = [reading for reading, reason in zip(readings, reasons, strict=True) if reason is None]
+        refused = self._tracker.refusals(readings)
+        good = [one for place, one in enumerate(readings) if place not in refused] if refused else readings
         try:
             if good:
                 self._persist(self._tracker.log_readings, good)
@@ -289,14 +289,12 @@ class Delivery:
                 self._log_readings(readings[:middle])
                 self._log_readings(readings[middle:])
                 return
-            reasons = [str(error)]
-        for reading, reason in zip(readings, reasons, strict=True):
-            if reason is not None:
-                self._problem = reason
-                self._guard.report(f"{self._tracker.name} refused metric {reading.name!r}", reason)
+            refused = {0: str(error)}
+        for place, reason in refused.items():
+            self._problem = reason
+            self._guard.report(f"{self._tracker.name} refused metric {readings[place].name!r}", reason)
         # At once: what is done with is counted in the order in which it came.
-        refused = len(readings) - reasons.count(None)
-        self._count(delivered=len(readings) - refused, refused=refused)
+        self._count(delivered=len(readings) - len(refused), refused=len(refused))
 
     def _finish(self) -> None:
         outcome = self._outcome

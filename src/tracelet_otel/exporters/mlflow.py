@@ -79,9 +79,9 @@ class MlflowTracker:
             return Place(f"{self._shown_uri.rstrip('/')}/#/experiments/{info.experiment_id}/runs/{info.run_id}")
         return Place(self._shown_uri)
 
-    def refuses(self, reading: Reading) -> str | None:
-        """See `Tracker.refuses`."""
-        return None
+    def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
+        """See `Tracker.refusals`: none."""
+        return {}
 
     def log_readings(self, readings: Sequence[Reading]) -> None:
         """See `Tracker.log_readings`; replaying the same readings changes nothing."""

@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -114,6 +115,7 @@ def decode(data: MetricsData) -> Iterator[Batch]:
 
 def _batch(resource_metrics: ResourceMetrics) -> Batch:
     readings: list[Reading] = []
+    moments = _Moments()
     params: dict[str, Param] = {}
     outcome: str | None = None
     ended: bool | None = None
@@ -122,7 +124,7 @@ def _batch(resource_metrics: ResourceMetrics) -> Batch:
         for metric in scope_metrics.metrics:
             points = [point for point in metric.data.data_points if isinstance(point, NumberDataPoint)]
             if scope_metrics.scope.name == semconv.SCOPE_LOGGED:
-                readings.extend(_readings(points))
+                readings.extend(_readings(points, moments))
             elif scope_metrics.scope.name != semconv.SCOPE_RUN:
                 continue
             elif metric.name == semconv.HPARAM:
@@ -156,58 +158,85 @@ def _batch(resource_metrics: ResourceMetrics) -> Batch:
 def _system_readings(resource_metrics: ResourceMetrics) -> tuple[Reading, ...]:
     node = resource_metrics.resource.attributes.get(semconv.NODE_RANK)
     prefix = semconv.SYSTEM_PREFIX + (f"node_{node}/" if node else "")
+    moments = _Moments()
     found = [
         reading._replace(name=f"{prefix}{reading.name}", is_system=True)
         for scope_metrics in resource_metrics.scope_metrics
         if scope_metrics.scope.name == semconv.SCOPE_SYSTEM
         for metric in scope_metrics.metrics
-        for reading in _readings(point for point in metric.data.data_points if isinstance(point, NumberDataPoint))
+        for reading in _readings(
+            (point for point in metric.data.data_points if isinstance(point, NumberDataPoint)), moments
+        )
     ]
     return tuple(sorted(found, key=attrgetter("sequence")))
 
 
-def _readings(points: Iterable[NumberDataPoint]) -> Iterator[Reading]:
+def _readings(points: Iterable[NumberDataPoint], moments: _Moments) -> Iterator[Reading]:
     for point in points:
         attributes: Mapping[str, Any] = point.attributes or {}
         name = attributes.get(semconv.METRIC_NAME)
-        if name is None:
+        samples = _samples(point.exemplars)
+        if name is None or not samples:
             continue
         nonfinite = _NONFINITE.get(attributes.get(semconv.NONFINITE_KIND, ""))
-        stage = attributes.get(semconv.STAGE, "")
-        reduction = attributes.get(semconv.REDUCTION, semconv.REDUCTION_MEAN)
-        for moment, sequence, value in _samples(point.exemplars):
-            yield Reading(
-                name,
-                value if nonfinite is None else nonfinite,
-                moment.step,
-                moment.time_unix_nano,
-                moment.axis,
-                sequence,
-                stage,
-                moment.epoch,
-                reduction,
-                moment.training or 0,
-                moment.world_size or 1,
-            )
+        times_unix_nano, steps, axes, epochs, trainings, world_sizes = moments.columns(samples.moments)
+        # A column at a time, and not a reading: there are many.
+        fields = zip(
+            repeat(name),
+            samples.values if nonfinite is None else repeat(nonfinite),
+            steps,
+            times_unix_nano,
+            axes,
+            samples.sequences,
+            repeat(attributes.get(semconv.STAGE, "")),
+            epochs,
+            repeat(attributes.get(semconv.REDUCTION, semconv.REDUCTION_MEAN)),
+            trainings,
+            world_sizes,
+            repeat(False),
+            strict=False,
+        )
+        yield from map(Reading._make, fields)
 
 
-def _samples(exemplars: Sequence[Exemplar]) -> Iterator[tuple[Moment, int, float]]:
+class _Moments:
+    """Moments as readings have them, in columns; those that the metrics of one export share are read once."""
+
+    def __init__(self) -> None:
+        self._read: dict[int, tuple[Sequence[Moment], tuple[Sequence[Any], ...]]] = {}
+        """By identity, together with the moments, which live as long."""
+
+    def columns(self, moments: Sequence[Moment]) -> tuple[Sequence[Any], ...]:
+        """Times, steps, axes, epochs, numbers of trainings and world sizes of at least one moment."""
+        read = self._read.get(id(moments))
+        if read is None:
+            *others, trainings, world_sizes = zip(*moments, strict=True)
+            columns = (*others, [number or 0 for number in trainings], [size or 1 for size in world_sizes])
+            read = self._read[id(moments)] = moments, columns
+        return read[1]
+
+
+def _samples(exemplars: Sequence[Exemplar]) -> Samples:
     """Those of a point, whichever way it came."""
     if isinstance(exemplars, Samples):
-        yield from zip(exemplars.moments, exemplars.sequences, exemplars.values, strict=True)
-        return
+        return exemplars
+    moments, sequences, values = [], [], []
     for exemplar in exemplars:
         found: Mapping[str, Any] = exemplar.filtered_attributes or {}
         if semconv.STEP in found:
-            moment = Moment(
-                exemplar.time_unix_nano,
-                found[semconv.STEP],
-                found[semconv.AXIS],
-                found.get(semconv.EPOCH),
-                found.get(semconv.TRAINING),
-                found.get(semconv.WORLD_SIZE),
+            moments.append(
+                Moment(
+                    exemplar.time_unix_nano,
+                    found[semconv.STEP],
+                    found[semconv.AXIS],
+                    found.get(semconv.EPOCH),
+                    found.get(semconv.TRAINING),
+                    found.get(semconv.WORLD_SIZE),
+                )
             )
-            yield moment, found[semconv.SEQUENCE], exemplar.value
+            sequences.append(found[semconv.SEQUENCE])
+            values.append(exemplar.value)
+    return Samples(moments, sequences, values)
 
 
 def _params(points: Iterable[NumberDataPoint]) -> Iterator[tuple[str, Param]]:

@@ -40,12 +40,12 @@ class Tracker(Protocol):
         """
         ...
 
-    def refuses(self, reading: Reading) -> str | None:
-        """Why a reading can never be stored; None where it can, as far as that shows before it is sent."""
+    def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
+        """Why some of the readings can never be stored, by their places, as far as that shows before they are sent."""
         ...
 
     def log_readings(self, readings: Sequence[Reading]) -> None:
-        """Store readings, none of which it `refuses`, all or none.
+        """Store readings, of which it has no `refusals`, all or none.
 
         Raises:
             RefusedError: at least one of them will never be accepted.

@@ -29,6 +29,7 @@ from tracelet_otel.exporters.wandb_mapping import (
     column_names,
     exact_names,
     last_step,
+    metrics,
     nested,
     rows,
 )
@@ -82,9 +83,9 @@ class WandbTracker:
         # In one call: each alone would begin at the same row.
         return Place(folder, f"the run is offline: upload it with `wandb sync {' '.join(paths) or folder}`")
 
-    def refuses(self, reading: Reading) -> str | None:
-        """See `Tracker.refuses`."""
-        return None
+    def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
+        """See `Tracker.refusals`: none."""
+        return {}
 
     def log_readings(self, readings: Sequence[Reading]) -> None:
         """See `Tracker.log_readings`; what an earlier process has written already is left out."""
@@ -98,8 +99,7 @@ class WandbTracker:
 
         self._connect()
         # In the order in which they came: the first has its name.
-        kinds = dict.fromkeys((reading.name, reading.is_system) for reading in readings)
-        columns = {(name, is_system): self._names.key(name, is_system=is_system) for name, is_system in kinds}
+        columns = {one: self._names.key(one[0], is_system=one[1]) for one in metrics(readings)}
         made = rows(readings, columns, self._last_step)
         self._do(log)
         # What is not in its file is lost where a machine or container ends.

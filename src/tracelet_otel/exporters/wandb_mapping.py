@@ -6,6 +6,7 @@ Source of the rules: Lightning's `WandbLogger`, and what W&B's own client keeps 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from tracelet_otel import semconv
@@ -19,6 +20,10 @@ TIME: Final = "_timestamp"
 EXACT_NAME: Final = f"{semconv.METRIC_NAME}."
 """Prefix of what keeps a changed metric name as it was logged, followed by its column."""
 
+_NAME: Final = attrgetter("name", "is_system")
+"""Of a reading: what has a column of its own."""
+_PLACE: Final = attrgetter("step", "time_unix_nano", "axis")
+"""Of a reading: what those of a row have in common."""
 _OWN_COLUMNS: Final = (STEP, TIME, "_step", "_runtime", "_wandb")
 _LONGEST: Final = 250
 
@@ -48,7 +53,7 @@ def _column(name: str) -> str:
 
 
 def rows(
-    readings: Iterable[Reading], columns: Mapping[tuple[str, bool], str], last_step: int | None = None
+    readings: Sequence[Reading], columns: Mapping[tuple[str, bool], str], last_step: int | None = None
 ) -> list[dict[str, Any]]:
     """One row of history for what was logged together.
 
@@ -58,16 +63,23 @@ def rows(
         last_step: of the row before; what was logged without a step goes there, as W&B's client has it.
     """
     made: list[dict[str, Any]] = []
+    row: dict[str, Any] = {}
     before: tuple[int, int, str] | None = None
-    for reading in readings:
-        name = columns[reading.name, reading.is_system]
-        place = reading.step, reading.time_unix_nano, reading.axis
-        if place != before or name in made[-1]:
+    # What each of many readings needs is looked up beside the loop: W&B's client waits for it.
+    names = map(columns.__getitem__, map(_NAME, readings))
+    for reading, name, place in zip(readings, names, map(_PLACE, readings), strict=True):
+        if place != before or name in row:
             step = last_step if reading.axis == semconv.AXIS_NONE else reading.step
-            made.append({TIME: reading.time_unix_nano / 1e9, **({} if step is None else {STEP: step})})
+            row = {TIME: reading.time_unix_nano / 1e9, **({} if step is None else {STEP: step})}
+            made.append(row)
             before, last_step = place, last_step if reading.is_system else step
-        made[-1][name] = reading.value
+        row[name] = reading.value
     return made
+
+
+def metrics(readings: Iterable[Reading]) -> list[tuple[str, bool]]:
+    """Of which metrics readings are, in the order in which they came: name, and whether it is of GPU or host."""
+    return list(dict.fromkeys(map(_NAME, readings)))
 
 
 def last_step(readings: Sequence[Reading], before: int | None) -> int | None:
