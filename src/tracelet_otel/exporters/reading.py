@@ -178,23 +178,24 @@ def _readings(points: Iterable[NumberDataPoint], moments: _Moments) -> Iterator[
         samples = _samples(point.exemplars)
         if name is None or not samples:
             continue
+        count = len(samples)
         nonfinite = _NONFINITE.get(attributes.get(semconv.NONFINITE_KIND, ""))
         times_unix_nano, steps, axes, epochs, trainings, world_sizes = moments.columns(samples.moments)
         # A column at a time, and not a reading: there are many.
         fields = zip(
-            repeat(name),
-            samples.values if nonfinite is None else repeat(nonfinite),
+            repeat(name, count),
+            samples.values if nonfinite is None else repeat(nonfinite, count),
             steps,
             times_unix_nano,
             axes,
             samples.sequences,
-            repeat(attributes.get(semconv.STAGE, "")),
+            repeat(attributes.get(semconv.STAGE, ""), count),
             epochs,
-            repeat(attributes.get(semconv.REDUCTION, semconv.REDUCTION_MEAN)),
+            repeat(attributes.get(semconv.REDUCTION, semconv.REDUCTION_MEAN), count),
             trainings,
             world_sizes,
-            repeat(False),
-            strict=False,
+            repeat(False, count),
+            strict=True,
         )
         yield from map(Reading._make, fields)
 

@@ -65,7 +65,7 @@ def rows(
     made: list[dict[str, Any]] = []
     row: dict[str, Any] = {}
     before: tuple[int, int, str] | None = None
-    # What each of many readings needs is looked up beside the loop: W&B's client waits for it.
+    # Not in the loop, where it would take longer, and W&B's client waits for it.
     names = map(columns.__getitem__, map(_NAME, readings))
     for reading, name, place in zip(readings, names, map(_PLACE, readings), strict=True):
         if place != before or name in row:
