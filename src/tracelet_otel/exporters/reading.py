@@ -115,7 +115,6 @@ def decode(data: MetricsData) -> Iterator[Batch]:
 
 def _batch(resource_metrics: ResourceMetrics) -> Batch:
     readings: list[Reading] = []
-    moments = _Moments()
     params: dict[str, Param] = {}
     outcome: str | None = None
     ended: bool | None = None
@@ -124,7 +123,7 @@ def _batch(resource_metrics: ResourceMetrics) -> Batch:
         for metric in scope_metrics.metrics:
             points = [point for point in metric.data.data_points if isinstance(point, NumberDataPoint)]
             if scope_metrics.scope.name == semconv.SCOPE_LOGGED:
-                readings.extend(_readings(points, moments))
+                readings.extend(_readings(points))
             elif scope_metrics.scope.name != semconv.SCOPE_RUN:
                 continue
             elif metric.name == semconv.HPARAM:
@@ -158,20 +157,17 @@ def _batch(resource_metrics: ResourceMetrics) -> Batch:
 def _system_readings(resource_metrics: ResourceMetrics) -> tuple[Reading, ...]:
     node = resource_metrics.resource.attributes.get(semconv.NODE_RANK)
     prefix = semconv.SYSTEM_PREFIX + (f"node_{node}/" if node else "")
-    moments = _Moments()
     found = [
         reading._replace(name=f"{prefix}{reading.name}", is_system=True)
         for scope_metrics in resource_metrics.scope_metrics
         if scope_metrics.scope.name == semconv.SCOPE_SYSTEM
         for metric in scope_metrics.metrics
-        for reading in _readings(
-            (point for point in metric.data.data_points if isinstance(point, NumberDataPoint)), moments
-        )
+        for reading in _readings(point for point in metric.data.data_points if isinstance(point, NumberDataPoint))
     ]
     return tuple(sorted(found, key=attrgetter("sequence")))
 
 
-def _readings(points: Iterable[NumberDataPoint], moments: _Moments) -> Iterator[Reading]:
+def _readings(points: Iterable[NumberDataPoint]) -> Iterator[Reading]:
     for point in points:
         attributes: Mapping[str, Any] = point.attributes or {}
         name = attributes.get(semconv.METRIC_NAME)
@@ -180,7 +176,7 @@ def _readings(points: Iterable[NumberDataPoint], moments: _Moments) -> Iterator[
             continue
         count = len(samples)
         nonfinite = _NONFINITE.get(attributes.get(semconv.NONFINITE_KIND, ""))
-        times_unix_nano, steps, axes, epochs, trainings, world_sizes = moments.columns(samples.moments)
+        times_unix_nano, steps, axes, epochs, trainings, world_sizes = zip(*samples.moments, strict=True)
         # A column at a time, and not a reading: there are many.
         fields = zip(
             repeat(name, count),
@@ -192,29 +188,12 @@ def _readings(points: Iterable[NumberDataPoint], moments: _Moments) -> Iterator[
             repeat(attributes.get(semconv.STAGE, ""), count),
             epochs,
             repeat(attributes.get(semconv.REDUCTION, semconv.REDUCTION_MEAN), count),
-            trainings,
-            world_sizes,
+            [number or 0 for number in trainings],
+            [size or 1 for size in world_sizes],
             repeat(False, count),
             strict=True,
         )
         yield from map(Reading._make, fields)
-
-
-class _Moments:
-    """Moments as readings have them, in columns; those that the metrics of one export share are read once."""
-
-    def __init__(self) -> None:
-        self._read: dict[int, tuple[Sequence[Moment], tuple[Sequence[Any], ...]]] = {}
-        """By identity, together with the moments, which live as long."""
-
-    def columns(self, moments: Sequence[Moment]) -> tuple[Sequence[Any], ...]:
-        """Times, steps, axes, epochs, numbers of trainings and world sizes of at least one moment."""
-        read = self._read.get(id(moments))
-        if read is None:
-            *others, trainings, world_sizes = zip(*moments, strict=True)
-            columns = (*others, [number or 0 for number in trainings], [size or 1 for size in world_sizes])
-            read = self._read[id(moments)] = moments, columns
-        return read[1]
 
 
 def _samples(exemplars: Sequence[Exemplar]) -> Samples:
