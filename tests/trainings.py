@@ -14,6 +14,8 @@ import torchmetrics
 from torch.utils.data import DataLoader, TensorDataset
 
 NAMESPACES = ("lightning.pytorch", "pytorch_lightning")
+FEW = ("one validation loader", "logged to the logger itself")
+"""Trainings that stand for all where it does not matter what is trained."""
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -216,6 +218,12 @@ def with_a_learning_rate(pl: ModuleType) -> Any:
         return torch.optim.SGD(self.parameters(), self.lr)
 
     return regression(pl, __init__=init, configure_optimizers=configure_optimizers)
+
+
+def with_hyperparameters(pl: ModuleType) -> Any:
+    made = regression(pl)
+    made.save_hyperparameters({"lr": 0.05, "model": {"width": 4}})
+    return made
 
 
 def logging_step_and_epoch(pl: ModuleType) -> Any:

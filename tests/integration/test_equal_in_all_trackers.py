@@ -11,13 +11,13 @@ import pytest
 import tracelet_otel as tracelet
 from tests.clearml_files import session
 from tests.conftest import wait_until
+from tests.integration.conftest import IN_PROCESS, THROUGH_A_RELAY
 from tests.mlflow_store import stored_run
-from tests.trainings import TRAININGS, Training, namespace
+from tests.trainings import FEW, TRAININGS, Training, namespace
 from tests.wandb_files import offline_files, offline_run
 
 STEP = "trainer/global_step"
-FAST = ("one validation loader", "logged to the logger itself")
-ALL = [pytest.param(TRAININGS[name], id=name, marks=() if name in FAST else pytest.mark.slow) for name in TRAININGS]
+ALL = [pytest.param(TRAININGS[name], id=name, marks=() if name in FEW else pytest.mark.slow) for name in TRAININGS]
 Points = Counter[tuple[str, "int | None", float]]
 
 
@@ -115,8 +115,20 @@ def test_each_has_what_a_logger_saw(training, tmp_path, database):
     assert {place: value for place, (value, _) in task.points.items()} == in_clearml(logger.rows)
 
 
+@IN_PROCESS
 @pytest.mark.parametrize("training", ALL)
 def test_same_columns_and_values_as_lightnings_own_wandb_logger(training, tmp_path):
+    compare_with_wandb_logger(training, tmp_path)
+
+
+@pytest.mark.slow
+@THROUGH_A_RELAY
+@pytest.mark.parametrize("training", [TRAININGS[name] for name in FEW], ids=FEW)
+def test_same_as_wandb_logger_through_a_relay(training, tmp_path):
+    compare_with_wandb_logger(training, tmp_path)
+
+
+def compare_with_wandb_logger(training: Training, tmp_path) -> None:
     pl = namespace("lightning.pytorch")
     native = pl.loggers.WandbLogger("native", save_dir=tmp_path / "native", offline=True, project="native")
     run = tracelet.start_logging("ours", "ours", "wandb", config={"export_interval": 0.05})

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import tracelet_otel as tracelet
+from tests.integration.conftest import IN_PROCESS, THROUGH_A_RELAY
 from tests.mlflow_store import stored_run, stored_runs
-from tests.trainings import NAMESPACES, TRAININGS, Training, digits, logging_to_the_logger, namespace
+from tests.trainings import FEW, NAMESPACES, TRAININGS, Training, digits, logging_to_the_logger, namespace
 
 
 def native_logger(pl, database: Path):
@@ -42,9 +43,19 @@ def compare(training: Training, pl, tmp_path: Path, migrated_database: Path) -> 
         assert recorded(training, pl, False, again).multiset == expected.multiset
 
 
+@IN_PROCESS
 @pytest.mark.parametrize("package", NAMESPACES)
 @pytest.mark.parametrize("training", TRAININGS.values(), ids=TRAININGS.keys())
 def test_same_names_steps_and_values(training, package, tmp_path, migrated_database):
+    compare(training, namespace(package), tmp_path, migrated_database)
+
+
+@pytest.mark.slow
+@THROUGH_A_RELAY
+@pytest.mark.parametrize("package", NAMESPACES)
+@pytest.mark.parametrize("training", [TRAININGS[name] for name in FEW], ids=FEW)
+def test_same_through_a_relay(training, package, tmp_path, migrated_database):
+    """All trainings go through it in `test_equal_in_all_trackers`."""
     compare(training, namespace(package), tmp_path, migrated_database)
 
 

@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.tuner import Tuner
 
 import tracelet_otel as tracelet
+from tests.integration.conftest import IN_PROCESS
 from tests.mlflow_store import multiset, stored_run, stored_runs
 from tests.trainings import NAMESPACES, Training, loader, logging_hooks, namespace, regression
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
@@ -300,6 +301,7 @@ class TestBadInput:
         assert self.stored().multiset == multiset([("a", 3, 1.0)])
 
 
+@IN_PROCESS
 class TestInstrumentor:
     def test_instrument_twice_train_once(self, database):
         tracelet.start_logging()

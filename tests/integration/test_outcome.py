@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import wait_until
+from tests.integration.conftest import THROUGH_A_RELAY
 from tests.mlflow_store import stored_run
 
 SCRIPT = """
@@ -75,8 +76,7 @@ def training(tmp_path, monkeypatch, request):
     return start
 
 
-@pytest.mark.parametrize("stop", ["", pytest.param("yes", marks=pytest.mark.slow)])
-@pytest.mark.parametrize(
+ENDS = pytest.mark.parametrize(
     ("how", "code", "status"),
     [
         ("normal", 0, "FINISHED"),
@@ -89,9 +89,21 @@ def training(tmp_path, monkeypatch, request):
         ("SIGTERM", 0, "KILLED"),
     ],
 )
-def test_the_status_says_how_the_training_ended_and_all_rows_before_are_there(
-    training, database, how, code, status, stop
-):
+
+
+@ENDS
+def test_the_status_says_how_the_training_ended_and_all_rows_before_are_there(training, database, how, code, status):
+    check(training, database, how, code, status, stop="")
+
+
+@pytest.mark.slow
+@THROUGH_A_RELAY
+@ENDS
+def test_the_status_is_the_same_where_the_script_stops_the_run(training, database, how, code, status):
+    check(training, database, how, code, status, stop="yes")
+
+
+def check(training, database, how: str, code: int, status: str, stop: str) -> None:
     child = training(how, STOP=stop)
     if how.startswith("SIG"):
         wait_until(lambda: Path("ready").exists() or child.poll() is not None, 60, "the fifth batch")
