@@ -158,6 +158,22 @@ def check_finished(database, rows: int) -> None:
     assert Counter(step for _, step, _, _ in run.points) == Counter(range(rows))
 
 
+SELDOM = """
+import os, signal
+import tracelet_otel as tracelet
+run = tracelet.start_logging("seldom", config={"export_interval": 1000})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_relay_that_is_told_to_finish_after_its_owners_death_waits_for_no_interval(tmp_path, database, python):
+    assert python(SELDOM).returncode == -signal.SIGKILL
+    (relay,) = relays(tmp_path)
+    relay.terminate()
+    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
+    assert stored_run(database).status == "KILLED"
+
+
 LONG = """
 import tracelet_otel as tracelet
 with tracelet.start_logging("long", config={"export_interval": 1000, "stop_timeout": 120}) as run:
