@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tracelet_otel as tracelet
+from tests.integration.conftest import OURS, WHO
 from tests.mlflow_store import stored_run, stored_runs
 from tests.trainings import Training, namespace, with_hyperparameters
 from tests.wandb_files import history
@@ -22,10 +23,6 @@ def ours(**config):
     if who != "nobody":
         tracelet.start_logging("ours", "ours", backend_url="sqlite:///ours.db", config=config)
 """
-
-OURS = {"in process": "False", "relay": "True"}
-WHO = {"nobody": "", **OURS}
-"""`TRACELET_RELAY`, by who records."""
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from tests.integration.conftest import WHO
+
 SCRIPT = """
 import atexit, hashlib, json, pickle, random, signal, sys, warnings
 caught = []
@@ -71,9 +73,6 @@ if who != "nobody":
 json.dump(seen, open(sys.argv[0] + ".json", "w"), sort_keys=True)
 sys.exit(3)
 """
-
-WHO = {"nobody": "", "in process": "False", "relay": "True"}
-"""`TRACELET_RELAY`, by who records."""
 
 
 @pytest.fixture(autouse=True)

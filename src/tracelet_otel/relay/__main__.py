@@ -144,10 +144,12 @@ class Relay:
         # Other ranks have their last rows on the way, or are about to find that rank 0 is gone.
         if self._run.others_may_send and self._run.silent_s < self._settings.stop_timeout:
             return False
-        # A rank that was never heard of may send at its next interval, but somebody wants an end to it.
-        hurries = self._finish.is_set() and self._owner.is_gone
-        interval_s = 0.0 if hurries else 2 * self._settings.export_interval
-        return self._run.ended or self._run.silent_s > max(_SILENT_S, interval_s)
+        if self._run.ended:
+            return True
+        if self._finish.is_set() and self._owner.is_gone:
+            # A rank that was never heard of may send at its next interval, but somebody wants an end to it.
+            return self._run.silent_s > _SILENT_S
+        return self._run.silent_s > max(_SILENT_S, 2 * self._settings.export_interval)
 
     def _accept(self, request: ExportMetricsServiceRequest) -> str:
         found = parts(request)
