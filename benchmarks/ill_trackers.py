@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.conftest import answers, free_port, wait_until
-from tests.door import ILLS, Door
+from tests.support.door import ILLS, Door
+from tests.support.waiting import answers, free_port, wait_until
 
 STEPS = 6_000
 WARM_UP = 500

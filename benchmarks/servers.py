@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.conftest import answers, free_port, wait_until
+from tests.support.waiting import answers, free_port, wait_until
 
 
 @contextlib.contextmanager

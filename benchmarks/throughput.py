@@ -62,7 +62,7 @@ import json, os, sys, time
 order = json.loads(sys.argv[1])
 os.chdir(order["home"])
 from benchmarks.stopwatch import Stopwatch
-from tests.sdk import KeepingExporter, provider, reader
+from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.exporter import TrackerExporter

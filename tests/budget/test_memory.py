@@ -8,8 +8,8 @@ import tracemalloc
 import pytest
 
 import tracelet_otel as tracelet
-from tests.conftest import wait_until
-from tests.otlp_receiver import GrpcReceiver
+from tests.support.otlp_receiver import GrpcReceiver
+from tests.support.waiting import wait_until
 
 ROWS = 100_000
 MOST_BYTES = 2 * 2**20

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tests.trainings import loader, namespace, regression
+from tests.support.trainings import loader, namespace, regression
 
 SYNCS = """
 import warnings; warnings.simplefilter("ignore")
@@ -16,7 +16,7 @@ import json, sys, threading
 import lightning.pytorch as pl
 import tracelet_otel as tracelet
 from torch.profiler import ProfilerActivity, profile
-from tests.trainings import loader, regression
+from tests.support.trainings import loader, regression
 
 def syncs(names):
     module, found = regression(pl), {}

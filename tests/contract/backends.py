@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.clearml_files import session
-from tests.clearml_server import ClearmlServer
-from tests.conftest import wait_until
-from tests.mlflow_store import stored_runs
-from tests.wandb_files import offline_files, offline_run
-from tests.wandb_server import WandbServer
+from tests.support.clearml_files import session
+from tests.support.clearml_server import ClearmlServer
+from tests.support.mlflow_store import stored_runs
+from tests.support.waiting import wait_until
+from tests.support.wandb_files import offline_files, offline_run
+from tests.support.wandb_server import WandbServer
 from tracelet_otel import semconv
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.reading import Reading

@@ -5,9 +5,9 @@ import uuid
 
 import pytest
 
-from tests.clearml_server import ClearmlServer
 from tests.contract.backends import PLACES, Backend, ClearmlOffline, ClearmlOnline, Mlflow, WandbOffline, WandbOnline
-from tests.wandb_server import WandbServer
+from tests.support.clearml_server import ClearmlServer
+from tests.support.wandb_server import WandbServer
 from tracelet_otel import semconv
 from tracelet_otel.exporters.identity import RunIdentity
 

@@ -9,9 +9,9 @@ from collections import Counter
 
 import pytest
 
-from tests.conftest import free_port
 from tests.contract.backends import ClearmlOffline, ClearmlOnline, reading
 from tests.contract.conftest import make_backend
+from tests.support.waiting import free_port
 from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError, RunLostError, TrackerUnavailableError
 from tracelet_otel.exporters.delivery import Delivery

@@ -9,7 +9,7 @@ import pytest
 
 from tests.contract.backends import reading
 from tests.contract.conftest import make_backend
-from tests.mlflow_store import StoredRun, multiset, stored_runs
+from tests.support.mlflow_store import StoredRun, multiset, stored_runs
 from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError
 from tracelet_otel.exporters.delivery import Delivery

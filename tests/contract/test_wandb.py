@@ -10,8 +10,8 @@ from collections import Counter
 import psutil
 import pytest
 
-from tests.conftest import free_port, wait_until
 from tests.contract.backends import WandbOffline, WandbOnline, reading
+from tests.support.waiting import free_port, wait_until
 from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters import registry

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tests.identity.checkouts import checkout, git, revision
-from tests.mlflow_store import stored_run
+from tests.support.mlflow_store import stored_run
 from tracelet_otel.detector import TraceletResourceDetector
 
 ASKED = {"OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "tracelet"}

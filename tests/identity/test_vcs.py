@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_until
 from tests.identity.checkouts import FILE, checkout, git, revision
+from tests.support.waiting import wait_until
 from tracelet_otel.guard import Guard
 from tracelet_otel.identity.vcs import vcs_attributes
 

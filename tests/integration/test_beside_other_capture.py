@@ -6,16 +6,16 @@ import pytest
 
 import tracelet_otel as tracelet
 from tests.integration.conftest import OURS, WHO
-from tests.mlflow_store import stored_run, stored_runs
-from tests.trainings import Training, namespace, with_hyperparameters
-from tests.wandb_files import history
+from tests.support.mlflow_store import stored_run, stored_runs
+from tests.support.trainings import Training, namespace, with_hyperparameters
+from tests.support.wandb_files import history
 
 PRELUDE = """
 import warnings; warnings.simplefilter("ignore")
 import sys
 import lightning.pytorch as pl
 import tracelet_otel as tracelet
-from tests.trainings import Training, with_hyperparameters
+from tests.support.trainings import Training, with_hyperparameters
 who = sys.argv[1]
 
 training = Training(module=with_hyperparameters)

@@ -4,40 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 import tracelet_otel as tracelet
-from tests.clearml_files import session
-from tests.conftest import wait_until
 from tests.integration.conftest import IN_PROCESS, THROUGH_A_RELAY
-from tests.mlflow_store import stored_run
-from tests.trainings import FEW, TRAININGS, Training, namespace
-from tests.wandb_files import offline_files, offline_run
+from tests.support.clearml_files import session
+from tests.support.mlflow_store import stored_run
+from tests.support.trainings import FEW, TRAININGS, Training, namespace, recording_logger
+from tests.support.waiting import wait_until
+from tests.support.wandb_files import offline_files, offline_run
 
 STEP = "trainer/global_step"
 ALL = [pytest.param(TRAININGS[name], id=name, marks=() if name in FEW else pytest.mark.slow) for name in TRAININGS]
 Points = Counter[tuple[str, "int | None", float]]
-
-
-def recording_logger(pl) -> Any:
-    """A logger of the test's own: it keeps the rows that Lightning hands to it."""
-
-    class Recording(pl.loggers.Logger):
-        name = "recording"
-        version = 0
-
-        def __init__(self) -> None:
-            self.rows: list[tuple[dict[str, float], int | None]] = []
-
-        def log_metrics(self, metrics, step=None):
-            self.rows.append(({name: float(value) for name, value in metrics.items()}, step))
-
-        def log_hyperparams(self, *args, **kwargs):
-            pass
-
-    return Recording()
 
 
 def in_mlflow(rows) -> Points:

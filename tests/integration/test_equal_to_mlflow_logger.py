@@ -9,8 +9,8 @@ import pytest
 
 import tracelet_otel as tracelet
 from tests.integration.conftest import IN_PROCESS, THROUGH_A_RELAY
-from tests.mlflow_store import stored_run, stored_runs
-from tests.trainings import FEW, NAMESPACES, TRAININGS, Training, digits, logging_to_the_logger, namespace
+from tests.support.mlflow_store import stored_run, stored_runs
+from tests.support.trainings import FEW, NAMESPACES, TRAININGS, Training, digits, logging_to_the_logger, namespace
 
 
 def native_logger(pl, database: Path):

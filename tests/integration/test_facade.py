@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import tracelet_otel as tracelet
-from tests.conftest import free_port
-from tests.mlflow_store import multiset, stored_run, stored_runs
-from tests.trainings import Training, namespace
+from tests.support.mlflow_store import multiset, stored_run, stored_runs
+from tests.support.trainings import Training, namespace
+from tests.support.waiting import free_port
 
 
 def test_a_run_has_its_names_places_and_values(database):

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 import tracelet_otel as tracelet
-from tests.mlflow_store import multiset, stored_run
-from tests.trainings import Training, namespace, regression
+from tests.support.mlflow_store import multiset, stored_run
+from tests.support.trainings import Training, namespace, regression
 
 pl = namespace("lightning.pytorch")
 
@@ -183,7 +183,7 @@ import warnings; warnings.simplefilter("ignore")
 import mlflow
 import lightning.pytorch as pl
 import tracelet_otel as tracelet
-from tests.trainings import Training
+from tests.support.trainings import Training
 mlflow.set_tracking_uri("sqlite:///theirs.db")
 mlflow.pytorch.autolog(log_models=False, checkpoint=False)
 tracelet.start_logging("first", backend_url="sqlite:///first.db")

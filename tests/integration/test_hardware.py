@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.clearml_files import session
-from tests.conftest import wait_until
 from tests.gpu.stand_in import StandIn, build, machine
-from tests.mlflow_store import stored_run
-from tests.wandb_files import offline_files, offline_run
+from tests.support.clearml_files import session
+from tests.support.mlflow_store import stored_run
+from tests.support.waiting import wait_until
+from tests.support.wandb_files import offline_files, offline_run
 
 SCRIPT = """
 import ctypes, json, sys, threading
 import lightning.pytorch as pl
 import torch
 import tracelet_otel as tracelet
-from tests.conftest import wait_until
+from tests.support.waiting import wait_until
 from tests.gpu.stand_in import StandIn, machine
-from tests.integration.test_equal_in_all_trackers import recording_logger
+from tests.support.trainings import recording_logger
 from pathlib import Path
 
 nvml = StandIn(Path(), Path(sys.argv[1]))

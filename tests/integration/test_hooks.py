@@ -14,8 +14,8 @@ from lightning.pytorch.tuner import Tuner
 
 import tracelet_otel as tracelet
 from tests.integration.conftest import IN_PROCESS
-from tests.mlflow_store import multiset, stored_run, stored_runs
-from tests.trainings import NAMESPACES, Training, loader, logging_hooks, namespace, regression
+from tests.support.mlflow_store import multiset, stored_run, stored_runs
+from tests.support.trainings import NAMESPACES, Training, loader, logging_hooks, namespace, regression
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 
 pl = namespace("lightning.pytorch")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_until
 from tests.integration.conftest import THROUGH_A_RELAY
-from tests.mlflow_store import stored_run
+from tests.support.mlflow_store import stored_run
+from tests.support.waiting import wait_until
 
 SCRIPT = """
 import warnings; warnings.simplefilter("ignore")
@@ -20,7 +20,7 @@ import os, sys, time
 from pathlib import Path
 import lightning.pytorch as pl
 import tracelet_otel as tracelet
-from tests.trainings import Training, loader, regression
+from tests.support.trainings import Training, loader, regression
 import torch
 
 how = sys.argv[1]

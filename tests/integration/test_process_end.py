@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.mlflow_store import multiset, stored_run
+from tests.support.mlflow_store import multiset, stored_run
 
 TRAIN = """
 import warnings; warnings.simplefilter("ignore")
 import tracelet_otel as tracelet
 import lightning.pytorch as pl
-from tests.trainings import Training, loader, regression
+from tests.support.trainings import Training, loader, regression
 """
 
 
@@ -120,7 +120,7 @@ import tracelet_otel as tracelet
 tracelet.start_logging()
 assert not {"torch", "lightning", "pytorch_lightning"} & set(sys.modules)
 import pytorch_lightning as pl
-from tests.trainings import Training
+from tests.support.trainings import Training
 Training()(pl, False)
 tracelet.stop_logging()
 """
@@ -150,7 +150,7 @@ def test_the_exporter_works_under_anybodys_sdk_configuration(python, database):
         """
 import warnings; warnings.simplefilter("ignore")
 import lightning.pytorch as pl
-from tests.trainings import Training
+from tests.support.trainings import Training
 Training()(pl, False)
 """
     )

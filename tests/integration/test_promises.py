@@ -13,8 +13,8 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 import tracelet_otel as tracelet
-from tests.mlflow_store import stored_run
-from tests.trainings import loader
+from tests.support.mlflow_store import stored_run
+from tests.support.trainings import loader
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "log_every_n_steps": 1}
 

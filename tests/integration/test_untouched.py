@@ -16,7 +16,7 @@ warnings.simplefilter("always")
 
 import numpy, torch
 import lightning.pytorch as pl
-from tests.trainings import loader, regression
+from tests.support.trainings import loader, regression
 
 who, loggers = sys.argv[1:]
 before = {"hook": sys.excepthook, "signals": {s: signal.getsignal(s) for s in signal.valid_signals()}}
@@ -113,7 +113,7 @@ import sys, torch
 from torch._dynamo.testing import CompileCounter
 import lightning.pytorch as pl
 import tracelet_otel as tracelet
-from tests.trainings import Training, regression
+from tests.support.trainings import Training, regression
 if sys.argv[1] != "nobody":
     tracelet.start_logging()
 counter = CompileCounter()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.otlp_receiver import GrpcReceiver, HttpReceiver
+from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
 from tracelet_otel.exporters.otlp_settings import GRPC, HTTP
 
 ROOT = Path(__file__).parents[2]

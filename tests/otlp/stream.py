@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from tests.sdk import provider, reader
+from tests.support.sdk import provider, reader
 from tracelet_otel import semconv
 from tracelet_otel.exporters.otlp import OtlpExporter
 from tracelet_otel.guard import Guard

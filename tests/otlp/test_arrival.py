@@ -7,12 +7,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 from opentelemetry.sdk.metrics.export import MetricExportResult
 
-from tests.collector import Collector
-from tests.conftest import wait_until
 from tests.otlp.stream import Stream
-from tests.otlp_receiver import HttpReceiver
-from tests.sdk import provider, reader
-from tests.unit.test_otlp import exported
+from tests.support.collector import Collector
+from tests.support.otlp_receiver import HttpReceiver
+from tests.support.sdk import exported, provider, reader
+from tests.support.waiting import wait_until
 from tracelet_otel.exporters import otlp_delivery
 from tracelet_otel.exporters.otlp import OtlpExporter
 from tracelet_otel.guard import Guard

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.test_otlp import comparable, exported
+from tests.support.sdk import comparable, exported
 from tracelet_otel.exporters.metrics_data import divided, sample_count, weight, with_attributes
 from tracelet_otel.exporters.otlp_backlog import Backlog, Waiting
 from tracelet_otel.exporters.reading import decode

@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from tests.collector import Collector
-from tests.conftest import wait_until
-from tests.mlflow_store import stored_run, stored_runs
-from tests.relay.test_sidecar import TOKEN, Relay
+from tests.support.collector import Collector
+from tests.support.mlflow_store import stored_run, stored_runs
+from tests.support.sidecar import TOKEN, Relay
+from tests.support.waiting import wait_until
 
 TRAIN = """
 import warnings; warnings.simplefilter("ignore")

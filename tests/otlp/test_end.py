@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.conftest import free_port, wait_until
 from tests.otlp.conftest import RECEIVERS
-from tests.unit.test_otlp import exported
+from tests.support.sdk import exported
+from tests.support.waiting import free_port, wait_until
 from tracelet_otel.exporters.otlp import OtlpExporter
 from tracelet_otel.exporters.otlp_settings import HTTP
 from tracelet_otel.guard import Guard
@@ -121,8 +121,8 @@ def test_values_that_come_after_the_end_are_counted(receiver, caplog):
 SCRIPT = """
 import sys
 from opentelemetry.sdk.metrics import MeterProvider
-from tests.sdk import reader
-from tests.unit.test_otlp import exported
+from tests.support.sdk import reader
+from tests.support.sdk import exported
 from tracelet_otel.exporters.otlp import OtlpExporter
 exporter = OtlpExporter(sys.argv[1])
 provider = MeterProvider([reader(exporter)])

@@ -8,11 +8,10 @@ from collections import Counter
 import pytest
 
 import tracelet_otel as tracelet
-from tests.collector import Collector
-from tests.conftest import free_port, wait_until
-from tests.integration.test_equal_in_all_trackers import recording_logger
-from tests.mlflow_store import stored_run, stored_runs
-from tests.trainings import TRAININGS, namespace
+from tests.support.collector import Collector
+from tests.support.mlflow_store import stored_run, stored_runs
+from tests.support.trainings import TRAININGS, namespace, recording_logger
+from tests.support.waiting import free_port, wait_until
 from tracelet_otel import ConfigurationError, semconv
 
 CONFIG = {"export_interval": 0.1}

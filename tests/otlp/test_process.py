@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from tests.conftest import free_port, wait_until
 from tests.otlp.stream import Stream
-from tests.unit.test_otlp import exported
+from tests.support.sdk import exported
+from tests.support.waiting import free_port, wait_until
 from tracelet_otel.exporters.otlp import OtlpExporter
 from tracelet_otel.exporters.otlp_settings import HTTP, read
 from tracelet_otel.exporters.otlp_stock import stock_exporter
@@ -19,8 +19,8 @@ def test_the_global_random_generator_is_untouched_by_success_and_failure(receive
 import random, sys
 random.seed(7)
 before = random.getstate()
-from tests.conftest import wait_until
-from tests.unit.test_otlp import exported
+from tests.support.waiting import wait_until
+from tests.support.sdk import exported
 from tracelet_otel.exporters.otlp import OtlpExporter
 for endpoint, timeout in (sys.argv[1], 30000), (sys.argv[2], 2500):
     exporter = OtlpExporter(endpoint)
@@ -81,7 +81,7 @@ def test_a_forked_child_sends_nothing_and_ends_in_order(receiver, protocol, chil
         """
 import os, sys, threading
 from tests.otlp.stream import Stream
-from tests.unit.test_otlp import exported
+from tests.support.sdk import exported
 from tracelet_otel.exporters.otlp import OtlpExporter
 exporter = OtlpExporter(sys.argv[1])
 stream = Stream(exporter)

@@ -90,7 +90,7 @@ def test_a_mistake_is_named_with_its_variable(variables, given, message, monkeyp
 
 @pytest.mark.parametrize("compression", ["", "none", "gzip", "GZIP", "deflate"])
 def test_compression_headers_and_endpoint_are_the_variables(receiver, protocol, compression, monkeypatch):
-    from tests.unit.test_otlp import exported
+    from tests.support.sdk import exported
 
     if protocol == GRPC and compression == "deflate":
         compression = "gzip"  # it has no other

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_until
 from tests.gpu.stand_in import StandIn, build, machine
 from tests.prometheus.stack import Prometheus, ShippedCollector
+from tests.support.waiting import wait_until
 
 SCRIPTS = Path(__file__).parent
 OURS = ("TRACELET_", "OTEL_", "MLFLOW_", "WANDB_", "CLEARML_")

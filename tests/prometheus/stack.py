@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from tests.collector import tool
-from tests.conftest import free_port, wait_until
+from tests.support.collector import tool
+from tests.support.waiting import free_port, wait_until
 
 SHIPPED = Path(__file__).parents[2] / "collector-config"
 CONFIG = SHIPPED / "prometheus" / "prometheus.yaml"

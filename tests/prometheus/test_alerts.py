@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_until
 from tests.gpu.stand_in import GIB, StandIn, machine
 from tests.prometheus.conftest import SCRIPTS
 from tests.prometheus.stack import CONFIG, RULES
+from tests.support.waiting import wait_until
 
 LOOKBACK = {"query.lookback-delta": "5s"}
 """Five minutes in the same measure."""

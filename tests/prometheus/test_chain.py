@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_until
 from tests.prometheus.stack import SHIPPED
+from tests.support.waiting import wait_until
 
 DOCS = SHIPPED.parent / "docs" / "prometheus.md"
 LOOKBACK_S = 300

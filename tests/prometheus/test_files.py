@@ -7,9 +7,9 @@ import subprocess
 import pytest
 import yaml
 
-from tests.collector import tool
 from tests.prometheus.dashboard import FILES, load
 from tests.prometheus.stack import CONFIG, RULES, SHIPPED
+from tests.support.collector import tool
 
 COMPOSE = yaml.safe_load((SHIPPED / "compose.yaml").read_text())
 PROVISIONING = SHIPPED / "grafana" / "provisioning"

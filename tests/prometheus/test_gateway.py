@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import tracelet_otel as tracelet
-from tests.conftest import wait_until
 from tests.prometheus.stack import ShippedCollector
+from tests.support.waiting import wait_until
 
 CONFIG = {"export_interval": 0.2, "track_system": False}
 

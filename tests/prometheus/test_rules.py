@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 import yaml
 
-from tests.collector import tool
 from tests.prometheus.stack import RULES
+from tests.support.collector import tool
 
 ALERTS = {
     rule["alert"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"] if "alert" in rule

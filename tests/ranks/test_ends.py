@@ -12,10 +12,10 @@ from collections import Counter
 
 import pytest
 
-from tests.conftest import wait_until
-from tests.mlflow_store import StoredRun, stored_run
-from tests.ranks.test_launchers import TRAINING, combined, witnessed
-from tests.relay.test_deaths import ended_clean, relays
+from tests.ranks.witness import TRAINING, combined, witnessed
+from tests.support.mlflow_store import StoredRun, stored_run
+from tests.support.relays import ended_clean, relays
+from tests.support.waiting import wait_until
 
 STEPS = 100_000
 PAUSE_S = 0.03

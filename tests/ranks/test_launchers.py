@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port, wait_until
-from tests.mlflow_store import StoredRun, multiset, stored_run, stored_runs
-from tests.relay.test_deaths import relays
-from tests.relay.test_sidecar import TOKEN, Relay
+from tests.ranks.witness import TRAINING, combined, witnessed
+from tests.support.mlflow_store import StoredRun, multiset, stored_run, stored_runs
+from tests.support.relays import relays
+from tests.support.sidecar import TOKEN, Relay
+from tests.support.waiting import free_port, wait_until
 
-TRAINING = Path(__file__).parent / "training.py"
 STEPS = 6
 
 slow = pytest.mark.slow
@@ -67,12 +67,6 @@ def commands(launcher: str) -> list[tuple[list[str], dict[str, str]]]:
     return [(arguments, {})]
 
 
-def witnessed(tmp_path: Path, rank: int) -> list[tuple[str, int, float, float]]:
-    """Name, step, value and time of what Lightning handed to loggers on a rank."""
-    lines = (tmp_path / f"rows.{rank}").read_text().splitlines()
-    return [tuple(json.loads(line)) for line in lines]
-
-
 def expected(tmp_path: Path) -> Counter:
     """What the run has to have: the k-th value of a name and step on one rank belongs to the k-th on the other."""
     found: dict[tuple[str, int, int], list[float]] = defaultdict(list)
@@ -82,13 +76,6 @@ def expected(tmp_path: Path) -> Counter:
             found[name, step, seen[name, step]].append(value)
             seen[name, step] += 1
     return multiset((name, step, combined(name, values)) for (name, step, _), values in found.items())
-
-
-def combined(name: str, values: list[float]) -> float:
-    kind = name.removesuffix("_step").removesuffix("_epoch")
-    if "sync" in kind or kind == "zero":
-        return values[0]
-    return {"sum": sum, "min": min, "max": max}.get(kind, lambda all_: sum(all_) / len(all_))(values)
 
 
 def nodes(**more: str) -> list[tuple[list[str], dict[str, str]]]:

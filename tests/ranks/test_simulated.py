@@ -12,8 +12,8 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 
 import tracelet_otel as tracelet
-from tests.conftest import wait_until
-from tests.mlflow_store import multiset, stored_run
+from tests.support.mlflow_store import multiset, stored_run
+from tests.support.waiting import wait_until
 from tracelet_otel import samples, semconv
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.recorder import Row

@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 import tracelet_otel as tracelet
-from tests.conftest import wait_until
-from tests.mlflow_store import multiset, stored_runs
+from tests.support.mlflow_store import multiset, stored_runs
+from tests.support.waiting import wait_until
 from tracelet_otel.relay.owner import started
 
 LEAVES = """

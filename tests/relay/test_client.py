@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.unit.test_otlp import exported
+from tests.support.sdk import exported
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.calls import Address
 from tracelet_otel.relay.client import RelayExporter

@@ -10,11 +10,11 @@ import sys
 import time
 from collections import Counter
 
-import psutil
 import pytest
 
-from tests.conftest import wait_until
-from tests.mlflow_store import stored_run, stored_runs
+from tests.support.mlflow_store import stored_run, stored_runs
+from tests.support.relays import ended_clean, relays
+from tests.support.waiting import wait_until
 
 INTERVAL_S = 0.2
 SCRIPT = f"""
@@ -51,21 +51,6 @@ def start(tmp_path, rows: int) -> subprocess.Popen[str]:
     line = child.stdout.readline()
     assert line == "ready\n", child.stderr.read()
     return child
-
-
-def relays(tmp_path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if "tracelet_otel.relay" in process.cmdline() and process.cwd() == str(tmp_path):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-def ended_clean(tmp_path) -> bool:
-    return not relays(tmp_path) and not list((tmp_path / "journals").iterdir())
 
 
 @pytest.mark.parametrize("seed", once_and_some(2))

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
-from tests.unit.test_otlp import exported
+from tests.support.sdk import exported
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.journal import Journal
 from tracelet_otel.relay.messages import MAX_BODY_BYTES

@@ -13,11 +13,11 @@ import wandb
 from click.testing import CliRunner
 
 import tracelet_otel as tracelet
-from tests.clearml_server import ClearmlServer
-from tests.conftest import wait_until
-from tests.door import ILLS, Door
-from tests.mlflow_store import stored_runs
-from tests.wandb_server import WandbServer
+from tests.support.clearml_server import ClearmlServer
+from tests.support.door import ILLS, Door
+from tests.support.mlflow_store import stored_runs
+from tests.support.waiting import wait_until
+from tests.support.wandb_server import WandbServer
 from tracelet_otel.cli import main
 from tracelet_otel.errors import TrackerError
 

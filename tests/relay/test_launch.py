@@ -8,7 +8,7 @@ import resource
 import pytest
 
 import tracelet_otel as tracelet
-from tests.mlflow_store import multiset, stored_run
+from tests.support.mlflow_store import multiset, stored_run
 from tracelet_otel.relay.journal import Journal, remove_empty
 from tracelet_otel.relay.owner import is_alive, started
 

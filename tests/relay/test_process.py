@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tracelet_otel as tracelet
-from tests.mlflow_store import stored_run
+from tests.support.mlflow_store import stored_run
 from tracelet_otel import settings
 
 

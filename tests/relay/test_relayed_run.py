@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
-from tests.mlflow_store import multiset, stored_run
-from tests.sdk import KeepingExporter, provider, reader
+from tests.support.mlflow_store import multiset, stored_run
+from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.system_readings import SystemReadings

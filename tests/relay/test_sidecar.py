@@ -2,72 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 import tracelet_otel as tracelet
-from tests.conftest import free_port, wait_until
-from tests.mlflow_store import multiset, stored_runs
+from tests.support.mlflow_store import multiset, stored_runs
+from tests.support.sidecar import TOKEN, Relay
+from tests.support.waiting import wait_until
 from tracelet_otel.cli import main
 from tracelet_otel.relay.sidecar import Sidecar
 from tracelet_otel.settings import load
-
-TOKEN = "a-token-for-this-test-only"
-
-
-@dataclass
-class Relay:
-    """A relay started by hand."""
-
-    database: Path
-    directory: Path
-    port: int = field(default_factory=free_port)
-    process: subprocess.Popen[str] | None = None
-
-    def start(self) -> None:
-        command = [str(Path(sys.executable).with_name("tracelet-otel")), "relay"]
-        with (self.directory / "sidecar.log").open("a") as log:
-            self.process = subprocess.Popen(
-                [*command, "--backend-url", f"sqlite:///{self.database}", "--bind", f"127.0.0.1:{self.port}"],
-                env={**os.environ, "TRACELET_RELAY_TOKEN": TOKEN},
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == f"listening on port {self.port}\n"
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        assert self.process is not None
-        assert self.process.stdout is not None
-        self.process.send_signal(number)
-        self.process.stdout.close()
-        return self.process.wait(60)
-
-    @property
-    def log(self) -> str:
-        return (self.directory / "sidecar.log").read_text()
-
-    def join(self, name: str = "joined", **config):
-        return tracelet.start_logging(name, config=self.config(**config))
-
-    def config(self, **more):
-        return {
-            "relay_endpoint": f"http://127.0.0.1:{self.port}",
-            "relay_token": TOKEN,
-            "export_interval": 0.1,
-            **more,
-        }
 
 
 @pytest.fixture

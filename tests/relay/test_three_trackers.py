@@ -12,14 +12,15 @@ from collections import Counter
 import pytest
 
 import tracelet_otel as tracelet
-from tests.clearml_files import session
-from tests.clearml_server import ClearmlServer
-from tests.conftest import wait_until
-from tests.mlflow_store import stored_run
-from tests.relay.test_deaths import INTERVAL_S, ended_clean, relays
-from tests.wandb_files import offline_files, offline_run
-from tests.wandb_server import WandbServer
+from tests.support.clearml_files import session
+from tests.support.clearml_server import ClearmlServer
+from tests.support.mlflow_store import stored_run
+from tests.support.relays import ended_clean, relays
+from tests.support.waiting import wait_until
+from tests.support.wandb_files import offline_files, offline_run
+from tests.support.wandb_server import WandbServer
 
+INTERVAL_S = 0.2
 SCRIPT = f"""
 import sys, time
 import tracelet_otel as tracelet

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from tests.sdk import KeepingExporter, provider, reader
+from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.hparams import Hyperparameters, flatten

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.conftest import wait_until
+from tests.support.waiting import wait_until
 from tracelet_otel.exporters.reading import Batch
 from tracelet_otel.relay.members import Members
 

@@ -2,55 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from tests.sdk import KeepingExporter, provider, reader
+from tests.support.sdk import comparable, exported
 from tracelet_otel import semconv
 from tracelet_otel.exporters.reading import decode
-from tracelet_otel.guard import Guard
-from tracelet_otel.instrumentation.recorder import Row
-from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.relay.otlp import MalformedError, by_run, metrics_data, parse, split
-
-
-def exported(rows, run_id="r1", *, end=False):
-    """What one collection exports after some rows, and hyperparameters."""
-    keeping = KeepingExporter()
-    metrics = provider(only := reader(keeping), **{semconv.RUN_ID: run_id})
-    signals = make_signals(metrics, Guard(), math.inf)
-    signals.hparams.update({"lr": 0.1, "model": {"name": "cnn"}})
-    for step, values in enumerate(rows):
-        signals.recorder.record(Row(time.time_ns(), values, step, semconv.AXIS_TRAINER, "fit", step // 2))
-    if end:
-        signals.outcome.end()
-    only.collect()
-    (data,) = keeping.exports
-    metrics.shutdown()
-    return data
-
-
-def comparable(batches):
-    return [
-        (
-            dict(batch.resource.items()),
-            [
-                (*(getattr(reading, name) for name in reading._fields if name != "value"), str(reading.value))
-                for reading in batch.readings
-            ],
-            dict(batch.params),
-            batch.outcome,
-            batch.ended,
-        )
-        for batch in batches
-    ]
-
 
 names = st.text(min_size=1, max_size=8).filter(lambda name: name.isprintable())
 rows = st.lists(st.dictionaries(names, st.floats(), max_size=4), max_size=6)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from tests.sdk import KeepingExporter, provider, reader
+from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel.instrumentation.outcome import Outcome, outcome_of
 
 

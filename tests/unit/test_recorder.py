@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.sdk import KeepingExporter, provider, reader
+from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.recorder import Recorder, Row

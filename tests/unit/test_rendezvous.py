@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.conftest import wait_until
+from tests.support.waiting import wait_until
 from tracelet_otel.relay.owner import started
 from tracelet_otel.relay.rendezvous import Handover, Rendezvous, RendezvousError, meeting_of_this_process
 

@@ -9,7 +9,7 @@ from opentelemetry.sdk.metrics import Counter as CounterInstrument
 from opentelemetry.sdk.metrics import _Gauge
 from opentelemetry.sdk.metrics.export import AggregationTemporality
 
-from tests.sdk import KeepingExporter, provider, reader
+from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
 from tracelet_otel.samples import Moment, Samples, samples_context
 

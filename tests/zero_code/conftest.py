@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.collector import Collector
-from tests.otlp_receiver import HttpReceiver
+from tests.support.collector import Collector
+from tests.support.otlp_receiver import HttpReceiver
 from tracelet_otel import semconv
 
 ROOT = Path(__file__).parents[2]

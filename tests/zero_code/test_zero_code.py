@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.clearml_files import session
-from tests.conftest import wait_until
-from tests.door import Door
-from tests.mlflow_store import stored_run, stored_runs
+from tests.support.clearml_files import session
+from tests.support.door import Door
+from tests.support.mlflow_store import stored_run, stored_runs
+from tests.support.waiting import wait_until
 from tests.zero_code.conftest import (
     arrived,
     command,

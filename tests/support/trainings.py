@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 NAMESPACES = ("lightning.pytorch", "pytorch_lightning")
 FEW = ("one validation loader", "logged to the logger itself")
 """Trainings that stand for all where it does not matter what is trained."""
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def namespace(name: str) -> ModuleType:
@@ -68,6 +68,25 @@ def regression(pl: ModuleType, **overrides: Callable[..., Any]) -> Any:
         **overrides,
     }
     return type("Regression", (pl.LightningModule,), methods)()
+
+
+def recording_logger(pl) -> Any:
+    """A logger of the test's own: it keeps the rows that Lightning hands to it."""
+
+    class Recording(pl.loggers.Logger):
+        name = "recording"
+        version = 0
+
+        def __init__(self) -> None:
+            self.rows: list[tuple[dict[str, float], int | None]] = []
+
+        def log_metrics(self, metrics, step=None):
+            self.rows.append(({name: float(value) for name, value in metrics.items()}, step))
+
+        def log_hyperparams(self, *args, **kwargs):
+            pass
+
+    return Recording()
 
 
 @dataclass

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from typing import Any
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -14,8 +16,11 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import Resource
 
-from tracelet_otel import samples
+from tracelet_otel import samples, semconv
 from tracelet_otel.exporters.reading import Batch, Reading, decode
+from tracelet_otel.guard import Guard
+from tracelet_otel.instrumentation.recorder import Row
+from tracelet_otel.instrumentation.signals import make_signals
 
 
 class KeepingExporter(MetricExporter):
@@ -60,3 +65,35 @@ def reader(exporter: MetricExporter, interval_ms: float = 3_600_000) -> Periodic
 
 def provider(*readers: PeriodicExportingMetricReader, **attributes: Any) -> MeterProvider:
     return MeterProvider(readers, Resource(attributes), shutdown_on_exit=False)
+
+
+def exported(rows, run_id="r1", *, end=False):
+    """What one collection exports after some rows, and hyperparameters."""
+    keeping = KeepingExporter()
+    metrics = provider(only := reader(keeping), **{semconv.RUN_ID: run_id})
+    signals = make_signals(metrics, Guard(), math.inf)
+    signals.hparams.update({"lr": 0.1, "model": {"name": "cnn"}})
+    for step, values in enumerate(rows):
+        signals.recorder.record(Row(time.time_ns(), values, step, semconv.AXIS_TRAINER, "fit", step // 2))
+    if end:
+        signals.outcome.end()
+    only.collect()
+    (data,) = keeping.exports
+    metrics.shutdown()
+    return data
+
+
+def comparable(batches):
+    return [
+        (
+            dict(batch.resource.items()),
+            [
+                (*(getattr(reading, name) for name in reading._fields if name != "value"), str(reading.value))
+                for reading in batch.readings
+            ],
+            dict(batch.params),
+            batch.outcome,
+            batch.ended,
+        )
+        for batch in batches
+    ]

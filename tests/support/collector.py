@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port, wait_until
+from tests.support.waiting import free_port, wait_until
 
 # At import: no setting of the environment is left while a test runs.
 _PATH = os.pathsep.join([os.environ.get("TRACELET_TOOLS", ""), os.environ["PATH"]])
