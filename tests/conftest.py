@@ -7,17 +7,21 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 import tracelet_otel
+from tests.support import services
 from tests.support.waiting import answers, free_port, wait_until
+from tests.support.warm import WarmProcess, launch_relays_at, start_server
 
 # How fast a machine is, is not tested: one that has just been cloned to takes seconds to draw a first text.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
+_ENDS_SERVICES = pytest.StashKey[bool]()
 _NOTHING_IS_SKIPPED = "TRACELET_NO_SKIPS" in os.environ
 
 
@@ -30,14 +34,43 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     return report
 
 
-@pytest.fixture(scope="session")
-def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database: MLflow takes seconds to make one."""
-    from mlflow import MlflowClient
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_ENDS_SERVICES] = services.begin()
 
-    path = tmp_path_factory.mktemp("migrated") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if config.stash[_ENDS_SERVICES]:
+        services.end()
+
+
+@pytest.fixture(scope="session")
+def migrated_database() -> Path:
+    """An empty MLflow database: MLflow takes seconds to make one."""
+
+    def make(home: Path) -> dict[str, Any]:
+        from mlflow import MlflowClient
+
+        MlflowClient(f"sqlite:///{home}/mlflow.db").search_experiments()
+        return {"path": f"{home}/mlflow.db"}
+
+    return Path(services.shared("database", make)["path"])
+
+
+@pytest.fixture(scope="session")
+def warm_server() -> Callable[[], str]:
+    """Starts the warm server, if that has not been done; returns the path of its socket."""
+    return lambda: str(services.shared("warm", start_server)["socket"])
+
+
+@pytest.fixture(autouse=True)
+def warm_relays(request: pytest.FixtureRequest, warm_server: Callable[[], str]) -> Iterator[None]:
+    """Relays come from the warm server, but for tests of how they come to be, which are marked as cold."""
+    if request.node.get_closest_marker("cold"):
+        yield
+        return
+    undo = launch_relays_at(warm_server)
+    yield
+    undo()
 
 
 @pytest.fixture(autouse=True)
@@ -67,22 +100,48 @@ def database(tmp_path: Path, migrated_database: Path) -> Path:
     return shutil.copy(migrated_database, tmp_path / "mlflow.db")
 
 
-@pytest.fixture
-def python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a script in a child process, in the test's directory."""
+Child = WarmProcess | subprocess.Popen[str]
 
-    def run(script: str, *arguments: str, timeout: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
-        path = tmp_path / "script.py"
-        path.write_text(script)
-        return subprocess.run(
-            [sys.executable, str(path), *arguments],
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+
+@pytest.fixture
+def start(request: pytest.FixtureRequest, tmp_path: Path, warm_server: Callable[[], str]) -> Callable[..., Child]:
+    """Starts a script in a child process, which finds the tests' modules.
+
+    The script is a file of the directory `scripts` beside the test, or a path. Its process comes from the warm
+    server; in a test that is marked as cold it is a new interpreter.
+    """
+    is_cold = request.node.get_closest_marker("cold") is not None
+    scripts = request.path.parent / "scripts"
+
+    def start(
+        script: str | Path, *arguments: object, cwd: Path = tmp_path, stdin: Any = None, output: Any = None,
+        stderr: Any = None, new_session: bool = False, **environment: str,
+    ) -> Child:  # fmt: skip
+        command = [str(scripts / script), *map(str, arguments)]
+        options: dict[str, Any] = {
+            "cwd": cwd,
+            "env": {**os.environ, "PYTHONPATH": str(request.config.rootpath), **environment},
+            "stdin": stdin,
+            "stdout": subprocess.PIPE if output is None else output,
+            "stderr": subprocess.PIPE if output is None else output,
+            "start_new_session": new_session,
+            "text": True,
+        }
+        if is_cold:
+            return subprocess.Popen([sys.executable, *command], **options)
+        return WarmProcess(warm_server(), command, **options)
+
+    return start
+
+
+@pytest.fixture
+def run(start: Callable[..., Child]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a script to its end, as `start` starts it."""
+
+    def run(script: str | Path, *arguments: object, timeout: float = 240, **options: Any):
+        child = start(script, *arguments, **options)
+        output, errors = child.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(child.args, child.returncode, output, errors)
 
     return run
 
@@ -94,20 +153,22 @@ class MlflowServer:
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Iterator[MlflowServer]:
+def mlflow_server(migrated_database: Path) -> MlflowServer:
     """A real MLflow server on loopback."""
-    home = tmp_path_factory.mktemp("server")
-    database = Path(shutil.copy(migrated_database, home / "mlflow.db"))
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", str(home / "artifacts")]
-    with (home / "log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=home, stdout=log, stderr=log, start_new_session=True)
-        try:
-            uri = f"http://127.0.0.1:{port}"
-            wait_until(lambda: answers(f"{uri}/health") or server.poll() is not None, 90, "the server's start")
-            assert server.poll() is None, (home / "log").read_text()
-            yield MlflowServer(uri, database)
-        finally:
-            os.killpg(server.pid, 15)
-            server.wait(30)
+
+    def start(home: Path) -> dict[str, Any]:
+        database = shutil.copy(migrated_database, home / "mlflow.db")
+        port = free_port()
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{database}"]
+        command += ["--artifacts-destination", str(home / "artifacts")]
+        # It would start further processes for evaluations, each with all imports.
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        server = services.launch(home, command, cwd=home, env=environment)
+        uri = f"http://127.0.0.1:{port}"
+        wait_until(lambda: answers(f"{uri}/health") or server.poll() is not None, 90, "the server's start")
+        assert server.poll() is None, (home / "log").read_text()
+        return {"uri": uri, "database": str(database)}
+
+    facts = services.shared("mlflow", start)
+    return MlflowServer(facts["uri"], Path(facts["database"]))
