@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tracelet_otel.active import get_active_run, start_logging, stop_logging
     from tracelet_otel.errors import (
         ConfigurationError,
+        IncompatibleVersionError,
         MissingDependencyError,
         TraceletError,
         TrackerError,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigurationError",
+    "IncompatibleVersionError",
     "MissingDependencyError",
     "Run",
     "TraceletError",

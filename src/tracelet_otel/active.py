@@ -13,6 +13,8 @@ from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.registry import absolute, check, without_secrets
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
+from tracelet_otel.private_names import LIGHTNING, OPENTELEMETRY_SDK
+from tracelet_otel.private_names import check as check_names
 from tracelet_otel.relay.rendezvous import Handover
 from tracelet_otel.role import Role
 from tracelet_otel.roles import Roles, following
@@ -51,6 +53,8 @@ def start_logging(
             turned off by `OTEL_SDK_DISABLED=true`.
         MissingDependencyError: the backend's client is not installed; the message has the command.
         TrackerError: the backend cannot be reached or does not give us a run.
+        IncompatibleVersionError: an installed Lightning, OpenTelemetry SDK or wandb lacks something private that is
+            hooked or read; the message names it, and the versions that have it.
     """
     global _active
     arguments = {
@@ -63,6 +67,9 @@ def start_logging(
     settings = absolute(load(arguments, config))
     if sdk_disabled():
         raise ConfigurationError("OTEL_SDK_DISABLED=true turns OpenTelemetry off, so nothing can be recorded: unset it")
+    check_names(OPENTELEMETRY_SDK)
+    if settings.track_lightning:
+        check_names(LIGHTNING)
     # What is unknown or missing shows before the active run is ended; a relay that is joined has its own.
     for name in settings.backend if settings.relay_endpoint is None else ():
         check(name, settings)

@@ -15,6 +15,10 @@ class MissingDependencyError(TraceletError, ImportError):
     """A backend was asked for whose client library is not installed."""
 
 
+class IncompatibleVersionError(TraceletError, ImportError):
+    """An installed library lacks something private that this package hooks or reads."""
+
+
 class TrackerError(TraceletError):
     """A tracker did not do what it was asked to do."""
 

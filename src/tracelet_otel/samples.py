@@ -21,13 +21,20 @@ from typing import Any, Final, NamedTuple, overload
 
 from opentelemetry.context import Context, create_key
 from opentelemetry.metrics import Synchronous
-from opentelemetry.sdk.metrics import Counter, Exemplar, ObservableGauge, _Gauge
-from opentelemetry.sdk.metrics._internal.aggregation import _Aggregation, _LastValueAggregation, _SumAggregation
-from opentelemetry.sdk.metrics._internal.measurement import Measurement
+from opentelemetry.sdk.metrics import Counter, Exemplar, ObservableGauge
 from opentelemetry.sdk.metrics.export import AggregationTemporality
 from opentelemetry.sdk.metrics.view import Aggregation, LastValueAggregation, SumAggregation
 
 from tracelet_otel import semconv
+from tracelet_otel.private_names import OPENTELEMETRY_SDK, check_package
+
+try:
+    from opentelemetry.sdk.metrics import _Gauge
+    from opentelemetry.sdk.metrics._internal.aggregation import _Aggregation, _LastValueAggregation, _SumAggregation
+    from opentelemetry.sdk.metrics._internal.measurement import Measurement
+except ImportError:
+    check_package(OPENTELEMETRY_SDK, "opentelemetry.sdk")  # says which, and which versions have it
+    raise
 
 _SAMPLES_KEY: Final = create_key("tracelet-samples")
 

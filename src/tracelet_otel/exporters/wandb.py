@@ -33,6 +33,7 @@ from tracelet_otel.exporters.wandb_mapping import (
     nested,
     rows,
 )
+from tracelet_otel.private_names import WANDB, check
 from tracelet_otel.settings import DEFAULT_PROJECT, Settings
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ class WandbTracker:
         return mode or ("online" if has_key else "offline")
 
     def _begin(self, run: RunIdentity, mode: str) -> wandb.Run:
+        check(WANDB)
         check_reachable(self._settings.wandb_base_url if mode not in _OFFLINE else None)
         before = self._files(run)
         begun = self._run = self._init(run, mode)

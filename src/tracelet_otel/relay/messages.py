@@ -22,6 +22,7 @@ _ERRORS: Final = {
     error.__name__: error
     for error in (
         errors.ConfigurationError,
+        errors.IncompatibleVersionError,
         errors.MissingDependencyError,
         errors.TrackerError,
         errors.TrackerUnavailableError,

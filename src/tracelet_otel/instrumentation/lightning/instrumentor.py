@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable, Collection
@@ -22,6 +23,7 @@ from opentelemetry.metrics import MeterProvider, get_meter_provider
 from wrapt import register_post_import_hook
 
 from tracelet_otel.environment import sdk_exports_nothing
+from tracelet_otel.errors import IncompatibleVersionError
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.lightning.hooks import Hooks
 from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
@@ -30,12 +32,12 @@ from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
 from tracelet_otel.instrumentation.own_run import Nobodys, OwnRun
 from tracelet_otel.instrumentation.patching import Patch
 from tracelet_otel.instrumentation.signals import Signals, make_signals
+from tracelet_otel.private_names import LIGHTNING, check_package, tampered
 
-_DISTRIBUTIONS: Final = ("lightning", "pytorch-lightning")
-_OLDEST: Final = "2.5.2"
-_PACKAGES: Final = ("lightning.pytorch", "pytorch_lightning")
+_logger = logging.getLogger("tracelet_otel")
+
+_DISTRIBUTIONS: Final = tuple(LIGHTNING.packages.values())
 _CONNECTOR: Final = "trainer.connectors.logger_connector.logger_connector"
-_TRAINER: Final = "trainer.trainer"
 
 
 class LightningInstrumentor(BaseInstrumentor):
@@ -65,7 +67,7 @@ class LightningInstrumentor(BaseInstrumentor):
     def instrumentation_dependencies(self) -> Collection[str]:
         """Either distribution is enough; with none installed, the first is named as missing."""
         installed = [name for name in _DISTRIBUTIONS if _is_installed(name)]
-        return [f"{name} >= {_OLDEST}" for name in installed or _DISTRIBUTIONS[:1]]
+        return [f"{name} >= {LIGHTNING.oldest}" for name in installed or _DISTRIBUTIONS[:1]]
 
     def enter_copy(self, trainer: Any, carrier: Any) -> None:
         """Record a trainer that goes on in this process, which was started for it.
@@ -83,14 +85,15 @@ class LightningInstrumentor(BaseInstrumentor):
             self._hooks = _hooks(signals)
         else:
             self._waits_for_lightning, self._meter_provider = True, kwargs.get("meter_provider")
-        for package in _PACKAGES:
-            for module, patch in ((_CONNECTOR, self._patch_connector), (_TRAINER, self._patch_trainer)):
-                name = f"{package}.{module}"
-                if name in sys.modules:
-                    patch(sys.modules[name])
-                elif name not in self._awaited:
-                    self._awaited.add(name)
-                    register_post_import_hook(patch, name)
+        for warning in tampered(LIGHTNING):
+            _logger.warning(warning)
+        for package in LIGHTNING.packages:
+            if package in sys.modules:
+                self._patch_package(sys.modules[package])
+            elif package not in self._awaited:
+                self._awaited.add(package)
+                # Called when all of the package has been imported.
+                register_post_import_hook(self._patch_package, package)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         # What somebody has wrapped since stays in place and passes calls through.
@@ -127,23 +130,21 @@ class LightningInstrumentor(BaseInstrumentor):
         self._at_exit = atexit.register(functools.partial(_end, run, signals, last_error()))
         self._hooks = _hooks(signals)
 
-    def _patch_connector(self, module: ModuleType) -> None:
-        self._patch(module, "_LoggerConnector", {"log_metrics": self._wrap_connector})
-
-    def _patch_trainer(self, module: ModuleType) -> None:
-        self._patch(module, "Trainer", dict.fromkeys(("fit", "validate", "test", "predict"), self._wrap_lifecycle))
-
-    def _patch(self, module: ModuleType, name: str, wrappers: dict[str, Callable[..., Any]]) -> None:
+    def _patch_package(self, package: ModuleType) -> None:
         if self._waits_for_lightning:
             self._begin_own_run()
         hooks = self._hooks
         if hooks is None:
             return
         try:
-            for method, make_wrapper in wrappers.items():
-                self._patch_method(getattr(module, name), method, make_wrapper)
+            check_package(LIGHTNING, package.__name__)
+            connector = sys.modules[f"{package.__name__}.{_CONNECTOR}"]._LoggerConnector
+            self._patch_method(connector, "log_metrics", self._wrap_connector)
+            for method in ("fit", "validate", "test", "predict"):
+                self._patch_method(package.Trainer, method, self._wrap_lifecycle)
         except Exception as error:
-            hooks.guard.report(f"{module.__name__} is not as expected, what it logs may be missing", error)
+            reason = str(error) if isinstance(error, IncompatibleVersionError) else error
+            hooks.guard.report(f"nothing that {package.__name__} logs is recorded", reason)
 
     def _patch_method(self, owner: Any, method: str, make_wrapper: Callable[..., Any]) -> None:
         # Others restore what they found, and then ours is gone.

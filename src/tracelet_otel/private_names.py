@@ -1,0 +1,220 @@
+"""Every private name of a library that this package hooks or reads, with the versions on which it was seen.
+
+Libraries may rename what is private in any release. A hook that finds nothing then records nothing, and a reading that
+finds nothing is wrong. So these names are looked for before a run begins: `start_logging` raises where one is missing,
+and under `opentelemetry-instrument`, where nobody could catch an error, it is logged once.
+
+Nothing is imported for that. Names are looked for in modules that the process has loaded.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+from typing import Any, Final
+
+from tracelet_otel.errors import IncompatibleVersionError
+
+
+@dataclass(frozen=True)
+class PrivateName:
+    """A name that its library does not promise to keep.
+
+    Args:
+        module: the module that holds it, below the library's package.
+        name: what is looked for in the module, with dots for what is in a class.
+        parameters: names that a function's parameters have to have, in order from the first; more may follow.
+        sets: attributes that the function sets on its object, where they exist on instances only.
+    """
+
+    module: str
+    name: str
+    parameters: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+
+    def missing(self, module: ModuleType) -> str | None:
+        """What of it the module does not have, in words; None where it is as expected."""
+        found: Any = module
+        for part in self.name.split("."):
+            if part in getattr(found, "__annotations__", {}):
+                return None  # a field of the class, which instances have
+            try:
+                found = inspect.getattr_static(found, part)
+            except AttributeError:
+                return self.name
+        return self._unlike(found, module)
+
+    def _unlike(self, function: Any, module: ModuleType) -> str | None:
+        """What is not as expected in a function of the module."""
+        code = getattr(inspect.unwrap(function), "__code__", None) if self.parameters or self.sets else None
+        if code is None or code.co_filename != module.__file__:
+            return None  # where somebody has put a function of their own, they answer for it
+        if code.co_varnames[: len(self.parameters)] != self.parameters:
+            return f"{self.name}({', '.join(self.parameters)})"
+        absent = [attribute for attribute in self.sets if attribute not in code.co_names]
+        return f"{self.name.rpartition('.')[0]}.{absent[0]}" if absent else None
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library of which private names are used.
+
+    Args:
+        packages: names under which it is imported, each with the distribution that it is installed by.
+        oldest: the oldest version that the names were seen on.
+        newest: the newest version that the names were seen on.
+        names: the names.
+        tampered: releases that were altered by somebody else than their makers, by distribution and version, with the
+            advisory on them.
+    """
+
+    packages: Mapping[str, str]
+    oldest: str
+    newest: str
+    names: tuple[PrivateName, ...]
+    tampered: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+
+_CONNECTOR: Final = "trainer.connectors.logger_connector.logger_connector"
+_RESULT: Final = "trainer.connectors.logger_connector.result"
+
+LIGHTNING: Final = Library(
+    packages={"lightning.pytorch": "lightning", "pytorch_lightning": "pytorch-lightning"},
+    oldest="2.5.2",
+    newest="2.6.6",
+    names=(
+        # The way of a row to the loggers, and where it stands.
+        PrivateName(_CONNECTOR, "_LoggerConnector.log_metrics", ("self", "metrics", "step")),
+        PrivateName(_CONNECTOR, "_LoggerConnector.__init__", sets=("trainer",)),
+        PrivateName("trainer.trainer", "Trainer.__init__", sets=("fit_loop",)),
+        PrivateName("loops.fit_loop", "_FitLoop.__init__", sets=("epoch_loop", "epoch_progress")),
+        PrivateName("loops.training_epoch_loop", "_TrainingEpochLoop.__init__", sets=("_batches_that_stepped",)),
+        # How ranks combine a name.
+        PrivateName("trainer.trainer", "Trainer._results"),
+        PrivateName(_RESULT, "_ResultCollection._forked_name", ("self", "result_metric", "on_step")),
+        PrivateName(_RESULT, "_ResultMetric.__init__", sets=("meta",)),
+        PrivateName(_RESULT, "_Metadata.sync"),
+        PrivateName(_RESULT, "_Metadata.is_sum_reduction"),
+        PrivateName(_RESULT, "_Metadata.is_max_reduction"),
+        PrivateName(_RESULT, "_Metadata.is_min_reduction"),
+        PrivateName(_RESULT, "_Sync.should"),
+        PrivateName(_RESULT, "_Sync.rank_zero_only"),
+        # What a trainer is doing: the tuner's trials, ranks that are started as processes, what was saved.
+        PrivateName("tuner.lr_finder", "_LRCallback"),
+        PrivateName("callbacks.lr_finder", "LearningRateFinder.__init__", sets=("_early_exit",)),
+        PrivateName("callbacks.batch_size_finder", "BatchSizeFinder.__init__", sets=("_early_exit",)),
+        PrivateName("strategies.launchers.multiprocessing", "_MultiProcessingLauncher"),
+        PrivateName("core.mixins.hparams_mixin", "HyperparametersMixin.__init__", sets=("_log_hyperparams",)),
+        PrivateName("utilities.exceptions", "SIGTERMException"),
+    ),
+    tampered=dict.fromkeys((("lightning", "2.6.2"), ("lightning", "2.6.3")), "GHSA-w37p-236h-pfx3"),
+)
+
+_AGGREGATION: Final = "metrics._internal.aggregation"
+_CREATE: Final = ("self", "instrument", "attributes", "reservoir_factory", "start_time_unix_nano")
+
+OPENTELEMETRY_SDK: Final = Library(
+    packages={"opentelemetry.sdk": "opentelemetry-sdk"},
+    oldest="1.45.2",
+    newest="1.45.2",
+    names=(
+        PrivateName("metrics", "_Gauge"),
+        PrivateName(_AGGREGATION, "_Aggregation.aggregate", ("self", "measurement", "should_sample_exemplar")),
+        PrivateName(_AGGREGATION, "_Aggregation._collect_exemplars", ("self",)),
+        PrivateName(_AGGREGATION, "_LastValueAggregation.__init__", ("self", "attributes", "reservoir_builder")),
+        PrivateName(_AGGREGATION, "_SumAggregation.__init__", ("self", "attributes", "instrument_is_monotonic")),
+        PrivateName("metrics._internal.measurement", "Measurement"),
+        PrivateName("metrics.view", "LastValueAggregation._create_aggregation", _CREATE),
+        PrivateName("metrics.view", "SumAggregation._create_aggregation", _CREATE),
+    ),
+)
+
+WANDB: Final = Library(
+    packages={"wandb": "wandb"},
+    oldest="0.31.0",
+    newest="0.31.0",
+    names=(
+        PrivateName("sdk.wandb_settings", "Settings.log_internal"),
+        PrivateName("sdk.wandb_settings", "Settings.sync_dir"),
+        PrivateName("sdk.wandb_settings", "Settings.x_disable_meta"),
+        PrivateName("sdk.wandb_settings", "Settings.x_disable_stats"),
+        PrivateName("sdk.wandb_settings", "Settings.x_save_requirements"),
+        PrivateName("sdk.wandb_settings", "Settings.x_transaction_log_flush_interval"),
+    ),
+)
+
+
+def check(library: Library) -> None:
+    """Look for the names of a library in what this process has loaded of it.
+
+    Args:
+        library: the library; one that is not loaded is passed over.
+
+    Raises:
+        IncompatibleVersionError: a name is missing. The message names it, the installed version, and the versions
+            that have it.
+    """
+    for package in library.packages:
+        if _is_loaded(package):
+            check_package(library, package)
+
+
+def check_package(library: Library, package: str) -> None:
+    """Look for the names of a library in one of its packages, all of which is loaded.
+
+    Raises:
+        IncompatibleVersionError: see `check`.
+    """
+    if missing := list(_missing(library, package)):
+        raise IncompatibleVersionError(message(library, library.packages[package], missing))
+
+
+def message(library: Library, distribution: str, missing: list[str]) -> str:
+    """What a user is told of names that are missing.
+
+    Args:
+        library: whose they are.
+        distribution: by which it is installed.
+        missing: the names.
+    """
+    return (
+        f"{distribution} {_installed(distribution) or '(of unknown version)'} is not as expected: "
+        f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing, which tracelet-otel needs. "
+        f"Versions {library.oldest} to {library.newest} have what is needed: "
+        f"pip install '{distribution}>={library.oldest},<={library.newest}'"
+    )
+
+
+def tampered(library: Library) -> Iterator[str]:
+    """A warning for each installed release that was tampered with."""
+    for (distribution, altered), advisory in library.tampered.items():
+        if _installed(distribution) == altered:
+            yield (
+                f"{distribution} {altered} is a release that was tampered with ({advisory}): it runs foreign code when "
+                f"it is imported. Install another version, and replace the credentials that this machine holds"
+            )
+
+
+def _missing(library: Library, package: str) -> Iterator[str]:
+    for one in library.names:
+        module = sys.modules.get(f"{package}.{one.module}")
+        missing = one.name if module is None else one.missing(module)
+        if missing:
+            yield f"{package}.{one.module}.{missing}"
+
+
+def _is_loaded(package: str) -> bool:
+    module = sys.modules.get(package)
+    # A package that is being imported has not all of its modules yet.
+    return module is not None and not getattr(module.__spec__, "_initializing", False)
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
