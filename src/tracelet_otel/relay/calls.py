@@ -119,5 +119,5 @@ def wait_for(look: Callable[[], bool], deadline_s: float, pause_s: float = 0.02)
         if time.monotonic() >= deadline_s:
             return False
         time.sleep(pause_s)
-        pause_s = min(pause_s * 1.5, 0.5)
+        pause_s = min(pause_s * 1.5, 0.1)
     return True
