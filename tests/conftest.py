@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,21 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if config.stash[_ENDS_SERVICES]:
         services.end()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say where the time went; a worker's seconds are no others' while it waits."""
+    seconds: Counter[str] = Counter()
+    tests: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                room = str(Path(report.location[0]).parent)
+                seconds[room] += report.duration  # type: ignore[assignment]
+                tests[room] += report.when == "call"
+    terminalreporter.section("seconds by directory")
+    for room, spent in seconds.most_common():
+        terminalreporter.write_line(f"{spent:7.1f} s  {tests[room]:5} tests  {room}")
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,16 @@ from __future__ import annotations
 import pytest
 
 IN_PROCESS = pytest.mark.parametrize("mode", ["in process"], indirect=True)
-"""Of a test of what comes before delivery: a relay adds seconds to it, and nothing to see."""
-THROUGH_A_RELAY = pytest.mark.parametrize("mode", ["relay"], indirect=True)
+"""Of a test of what comes before delivery: a relay would add to its time, and nothing to see."""
+BOTH = pytest.mark.parametrize("mode", ["relay", pytest.param("in process", marks=pytest.mark.slow)], indirect=True)
 OURS = {"in process": "False", "relay": "True"}
 WHO = {"nobody": "", **OURS}
 """`TRACELET_RELAY` by who records, for a test that compares a script with itself without us."""
 
 
-@pytest.fixture(autouse=True, params=["in process", pytest.param("relay", marks=pytest.mark.slow)])
+@pytest.fixture(autouse=True)
 def mode(request: pytest.FixtureRequest, clean_process: None, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where the trackers live: each test passes with both, but for those that name one."""
-    monkeypatch.setenv("TRACELET_RELAY", str(request.param == "relay"))
-    return str(request.param)
+    """Where the trackers live: in a relay, as they do by default, but for tests that name another place."""
+    chosen = str(getattr(request, "param", "relay"))
+    monkeypatch.setenv("TRACELET_RELAY", str(chosen == "relay"))
+    return chosen

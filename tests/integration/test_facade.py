@@ -12,9 +12,12 @@ import pytest
 import torch
 
 import tracelet_otel as tracelet
+from tests.integration.conftest import BOTH
 from tests.support.mlflow_store import multiset, stored_run, stored_runs
 from tests.support.trainings import Training, namespace
 from tests.support.waiting import free_port
+
+pytestmark = BOTH
 
 
 def test_a_run_has_its_names_places_and_values(database):

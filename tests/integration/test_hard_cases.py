@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
-import sqlite3
-import threading
-from contextlib import closing
 from types import SimpleNamespace
 
 import cloudpickle
@@ -15,10 +11,12 @@ import pytest
 import torch
 
 import tracelet_otel as tracelet
+from tests.integration.conftest import IN_PROCESS
 from tests.support.mlflow_store import multiset, stored_run
 from tests.support.trainings import Training, namespace, regression
 
 pl = namespace("lightning.pytorch")
+pytestmark = IN_PROCESS
 
 
 @pytest.fixture
@@ -172,120 +170,3 @@ def test_a_users_logger_can_be_pickled_by_value(run):
     Training({"max_epochs": 1}, module=lambda pl: regression(pl, on_train_start=on_train_start))(pl, odd)
     cloudpickle.unregister_pickle_by_value(__import__(__name__, fromlist=["x"]))
     assert len(copies) == 1
-
-
-@pytest.mark.slow
-def test_what_others_take_out_is_put_back(database, python, monkeypatch, request):
-    monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
-    child = python(
-        """
-import warnings; warnings.simplefilter("ignore")
-import mlflow
-import lightning.pytorch as pl
-import tracelet_otel as tracelet
-from tests.support.trainings import Training
-mlflow.set_tracking_uri("sqlite:///theirs.db")
-mlflow.pytorch.autolog(log_models=False, checkpoint=False)
-tracelet.start_logging("first", backend_url="sqlite:///first.db")
-mlflow.pytorch.autolog(disable=True)
-tracelet.stop_logging()
-tracelet.start_logging("second", backend_url="sqlite:///mlflow.db")
-Training()(pl, False)
-tracelet.stop_logging()
-"""
-    )
-    assert child.returncode == 0, child.stderr
-    stored = stored_run(database)
-    assert stored.params["lightning/trainer/max_epochs"] == "2"
-    assert set(stored.multiset.values()) <= {1, 2, 3}
-    assert sum(name == "train/step_only" for name, *_ in stored.points) == 16
-
-
-@pytest.mark.slow
-def test_an_interrupted_end_says_what_is_missing(database, caplog):
-    run = tracelet.start_logging()
-    with closing(sqlite3.connect(database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        for step in range(20):
-            run.log_metric("a", 1.0, step)
-        threading.Timer(1, signal.raise_signal, (signal.SIGINT,)).start()
-        with pytest.raises(KeyboardInterrupt):
-            tracelet.stop_logging()
-        other.rollback()
-    assert "20 not delivered" in caplog.text
-    assert tracelet.get_active_run() is None
-
-
-def test_a_second_stop_waits_for_the_first(database):
-    run = tracelet.start_logging()
-    for step in range(20_000):
-        run.log_metric("a", 1.0, step)
-    threading.Thread(target=run.stop, daemon=True).start()
-    run.stop()
-    stored = stored_run(database)
-    assert (len(stored.points), stored.status) == (20_000, "FINISHED")
-
-
-def test_a_session_at_the_prompt_is_not_failed_by_a_typo(database, python):
-    child = python(
-        """
-import subprocess, sys
-typed = "1/0\\nimport tracelet_otel as t\\nr = t.start_logging()\\nr.log_metric('a', 1, 1)\\n2/0\\n"
-sys.exit(subprocess.run([sys.executable, "-i", "-q"], input=typed, text=True).returncode)
-"""
-    )
-    assert child.stderr.count("ZeroDivisionError") == 2
-    assert stored_run(database).status == "FINISHED"
-
-
-def test_credentials_of_an_address_are_in_no_error(monkeypatch):
-    from http.server import BaseHTTPRequestHandler, HTTPServer
-
-    class HangsUp(BaseHTTPRequestHandler):
-        def do_GET(self):
-            if self.path == "/health":
-                self.send_response(200)
-                self.end_headers()
-
-    server = HTTPServer(("127.0.0.1", 0), HangsUp)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(tracelet.TrackerError) as raised:
-        tracelet.start_logging(backend_url=f"http://me:sEcReT@127.0.0.1:{server.server_port}")
-    server.shutdown()
-    server.server_close()
-    assert "sEcReT" not in str(raised.value)
-    error = raised.value
-    assert error.__suppress_context__ or error.__context__ is None, "MLflow's own error would be shown beside ours"
-
-
-def test_a_run_that_cannot_be_continued_leaves_no_experiment(database):
-    from mlflow import MlflowClient
-
-    with pytest.raises(tracelet.ConfigurationError):
-        tracelet.start_logging(project="new", config={"run_id": "nowhere"})
-    assert MlflowClient(f"sqlite:///{database}").get_experiment_by_name("new") is None
-
-
-def test_a_continued_run_keeps_the_infinities_it_has(database):
-    with tracelet.start_logging() as first:
-        first.log_metric("a", math.inf, 1)
-    with tracelet.start_logging(config={"run_id": first.id}) as second:
-        second.log_metric("a", -math.inf, 9)
-    assert stored_run(database).tags["tracelet.nonfinite.a"] == "+Inf at step 1, -Inf at step 9"
-
-
-def test_empty_variables_are_unset(database, monkeypatch):
-    for name in ("PROJECT", "API_KEY", "BACKEND", "STOP_TIMEOUT"):
-        monkeypatch.setenv(f"TRACELET_{name}", "")
-    with tracelet.start_logging():
-        pass
-    assert stored_run(database).experiment == "Default"
-
-
-def test_many_cycles_leave_nothing_behind(database):
-    before = set(threading.enumerate())
-    for _ in range(5):
-        with tracelet.start_logging() as run:
-            run.log_metric("a", 1.0, 0)
-    assert set(threading.enumerate()) <= before

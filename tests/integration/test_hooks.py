@@ -19,6 +19,7 @@ from tests.support.trainings import NAMESPACES, Training, loader, logging_hooks,
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 
 pl = namespace("lightning.pytorch")
+pytestmark = IN_PROCESS
 
 
 def train_one_batch(**logged):
@@ -301,7 +302,6 @@ class TestBadInput:
         assert self.stored().multiset == multiset([("a", 3, 1.0)])
 
 
-@IN_PROCESS
 class TestInstrumentor:
     def test_instrument_twice_train_once(self, database):
         tracelet.start_logging()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.conftest import THROUGH_A_RELAY
+from tests.integration.conftest import BOTH
 from tests.support.mlflow_store import multiset, stored_run
 
 
+@BOTH
 def test_a_script_that_never_stops_delivers_everything_and_ends_the_run(run, database):
     child = run("never_stops.py")
     assert (child.returncode, child.stderr) == (0, "")
@@ -29,6 +30,7 @@ def test_the_outcome_of_a_script_that_never_stops(run, database, end, code, stat
     assert stored.status == status
 
 
+@BOTH
 def test_forked_dataloader_workers_deliver_nothing_twice(run, database):
     for who in ("ours", "native"):
         child = run("forked_workers.py", who)
@@ -38,6 +40,7 @@ def test_forked_dataloader_workers_deliver_nothing_twice(run, database):
     assert stored.status == "FINISHED"
 
 
+@BOTH
 def test_a_forked_child_that_exits_normally_does_not_end_its_parents_run(run, database):
     child = run("forked_child.py")
     assert child.returncode == 0, child.stderr
@@ -46,7 +49,6 @@ def test_a_forked_child_that_exits_normally_does_not_end_its_parents_run(run, da
     assert stored.status == "FINISHED"
 
 
-@THROUGH_A_RELAY
 @pytest.mark.cold
 def test_the_lightning_hook_is_put_in_when_lightning_is_imported(run, database):
     child = run("late_import.py")
@@ -59,6 +61,7 @@ def test_a_backend_that_is_not_installed_is_named_with_the_command(run):
     assert "pip install 'tracelet-otel[mlflow]'" in child.stdout, child.stderr
 
 
+@BOTH
 def test_a_long_queue_survives_the_exit_of_somebodys_sdk(run, database):
     child = run("long_queue.py")
     assert child.returncode == 0, child.stderr

@@ -14,8 +14,6 @@ import torchmetrics
 from torch.utils.data import DataLoader, TensorDataset
 
 NAMESPACES = ("lightning.pytorch", "pytorch_lightning")
-FEW = ("one validation loader", "logged to the logger itself")
-"""Trainings that stand for all where it does not matter what is trained."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 

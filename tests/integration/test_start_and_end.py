@@ -1,0 +1,103 @@
+"""How a run starts and ends where something is in its way."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+
+import pytest
+
+import tracelet_otel as tracelet
+from tests.integration.conftest import BOTH
+from tests.support.mlflow_store import stored_run
+
+pytestmark = BOTH
+
+
+def test_an_interrupted_end_says_what_is_missing(database, caplog):
+    run = tracelet.start_logging()
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for step in range(20):
+            run.log_metric("a", 1.0, step)
+        threading.Timer(1, signal.raise_signal, (signal.SIGINT,)).start()
+        with pytest.raises(KeyboardInterrupt):
+            tracelet.stop_logging()
+        other.rollback()
+    assert "20 not delivered" in caplog.text
+    assert tracelet.get_active_run() is None
+
+
+def test_a_second_stop_waits_for_the_first(database):
+    run = tracelet.start_logging()
+    for step in range(20_000):
+        run.log_metric("a", 1.0, step)
+    threading.Thread(target=run.stop, daemon=True).start()
+    run.stop()
+    stored = stored_run(database)
+    assert (len(stored.points), stored.status) == (20_000, "FINISHED")
+
+
+def test_a_session_at_the_prompt_is_not_failed_by_a_typo(database):
+    typed = "1/0\nimport tracelet_otel as t\nr = t.start_logging()\nr.log_metric('a', 1, 1)\n2/0\n"
+    prompt = subprocess.run([sys.executable, "-i", "-q"], input=typed, text=True, capture_output=True, check=False)
+    assert prompt.stderr.count("ZeroDivisionError") == 2
+    assert stored_run(database).status == "FINISHED"
+
+
+def test_credentials_of_an_address_are_in_no_error(monkeypatch):
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    class HangsUp(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path == "/health":
+                self.send_response(200)
+                self.end_headers()
+
+    server = HTTPServer(("127.0.0.1", 0), HangsUp)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(tracelet.TrackerError) as raised:
+        tracelet.start_logging(backend_url=f"http://me:sEcReT@127.0.0.1:{server.server_port}")
+    server.shutdown()
+    server.server_close()
+    assert "sEcReT" not in str(raised.value)
+    error = raised.value
+    assert error.__suppress_context__ or error.__context__ is None, "MLflow's own error would be shown beside ours"
+
+
+def test_a_run_that_cannot_be_continued_leaves_no_experiment(database):
+    from mlflow import MlflowClient
+
+    with pytest.raises(tracelet.ConfigurationError):
+        tracelet.start_logging(project="new", config={"run_id": "nowhere"})
+    assert MlflowClient(f"sqlite:///{database}").get_experiment_by_name("new") is None
+
+
+def test_a_continued_run_keeps_the_infinities_it_has(database):
+    with tracelet.start_logging() as first:
+        first.log_metric("a", math.inf, 1)
+    with tracelet.start_logging(config={"run_id": first.id}) as second:
+        second.log_metric("a", -math.inf, 9)
+    assert stored_run(database).tags["tracelet.nonfinite.a"] == "+Inf at step 1, -Inf at step 9"
+
+
+def test_empty_variables_are_unset(database, monkeypatch):
+    for name in ("PROJECT", "API_KEY", "BACKEND", "STOP_TIMEOUT"):
+        monkeypatch.setenv(f"TRACELET_{name}", "")
+    with tracelet.start_logging():
+        pass
+    assert stored_run(database).experiment == "Default"
+
+
+def test_many_cycles_leave_nothing_behind(database):
+    before = set(threading.enumerate())
+    for _ in range(5):
+        with tracelet.start_logging() as run:
+            run.log_metric("a", 1.0, 0)
+    assert set(threading.enumerate()) <= before
