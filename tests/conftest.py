@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 import tracelet_otel
 from tests.support import services
 from tests.support.waiting import answers, free_port, wait_until
-from tests.support.warm import WarmProcess, launch_relays_at, start_server
+from tests.support.warm import FOR_RELAYS, FOR_TRAININGS, WarmProcess, fork_relays, start_server
 
 # How fast a machine is, is not tested: one that has just been cloned to takes seconds to draw a first text.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -74,17 +74,23 @@ def migrated_database() -> Path:
 
 @pytest.fixture(scope="session")
 def warm_server() -> Callable[[], str]:
-    """Starts the warm server, if that has not been done; returns the path of its socket."""
-    return lambda: str(services.shared("warm", start_server)["socket"])
+    """Starts the server of warm scripts, if that has not been done; returns the path of its socket."""
+    return lambda: str(services.shared("scripts", lambda home: start_server(home, *FOR_TRAININGS))["socket"])
+
+
+@pytest.fixture(scope="session")
+def relay_server() -> Callable[[], str]:
+    """Starts the server of warm relays, if that has not been done; returns the path of its socket."""
+    return lambda: str(services.shared("relays", lambda home: start_server(home, *FOR_RELAYS))["socket"])
 
 
 @pytest.fixture(autouse=True)
-def warm_relays(request: pytest.FixtureRequest, warm_server: Callable[[], str]) -> Iterator[None]:
+def warm_relays(request: pytest.FixtureRequest, relay_server: Callable[[], str]) -> Iterator[None]:
     """Relays come from the warm server, but for tests of how they come to be, which are marked as cold."""
     if request.node.get_closest_marker("cold"):
         yield
         return
-    undo = launch_relays_at(warm_server)
+    undo = fork_relays(relay_server)
     yield
     undo()
 
@@ -120,7 +126,9 @@ Child = WarmProcess | subprocess.Popen[str]
 
 
 @pytest.fixture
-def start(request: pytest.FixtureRequest, tmp_path: Path, warm_server: Callable[[], str]) -> Callable[..., Child]:
+def start(
+    request: pytest.FixtureRequest, tmp_path: Path, warm_server: Callable[[], str], relay_server: Callable[[], str]
+) -> Callable[..., Child]:
     """Starts a script in a child process, which finds the tests' modules.
 
     The script is a file of the directory `scripts` beside the test, or a path. Its process comes from the warm
@@ -145,7 +153,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path, warm_server: Callable[
         }
         if is_cold:
             return subprocess.Popen([sys.executable, *command], **options)
-        return WarmProcess(warm_server(), command, **options)
+        return WarmProcess(warm_server(), command, relays=relay_server(), **options)
 
     return start
 

@@ -11,8 +11,8 @@ import tracelet_otel as tracelet
 from tests.support.otlp_receiver import GrpcReceiver
 from tests.support.waiting import wait_until
 
-ROWS = 100_000
-MOST_BYTES = 2 * 2**20
+ROWS = 40_000
+MOST_BYTES = 2**19
 
 
 class Forgetting(GrpcReceiver):

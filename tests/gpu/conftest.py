@@ -1,14 +1,26 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.gpu import stand_in
-from tests.gpu.observing import Observing, observing
+from tests.gpu.observing import Observing, Process, new_interpreter, observing
 from tests.gpu.stand_in import StandIn
+from tests.support import services
+from tests.support.warm import WarmProcess, start_server
+
+IMPORTED = (
+    "opentelemetry.instrumentation.distro",
+    "opentelemetry.instrumentation.instrumentor",
+    "opentelemetry.sdk.metrics.export",
+    "psutil",
+)
+"""What a process imports to observe GPUs; nothing of ours."""
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +46,35 @@ def old_nvml(old_library: Path, tmp_path: Path) -> StandIn:
     return StandIn(old_library, tmp_path / "nvml.txt")
 
 
+@pytest.fixture(scope="session")
+def light_server() -> Callable[[], str]:
+    """Starts a warm server without Lightning, whose children end sooner; returns the path of its socket."""
+    return lambda: str(services.shared("light", lambda home: start_server(home, *IMPORTED))["socket"])
+
+
 @pytest.fixture
-def observe(tmp_path: Path) -> Iterator[Callable[..., Observing]]:
-    """Starts processes that observe GPUs: `observe(nvml.environment, **order)`; they end with the test."""
+def observe(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    warm_server: Callable[[], str],
+    light_server: Callable[[], str],
+) -> Iterator[Callable[..., Observing]]:
+    """Starts processes that observe GPUs: `observe(nvml.environment, **order)`; they end with the test.
+
+    They have imported Lightning where they are told so: `trains=True`. In a test that is marked as cold they are new
+    interpreters.
+    """
+    is_cold = request.node.get_closest_marker("cold") is not None
+
+    def start(arguments: list[str], *, trains: bool, **options: Any) -> Process:
+        if is_cold:
+            return new_interpreter(arguments, **options)
+        return WarmProcess((warm_server if trains else light_server)(), arguments, **options)
+
     with ExitStack() as stack:
-        yield lambda environment, **order: stack.enter_context(observing(tmp_path, environment, **order))
+
+        def observe(environment: Mapping[str, str], *, trains: bool = False, **order: object) -> Observing:
+            started = observing(tmp_path, environment, partial(start, trains=trains), **order)
+            return stack.enter_context(started)
+
+        yield observe

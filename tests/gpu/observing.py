@@ -6,14 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.warm import WarmProcess
 from tracelet_otel import semconv
 
-CHILD = Path(__file__).with_name("child.py")
+CHILD = Path(__file__).parent / "scripts" / "child.py"
+_ROOT = Path(__file__).parents[2]
 _TIMEOUT_S = 60
 
 Metrics = list[dict[str, Any]]
@@ -32,10 +34,18 @@ COMMON = (
 """Attributes of all points."""
 
 
-class Observing:
-    """A child process with the real SDK; see `child.Child` for what it can be asked."""
+Process = WarmProcess | subprocess.Popen[str]
 
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+
+def new_interpreter(arguments: list[str], **options: Any) -> Process:
+    """Starts a script, with options of `subprocess.Popen`."""
+    return subprocess.Popen([sys.executable, *arguments], **options)
+
+
+class Observing:
+    """A child process with the real SDK; see `scripts/child.py` for what it can be asked."""
+
+    def __init__(self, process: Process, log: Path) -> None:
         self._process = process
         self._log = log
 
@@ -59,24 +69,30 @@ class Observing:
 
 
 @contextmanager
-def observing(directory: Path, environment: Mapping[str, str], **order: object) -> Iterator[Observing]:
+def observing(
+    directory: Path,
+    environment: Mapping[str, str],
+    start: Callable[..., Process] = new_interpreter,
+    **order: object,
+) -> Iterator[Observing]:
     """Start a process that observes GPUs, and end it.
 
     Args:
         directory: for its log.
         environment: of its own, beside ours.
-        order: see `child.Child`.
+        start: starts the script.
+        order: see `Child` there.
     """
     log = directory / "child.log"
     ours = {name: value for name, value in os.environ.items() if name not in ("CUDA_VISIBLE_DEVICES", "LOCAL_RANK")}
     with log.open("w") as stream:
-        process = subprocess.Popen(
-            [sys.executable, str(CHILD)],
+        process = start(
+            [str(CHILD)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stream,
             text=True,
-            env={**ours, **environment},
+            env={**ours, "PYTHONPATH": str(_ROOT), **environment},
         )
     try:
         assert process.stdin is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 from collections.abc import Mapping
@@ -89,9 +90,20 @@ def with_migs(script: Script, index: int, places: int) -> Script:
 
 def build(directory: Path, *flags: str) -> Path:
     """Compile the stand-in; its directory is to be the first in which libraries are looked for."""
-    command = ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", *flags, "-o", str(directory / LIBRARY)]
-    subprocess.run([*command, str(SOURCE)], check=True)
+    command = ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", f"-Wl,-soname,{LIBRARY}", *flags]
+    subprocess.run([*command, "-o", str(directory / LIBRARY), str(SOURCE)], check=True)
     return directory
+
+
+def preload() -> None:
+    """Load the stand-in in a process that was forked: the loader reads `LD_LIBRARY_PATH` at the start of a program.
+
+    Who asks for the library by its name gets it from then on.
+    """
+    for directory in os.environ.get("LD_LIBRARY_PATH", "").split(":"):
+        if directory and (path := Path(directory, LIBRARY)).exists() and "NVML_STAND_IN" in os.environ:
+            ctypes.CDLL(str(path))
+            return
 
 
 @dataclass(frozen=True)

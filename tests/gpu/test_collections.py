@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.gpu.stand_in import machine
 
 ASKED = "nvmlDeviceGetUtilizationRates"
@@ -9,6 +11,7 @@ INITIALISED = "nvmlInitWithFlags"
 STATIC = ("nvmlDeviceGetUUID", "nvmlDeviceGetName", "nvmlSystemGetDriverVersion", "nvmlDeviceGetHandleByIndex_v2")
 
 
+@pytest.mark.cold
 def test_a_collection_is_one_pass(nvml, observe):
     nvml.plays(machine(8))
     child = observe(nvml.environment)

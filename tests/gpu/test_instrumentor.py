@@ -10,7 +10,7 @@ from tests.gpu.stand_in import machine, uuid
 
 def test_it_observes_until_it_is_taken_out_and_again_afterwards(nvml, observe):
     nvml.plays(machine(2))
-    child = observe(nvml.environment, observes=False, imports_lightning=True)
+    child = observe(nvml.environment, trains=True, observes=False)
     assert child.series() == {}
     child("instrument")
     everything = child.series()
@@ -22,7 +22,6 @@ def test_it_observes_until_it_is_taken_out_and_again_afterwards(nvml, observe):
     assert child.log == ""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "devices"),
     [
@@ -37,19 +36,20 @@ def test_it_observes_until_it_is_taken_out_and_again_afterwards(nvml, observe):
 )
 def test_one_rank_of_a_node_observes_it(nvml, observe, environment, devices):
     nvml.plays(machine(2))
-    child = observe({**nvml.environment, **environment}, observes=False, imports_lightning=True)
+    child = observe({**nvml.environment, **environment}, trains=True, observes=False)
     child("instrument")
     assert len(uuids(child.series())) == devices
     assert child("calls", "nvmlDeviceGetUtilizationRates") == devices
 
 
 def test_the_stock_loader_says_nothing_where_there_is_no_nvml(nvml, observe):
-    child = observe({}, observes=False, imports_lightning=True, without_package=True)
+    child = observe({}, trains=True, observes=False, without_package=True)
     child("load")
     assert child.series() == {}
     assert child.log.splitlines() == ["DEBUG:tracelet_otel:no NVIDIA GPU is observed: nvidia-ml-py is not installed"]
 
 
+@pytest.mark.cold
 def test_a_script_without_lightning_asks_for_no_gpu(nvml, observe):
     nvml.plays(machine(2))
     child = observe(nvml.environment, observes=False)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,14 +19,7 @@ from tests.support.mlflow_store import stored_run
 from tracelet_otel.detector import TraceletResourceDetector
 
 ASKED = {"OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "tracelet"}
-SCRIPT = """
-import json, sys
-from opentelemetry.sdk.resources import Resource
-
-found = dict(Resource.create({"mine": "yes"}).attributes)
-heavy = {"torch", "lightning", "pytorch_lightning", "mlflow", "wandb", "clearml", "pydantic", "numpy"}
-print(json.dumps([found, sorted(heavy & set(sys.modules))]))
-"""
+SCRIPTS = Path(__file__).with_name("scripts")
 ALWAYS = {"host.name", "host.arch", "os.type", "os.version", "process.command", "process.owner"} | {
     "process.runtime.name",
     "process.runtime.version",
@@ -34,11 +31,12 @@ OF_MACHINE = ("tracelet.gpu.driver_version", "tracelet.cuda.version")
 
 
 @pytest.fixture
-def detected(tmp_path, python):
+def detected(tmp_path: Path, run: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
     """What the SDK takes up in a script; the rest, which is that of all scripts, is checked."""
+    script = shutil.copy(SCRIPTS / "describe.py", tmp_path / "script.py")
 
-    def run(**environment):
-        child = python(SCRIPT, f"--key={'sEcReT'}", **ASKED, **environment)
+    def detected(**environment: str) -> dict[str, Any]:
+        child = run(script, f"--key={'sEcReT'}", **ASKED, **environment)
         assert (child.returncode, child.stderr) == (0, "")
         found, heavy = json.loads(child.stdout)
         assert heavy == []
@@ -51,9 +49,10 @@ def detected(tmp_path, python):
             name: value for name, value in found.items() if name not in {*ALWAYS, *SDK - {"service.name"}, *OF_MACHINE}
         }
 
-    return run
+    return detected
 
 
+@pytest.mark.cold
 def test_a_script_that_says_nothing_of_its_run(tmp_path, detected):
     code = checkout(tmp_path)
     git(code, "remote", "add", "origin", "https://ada:sEcReT@git.local/org/repo.git")
@@ -68,6 +67,7 @@ def test_a_script_that_says_nothing_of_its_run(tmp_path, detected):
     }
 
 
+@pytest.mark.cold
 def test_a_rank_of_a_run_that_the_environment_names(tmp_path, detected):
     checkout(tmp_path)
     found = detected(
@@ -97,17 +97,19 @@ def test_a_rank_of_a_run_that_the_environment_names(tmp_path, detected):
     }
 
 
+@pytest.mark.cold
 def test_what_the_environment_says_of_the_resource_counts_more(detected):
     assert detected(
         TRACELET_PROJECT="digits", OTEL_SERVICE_NAME="mine", OTEL_RESOURCE_ATTRIBUTES="tracelet.project.name=other"
     ) == {"mine": "yes", "service.name": "mine", "tracelet.project.name": "other"}
 
 
+@pytest.mark.cold
 def test_it_works_before_the_script_has_begun(tmp_path):
     """As under `opentelemetry-instrument`: from `sitecustomize`."""
     code = checkout(tmp_path / "code")
     (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(SCRIPT)
+    shutil.copy(SCRIPTS / "describe.py", tmp_path / "site" / "sitecustomize.py")
     environment = {**os.environ, **ASKED, "PYTHONPATH": str(tmp_path / "site")}
     command = [sys.executable, "code/train.py"]
     child = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
@@ -137,24 +139,14 @@ def test_it_never_raises(monkeypatch, caplog):
     assert len(caplog.records) == 1
 
 
-def test_a_run_that_a_script_starts_under_it_is_the_scripts(tmp_path, python, database):
+def test_a_run_that_a_script_starts_under_it_is_the_scripts(tmp_path, run, database):
     code = checkout(tmp_path)
-    child = python(
-        """
-import tracelet_otel
-with tracelet_otel.start_logging("mine", "my project", "mlflow", config={"relay": False}) as run:
-    run.log_metric("loss", 1, 1)
-print(run.id)
-""",
-        **ASKED,
-        TRACELET_EXP_NAME="not this",
-        TRACELET_PROJECT="nor this",
-        RANK="0",
-        WORLD_SIZE="1",
-    )
+    script = shutil.copy(SCRIPTS / "record.py", tmp_path / "script.py")
+    environment = {"TRACELET_EXP_NAME": "not this", "TRACELET_PROJECT": "nor this", "RANK": "0", "WORLD_SIZE": "1"}
+    child = run(script, **ASKED, **environment)
     assert (child.returncode, child.stderr) == (0, "")
-    run = stored_run(database)
-    assert (run.name, run.experiment) == ("mine", "my project")
+    stored = stored_run(database)
+    assert (stored.name, stored.experiment) == ("mine", "my project")
     expected = {
         "tracelet.run.id": child.stdout.strip(),
         "tracelet.run.name": "mine",
@@ -165,5 +157,5 @@ print(run.id)
         "mlflow.source.git.branch": "main",
         "tracelet.vcs.dirty": "False",
     }
-    assert {name: run.tags.get(name) for name in expected} == expected
-    assert "tracelet.rank" not in run.tags
+    assert {name: stored.tags.get(name) for name in expected} == expected
+    assert "tracelet.rank" not in stored.tags

@@ -2,56 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.collector import Collector
-from tests.support.mlflow_store import stored_run, stored_runs
+from tests.support.mlflow_store import StoredRun, stored_run, stored_runs
 from tests.support.sidecar import TOKEN, Relay
+from tests.support.torchrun import ranks_of_a_node
 from tests.support.waiting import wait_until
-
-TRAIN = """
-import warnings; warnings.simplefilter("ignore")
-import json, os
-import lightning.pytorch as pl
-import torch
-import tracelet_otel as tracelet
-
-ENDPOINTS = json.loads(os.environ.get("ENDPOINTS", "[]"))
-RANK = int(os.environ.get("LOCAL_RANK", "0"))
-if ENDPOINTS:
-    os.environ[os.environ["VARIABLE"]] = ENDPOINTS[RANK]
-
-class Net(pl.LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.save_hyperparameters({"lr": 0.05})
-        self.layer = torch.nn.Linear(4, 1)
-    def training_step(self, batch, batch_idx):
-        loss = self.layer(batch[0]).square().mean()
-        self.log("loss", loss)
-        self.log("most", 10.0 * self.global_rank + batch_idx, reduce_fx="max")
-        return loss
-    def validation_step(self, batch, batch_idx):
-        self.log("val", self.layer(batch[0]).abs().mean())
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.05)
-
-pl.seed_everything(3)
-data = torch.utils.data.TensorDataset(torch.randn(80, 4))
-loader = lambda: torch.utils.data.DataLoader(data, batch_size=4)
-with tracelet.start_logging("chain", config={"export_interval": 0.2}) as run:
-    trainer = pl.Trainer(
-        max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", logger=False, log_every_n_steps=1,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-    )
-    trainer.fit(Net(), loader(), loader())
-print(json.dumps([RANK, run.errors]))
-"""
 
 
 @pytest.fixture
@@ -82,12 +43,28 @@ def collectors(tmp_path, relay):
 
 
 @pytest.fixture
-def without_collectors(tmp_path, migrated_database):
+def train(start: Callable[..., Any]) -> Callable[..., None]:
+    """Trains on two ranks, as torchrun starts them, each with an environment of its own."""
+
+    def train(cwd: Path, *environments: Mapping[str, str]) -> None:
+        ranks = [
+            start("train.py", cwd=cwd, **rank, **environment)
+            for rank, environment in zip(ranks_of_a_node(2), environments, strict=True)
+        ]
+        for rank, child in enumerate(ranks):
+            output, errors = child.communicate(timeout=120)
+            assert child.returncode == 0, errors
+            assert output.splitlines()[-1] == f"[{rank}, {{}}]"
+
+    return train
+
+
+@pytest.fixture
+def without_collectors(tmp_path: Path, migrated_database: Path, train: Callable[..., None]) -> StoredRun:
     home = tmp_path / "plain"
     home.mkdir()
     (home / "mlflow.db").write_bytes(migrated_database.read_bytes())
-    (home / "train.py").write_text(TRAIN)
-    subprocess.run([sys.executable, "train.py"], cwd=home, env=dict(os.environ), check=True)
+    train(home, {}, {})
     return stored_run(home / "mlflow.db")
 
 
@@ -97,26 +74,17 @@ def ended(database):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "way",
+    ("variable", "way"),
     [
-        {"TRACELET_BACKEND": "otlp", "VARIABLE": "OTEL_EXPORTER_OTLP_ENDPOINT"},
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", {"TRACELET_BACKEND": "otlp"}),
         # The relay's own sender, through the same collectors; each rank is told of the run.
-        {"VARIABLE": "TRACELET_RELAY_ENDPOINT", "TRACELET_RELAY_TOKEN": TOKEN, "TRACELET_RUN_ID": "run-of-both"},
+        ("TRACELET_RELAY_ENDPOINT", {"TRACELET_RELAY_TOKEN": TOKEN, "TRACELET_RUN_ID": "run-of-both"}),
     ],
     ids=["backend otlp", "a collector as relay"],
 )
-def test_one_run_of_both_ranks(tmp_path, database, relay, collectors, without_collectors, way):
-    (tmp_path / "train.py").write_text(TRAIN)
-    endpoints = json.dumps([one.endpoint("http" if "RELAY" in way["VARIABLE"] else "grpc") for one in collectors])
-    child = subprocess.run(
-        [sys.executable, "train.py"],
-        cwd=tmp_path,
-        env={**os.environ, **way, "ENDPOINTS": endpoints},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert sorted(line for line in child.stdout.splitlines() if line.startswith("[")) == ["[0, {}]", "[1, {}]"]
+def test_one_run_of_both_ranks(tmp_path, database, collectors, train, without_collectors, variable, way):
+    protocol = "http" if "RELAY" in variable else "grpc"
+    train(tmp_path, *({**way, variable: collector.endpoint(protocol)} for collector in collectors))
     wait_until(lambda: ended(database), 60, "the end of the run")
     found = stored_run(database)
     assert (found.name, found.status) == ("chain", "FINISHED")

@@ -11,6 +11,7 @@ import pytest
 from tests.otlp.conftest import RECEIVERS
 from tests.support.sdk import exported
 from tests.support.waiting import free_port, wait_until
+from tracelet_otel.exporters import otlp_delivery
 from tracelet_otel.exporters.otlp import OtlpExporter
 from tracelet_otel.exporters.otlp_settings import HTTP
 from tracelet_otel.guard import Guard
@@ -88,11 +89,12 @@ def test_a_flush_does_not_wait_for_ever_either(receiver):
     exporter.shutdown()
 
 
-def test_the_end_does_not_wait_for_the_next_attempt(receiver):
+def test_the_end_does_not_wait_for_the_next_attempt(receiver, monkeypatch):
+    monkeypatch.setattr(otlp_delivery, "_FIRST_PAUSE_S", 60.0)
     receiver.ill = "401"
     exporter = OtlpExporter(receiver.endpoint)
     exporter.export(exported([{"a": 1.0}]))
-    wait_until(lambda: receiver.attempts >= 3, 30, "a third attempt")
+    wait_until(lambda: exporter.account.problem, 30, "a refused attempt")
     receiver.ill = None
     start = time.monotonic()
     exporter.shutdown()
@@ -118,24 +120,12 @@ def test_values_that_come_after_the_end_are_counted(receiver, caplog):
     assert (exporter.account.refused, guard.counts["values were not delivered"]) == (1, 1)
 
 
-SCRIPT = """
-import sys
-from opentelemetry.sdk.metrics import MeterProvider
-from tests.support.sdk import reader
-from tests.support.sdk import exported
-from tracelet_otel.exporters.otlp import OtlpExporter
-exporter = OtlpExporter(sys.argv[1])
-provider = MeterProvider([reader(exporter)])
-exporter.export(exported([{"a": 1.0}]))
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("ill", ["hangs", "503"])
-def test_a_process_ends_in_order_where_its_collector_does_not_answer(receiver, protocol, ill, child):
+def test_a_process_ends_in_order_where_its_collector_does_not_answer(receiver, ill, run):
     receiver.ill = ill
     start = time.monotonic()
-    ended = child(SCRIPT, receiver.endpoint, protocol=protocol)
+    ended = run("never_ends.py", receiver.endpoint)
     assert time.monotonic() - start < 30
     assert ended.returncode == 0, ended.stderr
     assert "1 not delivered to http://127.0.0.1:" in ended.stderr

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,9 +10,12 @@ import pytest
 
 from tests.gpu.stand_in import StandIn, build, machine
 from tests.prometheus.stack import Prometheus, ShippedCollector
+from tests.support.torchrun import ranks_of_a_node
 from tests.support.waiting import wait_until
+from tests.support.warm import WarmProcess
 
-SCRIPTS = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
+SCRIPTS = Path(__file__).with_name("scripts")
 OURS = ("TRACELET_", "OTEL_", "MLFLOW_", "WANDB_", "CLEARML_")
 
 
@@ -25,17 +26,20 @@ class Chain:
     home: Path
     collector: ShippedCollector
     prometheus: Prometheus
+    warm_server: Callable[[], str]
 
-    def start(self, script: str | Path, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        """A training that sends to the collector; what it says is in `said`."""
+    def start(self, script: str | Path, *arguments: object, **environment: str) -> WarmProcess:
+        """A training that sends to the collector: a script of `scripts`, or a path. What it says is in `said`."""
         plain = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         with (self.home / "said").open("ab") as said:
-            return subprocess.Popen(
-                [sys.executable, str(script), *arguments],
+            return WarmProcess(
+                self.warm_server(),
+                [str(SCRIPTS / script), *map(str, arguments)],
                 cwd=self.home,
                 env={
                     **plain,
                     "HOME": str(self.home),
+                    "PYTHONPATH": str(ROOT),
                     "TRACELET_JOURNAL_DIR": str(self.home / "journals"),
                     "OTEL_EXPORTER_OTLP_ENDPOINT": self.collector.endpoint,
                     **environment,
@@ -60,7 +64,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Chain]]:
+def make_chain(
+    tmp_path_factory: pytest.TempPathFactory, warm_server: Callable[[], str]
+) -> Iterator[Callable[..., Chain]]:
     """Starts chains; options are those of `Prometheus`."""
     started: list[Prometheus | ShippedCollector] = []
 
@@ -72,7 +78,7 @@ def make_chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
         collector = ShippedCollector(home, "collector.yaml", PROMETHEUS_OTLP_ENDPOINT=prometheus.otlp_endpoint)
         collector.start()
         started.append(collector)
-        return Chain(home, collector, prometheus)
+        return Chain(home, collector, prometheus, warm_server)
 
     yield make
     for one in reversed(started):
@@ -106,12 +112,10 @@ class Trained:
 def trained(chain: Chain, library: Path) -> Trained:
     """Two ranks with two GPUs, long enough for an alert, beside a run that has failed."""
     began = time.time() - 5  # a range of whole seconds has all of it
-    failing = "import tracelet_otel as tracelet; tracelet.start_logging('bad', 'digits', 'otlp').stop('failed')"
-    (chain.home / "failing.py").write_text(failing)
     assert chain.start("failing.py").wait(60) == 0, chain.said
     nvml = StandIn(library, chain.home / "nvml.txt")
     nvml.plays(machine(2))
-    training = chain.start(SCRIPTS / "training.py", **nvml.environment)
+    ranks = [chain.start("training.py", **nvml.environment, **rank) for rank in ranks_of_a_node(2)]
     try:
         chain.wait_for('ALERTS{alertname="TraceletLossNotFinite"}')
         chain.wait_for('count(tracelet_trainer_epoch{tracelet_rank="1"} > 1)')
@@ -119,10 +123,11 @@ def trained(chain: Chain, library: Path) -> Trained:
         chain.wait_for('count_over_time({tracelet_run_name="two ranks", tracelet_metric_name="val/loss"}[1h:10s])')
         alive = time.time()
         (chain.home / "enough").touch()
-        assert training.wait(60) == 0, chain.said
+        assert [rank.wait(60) for rank in ranks] == [0, 0], chain.said
     finally:
-        training.kill()
-        training.wait()
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
     ended = time.time()
     chain.wait_for("tracelet_run_ended_ratio{tracelet_run_name='two ranks'} == 1")
     [[labels, _]] = chain.prometheus.query("count by (tracelet_run_id) (train_loss)")

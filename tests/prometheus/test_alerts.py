@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.gpu.stand_in import GIB, StandIn, machine
-from tests.prometheus.conftest import SCRIPTS
 from tests.prometheus.stack import CONFIG, RULES
 from tests.support.waiting import wait_until
 
@@ -43,7 +42,7 @@ def test_a_training_in_trouble(hasty, library):
         return hasty.prometheus.firing()
 
     told("train")
-    process = hasty.start(SCRIPTS / "obedient.py", **nvml.environment)
+    process = hasty.start("obedient.py", **nvml.environment)
     try:
         hasty.wait_for("tracelet_trainer_global_step > 20")
         firing()
@@ -73,7 +72,7 @@ def test_a_training_in_trouble(hasty, library):
 @pytest.mark.slow
 def test_a_training_that_is_killed(hasty):
     (hasty.home / "order").write_text("train")
-    process = hasty.start(SCRIPTS / "obedient.py")
+    process = hasty.start("obedient.py")
     hasty.wait_for("tracelet_trainer_global_step > 5")
     process.kill()
     process.wait()

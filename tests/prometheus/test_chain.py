@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.prometheus.conftest import SCRIPTS
 from tests.prometheus.stack import SHIPPED
+from tests.support import zero_code
 from tests.support.waiting import wait_until
 
 DOCS = SHIPPED.parent / "docs" / "prometheus.md"
 LOOKBACK_S = 300
 """Prometheus shows a series for so long after its last sample."""
-
-HOURLY = """
-import time
-from pathlib import Path
-import tracelet_otel as tracelet
-with tracelet.start_logging("hourly", "digits", "otlp", config={"export_interval": 0.5, "track_system": False}) as run:
-    run.log_metric("val/loss", 0.25, 1)
-    while not Path("seen").exists():
-        time.sleep(0.05)
-"""
 
 
 @pytest.mark.slow
@@ -151,7 +141,6 @@ def test_utilization_joins_with_the_loss_of_its_run_and_host(trained):
 @pytest.mark.slow
 def test_a_value_is_shown_as_long_as_the_run_lives_and_not_after(chain):
     """An hour is six seconds here: with a lookback of two, what was not sent again would be gone."""
-    (chain.home / "hourly.py").write_text(HOURLY)
     process = chain.start("hourly.py")
     value = 'val_loss{tracelet_run_name="hourly"}'
     chain.wait_for(value)
@@ -173,43 +162,13 @@ def test_a_value_is_shown_as_long_as_the_run_lives_and_not_after(chain):
 
 @pytest.mark.slow
 def test_zero_code_arrives_under_the_same_names(chain):
-    (chain.home / "plain.py").write_text(ZERO_CODE)
-    process = chain.start(
-        Path(sys.executable).with_name("opentelemetry-instrument"),
-        sys.executable,
-        "plain.py",
-        OTEL_METRICS_EXPORTER="otlp",
-        OTEL_TRACES_EXPORTER="none",
-        OTEL_LOGS_EXPORTER="none",
-        OTEL_METRIC_EXPORT_INTERVAL="500",
-        OTEL_EXPERIMENTAL_RESOURCE_DETECTORS="tracelet",
-        TRACELET_EXP_NAME="zero",
-    )
+    told = {
+        **zero_code.as_command(zero_code.variables("otlp")),
+        "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "tracelet",
+        "TRACELET_EXP_NAME": "zero",
+    }
+    process = chain.start(zero_code.INSTRUMENTED, SCRIPTS / "plain.py", **told)
     assert process.wait(60) == 0, chain.said
     chain.wait_for('plain_loss{tracelet_run_name="zero", tracelet_metric_name="plain/loss", tracelet_run_id!=""}')
     chain.wait_for('tracelet_trainer_global_step{tracelet_run_name="zero"} > 0')
     chain.wait_for('tracelet_run_outcome_ratio{tracelet_run_name="zero", outcome="finished", instance!=""}')
-
-
-ZERO_CODE = """
-import warnings; warnings.simplefilter("ignore")
-import lightning.pytorch as pl
-import torch
-
-class Net(pl.LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(4, 1)
-    def training_step(self, batch, batch_idx):
-        loss = self.layer(batch[0]).square().mean()
-        self.log("plain/loss", loss)
-        return loss
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.05)
-
-data = torch.utils.data.TensorDataset(torch.randn(40, 4))
-pl.Trainer(
-    max_epochs=1, accelerator="cpu", logger=False, log_every_n_steps=1,
-    enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-).fit(Net(), torch.utils.data.DataLoader(data, batch_size=4))
-"""

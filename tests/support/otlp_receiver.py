@@ -43,6 +43,12 @@ class Kept:
         self.headers: list[dict[str, str]] = []
         self.attempts = 0
 
+    def forget(self) -> None:
+        """Begin anew, for another test."""
+        self.requests.clear()
+        self.headers.clear()
+        self.attempts = 0
+
     def keep(self, request: ExportMetricsServiceRequest, headers: dict[str, str]) -> None:
         self.headers.append(headers)
         self.requests.append(request)

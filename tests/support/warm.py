@@ -22,21 +22,62 @@ RELAY = "tracelet_otel.relay"
 NAMES = {RELAY: "tracelet-relay"}
 """Of forked processes, in place of a command line."""
 
+FOR_TRAININGS = (
+    "torch",
+    "torch.utils.data",
+    "torchmetrics",
+    "lightning.pytorch",
+    "lightning.pytorch.loggers",
+    "pytorch_lightning",
+    "mlflow",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "alembic.command",
+    "grpc",
+    "psutil",
+    "dulwich.repo",
+    "pydantic_settings",
+    "opentelemetry.sdk.metrics.export",
+    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
+    "opentelemetry.exporter.otlp.proto.grpc.metric_exporter",
+    "opentelemetry.instrumentation.instrumentor",
+    "opentelemetry.instrumentation.system_metrics",
+    "opentelemetry.semconv._incubating.attributes.vcs_attributes",
+)
+"""What scripts of the tests need; nothing of ours."""
+FOR_RELAYS = (
+    "mlflow",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "alembic.command",
+    "wandb",
+    "clearml",
+    "uvicorn",
+    "h11",
+    "psutil",
+    "pydantic_settings",
+    "requests",
+    "urllib3",
+    "opentelemetry.sdk.metrics.export",
+    "opentelemetry.sdk.resources",
+    "opentelemetry.proto.collector.metrics.v1.metrics_service_pb2",
+)
+"""What relays need, and other processes in which trackers live; nothing of ours."""
+
 _ROOT = Path(__file__).parents[2]
 _START_S = 120
 
 
-def start_server(home: Path) -> dict[str, Any]:
+def start_server(home: Path, *modules: str) -> dict[str, Any]:
     """Start the server, and wait until it listens.
 
     Args:
         home: for its socket and its log.
+        modules: that it imports.
 
     Returns:
         The path of its socket.
     """
     path = home / "socket"
-    server = launch(home, [sys.executable, "-m", "tests.support.warm_server", str(path)], cwd=_ROOT)
+    server = launch(home, [sys.executable, "-m", "tests.support.warm_server", str(path), *modules], cwd=_ROOT)
     wait_until(lambda: _listens(path) or server.poll() is not None, _START_S, "the warm server's start")
     assert server.poll() is None, (home / "log").read_text()
     return {"socket": str(path)}
@@ -53,12 +94,14 @@ class WarmProcess:
     Args:
         server: path of the server's socket.
         arguments: as `python` has them: a script, `-m` and a module, or `-c` and a program, and their own arguments.
-        stdin: `subprocess.PIPE`, a descriptor, a file, or None for the null device; so are the others.
+        stdin: `subprocess.PIPE`, a descriptor, a file, or None for that of this process; so are the others.
         cwd: its working directory; by default this process'.
         env: its environment; by default this process'.
         start_new_session: whether it gets a session of its own.
         text: whether its pipes are text.
-        relays: whether relays that it starts are forked by the server too.
+        bufsize: 0 for pipes of bytes without a buffer, as `subprocess.Popen` has it.
+        relays: path of the socket of the server that forks the relays that it starts; without one they are new
+            interpreters.
     """
 
     def __init__(
@@ -73,7 +116,8 @@ class WarmProcess:
         env: Mapping[str, str] | None = None,
         start_new_session: bool = False,
         text: bool = False,
-        relays: bool = True,
+        bufsize: int = -1,
+        relays: str = "",
     ) -> None:
         self.args = list(arguments)
         self.returncode: int | None = None
@@ -82,7 +126,7 @@ class WarmProcess:
         ends: list[int] = []
         own: list[IO[Any] | None] = []
         for number, given in enumerate((stdin, stdout, stderr)):
-            mine, theirs = _ends(number, given, text)
+            mine, theirs = _ends(number, given, bufsize, text=text)
             own.append(mine)
             ends.append(theirs)
         self.stdin, self.stdout, self.stderr = own
@@ -92,7 +136,7 @@ class WarmProcess:
             "environment": dict(os.environ if env is None else env),
             "new_session": start_new_session,
             "name": NAMES.get(self.args[1] if self.args[0] == "-m" else "", "python"),
-            "relays": server if relays else "",
+            "relays": relays,
         }
         self._server = socket.socket(socket.AF_UNIX)
         self._server.connect(server)
@@ -179,38 +223,42 @@ class WarmProcess:
         return line
 
 
-def _ends(number: int, given: Any, text: bool) -> tuple[IO[Any] | None, int]:
+def _ends(number: int, given: Any, bufsize: int, *, text: bool) -> tuple[IO[Any] | None, int]:
     """This process' end of a standard stream, if it has one, and the child's."""
     if given is None:
+        return None, os.dup(number)
+    if given == subprocess.DEVNULL:
         return None, os.open(os.devnull, os.O_RDWR)
     if given != subprocess.PIPE:
         return None, os.dup(given if isinstance(given, int) else given.fileno())
     reading, writing = os.pipe()
     theirs, mine = (reading, writing) if number == 0 else (writing, reading)
     mode = "w" if number == 0 else "r"
-    return (os.fdopen(mine, mode) if text else os.fdopen(mine, f"{mode}b", buffering=0)), theirs
+    return (os.fdopen(mine, mode) if text else os.fdopen(mine, f"{mode}b", buffering=bufsize)), theirs
 
 
-def launch_relays_at(server: Callable[[], str]) -> Callable[[], None]:
-    """Have relays that this process starts forked by a warm server, so that they need not import everything.
+def fork_relays(server: Callable[[], str]) -> Callable[[], None]:
+    """Have the processes in which we keep trackers forked by a warm server, so that they need not import everything.
 
     Args:
-        server: gives the path of the server's socket when a relay is started.
+        server: gives the path of the server's socket when such a process is started from this one.
 
     Returns:
         What undoes it.
     """
+    from tracelet_otel.exporters import apart
     from tracelet_otel.relay import launch
 
-    real = launch.subprocess
-
-    def popen(command: Sequence[str], bufsize: int, **options: Any) -> WarmProcess:
-        assert (command[0], bufsize) == (sys.executable, 0)
+    def popen(command: Sequence[str], **options: Any) -> WarmProcess:
+        assert command[0] == sys.executable
         return WarmProcess(server(), command[1:], **options)
 
-    launch.subprocess = SimpleNamespace(**{**vars(real), "Popen": popen})  # type: ignore[assignment]
+    launchers: tuple[Any, ...] = (apart, launch)
+    for module in launchers:
+        module.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
 
     def undo() -> None:
-        launch.subprocess = real
+        for module in launchers:
+            module.subprocess = subprocess
 
     return undo

@@ -1,6 +1,6 @@
 """A process that has imported what is slow to import, and becomes a script for whoever asks.
 
-Run as `python -m tests.support.warm_server SOCKET`.
+Run as `python -m tests.support.warm_server SOCKET MODULE ...`, with the modules that it imports.
 
 Torch, Lightning and MLflow take seconds to import, and most child processes of the tests are about what happens
 afterwards. This process imports them once and forks a child for each request: a script, a module or a string, as
@@ -29,33 +29,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from tests.support.warm import launch_relays_at
-
-IMPORTED = (
-    "torch",
-    "torch.utils.data",
-    "torchmetrics",
-    "lightning.pytorch",
-    "lightning.pytorch.loggers",
-    "pytorch_lightning",
-    "mlflow",
-    "mlflow.store.tracking.sqlalchemy_store",
-    "mlflow.store.db.utils",
-    "alembic.command",
-    "uvicorn",
-    "h11",
-    "grpc",
-    "psutil",
-    "dulwich.repo",
-    "pydantic_settings",
-    "opentelemetry.sdk.metrics.export",
-    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
-    "opentelemetry.exporter.otlp.proto.grpc.metric_exporter",
-    "opentelemetry.instrumentation.instrumentor",
-    "opentelemetry.instrumentation.system_metrics",
-    "opentelemetry.semconv._incubating.attributes.vcs_attributes",
-)
-"""Nothing of ours, and nothing that patches other modules when it is imported."""
+from tests.support.warm import fork_relays
 
 Request = dict[str, Any]
 
@@ -138,13 +112,14 @@ def run(request: Request) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Children of one server would all draw the same.
     random.seed()
-    sys.modules["numpy"].random.seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
     Path("/proc/self/comm").write_text(request["name"])
     kind, *arguments = request["arguments"]
     own = [path for path in request["environment"].get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:1] = own
     if request["relays"]:
-        launch_relays_at(lambda: request["relays"])
+        fork_relays(lambda: request["relays"])
     if kind == "-m":
         sys.argv = arguments
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
@@ -167,7 +142,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in IMPORTED:
+        for name in sys.argv[2:]:
             importlib.import_module(name)
     gc.collect()
     gc.freeze()

@@ -3,143 +3,128 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support import zero_code
 from tests.support.collector import Collector
+from tests.support.mlflow_store import StoredRun, stored_run
 from tests.support.otlp_receiver import HttpReceiver
+from tests.support.warm import WarmProcess
 from tracelet_otel import semconv
 
-ROOT = Path(__file__).parents[2]
+SCRIPTS = Path(__file__).with_name("scripts")
 
-TRAIN = """
-import warnings; warnings.simplefilter("ignore")
-import json, os
-import lightning.pytorch as pl
-import torch
-
-class Recording(pl.loggers.Logger):
-    name, version, rows = "recording", 0, []
-    def log_metrics(self, metrics, step=None):
-        self.rows.append([{name: float(value) for name, value in metrics.items()}, step])
-    def log_hyperparams(self, *args, **kwargs):
-        pass
-
-class Net(pl.LightningModule):
-    def __init__(self, width=4):
-        super().__init__()
-        self.save_hyperparameters()
-        self.layer = torch.nn.Linear(width, 1)
-    def training_step(self, batch, batch_idx):
-        loss = self.layer(batch[0]).square().mean()
-        self.log("train/Loss of a batch", loss)
-        self.log("rank", float(self.global_rank), sync_dist=SYNC)
-        return loss
-    def validation_step(self, batch, batch_idx):
-        self.log("val/loss", self.layer(batch[0]).square().mean())
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.05)
-
-SYNC = False
-DEVICES = int(os.environ.get("DEVICES", "1"))
-STRATEGY = os.environ.get("STRATEGY", "ddp" if DEVICES > 1 else "auto")
-WORKERS = json.loads(os.environ.get("WORKERS", "{}"))
-
-def main():
-    pl.seed_everything(7)
-    data = torch.randn(48, 4, generator=torch.Generator().manual_seed(0))
-    loader = lambda: torch.utils.data.DataLoader(torch.utils.data.TensorDataset(data), batch_size=4, **WORKERS)
-    logger = Recording()
-    trainer = pl.Trainer(
-        max_epochs=2, accelerator="cpu", devices=DEVICES, strategy=STRATEGY, logger=logger, log_every_n_steps=1,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-    )
-    trainer.fit(Net(), loader(), loader())
-    if trainer.is_global_zero:
-        with open("rows.json", "w") as file:
-            json.dump(logger.rows, file)
-
-if __name__ == "__main__":
-    main()
-"""
+Instrumented = Callable[..., subprocess.CompletedProcess[str]]
+ByFacade = Callable[..., StoredRun]
 
 
 @pytest.fixture
-def train(tmp_path) -> Path:
-    """A training that has never heard of us; it writes the rows that its own logger got to `rows.json`."""
-    path = tmp_path / "train.py"
-    path.write_text(TRAIN)
-    return path
+def start_instrumented(
+    request: pytest.FixtureRequest, start: Callable[..., Any], tmp_path: Path
+) -> Callable[..., WarmProcess | subprocess.Popen[str]]:
+    """Starts a script as `opentelemetry-instrument` does, with `OTEL_METRICS_EXPORTER`.
 
+    In a test that is marked as cold it is that command itself.
+    """
+    is_cold = request.node.get_closest_marker("cold") is not None
 
-@pytest.fixture
-def instrumented(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a script under `opentelemetry-instrument`, with `OTEL_METRICS_EXPORTER`."""
-
-    def run(script: Path, exporters: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(script),
-            cwd=tmp_path,
-            env=surroundings(exporters, **environment),
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
+    def start_instrumented(script: str, exporters: str, output: Any = None, **environment: str):
+        # These scripts are in our own repository, which is large: it is not what is tested.
+        told = {**zero_code.variables(exporters), "TRACELET_TRACK_GIT": "false", **environment}
+        if not is_cold:
+            return start(zero_code.INSTRUMENTED, SCRIPTS / script, output=output, **zero_code.as_command(told))
+        command = [*zero_code.COMMAND, SCRIPTS / script]
+        stream = subprocess.PIPE if output is None else output
+        return subprocess.Popen(
+            command, cwd=tmp_path, env={**os.environ, **told}, stdout=stream, stderr=stream, text=True
         )
+
+    return start_instrumented
+
+
+@pytest.fixture
+def instrumented(start_instrumented: Callable[..., Any]) -> Instrumented:
+    """Runs a script to its end, as `start_instrumented` starts it."""
+
+    def instrumented(script: str, exporters: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        child = start_instrumented(script, exporters, **options)
+        output, errors = child.communicate(timeout=240)
+        return subprocess.CompletedProcess(child.args, child.returncode, output, errors)
+
+    return instrumented
+
+
+@pytest.fixture
+def by_facade(
+    tmp_path: Path, migrated_database: Path, warm_server: Callable[[], str], relay_server: Callable[[], str]
+) -> ByFacade:
+    """The run that `start_logging` makes of the training; that process is a warm one in each test."""
+    home = tmp_path / "facade"
+    home.mkdir()
+    (home / "mlflow.db").write_bytes(migrated_database.read_bytes())
+
+    def run(**environment: str) -> StoredRun:
+        child = WarmProcess(
+            warm_server(),
+            [str(SCRIPTS / "by_facade.py")],
+            cwd=home,
+            env={**os.environ, "TRACELET_TRACK_GIT": "false", **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+            relays=relay_server(),
+        )
+        _, errors = child.communicate(timeout=240)
+        assert child.returncode == 0, errors
+        return stored_run(home / "mlflow.db")
 
     return run
 
 
-def command(script: Path) -> list[str]:
-    return [str(Path(sys.executable).with_name("opentelemetry-instrument")), sys.executable, str(script)]
-
-
-def surroundings(exporters: str, **environment: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        "OTEL_METRICS_EXPORTER": exporters,
-        "OTEL_TRACES_EXPORTER": "none",
-        "OTEL_LOGS_EXPORTER": "none",
-        "OTEL_METRIC_EXPORT_INTERVAL": "500",
-        **environment,
-    }
-
-
-@pytest.fixture
-def backend():
-    """What a collector forwards to."""
+@pytest.fixture(scope="module")
+def collector_and_backend(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Collector, HttpReceiver]]:
     receiver = HttpReceiver()
-    yield receiver
+    made = Collector(tmp_path_factory.mktemp("collector"), receiver.endpoint)
+    made.start()
+    yield made, receiver
+    made.stop()
     receiver.stop()
 
 
 @pytest.fixture
-def collector(tmp_path, backend):
-    """The real collector in front of `backend`."""
-    made = Collector(tmp_path, backend.endpoint)
-    made.start()
-    yield made
-    made.stop()
+def collector(collector_and_backend: tuple[Collector, HttpReceiver]) -> Collector:
+    """The real collector in front of `backend`; it forwards each request before it answers."""
+    return collector_and_backend[0]
 
 
-def logged_rows(tmp_path) -> list:
+@pytest.fixture
+def backend(collector_and_backend: tuple[Collector, HttpReceiver]) -> HttpReceiver:
+    """What the collector forwards to; it has nothing yet."""
+    receiver = collector_and_backend[1]
+    receiver.forget()
+    return receiver
+
+
+def logged_rows(tmp_path: Path) -> list[tuple[dict[str, float], int]]:
     return json.loads((tmp_path / "rows.json").read_text())
 
 
-def logged(tmp_path) -> Counter:
+def logged(tmp_path: Path) -> Counter[tuple[str, int, float]]:
     """Name, step and value of all that the script's own logger got."""
     return Counter((name, step, value) for values, step in logged_rows(tmp_path) for name, value in values.items())
 
 
-def last_logged(tmp_path) -> dict[str, float]:
+def last_logged(tmp_path: Path) -> dict[str, float]:
     return {name: value for values, _ in logged_rows(tmp_path) for name, value in values.items()}
 
 
-def arrived(backend) -> dict[tuple[str, int | None], float]:
+def arrived(backend: HttpReceiver) -> dict[tuple[str, int | None], float]:
     """The last value of each logged series: by exact name and rank."""
     found = {}
     for request in list(backend.requests):
@@ -154,7 +139,7 @@ def arrived(backend) -> dict[tuple[str, int | None], float]:
     return found
 
 
-def run_ids(backend) -> set[str]:
+def run_ids(backend: HttpReceiver) -> set[str]:
     return {
         one.value.string_value
         for request in list(backend.requests)

@@ -1,20 +1,16 @@
-"""A training of two ranks that goes on until there is a file `enough`; its loss is NaN once, on each rank."""
-
-from __future__ import annotations
+"""A rank of two of a training that goes on until there is a file `enough`; its loss is NaN once, on each rank."""
 
 import math
 import sys
 import time
-import warnings
 from pathlib import Path
 
-warnings.simplefilter("ignore")
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import Logger
+from tests.gpu.stand_in import preload
 
-import lightning.pytorch as pl  # noqa: E402
-import torch  # noqa: E402
-from lightning.pytorch.loggers import Logger  # noqa: E402
-
-import tracelet_otel as tracelet  # noqa: E402
+import tracelet_otel as tracelet
 
 NAN_AT = 5
 
@@ -54,6 +50,7 @@ class Module(pl.LightningModule):
         return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)]
 
 
+preload()
 pl.seed_everything(7)
 data = torch.utils.data.TensorDataset(torch.randn(80, 4))
 with tracelet.start_logging("two ranks", "digits", "otlp", config={"metrics_interval": 1.0}) as run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
 import json
 import logging
 import os
@@ -16,6 +15,7 @@ from opentelemetry.instrumentation.distro import DefaultDistro
 from opentelemetry.metrics import set_meter_provider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import Gauge, InMemoryMetricReader, Metric
+from tests.gpu.stand_in import preload
 
 from tracelet_otel.environment import environment
 from tracelet_otel.gpu import GpuInstrumentor
@@ -28,8 +28,6 @@ class Child:
     """What can be asked of this process."""
 
     def __init__(self, order: dict[str, Any]) -> None:
-        if order.get("imports_lightning"):
-            importlib.import_module("lightning.pytorch")
         if order.get("without_package"):
             sys.modules["pynvml"] = None  # type: ignore[assignment]
         self.now_s = 0.0
@@ -115,6 +113,7 @@ def _plain(metric: Metric, scope: str) -> dict[str, Any]:
 def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     logging.getLogger("tracelet_otel").setLevel(logging.DEBUG)
+    preload()
     child = Child(json.loads(sys.stdin.readline()))
     for line in sys.stdin:
         name, arguments = json.loads(line)

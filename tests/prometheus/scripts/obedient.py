@@ -1,18 +1,14 @@
 """A training of one process that does what the file `order` says: train, nan, hang, fail, end."""
 
-from __future__ import annotations
-
 import math
 import time
-import warnings
 from pathlib import Path
 
-warnings.simplefilter("ignore")
+import lightning.pytorch as pl
+import torch
+from tests.gpu.stand_in import preload
 
-import lightning.pytorch as pl  # noqa: E402
-import torch  # noqa: E402
-
-import tracelet_otel as tracelet  # noqa: E402
+import tracelet_otel as tracelet
 
 
 def order():
@@ -39,6 +35,7 @@ class Module(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.01)
 
 
+preload()
 data = torch.utils.data.TensorDataset(torch.randn(80, 4))
 config = {"metrics_interval": 0.5, "export_interval": 0.5}
 with tracelet.start_logging("obedient", "digits", "otlp", config=config):

@@ -1,0 +1,25 @@
+"""Python's global random generator while exports arrive and while they fail: `draws.py ENDPOINT ENDPOINT_THAT_FAILS`.
+
+In a process of its own, in which no stock exporter was used before.
+"""
+
+import random
+import sys
+import time
+
+from tests.support.sdk import exported
+
+from tracelet_otel.exporters.otlp import OtlpExporter
+
+random.seed(7)
+before = random.getstate()
+for endpoint in sys.argv[1:]:
+    exporter = OtlpExporter(endpoint)
+    exporter.export(exported([{"a": 1.0}]))
+    while not (account := exporter.account).delivered and not account.problem:
+        time.sleep(0.01)
+    exporter.shutdown(timeout=0)
+    print(account.delivered, account.problem)
+assert random.getstate() == before
+random.random()
+assert random.getstate() != before

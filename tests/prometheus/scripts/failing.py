@@ -1,0 +1,3 @@
+import tracelet_otel as tracelet
+
+tracelet.start_logging("bad", "digits", "otlp").stop("failed")

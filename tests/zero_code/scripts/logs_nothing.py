@@ -1,0 +1,3 @@
+import lightning.pytorch as pl
+
+pl.Trainer(logger=False, accelerator="cpu")
