@@ -19,7 +19,11 @@ def identity():
     return RunIdentity(run_id, "name of the run", "name of the project", attributes)
 
 
-@pytest.fixture(params=[pytest.param(one, marks=pytest.mark.slow if one == "MLflow server" else ()) for one in PLACES])
+SLOW = ("MLflow server", "W&B server")
+"""Places that the same client of ours reaches as those beside them."""
+
+
+@pytest.fixture(params=[pytest.param(one, marks=pytest.mark.slow if one in SLOW else ()) for one in PLACES])
 def backend(request, tmp_path, monkeypatch):
     made = make_backend(request.param, request, tmp_path, monkeypatch)
     yield made

@@ -178,6 +178,7 @@ def test_its_processes_may_die(request, identity, place, killed):
     assert backend.stored(identity.run_id).points == Counter(backend.kept(readings))
 
 
+@pytest.mark.cold
 @pytest.mark.parametrize("left", ["open", "without a run"])
 def test_no_process_outlives_its_tracker(identity, monkeypatch, left):
     others = set(psutil.Process().children())

@@ -45,30 +45,6 @@ EXPECTED = {
     ),
 }
 
-LEFT_OUT = """
-import json, logging, sys
-logging.basicConfig(level=logging.DEBUG, format="%(message)s")
-{before}
-import psutil
-psutil.PROCFS_PATH = sys.argv[1]
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from tracelet_otel.host import observe_host
-reader = InMemoryMetricReader()
-observe_host(MeterProvider([reader], shutdown_on_exit=False))
-data = reader.get_metrics_data()
-print(json.dumps([m.name for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics] if data else []))
-"""
-
-WITHOUT_NETWORK = """
-import os, pathlib
-proc = pathlib.Path(sys.argv[1])
-proc.mkdir()
-for entry in os.scandir("/proc"):
-    if entry.name != "net":
-        (proc / entry.name).symlink_to(entry.path)
-"""
-
 
 def collect(reader):
     (resource_metrics,) = reader.get_metrics_data().resource_metrics
@@ -137,17 +113,18 @@ def test_each_run_has_its_own(caplog):
     assert caplog.text == ""
 
 
-def test_what_cannot_be_read_is_left_out(python, tmp_path):
-    child = python(LEFT_OUT.format(before=WITHOUT_NETWORK), str(tmp_path / "proc"))
+@pytest.mark.cold
+def test_what_cannot_be_read_is_left_out(run):
+    child = run("observed_host.py", "net")
     assert child.returncode == 0, child.stderr
     assert set(json.loads(child.stdout)) == EXPECTED.keys() - {"system.network.io"}
     assert "system.network.io is not measured here: " in child.stderr
     assert "Traceback" not in child.stderr
 
 
-def test_without_the_extra_there_is_a_line_for_who_looks(python):
-    before = "sys.modules['opentelemetry.instrumentation.system_metrics'] = None"
-    child = python(LEFT_OUT.format(before=before), "/proc")
+@pytest.mark.cold
+def test_without_the_extra_there_is_a_line_for_who_looks(run):
+    child = run("observed_host.py", "opentelemetry.instrumentation.system_metrics")
     assert child.returncode == 0, child.stderr
     assert json.loads(child.stdout) == []
     assert "the host is not measured" in child.stderr
