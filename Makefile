@@ -1,9 +1,10 @@
 # Everything runs in .venv, which `make venv` makes on a machine with only Python, pip and make.
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+TESTS := -m pytest -n 2 --dist worksteal --durations 10 --durations-min 0.5
+PYTEST := $(BIN)/python $(TESTS)
 
-.PHONY: venv demo test test-all test-oldest check bench clean
+.PHONY: venv demo fast test test-all test-oldest test-newest test-small check bench clean
 
 venv: .venv/.installed
 
@@ -26,21 +27,47 @@ check: venv
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Three sizes of one suite: while writing, before a commit, before a change lands.
+fast: venv
+	$(PYTEST) -q -m 'not slow' tests/unit
+
 test: check
 	$(PYTEST) -m 'not slow'
 
 test-all: check
 	$(PYTEST)
 
+# The oldest release of everything that is declared.
 .venv-oldest/.installed: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install -q 'pip>=25.1'
 	.venv-oldest/bin/python -m pip install -q -c constraints-oldest.txt torch==2.13.0
-	.venv-oldest/bin/python -m pip install -q -c constraints-oldest.txt -e '.[mlflow,distro]' --group test
+	.venv-oldest/bin/python -m pip install -q -c constraints-oldest.txt -e '.[all]' --group test
 	touch $@
 
 test-oldest: .venv-oldest/.installed
-	.venv-oldest/bin/python -m pytest -n 2 --dist worksteal -m 'not slow'
+	.venv-oldest/bin/python $(TESTS) -m 'not slow'
+
+# The newest release of everything, as the registry has it today; torch stays, since a plain one is gigabytes.
+test-newest:
+	rm -rf .venv-newest
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install -q -U pip
+	.venv-newest/bin/python -m pip install -q torch==2.13.0
+	.venv-newest/bin/python -m pip install -q -U --upgrade-strategy eager -e '.[all]' --group test 'torch==2.13.0'
+	@echo 'Newer than in constraints.txt:'
+	@.venv-newest/bin/python -m pip freeze --exclude-editable | grep -vixFf constraints.txt || true
+	.venv-newest/bin/python $(TESTS) -m 'not slow'
+
+# What needs neither torch nor a tracker, on another Python: `make test-small PYTHON=python3.13`.
+VERSION = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+SMALL = .venv-small-$(VERSION)
+CONSTRAINTS = $(firstword $(wildcard constraints-$(VERSION).txt) constraints.txt)
+test-small:
+	$(PYTHON) -m venv $(SMALL)
+	$(SMALL)/bin/python -m pip install -q 'pip>=25.1'
+	$(SMALL)/bin/python -m pip install -q -c $(CONSTRAINTS) -e '.[gpu,system,distro]' --group small
+	$(SMALL)/bin/python $(TESTS) -m 'not slow and not whole' tests/unit tests/identity tests/gpu tests/otlp
 
 # Wants two processors that do nothing else, on slow ones for more than an hour; needs otelcol, on PATH or in the directory that TRACELET_TOOLS names.
 bench: venv
@@ -55,4 +82,4 @@ bench: venv
 	$(BIN)/python -m benchmarks.report
 
 clean:
-	rm -rf .venv .venv-oldest demo-output build dist
+	rm -rf .venv .venv-* demo-output build dist

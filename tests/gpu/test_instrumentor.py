@@ -7,6 +7,8 @@ import pytest
 from tests.gpu.observing import uuids
 from tests.gpu.stand_in import machine, uuid
 
+pytestmark = pytest.mark.whole
+
 
 def test_it_observes_until_it_is_taken_out_and_again_afterwards(nvml, observe):
     nvml.plays(machine(2))

@@ -27,6 +27,7 @@ ALWAYS = {"host.name", "host.arch", "os.type", "os.version", "process.command", 
     "tracelet.lightning.version",
 }
 SDK = {"telemetry.sdk.language", "telemetry.sdk.name", "telemetry.sdk.version", "service.instance.id", "service.name"}
+pytestmark = pytest.mark.whole
 OF_MACHINE = ("tracelet.gpu.driver_version", "tracelet.cuda.version")
 
 

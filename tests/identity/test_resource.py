@@ -37,6 +37,7 @@ def resource(**options):
     return dict(made.attributes)
 
 
+@pytest.mark.whole
 def test_all_of_it(tmp_path, monkeypatch, code):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")

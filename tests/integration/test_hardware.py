@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import pytest
 
@@ -14,58 +13,6 @@ from tests.support.mlflow_store import stored_run
 from tests.support.waiting import wait_until
 from tests.support.wandb_files import offline_files, offline_run
 
-SCRIPT = """
-import ctypes, json, sys, threading
-import lightning.pytorch as pl
-import torch
-import tracelet_otel as tracelet
-from tests.support.waiting import wait_until
-from tests.gpu.stand_in import StandIn, machine
-from tests.support.trainings import recording_logger
-from pathlib import Path
-
-nvml = StandIn(Path(), Path(sys.argv[1]))
-count = ctypes.CDLL("libnvidia-ml.so.1").standInCalls
-threads = set()
-
-
-class Changing(pl.Callback):
-    # A pass that begins after a change has the new values, and is exported before the one after the next begins.
-    def on_train_batch_end(self, trainer, *_):
-        step = trainer.global_step
-        if step in (2, 4):
-            nvml.plays(machine(2, **{"0.utilization": 10 * step}))
-            seen = count(b"nvmlDeviceGetUtilizationRates")
-            wait_until(lambda: count(b"nvmlDeviceGetUtilizationRates") >= seen + 6, 30, "three passes")
-
-
-class Module(pl.LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(2, 1)
-
-    def training_step(self, batch):
-        loss = self.layer(batch[0]).square().mean()
-        self.log("loss", loss)
-        return loss
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.1)
-
-
-logger = recording_logger(pl)
-data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.randn(8, 2)), batch_size=1)
-config = {"track_system": True, "metrics_interval": 0.1, "export_interval": 0.1}
-with tracelet.start_logging("all", "all of them", ["mlflow", "wandb", "clearml"], config=config) as run:
-    trainer = pl.Trainer(
-        max_epochs=1, logger=logger, log_every_n_steps=1, callbacks=[Changing()], accelerator="cpu",
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
-    )
-    trainer.fit(Module(), data)
-print(json.dumps({"id": run.id, "errors": run.errors, "rows": logger.rows}))
-"""
-
-ROOT = Path(__file__).parents[2]
 OF_A_GPU = [
     "utilization_percentage",
     "encoder_utilization_percentage",
@@ -133,10 +80,10 @@ def library(tmp_path_factory):
     return build(tmp_path_factory.mktemp("nvml"))
 
 
-def test_each_tracker_has_them_at_the_step_of_the_moment(python, tmp_path, database, library):
+def test_each_tracker_has_them_at_the_step_of_the_moment(run, tmp_path, database, library):
     nvml = StandIn(library, tmp_path / "nvml.txt")
     nvml.plays(machine(2))
-    child = python(SCRIPT, str(nvml.script), **nvml.environment, WANDB_MODE="offline", PYTHONPATH=str(ROOT))
+    child = run("beside_gpus.py", nvml.script, **nvml.environment, WANDB_MODE="offline")
     assert child.returncode == 0, child.stderr
     said = json.loads(child.stdout.splitlines()[-1])
     assert said["errors"] == {}
@@ -181,31 +128,21 @@ def test_each_tracker_has_them_at_the_step_of_the_moment(python, tmp_path, datab
     assert {place: value for place, value in task.points.items() if place[0].startswith(":monitor")} == last
 
 
-def test_it_can_be_turned_off(python, tmp_path, database, library):
+@pytest.mark.cold
+def test_it_can_be_turned_off(run, tmp_path, database, library):
     nvml = StandIn(library, tmp_path / "nvml.txt")
     nvml.plays(machine(1))
-    script = """
-import sys, threading
-import tracelet_otel as tracelet
-with tracelet.start_logging("off", backend="mlflow", config={"track_system": False}) as run:
-    run.log_metric("loss", 0.5, 1)
-    print([one.name for one in threading.enumerate() if "hardware" in one.name], "pynvml" in sys.modules)
-"""
-    child = python(script, **nvml.environment)
+    child = run("without_hardware.py", "no", **nvml.environment)
     assert child.stdout.splitlines()[0] == "[] False", child.stderr
     assert [point[:3] for point in stored_run(database).points] == [("loss", 1, 0.5)]
 
 
-def test_a_run_without_a_training_has_them_too(python, tmp_path, database, library):
+def test_a_run_without_a_training_has_them_too(run, tmp_path, database, library):
     nvml = StandIn(library, tmp_path / "nvml.txt")
     nvml.plays(machine(1))
-    script = """
-import tracelet_otel as tracelet
-with tracelet.start_logging("short", backend="mlflow", config={"track_system": True}) as run:
-    run.log_metric("loss", 0.5, 1)
-"""
-    child = python(script, **nvml.environment)
+    child = run("without_hardware.py", "yes", **nvml.environment)
     assert child.returncode == 0, child.stderr
+    assert child.stdout.splitlines()[0] != "[] False"
     points = stored_run(database).points
     # Of a time as short as this one, no share is known.
     shares = {"system/cpu_utilization_percentage", "system/process_cpu_utilization_percentage"}

@@ -14,6 +14,8 @@ from tests.support.sidecar import TOKEN, Relay
 from tests.support.torchrun import ranks_of_a_node
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture
 def relay(tmp_path, database):

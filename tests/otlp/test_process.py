@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import threading
 
+import pytest
+
 from tests.otlp.stream import Stream
 from tests.support.sdk import exported
 from tests.support.waiting import free_port, wait_until
@@ -15,6 +17,7 @@ from tracelet_otel.exporters.otlp_stock import stock_exporter
 from tracelet_otel.guard import Guard
 
 
+@pytest.mark.cold
 def test_the_global_random_generator_is_untouched_by_success_and_failure(receiver, run):
     ended = run("draws.py", receiver.endpoint, f"http://127.0.0.1:{free_port()}")
     assert ended.returncode == 0, ended.stderr
@@ -58,6 +61,7 @@ def test_a_stock_exporter_of_somebody_else_says_what_it_always_says(receiver, pr
     assert [one for one in filters if type(one).__module__.startswith("tracelet_otel")] == []
 
 
+@pytest.mark.cold
 def test_a_forked_child_sends_nothing_and_ends_in_order(receiver, start):
     receiver.ill = "503"
     child = start("forks.py", receiver.endpoint, stdin=subprocess.PIPE)

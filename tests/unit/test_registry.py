@@ -43,6 +43,7 @@ def test_a_package_that_is_missing_is_named_with_what_installs_it(backend, tmp_p
     ), child.stderr
 
 
+@pytest.mark.whole
 def test_unknown_backends_are_named_with_the_known_ones():
     with pytest.raises(ConfigurationError, match="unknown backend 'wandbb'; known backends: mlflow, wandb, clearml"):
         registry.trackers(load({"backend": ["mlflow", "wandbb"]}, None))
@@ -55,6 +56,7 @@ def test_one_address_does_not_do_for_several_backends():
         load({"backend": BACKENDS, "backend_url": "http://host"}, None)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("backend", "variables"), [("mlflow", "MLFLOW_TRACKING_TOKEN"), ("clearml", "CLEARML_API_ACC")]
 )
@@ -64,6 +66,7 @@ def test_a_key_that_nobody_takes_is_refused_and_not_shown(backend, variables):
     assert "hush" not in str(raised.value)
 
 
+@pytest.mark.whole
 def test_a_key_is_for_the_backend_that_takes_one():
     settings = load({"backend": BACKENDS, "api_key": "for W&B"}, None)
     for backend in BACKENDS:

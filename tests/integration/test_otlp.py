@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
 import tracelet_otel as tracelet
 from tests.support.collector import Collector
 from tests.support.mlflow_store import stored_run, stored_runs
+from tests.support.otlp_receiver import HttpReceiver
 from tests.support.trainings import TRAININGS, namespace, recording_logger
 from tests.support.waiting import free_port, wait_until
 from tracelet_otel import ConfigurationError, semconv
@@ -17,6 +19,14 @@ from tracelet_otel import ConfigurationError, semconv
 CONFIG = {"export_interval": 0.1}
 END_S = 5.0
 SLACK_S = 3.0
+
+
+@pytest.fixture
+def backend() -> Iterator[HttpReceiver]:
+    """What a collector forwards to."""
+    receiver = HttpReceiver()
+    yield receiver
+    receiver.stop()
 
 
 @pytest.fixture

@@ -1,0 +1,80 @@
+"""What is imported is declared, and what is declared has been seen."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import tracelet_otel
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+OF_CLEARML = "pathlib2"
+"""ClearML's own; a path of its kind is what it takes."""
+
+
+@pytest.fixture
+def declared(pytestconfig: pytest.Config) -> list[Requirement]:
+    """All that the package and its extras ask for."""
+    project = tomllib.loads((pytestconfig.rootpath / "pyproject.toml").read_text())["project"]
+    extras = [one for name, found in project["optional-dependencies"].items() if name != "all" for one in found]
+    return [Requirement(one) for one in (*project["dependencies"], *extras)]
+
+
+def pins(path: Path) -> dict[str, Version]:
+    lines = [line for line in path.read_text().splitlines() if "==" in line]
+    return {canonicalize_name(line.split("==")[0]): Version(line.split("==")[1]) for line in lines}
+
+
+def imported() -> Iterator[str]:
+    """Names of modules of others that are imported anywhere in the package."""
+    for path in Path(tracelet_otel.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                yield node.module
+
+
+@pytest.mark.whole
+def test_what_is_imported_is_declared(declared: list[Requirement]) -> None:
+    names = {canonicalize_name(one.name) for one in declared}
+    found = packages_distributions()
+    for module in {name.partition(".")[0] for name in imported()} - sys.stdlib_module_names:
+        if module not in ("tracelet_otel", OF_CLEARML):
+            assert {canonicalize_name(one) for one in found[module]} & names, module
+
+
+def test_floors_are_the_versions_of_the_oldest_environment(
+    declared: list[Requirement], pytestconfig: pytest.Config
+) -> None:
+    oldest = pins(pytestconfig.rootpath / "constraints-oldest.txt")
+    floors = {
+        canonicalize_name(one.name): [Version(part.version) for part in one.specifier if part.operator == ">="]
+        for one in declared
+    }
+    assert floors == {name: [oldest[name]] for name in floors}
+
+
+def test_the_newest_versions_on_which_private_names_were_seen_are_those_of_the_constraints(
+    pytestconfig: pytest.Config,
+) -> None:
+    from tracelet_otel.private_names import LIGHTNING, OPENTELEMETRY_SDK, WANDB
+
+    newest = pins(pytestconfig.rootpath / "constraints.txt")
+    oldest = pins(pytestconfig.rootpath / "constraints-oldest.txt")
+    for library in (LIGHTNING, OPENTELEMETRY_SDK, WANDB):
+        for distribution in library.packages.values():
+            assert newest[canonicalize_name(distribution)] == Version(library.newest)
+            assert oldest[canonicalize_name(distribution)] == Version(library.oldest)
