@@ -178,8 +178,8 @@ def test_what_a_rank_says_after_the_end_is_refused_for_good(database):
     wait_until(lambda: stored_run(database).status == "FINISHED", 30, "the run's end")
     second.send({"loss": 7, "other": 8}, 1)
     assert second.guard.counts == {"the relay refused an export": 1, "values were not delivered": 2}
-    run.stop()
     second.end()
+    run.stop()
     assert has(database, [("loss", 0, 1.0)])
 
 

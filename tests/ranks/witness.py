@@ -1,11 +1,10 @@
-"""What a training of two ranks wrote down, and what of it belongs together."""
+"""What `scripts/training.py` wrote down on each of two ranks, and what of it belongs together."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-
-TRAINING = Path(__file__).parent / "training.py"
+from typing import Any
 
 
 def witnessed(tmp_path: Path, rank: int) -> list[tuple[str, int, float, float]]:
@@ -14,7 +13,14 @@ def witnessed(tmp_path: Path, rank: int) -> list[tuple[str, int, float, float]]:
     return [tuple(json.loads(line)) for line in lines]
 
 
+def process(directory: Path, rank: int) -> dict[str, Any]:
+    """A rank's pid and place, and whether it owns the run."""
+    found: dict[str, Any] = json.loads((directory / f"process.{rank}").read_text())
+    return found
+
+
 def combined(name: str, values: list[float]) -> float:
+    """One value of those of all ranks."""
     kind = name.removesuffix("_step").removesuffix("_epoch")
     if "sync" in kind or kind == "zero":
         return values[0]

@@ -6,44 +6,33 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-import psutil
 import pytest
 
 import tracelet_otel as tracelet
-from tests.support.mlflow_store import multiset, stored_runs
+from tests.support.mlflow_store import StoredRun, multiset, stored_runs
+from tests.support.relays import relays
 from tests.support.waiting import wait_until
 from tracelet_otel.relay.owner import started
 
-LEAVES = """
-import os, signal, sys, time
-import tracelet_otel
-run = tracelet_otel.start_logging("left", config={"export_interval": 0.1})
-for step in range(200):
-    run.log_metric("loss", step / 3, step)
-for reader in run._readers:
-    reader.collect()
-assert run._destination._exporter.force_flush(20_000)
-os.kill(run._destination._connection.pid, signal.SIGKILL)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
+ROWS = 200
 
 
 @pytest.fixture
-def left(tmp_path, database) -> Path:
+def left(tmp_path: Path, database: Path, run: Callable) -> Path:
     """A journal whose training and relay are gone."""
-    child = subprocess.run([sys.executable, "-c", LEAVES], cwd=tmp_path, timeout=240, check=False)
-    assert child.returncode == -signal.SIGKILL
+    child = run("leaves_rows.py", ROWS)
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    assert stored(database).points == []
     (journal,) = (tmp_path / "journals").glob("*.journal")
     return journal
 
 
-def stored(database):
+def stored(database: Path) -> StoredRun:
     (found,) = [run for run in stored_runs(database) if run.name == "left"]
     return found
 
@@ -56,15 +45,13 @@ def change_owner(journal: Path, **owner) -> None:
 
 
 def start_and_stop(name: str) -> None:
-    run = tracelet.start_logging(name)
-    relay = psutil.Process(run._destination._connection.pid)
-    run.stop()
-    wait_until(lambda: not relay.is_running() or relay.status() == psutil.STATUS_ZOMBIE, 60, "the relay's end")
+    tracelet.start_logging(name).stop()
+    wait_until(lambda: not relays(Path.cwd()), 60, "the relay's end")
 
 
 def test_the_next_start_delivers_and_closes_it(left, database):
     start_and_stop("next")
-    assert stored(database).multiset == multiset(("loss", step, step / 3) for step in range(200))
+    assert stored(database).multiset == multiset(("loss", step, step / 3) for step in range(ROWS))
     assert stored(database).status == "KILLED"
     assert not left.exists()
     assert not left.with_suffix(".log").exists()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,14 +23,40 @@ from tracelet_otel.relay.sidecar import Sidecar
 from tracelet_otel.settings import load
 
 
-@pytest.fixture
-def relay(tmp_path, database):
-    relay = Relay(database, tmp_path)
-    relay.start()
-    yield relay
+def ended(relay: Relay) -> None:
     tracelet.stop_logging()
     if relay.process is not None and relay.process.poll() is None:
         relay.end(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def relay(
+    tmp_path_factory: pytest.TempPathFactory, migrated_database: Path, warm_server: Callable[[], str]
+) -> Iterator[Relay]:
+    """One for all tests that are not about its life."""
+    home = tmp_path_factory.mktemp("relay")
+    relay = Relay(shutil.copy(migrated_database, home / "mlflow.db"), home, warm_server=warm_server)
+    relay.start()
+    yield relay
+    relay.end()
+
+
+@pytest.fixture
+def own_relay(tmp_path: Path, database: Path, warm_server: Callable[[], str]) -> Iterator[Relay]:
+    """One that a test may end."""
+    relay = Relay(database, tmp_path, warm_server=warm_server)
+    relay.start()
+    yield relay
+    ended(relay)
+
+
+@pytest.fixture
+def command(tmp_path: Path, database: Path) -> Iterator[Relay]:
+    """One that is started as people start it."""
+    relay = Relay(database, tmp_path)
+    relay.start()
+    yield relay
+    ended(relay)
 
 
 def stored(relay: Relay, name: str = "joined"):
@@ -44,58 +73,51 @@ def log(run, first: int, last: int) -> None:
         run.log_metric(name, value, step)
 
 
-def test_several_runs_at_once(relay, python, tmp_path):
-    with relay.join("here") as here:
+@pytest.mark.cold
+def test_several_runs_at_once(command, run, tmp_path):
+    with command.join("here") as here:
         log(here, 0, 100)
-        child = python(
-            f"""
-import tracelet_otel
-with tracelet_otel.start_logging("there", config={relay.config()!r}) as run:
-    run.log_params({{"lr": 0.5}})
-    for step in range(100):
-        run.log_metric("loss", -step, step)
-"""
-        )
+        child = run("joins.py", json.dumps(command.config()), 100)
         assert child.returncode == 0, child.stderr
         log(here, 100, 200)
-    assert stored(relay, "here").multiset == multiset(rows(0, 200))
-    there = stored(relay, "there")
+    assert stored(command, "here").multiset == multiset(rows(0, 200))
+    there = stored(command, "there")
     assert there.multiset == multiset(("loss", step, float(-step)) for step in range(100))
     assert there.params["lr"] == "0.5"
-    assert {stored(relay, "here").status, there.status} == {"FINISHED"}
-    assert here.urls == {"mlflow": f"sqlite:///{relay.database}"}
+    assert {stored(command, "here").status, there.status} == {"FINISHED"}
+    assert here.urls == {"mlflow": f"sqlite:///{command.database}"}
     assert here.accounts["mlflow"].delivered == 200
     assert here.errors == {}
-    assert relay.end() == 0
+    assert command.end() == 0
     assert not list(tmp_path.rglob("*.journal"))
 
 
 def test_the_outcome_of_a_training_that_fails(relay):
-    run = relay.join()
+    run = relay.join("fails")
     log(run, 0, 10)
     with pytest.raises(ZeroDivisionError), run:
         raise ZeroDivisionError
-    assert stored(relay).status == "FAILED"
+    assert stored(relay, "fails").status == "FAILED"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_relay_that_is_started_again_goes_on(relay, number):
-    run = relay.join(stop_timeout=60)
+def test_a_relay_that_is_started_again_goes_on(own_relay, number):
+    run = own_relay.join(stop_timeout=60)
     log(run, 0, 100)
     wait_until(lambda: run.accounts["mlflow"].delivered == 100, 30, "the first rows")
-    ending = threading.Thread(target=relay.end, args=(number,))
+    ending = threading.Thread(target=own_relay.end, args=(number,))
     ending.start()
     if number == signal.SIGKILL:
         ending.join()
         log(run, 100, 200)
-        relay.start()
+        own_relay.start()
         run.stop()
     else:
         log(run, 100, 200)
         run.stop()
         ending.join()
-    assert stored(relay).multiset == multiset(rows(0, 200))
-    assert stored(relay).status == "FINISHED"
+    assert stored(own_relay).multiset == multiset(rows(0, 200))
+    assert stored(own_relay).status == "FINISHED"
 
 
 def test_a_silent_run_is_closed_as_killed_and_goes_on_when_its_process_comes_back(tmp_path, database):
@@ -165,8 +187,8 @@ class TestBadInput:
 
     def test_another_token(self, relay):
         with pytest.raises(tracelet.ConfigurationError, match="refuses the token: TRACELET_RELAY_TOKEN has to be"):
-            relay.join(relay_token="another-token-of-some-length")
-        assert stored_runs(relay.database) == []
+            relay.join("refused", relay_token="another-token-of-some-length")
+        assert "refused" not in {run.name for run in stored_runs(relay.database)}
 
     def test_something_that_is_no_relay(self, mlflow_server):
         port = int(mlflow_server.uri.rpartition(":")[2])
@@ -184,7 +206,7 @@ class TestBadInput:
         assert result.exit_code == 1
         assert re.search("[Aa]ddress already in use", result.output)
 
-    def test_a_backend_that_is_down(self, relay, database):
+    def test_a_backend_that_is_down(self, own_relay, database):
         database.write_bytes(b"no database")
         with pytest.raises(tracelet.TrackerError):
-            relay.join(start_timeout=3)
+            own_relay.join(start_timeout=3)

@@ -12,10 +12,13 @@ def relays(directory: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
+            # One link tells most processes apart from those that are looked for.
+            if Path(f"/proc/{process.pid}/cwd").readlink() != directory:
+                continue
             is_relay = process.name() == "tracelet-relay" or "tracelet_otel.relay" in process.cmdline()
-            if is_relay and process.cwd() == str(directory) and process.status() != psutil.STATUS_ZOMBIE:
+            if is_relay and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
-        except psutil.Error:
+        except (psutil.Error, OSError):
             continue
     return found
 

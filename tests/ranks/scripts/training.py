@@ -1,4 +1,4 @@
-"""A training of two ranks that log different values, run as a script: `training.py STRATEGY STEPS [PAUSE_S]`.
+"""A training of two ranks that log different values: `training.py STRATEGY STEPS [PAUSE_S]`.
 
 A logger of its own writes down, for each rank, what Lightning hands to loggers there.
 """
@@ -9,15 +9,12 @@ import json
 import os
 import sys
 import time
-import warnings
 
-warnings.simplefilter("ignore")
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import Logger
 
-import lightning.pytorch as pl  # noqa: E402
-import torch  # noqa: E402
-from lightning.pytorch.loggers import Logger  # noqa: E402
-
-import tracelet_otel as tracelet  # noqa: E402
+import tracelet_otel as tracelet
 
 KNOWN = {*os.environ} - {"TRACELET_HANDOVER"}
 CONFIG = json.loads(os.environ.get("CONFIG", "{}"))
