@@ -227,7 +227,7 @@ class TestBadInput:
                 self.send_error(503)
 
         server = HTTPServer(("127.0.0.1", 0), Ill)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         with pytest.raises(tracelet.TrackerUnavailableError, match="answers with HTTP status 503"):
             tracelet.start_logging(backend_url=f"http://127.0.0.1:{server.server_port}")
         server.shutdown()

@@ -60,7 +60,7 @@ def test_credentials_of_an_address_are_in_no_error(monkeypatch):
                 self.end_headers()
 
     server = HTTPServer(("127.0.0.1", 0), HangsUp)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(tracelet.TrackerError) as raised:
         tracelet.start_logging(backend_url=f"http://me:sEcReT@127.0.0.1:{server.server_port}")

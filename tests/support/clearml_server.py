@@ -76,7 +76,7 @@ class ClearmlServer(ThreadingHTTPServer):
         self.calls: list[str] = []
         self.tokens: set[str] = set()
         self.lock = threading.Lock()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def uri(self) -> str:

@@ -20,7 +20,7 @@ class Door(ThreadingHTTPServer):
         self.target = urlsplit(target).netloc
         self.ill: str | None = None
         self.well_again = threading.Event()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def uri(self) -> str:

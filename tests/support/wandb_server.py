@@ -94,7 +94,7 @@ class WandbServer(ThreadingHTTPServer):
         self.runs: dict[str, StoredRun] = {}
         self.requests: list[str] = []
         self.lock = threading.Lock()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def uri(self) -> str:
