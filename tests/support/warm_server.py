@@ -5,7 +5,7 @@ Run as `python -m tests.support.warm_server SOCKET MODULE ...`, with the modules
 Torch, Lightning and MLflow take seconds to import, and most child processes of the tests are about what happens
 afterwards. This process imports them once and forks a child for each request: a script, a module or a string, as
 `python` takes them. The child is a Python process like any other. It has its own pid, descriptors, environment,
-working directory and arguments, and it ends as the interpreter ends: by returning to the top of the main module.
+working directory and arguments, and it ends as an interpreter ends.
 
 A request is one line of JSON, with the child's standard input, output and error beside it as file descriptors. The
 answer is the child's pid on a line, and once it has ended its exit status on another.
@@ -13,6 +13,7 @@ answer is the child's pid on a line, and once it has ended its exit status on an
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -24,6 +25,7 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 import types
 import warnings
 from pathlib import Path
@@ -138,6 +140,26 @@ def run(request: Request) -> None:
     exec(code, main.__dict__)
 
 
+def run_to_its_end(request: Request) -> None:
+    """Do it, and end as the interpreter ends, but for the freeing of its memory: after so many imports that takes long.
+
+    What nobody catches goes on to the top of the main module, as always.
+    """
+    status = 0
+    try:
+        run(request)
+    except SystemExit as ended:
+        if not isinstance(ended.code, int | None):
+            raise
+        status = ended.code or 0
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(ValueError, OSError):  # closed, or nobody reads it
+            stream.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with warnings.catch_warnings():
@@ -146,4 +168,4 @@ if __name__ == "__main__":
             importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    run(Server(sys.argv[1]).serve())
+    run_to_its_end(Server(sys.argv[1]).serve())
