@@ -56,7 +56,7 @@ test-newest:
 	.venv-newest/bin/python -m pip install -q torch==2.13.0
 	.venv-newest/bin/python -m pip install -q -U --upgrade-strategy eager -e '.[all]' --group test 'torch==2.13.0'
 	@echo 'Newer than in constraints.txt:'
-	@.venv-newest/bin/python -m pip freeze --exclude-editable | grep -vixFf constraints.txt || true
+	@.venv-newest/bin/python -m pip freeze --exclude-editable | sed "s,+cpu$$,," | grep -vixFf constraints.txt || true
 	.venv-newest/bin/python $(TESTS) -m 'not slow'
 
 # What needs neither torch nor a tracker, on another Python: `make test-small PYTHON=python3.13`.

@@ -178,6 +178,26 @@ def test_its_processes_may_die(request, identity, place, killed):
     assert backend.stored(identity.run_id).points == Counter(backend.kept(readings))
 
 
+def test_a_forked_child_does_not_keep_its_process(offline, identity):
+    tracker = offline.tracker()
+    tracker.open(identity)
+    apart = psutil.Process(tracker._process.pid)
+    held, let_go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(let_go)
+        os.read(held, 1)  # as long as the test holds the other end
+        os._exit(0)
+    tracker._process.stdin.close()
+    try:
+        wait_until(lambda: not apart.is_running() or apart.status() == psutil.STATUS_ZOMBIE, 30, "its end")
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+    finally:
+        os.close(let_go)
+        os.close(held)
+        os.waitpid(child, 0)
+
+
 @pytest.mark.cold
 @pytest.mark.parametrize("left", ["open", "without a run"])
 def test_no_process_outlives_its_tracker(identity, monkeypatch, left):
