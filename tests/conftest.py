@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ _NOTHING_IS_SKIPPED = "TRACELET_NO_SKIPS" in os.environ
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where CI runs, what every machine is to have is there: who skips a test has failed it."""
     report = yield
     if _NOTHING_IS_SKIPPED and report.skipped:
@@ -119,7 +119,7 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 @pytest.fixture
 def database(tmp_path: Path, migrated_database: Path) -> Path:
     """A fresh MLflow database at the default place."""
-    return shutil.copy(migrated_database, tmp_path / "mlflow.db")
+    return Path(shutil.copy(migrated_database, tmp_path / "mlflow.db"))
 
 
 Child = WarmProcess | subprocess.Popen[str]
@@ -162,10 +162,12 @@ def start(
 def run(start: Callable[..., Child]) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a script to its end, as `start` starts it."""
 
-    def run(script: str | Path, *arguments: object, timeout: float = 240, **options: Any):
+    def run(
+        script: str | Path, *arguments: object, timeout: float = 240, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
         child = start(script, *arguments, **options)
         output, errors = child.communicate(timeout=timeout)
-        return subprocess.CompletedProcess(child.args, child.returncode, output, errors)
+        return subprocess.CompletedProcess(child.args, child.wait(), output, errors)
 
     return run
 

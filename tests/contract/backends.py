@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def point(name: str, step: int | None, value: float, time_ms: int) -> Point:
 class Stored:
     """What a tracker has of a run."""
 
-    name: str
+    name: str | None
     project: str
     status: Any
     params: dict[str, Any]
@@ -51,7 +51,7 @@ class Backend:
     """
 
     name = ""
-    statuses = {}  # noqa: RUF012
+    statuses: Mapping[str | None, Any] = {}
     """By outcome; `None` for every other and for none."""
     refused: Reading | None = None
     """What it never takes."""
@@ -76,7 +76,7 @@ class Backend:
             name, factor = self.system_names[reading.name] if reading.is_system else (reading.name, 1)
             yield point(name, reading.step, reading.value * factor, reading.time_unix_nano // 1_000_000)
 
-    system_names = {  # noqa: RUF012
+    system_names: Mapping[str, tuple[str, float]] = {
         "system/gpu_0_utilization_percentage": ("system/gpu_0_utilization_percentage", 1),
         "system/gpu_12_memory_usage_megabytes": ("system/gpu_12_memory_usage_megabytes", 1),
         "system/node_1/gpu_0_power_usage_watts": ("system/node_1/gpu_0_power_usage_watts", 1),
@@ -115,7 +115,9 @@ class _Wandb(Backend):
     name = "wandb"
     statuses = {"finished": 0, "failed": 1, None: 255}  # noqa: RUF012
 
-    def _stored(self, name: str, project: str, exit_code: int | None, config: dict[str, Any], rows: Any) -> Stored:
+    def _stored(
+        self, name: str | None, project: str, exit_code: int | None, config: dict[str, Any], rows: list[dict[str, Any]]
+    ) -> Stored:
         facts = config.pop("otel")
         points: Counter[Point] = Counter()
         for row in rows:

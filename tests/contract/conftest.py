@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,7 @@ from tracelet_otel.exporters.identity import RunIdentity
 
 
 @pytest.fixture
-def identity():
+def identity() -> RunIdentity:
     run_id = uuid.uuid4().hex
     attributes = {semconv.RUN_ID: run_id, semconv.PROJECT_NAME: "name of the project", semconv.PROCESS_OWNER: "ada"}
     return RunIdentity(run_id, "name of the run", "name of the project", attributes)
@@ -24,7 +26,7 @@ SLOW = ("MLflow server", "W&B server")
 
 
 @pytest.fixture(params=[pytest.param(one, marks=pytest.mark.slow if one in SLOW else ()) for one in PLACES])
-def backend(request, tmp_path, monkeypatch):
+def backend(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     made = make_backend(request.param, request, tmp_path, monkeypatch)
     yield made
     for tracker in made.opened:
@@ -34,7 +36,9 @@ def backend(request, tmp_path, monkeypatch):
                 tracker.close(None)
 
 
-def make_backend(place, request, tmp_path, monkeypatch) -> Backend:
+def make_backend(
+    place: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Backend:
     if place == "MLflow on SQLite":
         database = request.getfixturevalue("database")
         return Mlflow(f"sqlite:///{database}", database)
@@ -55,7 +59,7 @@ def make_backend(place, request, tmp_path, monkeypatch) -> Backend:
 
 
 @pytest.fixture
-def wandb_server():
+def wandb_server() -> Iterator[WandbServer]:
     server = WandbServer()
     yield server
     server.well_again.set()
@@ -64,7 +68,7 @@ def wandb_server():
 
 
 @pytest.fixture
-def clearml_server():
+def clearml_server() -> Iterator[ClearmlServer]:
     server = ClearmlServer()
     yield server
     server.well_again.set()

@@ -17,7 +17,7 @@ from tracelet_otel.exporters.reading import Batch, Param
 from tracelet_otel.guard import Guard
 
 
-@pytest.fixture(params=["MLflow on SQLite", "MLflow server"])
+@pytest.fixture(params=["MLflow on SQLite", pytest.param("MLflow server", marks=pytest.mark.slow)])
 def backend(request, tmp_path, monkeypatch):
     return make_backend(request.param, request, tmp_path, monkeypatch)
 

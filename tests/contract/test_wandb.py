@@ -158,7 +158,7 @@ def cores(tracker) -> list[psutil.Process]:
     return [child for child in children if "wandb-core" in child.name()]
 
 
-@pytest.mark.parametrize("place", ["online", "offline"])
+@pytest.mark.parametrize("place", [pytest.param("online", marks=pytest.mark.slow), "offline"])
 @pytest.mark.parametrize("killed", ["its core", "its process"])
 def test_its_processes_may_die(request, identity, place, killed):
     backend = request.getfixturevalue(place)

@@ -197,6 +197,7 @@ def test_three_trackers_in_the_process(tmp_path, database):
     assert {place: value for place, (value, _) in task.points.items()} == in_clearml(recording.rows)
 
 
+@pytest.mark.slow
 def test_the_demo(database, other_database):
     pl = namespace("lightning.pytorch")
     with tracelet.start_logging(config=OFTEN) as run:

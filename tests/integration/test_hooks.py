@@ -245,6 +245,7 @@ class TestBadInput:
         assert "silent" not in stored.params
         assert self.run.errors == {"hyperparameter 'silent' was dropped": 1}
 
+    @pytest.mark.slow
     def test_five_thousand_hyperparameters(self):
         params = {f"p{number}": number for number in range(5_000)}
         self.run.log_params(params)

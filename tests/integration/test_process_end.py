@@ -49,6 +49,7 @@ def test_a_forked_child_that_exits_normally_does_not_end_its_parents_run(run, da
     assert stored.status == "FINISHED"
 
 
+@pytest.mark.slow
 @pytest.mark.cold
 def test_the_lightning_hook_is_put_in_when_lightning_is_imported(run, database):
     child = run("late_import.py")

@@ -7,14 +7,15 @@ import pytest
 from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
 from tracelet_otel.exporters.otlp_settings import GRPC, HTTP
 
-RECEIVERS = {GRPC: GrpcReceiver, HTTP: HttpReceiver}
+RECEIVERS: dict[str, type[GrpcReceiver] | type[HttpReceiver]] = {GRPC: GrpcReceiver, HTTP: HttpReceiver}
 
 
 @pytest.fixture(params=RECEIVERS)
 def protocol(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each protocol in turn, as the environment names it."""
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", request.param)
-    return request.param
+    chosen: str = request.param
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", chosen)
+    return chosen
 
 
 @pytest.fixture

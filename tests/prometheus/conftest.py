@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.gpu.stand_in import StandIn, build, machine
-from tests.prometheus.stack import Prometheus, ShippedCollector
+from tests.prometheus.stack import CONFIG, Prometheus, ShippedCollector
 from tests.support.torchrun import ranks_of_a_node
 from tests.support.waiting import wait_until
 from tests.support.warm import WarmProcess
@@ -70,9 +70,9 @@ def make_chain(
     """Starts chains; options are those of `Prometheus`."""
     started: list[Prometheus | ShippedCollector] = []
 
-    def make(**options) -> Chain:
+    def make(config: Path = CONFIG, **options: str) -> Chain:
         home = tmp_path_factory.mktemp("chain")
-        prometheus = Prometheus(home, **options)
+        prometheus = Prometheus(home, config, **options)
         prometheus.start()
         started.append(prometheus)
         collector = ShippedCollector(home, "collector.yaml", PROMETHEUS_OTLP_ENDPOINT=prometheus.otlp_endpoint)
@@ -86,7 +86,7 @@ def make_chain(
 
 
 @pytest.fixture(scope="session")
-def chain(make_chain) -> Chain:
+def chain(make_chain: Callable[..., Chain]) -> Chain:
     """One for all tests that change nothing of it."""
     return make_chain()
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.prometheus.stack import SHIPPED, Labels, Prometheus
@@ -63,36 +64,42 @@ def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     return (panel for panel in dashboard["panels"] if panel["type"] != "row")
 
 
-def load(path) -> dict[str, Any]:
-    return json.loads(path.read_text())
+def load(path: Path) -> dict[str, Any]:
+    dashboard: dict[str, Any] = json.loads(path.read_text())
+    return dashboard
 
 
-def _options(variable, values, prometheus: Prometheus, start: float, end: float) -> list[str]:
+def _options(
+    variable: Mapping[str, Any], values: Mapping[str, str], prometheus: Prometheus, start: float, end: float
+) -> list[str]:
     query = _filled(variable["query"]["query"], values)
     if asked := re.fullmatch(r"label_values\((.+), (\w+)\)", query):
-        texts = prometheus.label_values(*asked.groups(), start, end)
+        texts = prometheus.label_values(asked[1], asked[2], start, end)
     else:
-        promql = re.fullmatch(r"query_result\((.+)\)", query).group(1)
+        asked = re.fullmatch(r"query_result\((.+)\)", query)
+        assert asked, query
         # As Grafana writes a result, before the variable's expression is applied to it.
         texts = [
             "{"
             + ", ".join(f'{name}="{text}"' for name, text in sorted(labels.items()))
             + f"}} {value:g} {end * 1e3:.0f}"
-            for labels, value in prometheus.query(promql, end)
+            for labels, value in prometheus.query(asked[1], end)
         ]
     if not variable["regex"]:
         return texts
-    body, flags = re.fullmatch(r"/(.+)/(i?)", variable["regex"]).groups()
-    pattern = re.compile(body.replace("(?<", "(?P<"), re.IGNORECASE if flags else 0)
+    written = re.fullmatch(r"/(.+)/(i?)", variable["regex"])
+    assert written, variable["regex"]
+    pattern = re.compile(written[1].replace("(?<", "(?P<"), re.IGNORECASE if written[2] else 0)
     found = filter(None, map(pattern.search, texts))
     return [match["value"] if "value" in pattern.groupindex else match.string for match in found]
 
 
-def _chosen(variable, found: list[str]) -> str:
+def _chosen(variable: Mapping[str, Any], found: list[str]) -> str:
     if not variable["multi"]:
         return re.sub(r'(["\\])', r"\\\1", found[0])
     if variable["includeAll"]:
-        return variable["allValue"]
+        everything: str = variable["allValue"]
+        return everything
     # For a regular expression inside of a quoted text.
     return "(" + "|".join(re.sub(r"([\\^$*+?.()|\[\]{}])", r"\\\\\1", one) for one in found) + ")"
 

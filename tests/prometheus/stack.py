@@ -119,9 +119,10 @@ class Prometheus(Program):
     def _ready(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.address}/-/ready", timeout=5) as answer:
-                return answer.status == 200
+                status: int = answer.status
         except OSError:
             return False
+        return status == 200
 
     def get(self, path: str, **parameters: object) -> Any:
         """What the API answers; an error is one of the test's."""
@@ -144,7 +145,8 @@ class Prometheus(Program):
         return [(one["metric"], [float(value) for _, value in one["values"]]) for one in data["result"]]
 
     def label_values(self, selector: str | None, label: str, start: float, end: float) -> list[str]:
-        return self.get(f"label/{label}/values", **{"match[]": selector}, start=start, end=end)
+        values: list[str] = self.get(f"label/{label}/values", **{"match[]": selector}, start=start, end=end)
+        return values
 
     def firing(self) -> dict[str, Labels]:
         """The annotations of what fires, by name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,4 +25,9 @@ def combined(name: str, values: list[float]) -> float:
     kind = name.removesuffix("_step").removesuffix("_epoch")
     if "sync" in kind or kind == "zero":
         return values[0]
-    return {"sum": sum, "min": min, "max": max}.get(kind, lambda all_: sum(all_) / len(all_))(values)
+    ways: dict[str, Callable[[list[float]], float]] = {"sum": sum, "min": min, "max": max}
+    return ways.get(kind, _mean)(values)
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -82,7 +83,7 @@ class ClearmlServer(ThreadingHTTPServer):
     def uri(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: object, client_address: object) -> None:
         pass
 
     def answer(self, endpoint: str, call: Any, authorization: str) -> dict[str, Any]:
@@ -96,7 +97,8 @@ class ClearmlServer(ThreadingHTTPServer):
             raise RefusedError(401, 20, "Unauthorized (missing credentials)")
         if credentials not in self.tokens:
             raise RefusedError(401, 30, "Invalid token (invalid jwt token): reason=Signature verification failed")
-        handle = getattr(self, f"_{endpoint.replace('.', '_')}", None)
+        method = f"_{endpoint.replace('.', '_')}"
+        handle: Callable[[Any], dict[str, Any]] | None = getattr(self, method, None)
         with self.lock:
             if endpoint in STATUS_OF:
                 return self._to_status(call, STATUS_OF[endpoint])
@@ -130,31 +132,31 @@ class ClearmlServer(ThreadingHTTPServer):
         task.status, task.status_reason = status, call.get("status_reason") or ""
         return {"updated": 1, "fields": {"status": status}}
 
-    def _projects_get_all(self, call):
+    def _projects_get_all(self, call: dict[str, Any]) -> dict[str, Any]:
         names = {key: name for key, name in self.projects.items() if key in (call.get("id") or self.projects)}
         named = re.compile(call.get("name") or "")
         return {"projects": [{"id": key, "name": name} for key, name in names.items() if named.search(name)]}
 
-    def _projects_create(self, call):
+    def _projects_create(self, call: dict[str, Any]) -> dict[str, Any]:
         _check_length(call["name"].partition("/")[0])
         if call["name"] in self.projects.values():
             raise RefusedError(400, 801, f"Value combination already exists: name={call['name']}")
         self.projects[uuid.uuid4().hex] = call["name"]
         return {"id": list(self.projects)[-1]}
 
-    def _projects_get_by_id(self, call):
+    def _projects_get_by_id(self, call: dict[str, Any]) -> dict[str, Any]:
         if call["project"] not in self.projects:
             raise RefusedError(400, 401, f"Invalid project id: id={call['project']}")
         return {"project": {"id": call["project"], "name": self.projects[call["project"]]}}
 
-    def _tasks_create(self, call):
+    def _tasks_create(self, call: dict[str, Any]) -> dict[str, Any]:
         _check_length(call["name"])
         task = StoredTask(uuid.uuid4().hex)
         self.tasks[task.task_id] = task
         self._tasks_edit({**call, "task": task.task_id})
         return {"id": task.task_id}
 
-    def _tasks_edit(self, call):
+    def _tasks_edit(self, call: dict[str, Any]) -> dict[str, Any]:
         task = self._task(call, to_edit=not call.get("force"))
         _check_length(call.get("name", task.name))
         if call.get("project"):
@@ -166,9 +168,14 @@ class ClearmlServer(ThreadingHTTPServer):
                 task.fields[name] = value
         return {"updated": 1}
 
-    def _tasks_get_by_id(self, call):
+    def _tasks_get_by_id(self, call: dict[str, Any]) -> dict[str, Any]:
         task = self._task(call)
-        record = {"execution": {}, "runtime": {}, "output": {}, "script": {"binary": "python", "entry_point": ""}}
+        record: dict[str, Any] = {
+            "execution": {},
+            "runtime": {},
+            "output": {},
+            "script": {"binary": "python", "entry_point": ""},
+        }
         record |= {"company": "the-company", **task.fields, "id": task.task_id}
         record |= {name: getattr(task, name) for name in ("name", "type", "status", "status_reason", "tags")}
         record |= {"hyperparams": task.hyperparams, "last_iteration": max([0, *(point[2] for point in task.points)])}
@@ -179,7 +186,7 @@ class ClearmlServer(ThreadingHTTPServer):
         projects = {name: key for key, name in self.projects.items()}
         return {"task": {**record, "project": projects.get(task.project)}}
 
-    def _tasks_get_all(self, call):
+    def _tasks_get_all(self, call: dict[str, Any]) -> dict[str, Any]:
         tags = set(call.get("system_tags") or [])
         wanted = [
             key
@@ -188,10 +195,10 @@ class ClearmlServer(ThreadingHTTPServer):
         ]
         return {"tasks": [self._tasks_get_by_id({"task": key})["task"] for key in wanted]}
 
-    def _tasks_ping(self, call):
+    def _tasks_ping(self, call: dict[str, Any]) -> dict[str, Any]:
         return {}
 
-    def _tasks_edit_hyper_params(self, call):
+    def _tasks_edit_hyper_params(self, call: dict[str, Any]) -> dict[str, Any]:
         task = self._task(call, to_edit=any(item["section"] != "properties" for item in call["hyperparams"]))
         replace = call.get("replace_hyperparams") or "none"
         if replace == "all":
@@ -202,12 +209,12 @@ class ClearmlServer(ThreadingHTTPServer):
             task.hyperparams[section] = {**kept, **items}
         return {"updated": 1}
 
-    def _events_add_batch(self, call):
+    def _events_add_batch(self, call: list[dict[str, Any]]) -> dict[str, Any]:
         """Takes each event that it can, and refuses the call as the real server does."""
         wrong: list[str] = []
         unindexed = 0
         for event in call:
-            task = self.tasks.get(event.get("task"))
+            task = self.tasks.get(event.get("task", ""))
             if event.get("type") not in EVENT_TYPES:
                 wrong.append(f"Invalid event type {event.get('type')}")
             elif task is None or task.status == "published":
@@ -236,9 +243,10 @@ def _check_length(name: str) -> None:
 def _is_indexable(value: float) -> bool:
     """Whether a value is finite in the 32 bits in which the real server indexes it."""
     try:
-        return abs(struct.unpack("f", struct.pack("f", value))[0]) < float("inf")
+        single: float = struct.unpack("f", struct.pack("f", value))[0]
     except OverflowError:
         return False
+    return abs(single) < float("inf")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -246,7 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1
 
-    def _serve(self):
+    def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         endpoint = self.path.partition("?")[0].rpartition("/")[2]
         self.server.calls.append(endpoint)
@@ -264,8 +272,8 @@ class _Handler(BaseHTTPRequestHandler):
         except RefusedError as refused:
             self._answer(endpoint, refused.code, refused.subcode, refused.message, {})
 
-    def _answer(self, endpoint, code, subcode, message, data):
-        meta = {"id": uuid.uuid4().hex, "trx": uuid.uuid4().hex, "error_stack": None, "error_data": {}}
+    def _answer(self, endpoint: str, code: int, subcode: int, message: str, data: dict[str, Any]) -> None:
+        meta: dict[str, Any] = {"id": uuid.uuid4().hex, "trx": uuid.uuid4().hex, "error_stack": None, "error_data": {}}
         meta |= {"endpoint": {"name": endpoint, "requested_version": "2.30", "actual_version": "1.0"}}
         meta |= {"result_code": code, "result_subcode": subcode, "result_msg": message}
         content = json.dumps({"meta": meta, "data": data}).encode()
@@ -279,5 +287,5 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = _serve  # noqa: N815
 
-    def log_message(self, format, *args):  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -104,7 +104,7 @@ class Collector:
         """Take it away in mid-run."""
         self._end(lambda process: process.kill())
 
-    def _end(self, how) -> None:
+    def _end(self, how: Callable[[subprocess.Popen[bytes]], None]) -> None:
         process, self._process = self._process, None
         if process is not None:
             how(process)

@@ -26,14 +26,14 @@ class Door(ThreadingHTTPServer):
     def uri(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: object, client_address: object) -> None:
         pass
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: Door
 
-    def _pass(self):
+    def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.server.ill == "down":
             self.close_connection = True
@@ -60,5 +60,5 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PATCH = _pass  # noqa: N815
 
-    def log_message(self, format, *args):  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass

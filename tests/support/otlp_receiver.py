@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import threading
 import zlib
+from collections.abc import Callable
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import grpc
+import grpc  # type: ignore[import-untyped]
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
@@ -30,6 +31,9 @@ CODES = {
     "503": grpc.StatusCode.UNAVAILABLE,
 }
 """What gRPC says where HTTP says this."""
+_DECODE: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflate": zlib.decompress}
+# The generated code has no types.
+_add_to_server: Callable[[MetricsServiceServicer, grpc.Server], None] = add_MetricsServiceServicer_to_server
 
 
 class Kept:
@@ -102,7 +106,7 @@ class HttpReceiver(Kept, ThreadingHTTPServer):
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: object, client_address: object) -> None:
         pass
 
     def stop(self) -> None:
@@ -115,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: HttpReceiver
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         ill = self.server.ill
         self.server.attempts += 1
@@ -136,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/v1/metrics":
             self.send_error(404)
             return
-        decode = {"gzip": gzip.decompress, "deflate": zlib.decompress}.get(self.headers.get("Content-Encoding", ""))
+        decode = _DECODE.get(self.headers.get("Content-Encoding", ""))
         self.server.keep(
             ExportMetricsServiceRequest.FromString(decode(body) if decode else body),
             {name.lower(): value for name, value in self.headers.items()},
@@ -150,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.server.answer)
 
-    def log_message(self, format, *args):  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
 
 
@@ -160,7 +164,7 @@ class GrpcReceiver(Kept, MetricsServiceServicer):
     def __init__(self, port: int = 0) -> None:
         Kept.__init__(self)
         self._server = grpc.server(futures.ThreadPoolExecutor(4), options=(("grpc.so_reuseport", 0),))
-        add_MetricsServiceServicer_to_server(self, self._server)
+        _add_to_server(self, self._server)
         self._port = self._server.add_insecure_port(f"127.0.0.1:{port}")
         self._server.start()
 
@@ -168,7 +172,9 @@ class GrpcReceiver(Kept, MetricsServiceServicer):
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
-    def Export(self, request, context):  # noqa: N802
+    def Export(  # noqa: N802
+        self, request: ExportMetricsServiceRequest, context: grpc.ServicerContext
+    ) -> ExportMetricsServiceResponse:
         ill = self.ill
         self.attempts += 1
         if ill == "hangs":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -17,7 +18,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import samples, semconv
-from tracelet_otel.exporters.reading import Batch, Reading, decode
+from tracelet_otel.exporters.reading import Batch, Param, Reading, decode
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
@@ -67,7 +68,7 @@ def provider(*readers: PeriodicExportingMetricReader, **attributes: Any) -> Mete
     return MeterProvider(readers, Resource(attributes), shutdown_on_exit=False)
 
 
-def exported(rows, run_id="r1", *, end=False):
+def exported(rows: Iterable[Mapping[str, Any]], run_id: str = "r1", *, end: bool = False) -> MetricsData:
     """What one collection exports after some rows, and hyperparameters."""
     keeping = KeepingExporter()
     metrics = provider(only := reader(keeping), **{semconv.RUN_ID: run_id})
@@ -83,7 +84,12 @@ def exported(rows, run_id="r1", *, end=False):
     return data
 
 
-def comparable(batches):
+Comparable = tuple[dict[str, Any], list[tuple[Any, ...]], dict[str, Param], str | None, bool | None]
+"""Resource, readings, hyperparameters and outcome of a batch, and whether it is the last."""
+
+
+def comparable(batches: Iterable[Batch]) -> list[Comparable]:
+    """What of each batch can be compared: NaN, which equals nothing, by its name."""
     return [
         (
             dict(batch.resource.items()),

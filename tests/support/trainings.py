@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -68,20 +68,22 @@ def regression(pl: ModuleType, **overrides: Callable[..., Any]) -> Any:
     return type("Regression", (pl.LightningModule,), methods)()
 
 
-def recording_logger(pl) -> Any:
+def recording_logger(pl: ModuleType) -> Any:
     """A logger of the test's own: it keeps the rows that Lightning hands to it."""
 
-    class Recording(pl.loggers.Logger):
+    base: Any = pl.loggers.Logger
+
+    class Recording(base):
         name = "recording"
         version = 0
 
         def __init__(self) -> None:
             self.rows: list[tuple[dict[str, float], int | None]] = []
 
-        def log_metrics(self, metrics, step=None):
+        def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
             self.rows.append(({name: float(value) for name, value in metrics.items()}, step))
 
-        def log_hyperparams(self, *args, **kwargs):
+        def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
             pass
 
     return Recording()

@@ -51,9 +51,10 @@ def offline_run(path: Path) -> OfflineRun:
     """What one file holds."""
     from wandb.proto import wandb_internal_pb2
 
+    messages: Any = wandb_internal_pb2  # made at run time, without types
     found = OfflineRun()
     for data in _records(path.read_bytes()):
-        record = wandb_internal_pb2.Record.FromString(data)
+        record = messages.Record.FromString(data)
         kind = record.WhichOneof("record_type")
         if kind == "run":
             run = record.run

@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -100,7 +101,7 @@ class WandbServer(ThreadingHTTPServer):
     def uri(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: object, client_address: object) -> None:
         pass
 
     def knows(self, authorization: str | None) -> bool:
@@ -120,7 +121,11 @@ class WandbServer(ThreadingHTTPServer):
             files = [{"name": name, "uploadUrl": f"{self.uri}/upload/{run.run_id}/{name}"} for name in asked["files"]]
             return {"createRunFiles": {"runID": f"id-of-{run.run_id}", "uploadHeaders": [], "files": files}}
         known = ("ServerFeaturesQuery", "RunState", "QueryRunInfo", "OrganizationCoreWeaveOrganizationID")
-        data = {"project": {"run": run.graphql()} if run else None, "serverInfo": {"features": []}, "entity": None}
+        data: dict[str, Any] = {
+            "project": {"run": run.graphql()} if run else None,
+            "serverInfo": {"features": []},
+            "entity": None,
+        }
         return data if operation in known else None
 
     def _upsert(self, run: StoredRun | None, asked: dict[str, Any]) -> StoredRun:
@@ -144,7 +149,7 @@ class WandbServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: WandbServer
 
-    def _take(self):
+    def _take(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         body = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
         kind, *path = unquote(self.path).lstrip("/").split("/")
@@ -165,7 +170,9 @@ class _Handler(BaseHTTPRequestHandler):
             with self.server.lock:
                 self._say(*self._answer(kind, name, path, sent, body))
 
-    def _answer(self, kind, name, path, sent, body):
+    def _answer(
+        self, kind: str, name: str, path: list[str], sent: dict[str, Any], body: bytes
+    ) -> tuple[int, dict[str, Any]]:
         if kind == "graphql":
             data = self.server.answer(name, sent.get("variables") or {})
             return 200, {"data": data} if data else {"data": None, "errors": [{"message": f"{name} is not known"}]}
@@ -176,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
             run.files["/".join(path[1:])] = body
         return 200 if run else 404, {}
 
-    def _refuse(self, operation):
+    def _refuse(self, operation: str) -> None:
         if operation == "Viewer":
             self._say(200, {"data": {"viewer": None}})
             return
@@ -184,15 +191,15 @@ class _Handler(BaseHTTPRequestHandler):
         error = {"message": "user is not logged in", "path": [path], "extensions": {"code": "PERMISSION_ERROR"}}
         self._say(401, {"errors": [error], "data": {path: None}})
 
-    def _say(self, status, answer, headers=()):
+    def _say(self, status: int, answer: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
         content = json.dumps(answer).encode()
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(content)), **dict(headers)}.items():
+        for name, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
     do_GET = do_POST = do_PUT = _take  # noqa: N815
 
-    def log_message(self, format, *args):  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass

@@ -127,7 +127,7 @@ def run(request: Request) -> None:
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
         return
     main = sys.modules["__main__"] = types.ModuleType("__main__")
-    main.__builtins__ = __builtins__
+    main.__dict__["__builtins__"] = __builtins__
     if kind == "-c":
         sys.argv = ["-c", *arguments[1:]]
         sys.path.insert(0, "")

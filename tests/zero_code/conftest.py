@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Child
 from tests.support import zero_code
 from tests.support.collector import Collector
 from tests.support.mlflow_store import StoredRun, stored_run
@@ -25,20 +26,20 @@ ByFacade = Callable[..., StoredRun]
 
 @pytest.fixture
 def start_instrumented(
-    request: pytest.FixtureRequest, start: Callable[..., Any], tmp_path: Path
-) -> Callable[..., WarmProcess | subprocess.Popen[str]]:
+    request: pytest.FixtureRequest, start: Callable[..., Child], tmp_path: Path
+) -> Callable[..., Child]:
     """Starts a script as `opentelemetry-instrument` does, with `OTEL_METRICS_EXPORTER`.
 
     In a test that is marked as cold it is that command itself.
     """
     is_cold = request.node.get_closest_marker("cold") is not None
 
-    def start_instrumented(script: str, exporters: str, output: Any = None, **environment: str):
+    def start_instrumented(script: str, exporters: str, output: Any = None, **environment: str) -> Child:
         # These scripts are in our own repository, which is large: it is not what is tested.
         told = {**zero_code.variables(exporters), "TRACELET_TRACK_GIT": "false", **environment}
         if not is_cold:
             return start(zero_code.INSTRUMENTED, SCRIPTS / script, output=output, **zero_code.as_command(told))
-        command = [*zero_code.COMMAND, SCRIPTS / script]
+        command = [*zero_code.COMMAND, str(SCRIPTS / script)]
         stream = subprocess.PIPE if output is None else output
         return subprocess.Popen(
             command, cwd=tmp_path, env={**os.environ, **told}, stdout=stream, stderr=stream, text=True
@@ -48,13 +49,13 @@ def start_instrumented(
 
 
 @pytest.fixture
-def instrumented(start_instrumented: Callable[..., Any]) -> Instrumented:
+def instrumented(start_instrumented: Callable[..., Child]) -> Instrumented:
     """Runs a script to its end, as `start_instrumented` starts it."""
 
     def instrumented(script: str, exporters: str, **options: Any) -> subprocess.CompletedProcess[str]:
         child = start_instrumented(script, exporters, **options)
         output, errors = child.communicate(timeout=240)
-        return subprocess.CompletedProcess(child.args, child.returncode, output, errors)
+        return subprocess.CompletedProcess(child.args, child.wait(), output, errors)
 
     return instrumented
 
@@ -112,7 +113,8 @@ def backend(collector_and_backend: tuple[Collector, HttpReceiver]) -> HttpReceiv
 
 
 def logged_rows(tmp_path: Path) -> list[tuple[dict[str, float], int]]:
-    return json.loads((tmp_path / "rows.json").read_text())
+    rows: list[tuple[dict[str, float], int]] = json.loads((tmp_path / "rows.json").read_text())
+    return rows
 
 
 def logged(tmp_path: Path) -> Counter[tuple[str, int, float]]:

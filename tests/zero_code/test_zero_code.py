@@ -24,7 +24,7 @@ DETECTED = {"OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "tracelet"}
 
 @pytest.mark.parametrize(
     ("protocol", "exporter"),
-    [pytest.param("grpc", "otlp", marks=pytest.mark.cold), ("http/protobuf", "otlp_proto_http")],
+    [pytest.param("grpc", "otlp", marks=[pytest.mark.cold, pytest.mark.slow]), ("http/protobuf", "otlp_proto_http")],
 )
 def test_every_logged_metric_arrives_through_a_collector(
     tmp_path, instrumented, collector, backend, protocol, exporter
