@@ -1,7 +1,8 @@
 # Everything runs in .venv, which `make venv` makes on a machine with only Python, pip and make.
 PYTHON ?= python3
 BIN := .venv/bin
-TESTS := -m pytest -n 2 --dist worksteal --durations 10 --durations-min 0.5
+# Three processes on two processors: many tests wait for a server or an interval.
+TESTS := -m pytest -n 3 --dist worksteal --durations 10 --durations-min 0.5
 PYTEST := $(BIN)/python $(TESTS)
 
 .PHONY: venv demo fast test test-all test-oldest test-newest test-small check bench clean

@@ -123,6 +123,22 @@ def test_rows_handed_to_several_loggers_in_turn_are_there_once(run):
     assert [sum(name == wanted for name, *_ in stored.points) for wanted in "ab"] == [8, 8]
 
 
+def test_rows_of_several_loggers_that_are_alike_and_not_the_same_are_all_there(run):
+    def on_train_start(self):
+        one, other = self.loggers
+        one.log_metrics({"a": 1.0, "b": 1.0}, 1)
+        other.log_metrics({"a": 1.0, "b": 1.0}, 2)
+        other.log_metrics({"a": 1.0, "b": 3.0}, 1)
+        other.log_metrics({"a": 1.0}, 1)
+
+    loggers = [pl.loggers.CSVLogger("csv"), pl.loggers.TensorBoardLogger("tensorboard")]
+    Training({"max_epochs": 1}, module=lambda pl: regression(pl, on_train_start=on_train_start))(pl, loggers)
+    handed = [(name, step, value) for name, step, value, _ in run.stored().points if name in {"a", "b"}]
+    assert multiset(handed) == multiset(
+        [("a", 1, 1.0), ("b", 1, 1.0), ("a", 2, 1.0), ("b", 2, 1.0), ("a", 1, 1.0), ("b", 1, 3.0), ("a", 1, 1.0)]
+    )
+
+
 def test_the_rows_of_several_trainers_are_all_there(run):
     for fold in range(3):
         loggers = [pl.loggers.CSVLogger(f"csv{fold}"), pl.loggers.TensorBoardLogger(f"tensorboard{fold}")]

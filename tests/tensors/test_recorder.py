@@ -132,6 +132,23 @@ def test_a_row_whose_step_is_no_number_is_dropped_and_said(caplog):
     assert setup.guard.counts == {"a row was dropped for its step": 2}
 
 
+def test_a_row_that_cannot_be_made_is_dropped_alone_and_said_once(caplog):
+    def failing(_):
+        raise ValueError("not as expected")
+
+    def made(handed):
+        return row({"loss": 1.0}, step=handed[1])
+
+    setup = Setup()
+    for step in range(3):
+        setup.recorder.record((failing, step))
+        setup.recorder.record((made, step))
+    assert setup.stop() == [[("loss", step, 1.0) for step in range(3)]]
+    (record,) = [record for record in caplog.records if record.name == "tracelet_otel"]
+    assert record.getMessage().startswith("a row was dropped: not as expected")
+    assert setup.guard.counts == {"a row was dropped": 3}
+
+
 @pytest.mark.parametrize("value", [1.0, math.nan])
 def test_equal_values_within_a_millisecond_keep_distinct_times(value):
     setup = Setup()

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.support.waiting import wait_until
 from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError, TrackerUnavailableError
 from tracelet_otel.exporters.delivery import Delivery
@@ -25,6 +26,8 @@ class ListTracker:
         self.stored, self.params, self.batches, self.outcome, self.run = [], {}, [], "never closed", None
         self.refused: set[float] = set()
         self.never_taken: set[float] = set()
+        self.refused_params: set[str] = set()
+        self.takes_params = True
         self.failures: list[Exception] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -47,6 +50,10 @@ class ListTracker:
 
     def log_params(self, params):
         self._fail()
+        if not self.takes_params:
+            raise TrackerUnavailableError("down for hyperparameters")
+        if self.refused_params & params.keys():
+            raise RefusedError("the hyperparameter is refused")
         self.params.update(params)
 
     def close(self, outcome):
@@ -171,8 +178,10 @@ def test_the_end_waits_for_a_slow_tracker_that_takes_something(tracker, delivery
 
 def test_a_lost_run_refuses_all_that_comes_without_trying_each(tracker, delivery, caplog):
     tracker.failures = [RunLostError("the run was deleted")]
-    delivery.put(batch(1, 2))
-    delivery.wait(5)
+    delivery.put(batch(1, 2, params={"a": "1"}))
+    # Nothing is left then, and nobody waits for what will never be taken.
+    assert delivery.wait(5)
+    assert not delivery.params_pending
     delivery.put(batch(3))
     account = delivery.close(5)
     assert tracker.stored == []
@@ -196,6 +205,33 @@ def test_parameters_are_sent_once_and_again_when_they_change(tracker, delivery):
     delivery.put(batch(2, params={"a": "1", "b": "3"}))
     delivery.wait(5)
     assert tracker.params == {"b": "3"}
+
+
+def test_a_refused_hyperparameter_takes_no_other_with_it_and_is_said(tracker, delivery, caplog):
+    tracker.refused_params = {"b", "e"}
+    delivery.put(batch(1, params={name: name.upper() for name in "abcdefg"}))
+    account = delivery.close(5)
+    assert tracker.params == {name: name.upper() for name in "acdfg"}
+    assert not delivery.params_pending
+    assert (account.delivered, account.refused, account.pending) == (1, 0, 0)
+    assert [r.getMessage() for r in caplog.records] == [
+        f"list refused hyperparameter {name!r}: the hyperparameter is refused (said once, counted from now on)"
+        for name in "be"
+    ]
+
+
+def test_readings_do_not_wait_for_hyperparameters_that_the_tracker_does_not_take(tracker, delivery, monkeypatch):
+    monkeypatch.setattr("tracelet_otel.exporters.delivery._PARAM_ATTEMPTS", 2)
+    tracker.takes_params = False
+    delivery.put(batch(1, params={"a": "1"}))
+    wait_until(lambda: tracker.stored == [1], 5, "the reading before the hyperparameter")
+    # From here on it is the hyperparameter's turn.
+    delivery.put(batch(2))
+    wait_until(lambda: tracker.stored == [1, 2], 5, "the reading behind the hyperparameter")
+    assert delivery.params_pending
+    tracker.takes_params = True
+    assert delivery.wait(5)
+    assert tracker.params == {"a": "1"}
 
 
 def test_readings_after_the_end_are_said(tracker, delivery, caplog):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import resource
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -99,3 +102,96 @@ def test_a_file_that_is_no_journal_is_named(path):
     path.write_text("something else, long enough to be read as a header of a file" * 20)
     with pytest.raises(JournalError, match="not a database"):
         Journal(path)
+
+
+def test_its_directory_is_made_however_deep(tmp_path):
+    path = tmp_path / "not" / "there" / "yet" / "run.journal"
+    journal = Journal(path)
+    journal.append(b"kept", {})
+    assert [body for _, body in journal.bodies()] == [b"kept"]
+    journal.remove()
+
+
+@contextlib.contextmanager
+def full_disk():
+    """No file may become longer than nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_does_not_get_on_the_disk_is_said_and_leaves_the_rest_as_it_was(path):
+    journal = Journal(path)
+    journal.append(b"before", {"key": "before"})
+    with full_disk(), pytest.raises(JournalError, match=r"run\.journal cannot be written: "):
+        journal.append(b"lost", {"key": "lost"})
+    assert [body for _, body in journal.bodies()] == [b"before"]
+    assert journal.state == {"key": "before"}
+    journal.append(b"after", {"key": "after"})
+    assert [body for _, body in journal.bodies()] == [b"before", b"after"]
+    assert journal.state == {"key": "after"}
+    journal.remove()
+
+
+def test_a_body_is_not_kept_without_what_is_to_be_remembered_with_it(path):
+    journal = Journal(path)
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        journal.append(b"one", {"key": object()})
+    assert journal.is_empty
+    journal.remove()
+
+
+READS = {
+    "state": lambda journal: journal.state,
+    "is empty": lambda journal: journal.is_empty,
+    "bodies": lambda journal: next(journal.bodies()),
+    "taken": lambda journal: journal.taken("mlflow"),
+}
+WRITES = {
+    "append": lambda journal: journal.append(b"one", {}),
+    "remember": lambda journal: journal.remember({"key": 1}),
+    "take": lambda journal: journal.take("mlflow", Taken()),
+    "forget": lambda journal: journal.forget(1),
+    "clear": lambda journal: journal.clear(),
+}
+USES = [(use, "read") for use in READS.values()] + [(use, "written") for use in WRITES.values()]
+
+
+@pytest.mark.parametrize(("use", "how"), USES, ids=[*READS, *WRITES])
+def test_a_damaged_file_is_named_whoever_uses_it(path, use, how):
+    journal = Journal(path)
+    journal.append(b"one", {"seen": {}})
+    journal.take("mlflow", Taken(1))
+    journal.close()
+    content = path.read_bytes()
+    # The first page says which tables there are, and the others what is in them.
+    path.write_bytes(content[:4096] + b"x" * (len(content) - 4096))
+    damaged = Journal(path)
+    with pytest.raises(JournalError, match=rf"run\.journal cannot be {how}: "):
+        use(damaged)
+    damaged.close()
+
+
+@pytest.mark.parametrize(("use", "how"), USES, ids=[*READS, *WRITES])
+def test_who_uses_it_after_its_end_is_told(path, use, how):
+    journal = Journal(path)
+    journal.close()
+    with pytest.raises(JournalError, match=rf"run\.journal cannot be {how}: "):
+        use(journal)
+
+
+def test_a_state_that_cannot_be_understood_is_said(path):
+    journal = Journal(path)
+    journal.remember({"seen": {}})
+    journal.close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE state SET value = 'not JSON'")
+    connection.commit()
+    connection.close()
+    again = Journal(path)
+    with pytest.raises(JournalError, match=r"run\.journal cannot be read: "):
+        _ = again.state
+    again.remove()

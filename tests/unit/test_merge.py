@@ -246,6 +246,17 @@ def test_a_rank_of_which_nothing_at_all_comes_is_waited_for_shortly():
     assert len(merge.add("p0", 0, [reading("a", 2, 2, step=1)], 2, 10.0)) == 1
 
 
+def test_a_rank_that_was_given_up_on_and_comes_is_waited_for_again():
+    merge = Merge(LIMIT_S)
+    assert merge.add("p0", 0, [reading("a", 0, 1, step=0)], 1, 0.0) == []
+    assert len(merge.expire(10.0)) == 1
+    late = reading("a", 10, 1, step=0)
+    assert merge.add("p1", 1, [late], 1, 11.0) == [Late(late, 1, ("p1", 1))]
+    assert merge.add("p0", 0, [reading("a", 2, 2, step=1)], 2, 12.0) == []
+    (merged,) = merge.add("p1", 1, [reading("a", 4, 2, step=1)], 2, 12.0)
+    assert merged.reading.value == 3
+
+
 def test_what_is_lost_on_the_way_is_not_waited_for_without_end():
     merge = Merge(LIMIT_S)
     (one,) = [reading("a", 5, 2)]
@@ -270,6 +281,27 @@ def test_a_long_wait_has_its_limit_in_memory(monkeypatch):
     found = merge.add("p0", 0, [reading("a", 1, number, step=number) for number in range(1, 1001)], 1000, 0.0)
     assert len(found) + merge.waiting == 1000
     assert merge.waiting <= 100
+
+
+def test_what_was_missed_is_remembered_up_to_a_limit_in_memory(monkeypatch):
+    monkeypatch.setattr("tracelet_otel.relay.merge._MOST_MISSED", 2)
+    merge = Merge(LIMIT_S)
+    merge.hear("p1", 1)
+
+    def late(start_s, steps):
+        """The steps of rank 1 that are known to come too late, where rank 0 was not to wait for them any longer."""
+        readings = [reading("a", 0, step, step=step) for step in steps]
+        assert merge.add("p0", 0, readings, steps[-1], start_s) == []
+        assert len(merge.expire(start_s + LIMIT_S)) == len(steps)
+        found = merge.add("p1", 1, readings, steps[-1], start_s + LIMIT_S)
+        assert all(isinstance(one, Late) for one in found)
+        return [one.reading.step for one in found]
+
+    assert late(0.0, [1, 2]) == [1, 2]
+    # What has come is not remembered any longer, and leaves its place to others.
+    assert late(100.0, [3, 4]) == [3, 4]
+    # The oldest are forgotten first.
+    assert late(200.0, [5, 6, 7, 8]) == [7, 8]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics.export import Gauge, Metric, MetricsData, NumberDataPoint, ResourceMetrics, ScopeMetrics
@@ -9,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from tracelet_otel import semconv
-from tracelet_otel.exporters.reading import Reading, decode
+from tracelet_otel.exporters.reading import Batch, Param, Reading, decode
 from tracelet_otel.samples import Moment, Samples
 
 moments = st.builds(
@@ -23,10 +26,21 @@ moments = st.builds(
 )
 
 
+def scope(name, *metrics):
+    """What was measured in a scope: of each metric its name, and value, samples and attributes of its one point."""
+    found = [
+        Metric(metric, "", "", Gauge([NumberDataPoint(attributes, 0, 7, value, samples)]))
+        for metric, value, samples, attributes in metrics
+    ]
+    return ScopeMetrics(InstrumentationScope(name), found, "")
+
+
+def decoded(*scopes, **resource):
+    return list(decode(MetricsData([ResourceMetrics(Resource(resource), list(scopes), "")])))
+
+
 def readings(exemplars, attributes):
-    point = NumberDataPoint(attributes, 0, 7, 0.5, exemplars)
-    scope = ScopeMetrics(InstrumentationScope(semconv.SCOPE_LOGGED), [Metric("loss", "", "", Gauge([point]))], "")
-    (batch,) = decode(MetricsData([ResourceMetrics(Resource({}), [scope], "")]))
+    (batch,) = decoded(scope(semconv.SCOPE_LOGGED, ("loss", 0.5, exemplars, attributes)))
     return batch.readings
 
 
@@ -52,3 +66,47 @@ def test_a_reading_has_everything_that_its_sample_has():
     assert readings(samples, attributes) == (expected,)
     bare = Samples([samples.moments[0]._replace(training=None, world_size=None)], [5], [0.25])
     assert readings(bare, attributes) == (expected._replace(training=0, world_size=1),)
+
+
+def test_a_process_that_sends_what_it_logged_and_readings_of_its_machine_has_sent_two_batches():
+    logged = Samples([Moment(9, 4, semconv.AXIS_TRAINER, 2, None, None)], [1], [0.25])
+    measured = Samples([Moment(8, 4, semconv.AXIS_TRAINER, None, None, None)], [1], [50.0])
+    found = decoded(
+        scope(semconv.SCOPE_SYSTEM, ("reading", 50.0, measured, {semconv.METRIC_NAME: "power_usage_watts"})),
+        scope(semconv.SCOPE_LOGGED, ("loss", 0.25, logged, {semconv.METRIC_NAME: "loss"})),
+        host="one",
+    )
+    system = Reading("system/power_usage_watts", 50.0, 4, 8, semconv.AXIS_TRAINER, 1, is_system=True)
+    loss = Reading("loss", 0.25, 4, 9, semconv.AXIS_TRAINER, 1, epoch=2)
+    assert found == [
+        Batch({"host": "one"}, (system,), {}, None, is_system=True),
+        Batch({"host": "one"}, (loss,), {}, None),
+    ]
+
+
+def test_a_process_has_a_trainer_where_it_tells_of_one():
+    of_a_run = (semconv.SAMPLES, 3, [], {}), (semconv.QUEUE_SIZE, 2, [], {})
+    expected = Batch({}, (), {}, None, samples=3, queued=2)
+    assert decoded(scope(semconv.SCOPE_RUN, *of_a_run)) == [expected]
+    of_a_trainer = (semconv.GLOBAL_STEP, 0, [], {})
+    assert decoded(scope(semconv.SCOPE_RUN, *of_a_run, of_a_trainer)) == [replace(expected, has_trainer=True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "expected"),
+    [
+        ("True", semconv.TYPE_BOOL, True),
+        ("False", semconv.TYPE_BOOL, False),
+        ("None", semconv.TYPE_NONE, None),
+        ("7", semconv.TYPE_INT, 7),
+        ("7", semconv.TYPE_FLOAT, 7.0),
+        ("7", "", "7"),
+        ("False", "", "False"),
+        # What another program has written need not be what it says.
+        ("maybe", semconv.TYPE_BOOL, "maybe"),
+        ("seven", semconv.TYPE_INT, "seven"),
+    ],
+)
+def test_a_hyperparameter_is_again_what_it_was(text, kind, expected):
+    value = Param(text, kind).value
+    assert (type(value), value) == (type(expected), expected)
