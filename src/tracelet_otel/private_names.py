@@ -79,7 +79,14 @@ class Library:
     tampered: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
-_CONNECTOR: Final = "trainer.connectors.logger_connector.logger_connector"
+CONNECTOR: Final = "trainer.connectors.logger_connector.logger_connector"
+"""Module of what hands rows to Lightning's loggers."""
+TRIAL: Final = "_LRCallback"
+"""Class of the callback in a trial of Lightning's learning rate finder."""
+STARTS_RANKS: Final = "_MultiProcessingLauncher"
+"""Class of what starts all ranks, also the first, as processes of `multiprocessing`."""
+TERMINATED: Final = "SIGTERMException"
+"""Class of what Lightning raises after SIGTERM."""
 _RESULT: Final = "trainer.connectors.logger_connector.result"
 
 LIGHTNING: Final = Library(
@@ -88,8 +95,8 @@ LIGHTNING: Final = Library(
     newest="2.6.6",
     names=(
         # The way of a row to the loggers, and where it stands.
-        PrivateName(_CONNECTOR, "_LoggerConnector.log_metrics", ("self", "metrics", "step")),
-        PrivateName(_CONNECTOR, "_LoggerConnector.__init__", sets=("trainer",)),
+        PrivateName(CONNECTOR, "_LoggerConnector.log_metrics", ("self", "metrics", "step")),
+        PrivateName(CONNECTOR, "_LoggerConnector.__init__", sets=("trainer",)),
         PrivateName("trainer.trainer", "Trainer.__init__", sets=("fit_loop",)),
         PrivateName("loops.fit_loop", "_FitLoop.__init__", sets=("epoch_loop", "epoch_progress")),
         PrivateName("loops.training_epoch_loop", "_TrainingEpochLoop.__init__", sets=("_batches_that_stepped",)),
@@ -104,12 +111,12 @@ LIGHTNING: Final = Library(
         PrivateName(_RESULT, "_Sync.should"),
         PrivateName(_RESULT, "_Sync.rank_zero_only"),
         # What a trainer is doing: the tuner's trials, ranks that are started as processes, what was saved.
-        PrivateName("tuner.lr_finder", "_LRCallback"),
+        PrivateName("tuner.lr_finder", TRIAL),
         PrivateName("callbacks.lr_finder", "LearningRateFinder.__init__", sets=("_early_exit",)),
         PrivateName("callbacks.batch_size_finder", "BatchSizeFinder.__init__", sets=("_early_exit",)),
-        PrivateName("strategies.launchers.multiprocessing", "_MultiProcessingLauncher"),
+        PrivateName("strategies.launchers.multiprocessing", STARTS_RANKS),
         PrivateName("core.mixins.hparams_mixin", "HyperparametersMixin.__init__", sets=("_log_hyperparams",)),
-        PrivateName("utilities.exceptions", "SIGTERMException"),
+        PrivateName("utilities.exceptions", TERMINATED),
     ),
     tampered=dict.fromkeys((("lightning", "2.6.2"), ("lightning", "2.6.3")), "GHSA-w37p-236h-pfx3"),
 )
@@ -191,11 +198,12 @@ def message(library: Library, distribution: str, missing: list[str]) -> str:
 
 def tampered(library: Library) -> Iterator[str]:
     """A warning for each installed release that was tampered with."""
-    for (distribution, altered), advisory in library.tampered.items():
-        if _installed(distribution) == altered:
+    for distribution in {name for name, _ in library.tampered}:
+        installed = _installed(distribution)
+        if advisory := library.tampered.get((distribution, installed or "")):
             yield (
-                f"{distribution} {altered} is a release that was tampered with ({advisory}): it runs foreign code when "
-                f"it is imported. Install another version, and replace the credentials that this machine holds"
+                f"{distribution} {installed} is a release that was tampered with ({advisory}): it runs foreign code "
+                f"when it is imported. Install another version, and replace the credentials that this machine holds"
             )
 
 

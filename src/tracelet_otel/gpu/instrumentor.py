@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
@@ -17,8 +17,7 @@ from tracelet_otel.gpu.instruments import observe_devices
 from tracelet_otel.gpu.passes import Passes
 from tracelet_otel.guard import Guard
 from tracelet_otel.place import is_first_of_node, place_of
-
-_TRAINING: Final = ("lightning.pytorch", "pytorch_lightning")
+from tracelet_otel.private_names import LIGHTNING
 
 
 class GpuInstrumentor(BaseInstrumentor):
@@ -56,4 +55,4 @@ class GpuInstrumentor(BaseInstrumentor):
 
 def _trains() -> bool:
     """Whether this process may train: the workers that it starts are instrumented too, and so is any other script."""
-    return not is_started_by_multiprocessing() and any(name in sys.modules for name in _TRAINING)
+    return not is_started_by_multiprocessing() and any(name in sys.modules for name in LIGHTNING.packages)

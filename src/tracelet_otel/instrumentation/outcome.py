@@ -10,10 +10,9 @@ from typing import Final
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tracelet_otel import semconv
+from tracelet_otel.private_names import TERMINATED
 
 _MILLISECONDS_S: Final = 0.002
-_TERMINATED: Final = "SIGTERMException"
-"""Name of what Lightning raises after SIGTERM."""
 
 
 class Outcome:
@@ -84,7 +83,7 @@ def outcome_of(error: BaseException | None) -> str:
     if error is None:
         return semconv.OUTCOME_FINISHED
     chain = list(_chain(error))
-    if any(type(one).__name__ == _TERMINATED for one in chain):
+    if any(type(one).__name__ == TERMINATED for one in chain):
         return semconv.OUTCOME_TERMINATED
     if isinstance(error, (KeyboardInterrupt, SystemExit)) and any(isinstance(one, KeyboardInterrupt) for one in chain):
         return semconv.OUTCOME_INTERRUPTED

@@ -32,12 +32,11 @@ from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
 from tracelet_otel.instrumentation.own_run import Nobodys, OwnRun
 from tracelet_otel.instrumentation.patching import Patch
 from tracelet_otel.instrumentation.signals import Signals, make_signals
-from tracelet_otel.private_names import LIGHTNING, check_package, tampered
+from tracelet_otel.private_names import CONNECTOR, LIGHTNING, check_package, tampered
 
 _logger = logging.getLogger("tracelet_otel")
 
 _DISTRIBUTIONS: Final = tuple(LIGHTNING.packages.values())
-_CONNECTOR: Final = "trainer.connectors.logger_connector.logger_connector"
 
 
 class LightningInstrumentor(BaseInstrumentor):
@@ -138,7 +137,7 @@ class LightningInstrumentor(BaseInstrumentor):
             return
         try:
             check_package(LIGHTNING, package.__name__)
-            connector = sys.modules[f"{package.__name__}.{_CONNECTOR}"]._LoggerConnector
+            connector = sys.modules[f"{package.__name__}.{CONNECTOR}"]._LoggerConnector
             self._patch_method(connector, "log_metrics", self._wrap_connector)
             for method in ("fit", "validate", "test", "predict"):
                 self._patch_method(package.Trainer, method, self._wrap_lifecycle)
@@ -165,7 +164,7 @@ class LightningInstrumentor(BaseInstrumentor):
     def _wrap_connector(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:
         # Lightning's own hands the row to loggers, and without any it does nothing: no call is nested in it then.
         # What others have put over it may hold a wrapper of ours.
-        is_lightnings = _is_defined_in(log_metrics, _CONNECTOR)
+        is_lightnings = _is_defined_in(log_metrics, CONNECTOR)
 
         @functools.wraps(log_metrics)
         def log_metrics_and_record(connector: Any, metrics: Any, step: int | None = None) -> Any:

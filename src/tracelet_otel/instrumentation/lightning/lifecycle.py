@@ -13,11 +13,7 @@ from tracelet_otel.instrumentation.lightning.configuration import configuration
 from tracelet_otel.instrumentation.outcome import outcome_of
 from tracelet_otel.instrumentation.signals import Signals
 from tracelet_otel.place import Place
-
-_TRIAL: Final = "_LRCallback"
-"""Name of the callback in a trial of Lightning's learning rate finder."""
-_STARTS_RANKS: Final = "_MultiProcessingLauncher"
-"""Name of what starts all ranks, also the first, as processes of `multiprocessing`."""
+from tracelet_otel.private_names import LIGHTNING, STARTS_RANKS, TRIAL
 
 
 class Lifecycle:
@@ -132,7 +128,7 @@ class Lifecycle:
             return True
         if trainer not in self._carriers or any(isinstance(one, Carrier) for one in trainer.callbacks):
             return False
-        return not trainer.callbacks or any(type(one).__name__ == _TRIAL for one in trainer.callbacks)
+        return not trainer.callbacks or any(type(one).__name__ == TRIAL for one in trainer.callbacks)
 
     def trainer_of(self, logger: Any) -> Any | None:
         """The trainer that a logger belongs to; None for one that somebody uses by itself."""
@@ -179,12 +175,12 @@ def _place(trainer: Any) -> Place:
 def _starts_ranks(trainer: Any) -> bool:
     """Whether other processes train for this one, which only waits for them."""
     launcher = trainer.strategy.launcher
-    return any(base.__name__ == _STARTS_RANKS for base in type(launcher).__mro__)
+    return any(base.__name__ == STARTS_RANKS for base in type(launcher).__mro__)
 
 
 def _package(trainer: Any) -> str:
     for base in type(trainer).__mro__:
-        for package in ("lightning.pytorch", "pytorch_lightning"):
+        for package in LIGHTNING.packages:
             if base.__module__.startswith(f"{package}."):
                 return package
     raise TypeError(f"{type(trainer)} is no Lightning Trainer")
