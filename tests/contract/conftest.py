@@ -62,15 +62,11 @@ def make_backend(
 def wandb_server() -> Iterator[WandbServer]:
     server = WandbServer()
     yield server
-    server.well_again.set()
-    server.shutdown()
-    server.server_close()
+    server.stop()
 
 
 @pytest.fixture
 def clearml_server() -> Iterator[ClearmlServer]:
     server = ClearmlServer()
     yield server
-    server.well_again.set()
-    server.shutdown()
-    server.server_close()
+    server.stop()

@@ -93,8 +93,7 @@ def tracker(request, monkeypatch):
         made = Ill(backend, server, server.uri, "completed")
     yield made
     made.recover()
-    server.shutdown()
-    server.server_close()
+    server.stop()
 
 
 # Where there is little time: one that answers at once and one that does not, and one for each other tracker's client.

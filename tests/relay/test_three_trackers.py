@@ -78,9 +78,7 @@ def servers(monkeypatch):
     wandb, clearml = WandbServer(), ClearmlServer()
     yield wandb, clearml
     for server in (wandb, clearml):
-        server.well_again.set()
-        server.shutdown()
-        server.server_close()
+        server.stop()
 
 
 @pytest.fixture(params=["offline", pytest.param("online", marks=pytest.mark.slow)])

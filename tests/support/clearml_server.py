@@ -11,8 +11,10 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.support.failing_server import FailingServer
 
 ILLS = ["401", "500", "429", "hangs", "down"]
 
@@ -60,31 +62,20 @@ class RefusedError(Exception):
         self.code, self.subcode, self.message = code, subcode, message
 
 
-class ClearmlServer(ThreadingHTTPServer):
+class ClearmlServer(FailingServer):
     """A double of the ClearML API server; `ill` is read at each request, `calls` are the endpoints called."""
 
-    daemon_threads = True
     access_key = "THEACCESSKEYOFTESTS0"
     secret_key = "the-secret-key-of-tests"
     api_version = "2.30"
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.ill: str | None = None
-        self.well_again = threading.Event()
         self.tasks: dict[str, StoredTask] = {}
         self.projects: dict[str, str] = {}
         self.calls: list[str] = []
         self.tokens: set[str] = set()
         self.lock = threading.Lock()
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass
+        super().__init__(_Handler)
 
     def answer(self, endpoint: str, call: Any, authorization: str) -> dict[str, Any]:
         """Returns the data of the answer to a call, or raises `RefusedError`."""

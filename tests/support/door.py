@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import http.client
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
+
+from tests.support.failing_server import FailingServer
 
 ILLS = ["down", "hangs", "500", "429"]
 
 
-class Door(ThreadingHTTPServer):
+class Door(FailingServer):
     """Stands before a real MLflow server and can fall ill."""
 
-    daemon_threads = True
-
     def __init__(self, target: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
         self.target = urlsplit(target).netloc
-        self.ill: str | None = None
-        self.well_again = threading.Event()
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass
+        super().__init__(_Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -7,7 +7,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from concurrent import futures
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
@@ -21,6 +21,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
     add_MetricsServiceServicer_to_server,
 )
 
+from tests.support.failing_server import FailingServer
 from tracelet_otel import semconv
 
 CODES = {
@@ -91,28 +92,17 @@ class Kept:
         return sorted(found, key=lambda sample: sample[-1])
 
 
-class HttpReceiver(Kept, ThreadingHTTPServer):
+class HttpReceiver(Kept, FailingServer):
     """Takes OTLP over HTTP."""
-
-    daemon_threads = True
 
     def __init__(self, port: int = 0) -> None:
         Kept.__init__(self)
-        ThreadingHTTPServer.__init__(self, ("127.0.0.1", port), _Handler)
         self.answer = ExportMetricsServiceResponse().SerializeToString()
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        FailingServer.__init__(self, _Handler, port)
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass
-
-    def stop(self) -> None:
-        self.well_again.set()
-        self.shutdown()
-        self.server_close()
+        return self.uri
 
 
 class _Handler(BaseHTTPRequestHandler):

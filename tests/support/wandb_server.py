@@ -9,9 +9,11 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote
+
+from tests.support.failing_server import FailingServer
 
 ILLS = ["down", "hangs", "500", "429", "401"]
 ENTITY = "tester"
@@ -81,28 +83,17 @@ class StoredRun:
         return {"id": f"id-of-{self.project}", "name": self.project, "entity": entity}
 
 
-class WandbServer(ThreadingHTTPServer):
+class WandbServer(FailingServer):
     """What the W&B client takes for a W&B server."""
 
-    daemon_threads = True
     api_key = "notasecret" * 4
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.ill: str | None = None
         self.retry_after: str | None = None
-        self.well_again = threading.Event()
         self.runs: dict[str, StoredRun] = {}
         self.requests: list[str] = []
         self.lock = threading.Lock()
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass
+        super().__init__(_Handler)
 
     def knows(self, authorization: str | None) -> bool:
         return authorization == "Basic " + base64.b64encode(f"api:{self.api_key}".encode()).decode()

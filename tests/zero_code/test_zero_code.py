@@ -193,8 +193,7 @@ def test_a_tracker_that_is_ill_at_the_start_is_waited_for(
     assert child.wait(90) == 0
     (run,) = [one for one in stored_runs(mlflow_server.database) if one.name == f"waited for, {ill}"]
     assert run.multiset == logged(tmp_path)
-    door.shutdown()
-    door.server_close()
+    door.stop()
 
 
 def test_start_logging_takes_over_and_both_runs_end(instrumented, database):
