@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 import tracelet_otel
 from tests.support import services
 from tests.support.waiting import answers, free_port, wait_until
-from tests.support.warm import FOR_RELAYS, FOR_TRAININGS, WarmProcess, fork_relays, start_server
+from tests.support.warm import FOR_RELAYS, FOR_TRAININGS, Child, fork_relays, start_child, start_server
 
 # How fast a machine is, is not tested: one that has just been cloned to takes seconds to draw a first text.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -46,16 +46,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say where the time went; a worker's seconds are no others' while it waits."""
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
     tests: Counter[str] = Counter()
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
                 room = str(Path(report.location[0]).parent)
-                seconds[room] += report.duration  # type: ignore[assignment]
+                seconds[room] += report.duration
                 tests[room] += report.when == "call"
     terminalreporter.section("seconds by directory")
-    for room, spent in seconds.most_common():
+    for room, spent in sorted(seconds.items(), key=lambda item: -item[1]):
         terminalreporter.write_line(f"{spent:7.1f} s  {tests[room]:5} tests  {room}")
 
 
@@ -84,10 +84,16 @@ def relay_server() -> Callable[[], str]:
     return lambda: str(services.shared("relays", lambda home: start_server(home, *FOR_RELAYS))["socket"])
 
 
+@pytest.fixture
+def is_cold(request: pytest.FixtureRequest) -> bool:
+    """Whether the test is about how processes come to be, so that each is a new interpreter."""
+    return request.node.get_closest_marker("cold") is not None
+
+
 @pytest.fixture(autouse=True)
-def warm_relays(request: pytest.FixtureRequest, relay_server: Callable[[], str]) -> Iterator[None]:
-    """Relays come from the warm server, but for tests of how they come to be, which are marked as cold."""
-    if request.node.get_closest_marker("cold"):
+def warm_relays(is_cold: bool, relay_server: Callable[[], str]) -> Iterator[None]:
+    """Relays come from the warm server, but for tests that are marked as cold."""
+    if is_cold:
         yield
         return
     undo = fork_relays(relay_server)
@@ -122,38 +128,36 @@ def database(tmp_path: Path, migrated_database: Path) -> Path:
     return Path(shutil.copy(migrated_database, tmp_path / "mlflow.db"))
 
 
-Child = WarmProcess | subprocess.Popen[str]
-
-
 @pytest.fixture
 def start(
-    request: pytest.FixtureRequest, tmp_path: Path, warm_server: Callable[[], str], relay_server: Callable[[], str]
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    is_cold: bool,
+    warm_server: Callable[[], str],
+    relay_server: Callable[[], str],
 ) -> Callable[..., Child]:
     """Starts a script in a child process, which finds the tests' modules.
 
     The script is a file of the directory `scripts` beside the test, or a path. Its process comes from the warm
     server; in a test that is marked as cold it is a new interpreter.
     """
-    is_cold = request.node.get_closest_marker("cold") is not None
     scripts = request.path.parent / "scripts"
 
     def start(
         script: str | Path, *arguments: object, cwd: Path = tmp_path, stdin: Any = None, output: Any = None,
-        stderr: Any = None, new_session: bool = False, **environment: str,
+        **environment: str,
     ) -> Child:  # fmt: skip
-        command = [str(scripts / script), *map(str, arguments)]
-        options: dict[str, Any] = {
-            "cwd": cwd,
-            "env": {**os.environ, "PYTHONPATH": str(request.config.rootpath), **environment},
-            "stdin": stdin,
-            "stdout": subprocess.PIPE if output is None else output,
-            "stderr": subprocess.PIPE if output is None else output,
-            "start_new_session": new_session,
-            "text": True,
-        }
-        if is_cold:
-            return subprocess.Popen([sys.executable, *command], **options)
-        return WarmProcess(warm_server(), command, relays=relay_server(), **options)
+        stream = subprocess.PIPE if output is None else output
+        return start_child(
+            None if is_cold else warm_server(),
+            [str(scripts / script), *map(str, arguments)],
+            relays="" if is_cold else relay_server(),
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(request.config.rootpath), **environment},
+            stdin=stdin,
+            stdout=stream,
+            stderr=stream,
+        )
 
     return start
 

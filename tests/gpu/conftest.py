@@ -2,17 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.gpu import stand_in
-from tests.gpu.observing import Observing, Process, new_interpreter, observing
+from tests.gpu.observing import Observing, observing
 from tests.gpu.stand_in import StandIn
 from tests.support import services
-from tests.support.warm import WarmProcess, start_server
+from tests.support.warm import start_server
 
 IMPORTED = (
     "opentelemetry.instrumentation.distro",
@@ -54,8 +52,8 @@ def light_server() -> Callable[[], str]:
 
 @pytest.fixture
 def observe(
-    request: pytest.FixtureRequest,
     tmp_path: Path,
+    is_cold: bool,
     warm_server: Callable[[], str],
     light_server: Callable[[], str],
 ) -> Iterator[Callable[..., Observing]]:
@@ -64,17 +62,10 @@ def observe(
     They have imported Lightning where they are told so: `trains=True`. In a test that is marked as cold they are new
     interpreters.
     """
-    is_cold = request.node.get_closest_marker("cold") is not None
-
-    def start(arguments: list[str], *, trains: bool, **options: Any) -> Process:
-        if is_cold:
-            return new_interpreter(arguments, **options)
-        return WarmProcess((warm_server if trains else light_server)(), arguments, **options)
-
     with ExitStack() as stack:
 
         def observe(environment: Mapping[str, str], *, trains: bool = False, **order: object) -> Observing:
-            started = observing(tmp_path, environment, partial(start, trains=trains), **order)
-            return stack.enter_context(started)
+            server = None if is_cold else (warm_server if trains else light_server)()
+            return stack.enter_context(observing(tmp_path, environment, server, **order))
 
         yield observe

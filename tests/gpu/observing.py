@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.warm import WarmProcess
+from tests.support.warm import Child, start_child
 from tracelet_otel import semconv
 
 CHILD = Path(__file__).parent / "scripts" / "child.py"
@@ -34,18 +33,10 @@ COMMON = (
 """Attributes of all points."""
 
 
-Process = WarmProcess | subprocess.Popen[str]
-
-
-def new_interpreter(arguments: list[str], **options: Any) -> Process:
-    """Starts a script, with options of `subprocess.Popen`."""
-    return subprocess.Popen([sys.executable, *arguments], **options)
-
-
 class Observing:
     """A child process with the real SDK; see `scripts/child.py` for what it can be asked."""
 
-    def __init__(self, process: Process, log: Path) -> None:
+    def __init__(self, process: Child, log: Path) -> None:
         self._process = process
         self._log = log
 
@@ -72,7 +63,7 @@ class Observing:
 def observing(
     directory: Path,
     environment: Mapping[str, str],
-    start: Callable[..., Process] = new_interpreter,
+    server: str | None = None,
     **order: object,
 ) -> Iterator[Observing]:
     """Start a process that observes GPUs, and end it.
@@ -80,18 +71,18 @@ def observing(
     Args:
         directory: for its log.
         environment: of its own, beside ours.
-        start: starts the script.
+        server: path of the socket of the warm server that it comes from; by default it is a new interpreter.
         order: see `Child` there.
     """
     log = directory / "child.log"
     ours = {name: value for name, value in os.environ.items() if name not in ("CUDA_VISIBLE_DEVICES", "LOCAL_RANK")}
     with log.open("w") as stream:
-        process = start(
+        process = start_child(
+            server,
             [str(CHILD)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stream,
-            text=True,
             env={**ours, "PYTHONPATH": str(_ROOT), **environment},
         )
     try:

@@ -15,6 +15,7 @@ import tracelet_otel as tracelet
 from tests.integration.conftest import IN_PROCESS
 from tests.support.clearml_files import session
 from tests.support.mlflow_store import StoredRun, stored_run, stored_runs
+from tests.support.recording import recording_logger
 from tests.support.trainings import (
     NAMESPACES,
     TRAININGS,
@@ -22,7 +23,6 @@ from tests.support.trainings import (
     digits,
     logging_to_the_logger,
     namespace,
-    recording_logger,
 )
 from tests.support.waiting import wait_until
 from tests.support.wandb_files import OfflineRun, offline_files, offline_run

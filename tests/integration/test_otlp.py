@@ -12,7 +12,8 @@ import tracelet_otel as tracelet
 from tests.support.collector import Collector
 from tests.support.mlflow_store import stored_run, stored_runs
 from tests.support.otlp_receiver import HttpReceiver
-from tests.support.trainings import TRAININGS, namespace, recording_logger
+from tests.support.recording import recording_logger
+from tests.support.trainings import TRAININGS, namespace
 from tests.support.waiting import free_port, wait_until
 from tracelet_otel import ConfigurationError, semconv
 

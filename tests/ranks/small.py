@@ -7,6 +7,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from tests.support.quiet import quiet_trainer
+
 
 class Base(pl.LightningModule):
     """A model that learns nothing of interest."""
@@ -21,16 +23,7 @@ class Base(pl.LightningModule):
 
 def trainer(**options: Any) -> pl.Trainer:
     """One that writes nothing down."""
-    return pl.Trainer(
-        accelerator="cpu",
-        max_steps=2,
-        log_every_n_steps=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **options,
-    )
+    return quiet_trainer(pl, max_steps=2, **options)
 
 
 def loader() -> torch.utils.data.DataLoader:

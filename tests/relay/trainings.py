@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from itertools import islice
 
-from tests.support.warm import WarmProcess
+from tests.support.warm import Child
 
 INTERVAL_S = 0.2
 """As the script exports."""
 
-Child = WarmProcess | subprocess.Popen[str]
 Start = Callable[..., Child]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +12,8 @@ from typing import Any
 import torch
 import torchmetrics
 from torch.utils.data import DataLoader, TensorDataset
+
+from tests.support.quiet import quiet_trainer
 
 NAMESPACES = ("lightning.pytorch", "pytorch_lightning")
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -68,27 +70,6 @@ def regression(pl: ModuleType, **overrides: Callable[..., Any]) -> Any:
     return type("Regression", (pl.LightningModule,), methods)()
 
 
-def recording_logger(pl: ModuleType) -> Any:
-    """A logger of the test's own: it keeps the rows that Lightning hands to it."""
-
-    base: Any = pl.loggers.Logger
-
-    class Recording(base):
-        name = "recording"
-        version = 0
-
-        def __init__(self) -> None:
-            self.rows: list[tuple[dict[str, float], int | None]] = []
-
-        def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-            self.rows.append(({name: float(value) for name, value in metrics.items()}, step))
-
-        def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-            pass
-
-    return Recording()
-
-
 @dataclass
 class Training:
     """One training: what the Trainer is made with, and what is done with it."""
@@ -107,18 +88,8 @@ class Training:
             The trainer.
         """
         pl.seed_everything(1, verbose=False)
-        options = {
-            "max_epochs": 2,
-            "accelerator": "cpu",
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "log_every_n_steps": 1,
-            "callbacks": self.callbacks(pl),
-            **self.trainer,
-            **more,
-        }
-        trainer = pl.Trainer(logger=logger, **options)
+        options = {"max_epochs": 2, "callbacks": self.callbacks(pl), **self.trainer, **more}
+        trainer = quiet_trainer(pl, logger=logger, **options)
         self.run(trainer, self.module(pl))
         return trainer
 

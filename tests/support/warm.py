@@ -223,6 +223,23 @@ class WarmProcess:
         return line
 
 
+Child = WarmProcess | subprocess.Popen[str]
+
+
+def start_child(server: str | None, arguments: Sequence[str], *, relays: str = "", **options: Any) -> Child:
+    """Start a script, whose streams are text.
+
+    Args:
+        server: path of the socket of the warm server that it comes from; None for a new interpreter.
+        arguments: the script and its own arguments.
+        relays: as `WarmProcess` has it; a new interpreter starts new ones.
+        options: of `subprocess.Popen`.
+    """
+    if server is None:
+        return subprocess.Popen([sys.executable, *arguments], text=True, **options)
+    return WarmProcess(server, arguments, relays=relays, text=True, **options)
+
+
 def _ends(number: int, given: Any, bufsize: int, *, text: bool) -> tuple[IO[Any] | None, int]:
     """This process' end of a standard stream, if it has one, and the child's."""
     if given is None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import sys
-from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-import tracelet_otel
+from tests.support.source import FILES, imports
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,21 +35,12 @@ def pins(path: Path) -> dict[str, Version]:
     return {canonicalize_name(line.split("==")[0]): Version(line.split("==")[1]) for line in lines}
 
 
-def imported() -> Iterator[str]:
-    """Names of modules of others that are imported anywhere in the package."""
-    for path in Path(tracelet_otel.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                yield node.module
-
-
 @pytest.mark.whole
 def test_what_is_imported_is_declared(declared: list[Requirement]) -> None:
     names = {canonicalize_name(one.name) for one in declared}
     found = packages_distributions()
-    for module in {name.partition(".")[0] for name in imported()} - sys.stdlib_module_names:
+    imported = {name.partition(".")[0] for path in FILES for name in imports(path) if name}
+    for module in imported - sys.stdlib_module_names:
         if module not in ("tracelet_otel", OF_CLEARML):
             assert {canonicalize_name(one) for one in found[module]} & names, module
 

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-import tracelet_otel
-
-SOURCE = Path(tracelet_otel.__file__).parent
-FILES = sorted(SOURCE.rglob("*.py"))
-
-
-def imports(path: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add(node.module or "")
-    return found
+from tests.support.source import FILES, SOURCE, imports
 
 
 def importers(*packages: str) -> list[str]:

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Child
 from tests.support import zero_code
 from tests.support.collector import Collector
 from tests.support.mlflow_store import StoredRun, stored_run
 from tests.support.otlp_receiver import HttpReceiver
-from tests.support.warm import WarmProcess
+from tests.support.warm import Child, start_child
 from tracelet_otel import semconv
 
 SCRIPTS = Path(__file__).with_name("scripts")
@@ -25,14 +24,11 @@ ByFacade = Callable[..., StoredRun]
 
 
 @pytest.fixture
-def start_instrumented(
-    request: pytest.FixtureRequest, start: Callable[..., Child], tmp_path: Path
-) -> Callable[..., Child]:
+def start_instrumented(is_cold: bool, start: Callable[..., Child], tmp_path: Path) -> Callable[..., Child]:
     """Starts a script as `opentelemetry-instrument` does, with `OTEL_METRICS_EXPORTER`.
 
     In a test that is marked as cold it is that command itself.
     """
-    is_cold = request.node.get_closest_marker("cold") is not None
 
     def start_instrumented(script: str, exporters: str, output: Any = None, **environment: str) -> Child:
         # These scripts are in our own repository, which is large: it is not what is tested.
@@ -70,13 +66,12 @@ def by_facade(
     (home / "mlflow.db").write_bytes(migrated_database.read_bytes())
 
     def run(**environment: str) -> StoredRun:
-        child = WarmProcess(
+        child = start_child(
             warm_server(),
             [str(SCRIPTS / "by_facade.py")],
             cwd=home,
             env={**os.environ, "TRACELET_TRACK_GIT": "false", **environment},
             stderr=subprocess.PIPE,
-            text=True,
             relays=relay_server(),
         )
         _, errors = child.communicate(timeout=240)

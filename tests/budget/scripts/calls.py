@@ -12,6 +12,7 @@ import sys
 
 import lightning.pytorch as pl
 import torch
+from tests.support.quiet import quiet_trainer
 
 import tracelet_otel as tracelet
 
@@ -54,12 +55,4 @@ class Module(pl.LightningModule):
 
 
 tracelet.start_logging()
-trainer = pl.Trainer(
-    max_epochs=1,
-    accelerator="cpu",
-    logger=False,
-    enable_checkpointing=False,
-    enable_progress_bar=False,
-    enable_model_summary=False,
-)
-trainer.fit(Module(), torch.utils.data.DataLoader(torch.zeros(1, 1)))
+quiet_trainer(pl, max_epochs=1).fit(Module(), torch.utils.data.DataLoader(torch.zeros(1, 1)))

@@ -3,6 +3,7 @@
 import json
 
 import lightning.pytorch as pl
+from tests.support.quiet import quiet_trainer
 from tests.support.trainings import loader, regression
 from torch.profiler import ProfilerActivity, profile
 
@@ -11,15 +12,7 @@ import tracelet_otel as tracelet
 
 def syncs():
     module = regression(pl)
-    trainer = pl.Trainer(
-        max_epochs=2,
-        accelerator="cpu",
-        logger=False,
-        log_every_n_steps=1,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(pl, max_epochs=2)
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         trainer.fit(module, loader(32), loader(16, seed=1))
     events = [event for event in profiled.events() if event.name == "aten::_local_scalar_dense"]

@@ -11,7 +11,8 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 from tests.gpu.stand_in import StandIn, machine, preload
-from tests.support.trainings import recording_logger
+from tests.support.quiet import quiet_trainer
+from tests.support.recording import recording_logger
 from tests.support.waiting import wait_until
 
 import tracelet_otel as tracelet
@@ -49,15 +50,6 @@ logger = recording_logger(pl)
 data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.randn(8, 2)), batch_size=1)
 config = {"track_system": True, "metrics_interval": 0.1, "export_interval": 0.1}
 with tracelet.start_logging("all", "all of them", ["mlflow", "wandb", "clearml"], config=config) as run:
-    trainer = pl.Trainer(
-        max_epochs=1,
-        logger=logger,
-        log_every_n_steps=1,
-        callbacks=[Changing()],
-        accelerator="cpu",
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-    )
+    trainer = quiet_trainer(pl, max_epochs=1, logger=logger, callbacks=[Changing()])
     trainer.fit(Module(), data)
 print(json.dumps({"id": run.id, "errors": run.errors, "rows": logger.rows}))

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import lightning.pytorch as pl
+from tests.support.quiet import quiet_trainer
 from tests.support.trainings import loader, regression
 
 import tracelet_otel as tracelet
@@ -31,15 +32,7 @@ def on_train_batch_end(self, *_):
 
 def fit(how="good"):
     module = regression(pl, on_train_batch_end=on_train_batch_end) if how != "good" else regression(pl)
-    trainer = pl.Trainer(
-        max_epochs=2,
-        logger=False,
-        accelerator="cpu",
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-    )
+    trainer = quiet_trainer(pl, max_epochs=2)
     trainer.fit(module, "no loader" if how == "bad argument" else loader(), loader(16, seed=1))
 
 

@@ -5,9 +5,9 @@ In a process of its own, in which no stock exporter was used before.
 
 import random
 import sys
-import time
 
 from tests.support.sdk import exported
+from tests.support.waiting import wait_until
 
 from tracelet_otel.exporters.otlp import OtlpExporter
 
@@ -16,8 +16,8 @@ before = random.getstate()
 for endpoint in sys.argv[1:]:
     exporter = OtlpExporter(endpoint)
     exporter.export(exported([{"a": 1.0}]))
-    while not (account := exporter.account).delivered and not account.problem:
-        time.sleep(0.01)
+    wait_until(lambda one=exporter: one.account.delivered or one.account.problem, 60, "an answer")
+    account = exporter.account
     exporter.shutdown(timeout=0)
     print(account.delivered, account.problem)
 assert random.getstate() == before

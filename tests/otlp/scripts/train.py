@@ -5,6 +5,7 @@ import os
 
 import lightning.pytorch as pl
 import torch
+from tests.support.quiet import quiet_trainer
 
 import tracelet_otel as tracelet
 
@@ -35,16 +36,6 @@ def loader():
 pl.seed_everything(3)
 data = torch.utils.data.TensorDataset(torch.randn(80, 4))
 with tracelet.start_logging("chain", config={"export_interval": 0.2}) as run:
-    trainer = pl.Trainer(
-        max_epochs=2,
-        accelerator="cpu",
-        devices=2,
-        strategy="ddp",
-        logger=False,
-        log_every_n_steps=1,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(pl, max_epochs=2, devices=2, strategy="ddp")
     trainer.fit(Net(), loader(), loader())
 print(json.dumps([int(os.environ["RANK"]), run.errors]))

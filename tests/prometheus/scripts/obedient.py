@@ -7,6 +7,8 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 from tests.gpu.stand_in import preload
+from tests.support.quiet import quiet_trainer
+from tests.support.waiting import wait_until
 
 import tracelet_otel as tracelet
 
@@ -22,8 +24,7 @@ class Module(pl.LightningModule):
 
     def training_step(self, batch, batch_idx):
         loss = self.layer(batch[0]).square().mean()
-        while order() == "hang":
-            time.sleep(0.05)
+        wait_until(lambda: order() != "hang", 240, "another order")
         if order() == "fail":
             raise RuntimeError("as it was told")
         self.log("train_loss", loss if order() != "nan" else math.nan)
@@ -39,13 +40,5 @@ preload()
 data = torch.utils.data.TensorDataset(torch.randn(80, 4))
 config = {"metrics_interval": 0.5, "export_interval": 0.5}
 with tracelet.start_logging("obedient", "digits", "otlp", config=config):
-    trainer = pl.Trainer(
-        max_epochs=-1,
-        accelerator="cpu",
-        logger=False,
-        log_every_n_steps=1,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(pl, max_epochs=-1)
     trainer.fit(Module(), torch.utils.data.DataLoader(data, batch_size=4))

@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import Logger
 from tests.gpu.stand_in import preload
+from tests.support.quiet import quiet_trainer
 
 import tracelet_otel as tracelet
 
@@ -54,17 +55,8 @@ preload()
 pl.seed_everything(7)
 data = torch.utils.data.TensorDataset(torch.randn(80, 4))
 with tracelet.start_logging("two ranks", "digits", "otlp", config={"metrics_interval": 1.0}) as run:
-    trainer = pl.Trainer(
-        max_epochs=1000,
-        accelerator="cpu",
-        devices=2,
-        strategy="ddp",
-        logger=Unread(),
-        callbacks=[pl.callbacks.LearningRateMonitor()],
-        log_every_n_steps=1,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+    trainer = quiet_trainer(
+        pl, max_epochs=1000, devices=2, strategy="ddp", logger=Unread(), callbacks=[pl.callbacks.LearningRateMonitor()]
     )
     loaders = [torch.utils.data.DataLoader(data, batch_size=4) for _ in range(2)]
     trainer.fit(Module(), *loaders)

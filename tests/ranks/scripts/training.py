@@ -13,6 +13,7 @@ import time
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import Logger
+from tests.support.quiet import quiet_trainer
 
 import tracelet_otel as tracelet
 
@@ -84,17 +85,13 @@ def main():
     run = tracelet.start_logging("ranks", config={"export_interval": 0.2, **CONFIG})
     if os.environ.get("FORKED"):
         Module.on_train_start = lambda self: run.log_metric("by hand", 1.0 + self.global_rank, 3)
-    trainer = pl.Trainer(
-        accelerator="cpu",
+    trainer = quiet_trainer(
+        pl,
         devices=int(os.environ.get("DEVICES", "2")),
         num_nodes=int(os.environ.get("NODES", "1")),
         strategy=strategy,
         max_steps=int(steps),
-        log_every_n_steps=1,
         logger=Witness(),
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         num_sanity_val_steps=0,
     )
     data = torch.utils.data.DataLoader(torch.randn(16, 4), batch_size=2)

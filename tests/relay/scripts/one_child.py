@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 import psutil
 import torch  # noqa: F401
 from lightning.pytorch.demos.boring_classes import BoringModel
+from tests.support.quiet import quiet_trainer
 from tests.support.waiting import wait_until
 
 import tracelet_otel
@@ -31,17 +32,7 @@ class Look(pl.Callback):
 
 
 tracelet_otel.start_logging("process")
-trainer = pl.Trainer(
-    max_epochs=1,
-    limit_train_batches=BATCHES,
-    callbacks=[Look()],
-    logger=False,
-    enable_checkpointing=False,
-    enable_progress_bar=False,
-    enable_model_summary=False,
-    accelerator="cpu",
-)
-trainer.fit(BoringModel())
+quiet_trainer(pl, max_epochs=1, limit_train_batches=BATCHES, callbacks=[Look()]).fit(BoringModel())
 tracelet_otel.stop_logging()
 assert len(looks) == BATCHES
 for look in looks:
