@@ -123,6 +123,7 @@ def test_one_run_with_the_values_of_both_ranks(tmp_path, database, run_all: RunA
     # As the issue of ranks has it: 0 and 10 in the first batch.
     names = ["mean_step", "mean/sync_step", "sum_step", "sum/sync_step", "min_step", "max_step", "zero", "only1"]
     assert [value(run, name, 0) for name in names] == [5, 5, 10, 10, 0, 10, 0, 7]
+    assert value(run, "count_step", 0) == 4
     # Over batches of unequal size ours is the mean of the ranks' means, Lightning's counts each sample.
     weighted, synced = value(run, "weighted", STEPS - 1), value(run, "weighted/sync", STEPS - 1)
     assert (weighted, synced) == (value(run, "mean_epoch", STEPS - 1), pytest.approx(weighted - 3))

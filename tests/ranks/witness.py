@@ -25,7 +25,7 @@ def combined(name: str, values: list[float]) -> float:
     kind = name.removesuffix("_step").removesuffix("_epoch")
     if "sync" in kind or kind == "zero":
         return values[0]
-    ways: dict[str, Callable[[list[float]], float]] = {"sum": sum, "min": min, "max": max}
+    ways: dict[str, Callable[[list[float]], float]] = {"sum": sum, "count": sum, "min": min, "max": max}
     return ways.get(kind, _mean)(values)
 
 

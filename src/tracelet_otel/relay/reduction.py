@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 from tracelet_otel import semconv
 
@@ -11,7 +12,7 @@ from tracelet_otel import semconv
 def reduced(reduction: str, values: Sequence[float]) -> float:
     """One value of those that ranks have logged.
 
-    Equal values are passed on as they are: the mean of three times 0.1 would not be 0.1. What is not
+    The mean of equal values is that value: computed, the mean of three times 0.1 would not be 0.1. What is not
     finite on any rank shows in the result.
 
     Args:
@@ -19,7 +20,7 @@ def reduced(reduction: str, values: Sequence[float]) -> float:
         values: at least one, in the order of their ranks.
     """
     first = values[0]
-    if reduction == semconv.REDUCTION_NONE or all(value == first for value in values):
+    if reduction == semconv.REDUCTION_NONE:
         return first
     if any(math.isnan(value) for value in values):
         return math.nan
@@ -29,17 +30,23 @@ def reduced(reduction: str, values: Sequence[float]) -> float:
         return max(values)
     if not all(math.isfinite(value) for value in values):
         return sum(values)  # an infinity, or NaN where both are there
-    return _sum(values) if reduction == semconv.REDUCTION_SUM else _mean(values)
+    if reduction == semconv.REDUCTION_SUM:
+        return _rounded(_sum(values))
+    if all(value == first for value in values):
+        return first
+    return _rounded(_sum(values) / len(values))
 
 
-def _sum(values: Sequence[float]) -> float:
+def _sum(values: Sequence[float]) -> float | Fraction:
+    """The exact sum, rounded once; a fraction where it, or a part of it, is beyond the largest number."""
     try:
         return math.fsum(values)
     except OverflowError:
-        return sum(values)
+        return sum(map(Fraction, values), Fraction())
 
 
-def _mean(values: Sequence[float]) -> float:
-    # Divided first where the sum would be beyond the largest number.
-    total = _sum(values)
-    return total / len(values) if math.isfinite(total) else math.fsum(value / len(values) for value in values)
+def _rounded(number: float | Fraction) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf

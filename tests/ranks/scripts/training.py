@@ -59,6 +59,8 @@ class Module(pl.LightningModule):
         self.log("mean/sync", value, sync_dist=True, **both)
         self.log("sum", value, reduce_fx="sum", **both)
         self.log("sum/sync", value, reduce_fx="sum", sync_dist=True, **both)
+        # The same number on each rank, as counts of samples are.
+        self.log("count", 2.0, reduce_fx="sum", **both)
         self.log("min", value, reduce_fx="min", **both)
         self.log("max", value, reduce_fx="max", **both)
         # The first rank's batches count four times as much.
