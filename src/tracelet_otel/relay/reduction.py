@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from typing import Final
 
 from tracelet_otel import semconv
+
+_CHOICE: Final[Mapping[str, Callable[[Sequence[float]], float]]] = {
+    semconv.REDUCTION_MIN: min,
+    semconv.REDUCTION_MAX: max,
+}
 
 
 def reduced(reduction: str, values: Sequence[float]) -> float:
@@ -20,21 +26,16 @@ def reduced(reduction: str, values: Sequence[float]) -> float:
         values: at least one, in the order of their ranks.
     """
     first = values[0]
-    if reduction == semconv.REDUCTION_NONE:
+    is_mean = reduction == semconv.REDUCTION_MEAN
+    if reduction == semconv.REDUCTION_NONE or (is_mean and all(value == first for value in values)):
         return first
     if any(math.isnan(value) for value in values):
         return math.nan
-    if reduction == semconv.REDUCTION_MIN:
-        return min(values)
-    if reduction == semconv.REDUCTION_MAX:
-        return max(values)
+    if reduction in _CHOICE:
+        return _CHOICE[reduction](values)
     if not all(math.isfinite(value) for value in values):
         return sum(values)  # an infinity, or NaN where both are there
-    if reduction == semconv.REDUCTION_SUM:
-        return _rounded(_sum(values))
-    if all(value == first for value in values):
-        return first
-    return _rounded(_sum(values) / len(values))
+    return _rounded(_sum(values) / len(values) if is_mean else _sum(values))
 
 
 def _sum(values: Sequence[float]) -> float | Fraction:
