@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections import Counter
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
+from unittest import mock
 
 import cloudpickle
 import numpy as np
@@ -172,7 +177,66 @@ def test_a_logger_without_our_methods_costs_its_own_rows_only(run):
     Training({"max_epochs": 1})(pl, [Proxy()])
     stored = run.stored()
     assert stored.params["lightning/trainer/max_epochs"] == "1"
-    assert run.run.errors == {"what is handed to Proxy itself will be missing": 1}
+    assert run.run.errors == {
+        f"what is handed to Proxy.{method} itself will be missing": 1 for method in ("log_metrics", "log_hyperparams")
+    }
+
+
+def keeps(rows: list) -> Callable:
+    """A function that keeps what it is called with."""
+    return lambda *args, **kwargs: rows.append((args, kwargs))
+
+
+def static(rows: list) -> Any:
+    return staticmethod(keeps(rows))
+
+
+def of_class(rows: list) -> Any:
+    return classmethod(keeps(rows))
+
+
+def partial(rows: list) -> Any:
+    return functools.partial(keeps(rows))
+
+
+def mocked(rows: list) -> Any:
+    return mock.Mock(side_effect=keeps(rows))
+
+
+def mocked_as_function(rows: list) -> Any:
+    """It says that its class is that of functions."""
+    return mock.Mock(side_effect=keeps(rows), spec=lambda: None)
+
+
+@pytest.mark.parametrize("make", [keeps, static, of_class, partial, mocked, mocked_as_function])
+@pytest.mark.parametrize("method", ["log_metrics", "log_hyperparams"])
+def test_a_method_of_a_logger_is_called_as_it_would_be_without_us(database, make, method):
+    """Somebody has put something else into the class of a logger, as tests with mocks do."""
+
+    def calls() -> list:
+        made: list = []
+        odd = type("Odd", (pl.loggers.CSVLogger,), {method: make(made)})
+        params = {"lr": 0.1}
+        monitor = pl.callbacks.LearningRateMonitor("epoch")
+        of_user = lambda self: self.logger.log_hyperparams(params)  # noqa: E731
+        training = Training(
+            {"max_epochs": 1, "callbacks": [monitor]}, module=lambda pl: regression(pl, on_train_start=of_user)
+        )
+        training(pl, [odd("csv")])
+        # Of a call, what could differ: loggers and classes are made anew each time.
+        return [([type(one).__name__ for one in args], sorted(kwargs)) for args, kwargs in made]
+
+    without = calls()
+    run = tracelet.start_logging(config={"stop_timeout": 10})
+    assert calls() == without
+    assert len(without) > 1 or method == "log_hyperparams"
+    tracelet.stop_logging()
+    said = {f"what is handed to Odd.{method} itself will be missing"} if make is not keeps else set()
+    assert run.errors.keys() == said
+    # Of what Lightning logs nothing is missing.
+    names = Counter(name for name, *_ in stored_run(database).points)
+    assert names["train/step_only"] == 8
+    assert ("lr-SGD" in names) == (method == "log_hyperparams" or make is keeps)
 
 
 def test_a_users_logger_can_be_pickled_by_value(run):

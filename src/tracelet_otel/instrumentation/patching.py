@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, Final
 
 _DEEPEST: Final = 100
@@ -16,13 +17,19 @@ class Patch:
         owner: the class or module.
         name: the attribute to replace.
         make_wrapper: gets the original function, returns the one to put in its place.
+
+    Raises:
+        TypeError: what is there is no plain function. A mock, a partial or a static method is called without the
+            instance, and a function in its place would be called with it: such a thing is left alone.
     """
 
     def __init__(self, owner: Any, name: str, make_wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         self._owner = owner
         self._name = name
-        if not callable(inspect.getattr_static(owner, name)):
-            raise TypeError(f"{name} of {owner!r} is no function")
+        found = inspect.getattr_static(owner, name)
+        # A mock may say that it is a function, but does not bind as one.
+        if not isinstance(found, FunctionType) or not hasattr(type(found), "__get__"):
+            raise TypeError(f"{name} of {owner!r} is no plain function")
         self._inherited = name not in vars(owner)
         self._original = getattr(owner, name)
         self._wrapper = make_wrapper(self._original)

@@ -152,14 +152,15 @@ class LightningInstrumentor(BaseInstrumentor):
             self._patches[owner, method] = Patch(owner, method, make_wrapper)
 
     def _patch_loggers(self, trainer: Any) -> None:
-        hooks = self._hooks
+        wrappers = {"log_metrics": self._wrap_logger, "log_hyperparams": self._wrap_hyperparams}
         for logger in trainer.loggers:
-            try:
-                self._patch_method(type(logger), "log_metrics", self._wrap_logger)
-                self._patch_method(type(logger), "log_hyperparams", self._wrap_hyperparams)
-            except Exception as error:
-                if hooks is not None:
-                    hooks.guard.report(f"what is handed to {type(logger).__name__} itself will be missing", error)
+            for method, make_wrapper in wrappers.items():
+                try:
+                    self._patch_method(type(logger), method, make_wrapper)
+                except Exception as error:
+                    if self._hooks is not None:
+                        place = f"what is handed to {type(logger).__name__}.{method} itself will be missing"
+                        self._hooks.guard.report(place, error)
 
     def _wrap_connector(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:
         # Lightning's own hands the row to loggers, and without any it does nothing: no call is nested in it then.
