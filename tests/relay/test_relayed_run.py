@@ -70,6 +70,7 @@ def away(tmp_path):
     yield journal, run
     for delivery in run._deliveries.values():
         delivery.close(0)
+    journal.close()
 
 
 def points_after(tmp_path, database, away, *later) -> list:
