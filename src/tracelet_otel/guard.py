@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import Counter
 from typing import Final
+from weakref import WeakSet
 
 _logger = logging.getLogger("tracelet_otel")
 
 UNDELIVERED: Final = "values were not delivered"
 """The place at which each value counts that got nowhere."""
+
+_all: Final[WeakSet[Guard]] = WeakSet()
 
 
 class Guard:
@@ -23,6 +27,7 @@ class Guard:
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a signal handler may report while we do
         self._counts: Counter[str] = Counter()
+        _all.add(self)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -54,3 +59,13 @@ class Guard:
         if first:
             trace = error if isinstance(error, BaseException) else None
             _logger.warning("%s: %s (said once, counted from now on)", place, error, exc_info=trace)
+
+
+def _renew_locks() -> None:
+    # A forked child has the locks of its parent, and not the threads that would open them again.
+    for guard in _all:
+        guard._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Final
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel.destination import Destination
@@ -16,6 +15,7 @@ from tracelet_otel.exporters.system_exporter import SystemExporter
 from tracelet_otel.gpu import Passes, observe_gpus
 from tracelet_otel.guard import Guard
 from tracelet_otel.host import observe_host
+from tracelet_otel.samples import Reader
 from tracelet_otel.settings import Settings
 
 _LONGEST_STOP_S: Final = 5.0
@@ -61,7 +61,7 @@ class Hardware:
         self._guard = guard
         self._stopped = False
         self._gpus: Passes | None = None
-        self._reader = PeriodicExportingMetricReader(
+        self._reader = Reader(
             SystemExporter(destination.exporters, destination.streams, step, guard),
             export_interval_millis=interval_s * 1e3,
         )

@@ -135,6 +135,7 @@ OPENTELEMETRY_SDK: Final = Library(
         PrivateName(_AGGREGATION, "_LastValueAggregation.__init__", ("self", "attributes", "reservoir_builder")),
         PrivateName(_AGGREGATION, "_SumAggregation.__init__", ("self", "attributes", "instrument_is_monotonic")),
         PrivateName("metrics._internal.measurement", "Measurement"),
+        PrivateName("metrics._internal.export", "PeriodicExportingMetricReader._at_fork_reinit", ("self",)),
         PrivateName("metrics.view", "LastValueAggregation._create_aggregation", _CREATE),
         PrivateName("metrics.view", "SumAggregation._create_aggregation", _CREATE),
     ),

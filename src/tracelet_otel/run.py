@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import resource, samples, semconv
@@ -224,8 +224,8 @@ class Run:
     ) -> None:
         self._stop(None, error)
 
-    def _reader(self, exporter: MetricExporter) -> PeriodicExportingMetricReader:
-        return PeriodicExportingMetricReader(
+    def _reader(self, exporter: MetricExporter) -> samples.Reader:
+        return samples.Reader(
             exporter,
             export_interval_millis=self._settings.export_interval * 1e3,
             cardinality_limits=samples.cardinality_limits(),

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple, overload
 from opentelemetry.context import Context, create_key
 from opentelemetry.metrics import Synchronous
 from opentelemetry.sdk.metrics import Counter, Exemplar, ObservableGauge
-from opentelemetry.sdk.metrics.export import AggregationTemporality
+from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import Aggregation, LastValueAggregation, SumAggregation
 
 from tracelet_otel import semconv
@@ -215,3 +215,13 @@ def preferred_temporality() -> dict[type, AggregationTemporality]:
 def cardinality_limits() -> dict[Any, int]:
     """Limits for a reader of our own; the SDK's 2,000 would swallow the rest silently."""
     return dict.fromkeys((_Gauge, Counter, ObservableGauge), 1000000)
+
+
+class Reader(PeriodicExportingMetricReader):
+    """A periodic reader that lives in the process that made it only.
+
+    The SDK starts a reader's thread again in a forked child. Each worker of a DataLoader would then read the host.
+    """
+
+    def _at_fork_reinit(self) -> None:
+        pass

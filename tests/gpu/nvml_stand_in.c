@@ -5,6 +5,7 @@
  *
  *   init 9                what nvmlInit answers; 0 where it is not given
  *   gone 1                what everything but nvmlInit answers, if not 0
+ *   held 1                nothing is answered as long as this is given, and the driver is locked meanwhile
  *   driver 580.65.06      the driver's version
  *   devices 2             how many GPUs there are
  *   0.uuid GPU-...        what GPU 0 answers; numbers as NVML gives them, in its units
@@ -15,6 +16,7 @@
  *
  * What is not given is not supported. -DOLD_DRIVER leaves out functions that older drivers do not have.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +39,7 @@ static struct stat seen;
 static Device devices[MOST_DEVICES], migs[MOST_DEVICES][MOST_MIGS];
 static struct { const char *function; unsigned count; } calls[MOST_FUNCTIONS];
 static pid_t initialised_by;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void count(const char *function) {
     int i = 0;
@@ -81,10 +84,17 @@ static long long number(const char *key) {
     return value ? atoll(value) : 0;
 }
 
+/* Begins each call; as in the real library, one that is under way keeps others out. */
+static void begin(const char *function) {
+    count(function);
+    pthread_mutex_lock(&lock);
+    for (read_script(); number("held"); read_script()) usleep(1000);
+    pthread_mutex_unlock(&lock);
+}
+
 /* Begins each call but nvmlInit. */
 static int enter(const char *function) {
-    count(function);
-    read_script();
+    begin(function);
     if (initialised_by != getpid()) return UNINITIALIZED;
     return (int)number("gone");
 }
@@ -126,8 +136,7 @@ static int give_long(const char *function, Device *device, const char *what, uns
 
 int nvmlInitWithFlags(unsigned flags) {
     (void)flags;
-    count(__func__);
-    read_script();
+    begin(__func__);
     int code = (int)number("init");
     if (!code) initialised_by = getpid();
     return code;

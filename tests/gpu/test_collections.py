@@ -56,6 +56,20 @@ def test_a_forked_process_initialises_again(nvml, observe):
     assert child("counts") == {}
 
 
+def test_a_fork_waits_for_a_pass(nvml, observe):
+    nvml.plays(machine(2))
+    child = observe(nvml.environment)
+    # Else its child would find the driver locked for good.
+    assert child("fork_while_reading") == 2
+
+
+def test_a_fork_does_not_wait_for_ever(nvml, observe):
+    nvml.plays(machine(2))
+    child = observe(nvml.environment)
+    first_s, second_s = child("fork_while_stuck", 1.0)
+    assert first_s >= 1 > second_s
+
+
 def test_who_stops_lets_go_of_nvml_and_may_go_on(nvml, observe):
     nvml.plays(machine(1))
     child = observe(nvml.environment)

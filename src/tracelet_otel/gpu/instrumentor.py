@@ -9,11 +9,13 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.metrics import MeterProvider, get_meter_provider
+from wrapt import register_post_import_hook
 
 from tracelet_otel.copied import is_started_by_multiprocessing
 from tracelet_otel.environment import environment
 from tracelet_otel.gpu.devices import Devices
 from tracelet_otel.gpu.instruments import observe_devices
+from tracelet_otel.gpu.nvml import prepare
 from tracelet_otel.gpu.passes import Passes
 from tracelet_otel.guard import Guard
 from tracelet_otel.place import is_first_of_node, place_of
@@ -45,6 +47,8 @@ class GpuInstrumentor(BaseInstrumentor):
             # The environment as it will be then: scripts choose their GPUs after we have been loaded.
             devices = Devices(guard, environment)
             self._observed[meter_provider] = observe_devices(meter_provider, guard, devices, _trains)
+            for package in LIGHTNING.packages:
+                register_post_import_hook(lambda _: prepare(), package)
         else:
             passes.resume()
 

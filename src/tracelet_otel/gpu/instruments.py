@@ -10,6 +10,7 @@ from opentelemetry.metrics import CallbackOptions, CallbackT, MeterProvider, Obs
 from tracelet_otel import semconv
 from tracelet_otel.gpu.devices import Devices
 from tracelet_otel.gpu.metrics import METRICS, Kind, Metric, observations
+from tracelet_otel.gpu.nvml import prepare
 from tracelet_otel.gpu.passes import Passes
 from tracelet_otel.guard import Guard
 
@@ -27,6 +28,7 @@ def observe_gpus(meter_provider: MeterProvider, guard: Guard, environment: Mappi
     Returns:
         what stops observing, and goes on with it.
     """
+    prepare()
     pid = os.getpid()
     return observe_devices(meter_provider, guard, Devices(guard, lambda: environment), lambda: os.getpid() == pid)
 

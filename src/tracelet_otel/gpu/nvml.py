@@ -8,6 +8,16 @@ from typing import Any
 from tracelet_otel.guard import Guard
 
 
+def prepare() -> None:
+    """Import pynvml now, on the calling thread, where it is installed.
+
+    A thread of ours that imported it would hold its lock. A process that is forked meanwhile would wait for that lock
+    for good.
+    """
+    with contextlib.suppress(ImportError):
+        import pynvml  # noqa: F401
+
+
 class NvmlAbsentError(Exception):
     """There is no NVML: no package, no library or no driver."""
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Final
+from weakref import WeakSet
 
 from tracelet_otel.gpu.devices import Devices
 from tracelet_otel.gpu.reading import GpuReading
 
 _NOTHING: Final[tuple[GpuReading, ...]] = ()
+_LONGEST_FORK_S: Final = 5.0
+"""For so long a fork waits for a pass. A driver that has lost its device may never answer."""
+
+_all: Final[WeakSet[Passes]] = WeakSet()
 
 
 class Passes:
@@ -17,6 +23,9 @@ class Passes:
 
     So several readers that collect in turn have passes of their own, and nothing is as old as the
     collection before.
+
+    A fork waits for a pass that is under way: its child would find the driver's library locked for good by a thread
+    that it does not have.
 
     Args:
         devices: what is read.
@@ -30,6 +39,11 @@ class Passes:
         self._readings = _NOTHING
         self._takers: set[str] | None = None
         self._is_on = True
+        self._is_held = False
+        """Whether a fork holds the lock."""
+        self._is_stuck = False
+        """Whether the last fork has waited in vain: then the next one does not wait."""
+        _all.add(self)
 
     def take(self, taker: str) -> tuple[GpuReading, ...]:
         """Readings of all devices.
@@ -55,3 +69,31 @@ class Passes:
         with self._lock:
             self._is_on, self._readings, self._takers = False, _NOTHING, None
             self._devices.close()
+
+    def _before_fork(self) -> None:
+        self._is_held = self._lock.acquire(timeout=0 if self._is_stuck else _LONGEST_FORK_S)
+        self._is_stuck = not self._is_held
+
+    def _after_fork(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._lock.release()
+
+    def _after_fork_in_child(self) -> None:
+        self._lock, self._is_held = threading.Lock(), False
+
+
+def _each(method: Callable[[Passes], None]) -> Callable[[], None]:
+    def call() -> None:
+        for passes in list(_all):
+            method(passes)
+
+    return call
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_each(Passes._before_fork),
+        after_in_parent=_each(Passes._after_fork),
+        after_in_child=_each(Passes._after_fork_in_child),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401  # of host names: else the first request would import it, on a thread
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -6,19 +6,23 @@ import ctypes
 import json
 import logging
 import os
+import signal
 import sys
 import threading
+import time
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 from opentelemetry.instrumentation.distro import DefaultDistro
 from opentelemetry.metrics import set_meter_provider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import Gauge, InMemoryMetricReader, Metric
-from tests.gpu.stand_in import preload
+from tests.gpu.stand_in import StandIn, machine, preload
+from tests.support.waiting import wait_until
 
 from tracelet_otel.environment import environment
-from tracelet_otel.gpu import GpuInstrumentor
+from tracelet_otel.gpu import GpuInstrumentor, passes
 from tracelet_otel.gpu.devices import Devices
 from tracelet_otel.gpu.instruments import observe_devices
 from tracelet_otel.guard import Guard
@@ -68,6 +72,48 @@ class Child:
             result: list[dict[str, Any]] = json.load(stream)
         os.wait()
         return result
+
+    def fork_while_reading(self) -> int | None:
+        """How many devices a child reads that is forked in the middle of a pass; None where it comes to no end."""
+        thread, nvml = self._begin_pass()
+        # What is registered later is called earlier: the driver goes on once the fork has begun.
+        os.register_at_fork(before=lambda: nvml.plays(machine(2)))
+        pid = os.fork()
+        if pid == 0:
+            os._exit(len(self.passes.take("child")))
+        thread.join()
+        try:
+            wait_until(lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None, 20, "it")
+        except AssertionError:
+            os.kill(pid, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return None if code < 0 else code
+
+    def fork_while_stuck(self, longest_s: float) -> list[float]:
+        """Seconds that two forks take while the driver answers nothing, of which each may wait `longest_s`."""
+        passes._LONGEST_FORK_S = longest_s  # type: ignore[misc]
+        thread, nvml = self._begin_pass()
+        took_s = []
+        for _ in range(2):
+            began_s = time.monotonic()
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            took_s.append(time.monotonic() - began_s)
+            os.waitpid(pid, 0)
+        nvml.plays(machine(2))
+        thread.join()
+        return took_s
+
+    def _begin_pass(self) -> tuple[threading.Thread, StandIn]:
+        """A thread that reads from a driver which answers nothing as yet."""
+        nvml = StandIn(Path(), Path(os.environ["NVML_STAND_IN"]))
+        nvml.plays({"held": 1, **machine(2)})
+        before = self.calls("nvmlInitWithFlags")
+        thread = threading.Thread(target=self.passes.take, args=("thread",))
+        thread.start()
+        wait_until(lambda: self.calls("nvmlInitWithFlags") > before, 20, "the pass")
+        return thread, nvml
 
     def calls(self, function: str) -> int:
         return int(ctypes.CDLL("libnvidia-ml.so.1").standInCalls(function.encode()))
