@@ -1,20 +1,42 @@
-"""The one place where an error of ours ends: logged once, counted, never raised into training."""
+"""Where an error of ours ends: logged once, counted, never raised into training."""
 
 from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections import Counter
-from typing import Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
-
-_logger = logging.getLogger("tracelet_otel")
 
 UNDELIVERED: Final = "values were not delivered"
 """The place at which each value counts that got nowhere."""
 
 _all: Final[WeakSet[Guard]] = WeakSet()
+
+
+if TYPE_CHECKING:
+    _Adapter = logging.LoggerAdapter[logging.Logger]
+else:
+    _Adapter = logging.LoggerAdapter  # Python 3.10 knows no parameter of it
+
+
+class _Log(_Adapter):
+    """The package's log. A filter or handler of the user's that raises does not reach who logs."""
+
+    def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
+        """Log; what cannot be logged goes to standard error, with the reason."""
+        try:
+            super().log(level, msg, *args, **{"stacklevel": 2, **kwargs})
+        except Exception as error:
+            with suppress(Exception):
+                words = str(msg) % args if args else msg
+                print(f"tracelet: {words} (this could not be logged: {error!r})", file=sys.stderr)  # noqa: T201
+
+
+log: Final = _Log(logging.getLogger("tracelet_otel"), {})
 
 
 class Guard:
@@ -58,7 +80,7 @@ class Guard:
             first = self._counts[place] == 1
         if first:
             trace = error if isinstance(error, BaseException) else None
-            _logger.warning("%s: %s (said once, counted from now on)", place, error, exc_info=trace)
+            log.warning("%s: %s (said once, counted from now on)", place, error, exc_info=trace)
 
 
 def _renew_locks() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import psutil
 from opentelemetry.metrics import MeterProvider
 
-_logger = logging.getLogger("tracelet_otel")
+from tracelet_otel.guard import log
 
 _PROCESSOR_STATES: Final = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"]
 _CHOSEN: Final[Mapping[str, list[str] | None]] = {
@@ -43,7 +42,7 @@ def observe_host(meter_provider: MeterProvider) -> None:
     try:
         from opentelemetry.instrumentation.system_metrics import SystemMetricsInstrumentor
     except ImportError as error:
-        _logger.debug("the host is not measured: %s; pip install 'tracelet-otel[system]'", error)
+        log.debug("the host is not measured: %s; pip install 'tracelet-otel[system]'", error)
         return
 
     class OwnInstrumentor(SystemMetricsInstrumentor):  # type: ignore[misc, unused-ignore]
@@ -64,7 +63,7 @@ def _readable() -> dict[str, list[str] | None]:
         try:
             _PROBES.get(name, lambda: None)()
         except Exception as error:
-            _logger.debug("%s is not measured here: %s", name, error)
+            log.debug("%s is not measured here: %s", name, error)
         else:
             readable[name] = states
     return readable

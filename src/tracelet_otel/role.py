@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -13,7 +12,7 @@ from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters.destination import InProcess
 from tracelet_otel.exporters.otlp import OtlpExporter
 from tracelet_otel.exporters.registry import trackers
-from tracelet_otel.guard import Guard
+from tracelet_otel.guard import Guard, log
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.membership import Membership
 from tracelet_otel.place import Place, is_first_of_node
@@ -22,8 +21,6 @@ from tracelet_otel.relay.finders import Finder
 from tracelet_otel.settings import Settings
 from tracelet_otel.streamed import Streamed
 from tracelet_otel.telling import Telling
-
-_logger = logging.getLogger("tracelet_otel")
 
 
 class Role(Protocol):
@@ -100,7 +97,7 @@ class Owning:
         if not settings.trackers:
             return Nowhere(str(resource[semconv.RUN_ID]))
         if "relay" not in settings.model_fields_set:
-            _logger.warning(
+            log.warning(
                 "there is no relay on %s: trackers live in this process, and what they have not taken when it dies "
                 "is lost. relay=False says that this is meant",
                 sys.platform,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import uuid
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Final
 
 from tracelet_otel.copied import is_running_main_again
 from tracelet_otel.environment import environment, take_handover
+from tracelet_otel.guard import log
 from tracelet_otel.instrumentation.launching import InProcess as InRank
 from tracelet_otel.membership import Membership
 from tracelet_otel.place import Place, job_of, place_of
@@ -21,8 +21,6 @@ from tracelet_otel.relay.rendezvous import Handover, Rendezvous
 from tracelet_otel.role import Following, Owning, Role, Silent
 from tracelet_otel.settings import Settings
 from tracelet_otel.telling import Telling
-
-_logger = logging.getLogger("tracelet_otel")
 
 _OTHER_NODE: Final = (
     "it is on another node than rank 0, and nothing says where their relay is. Start `tracelet-otel relay` where all "
@@ -97,10 +95,10 @@ class Roles:
     def _rank(self, settings: Settings, place: Place, job: str | None) -> Role:
         if not settings.has_relay:
             if not settings.streams:
-                _logger.warning("%s records nothing: without a relay (relay=False) only rank 0 does", place)
+                log.warning("%s records nothing: without a relay (relay=False) only rank 0 does", place)
                 return Silent()
             if settings.trackers:
-                _logger.warning("%s is in no tracker: without a relay (relay=False) only rank 0 is", place)
+                log.warning("%s is in no tracker: without a relay (relay=False) only rank 0 is", place)
         handover = self._handover
         if handover is not None and self._run_number < handover.run_number:
             # The script runs from its beginning: rank 0 has ended this run before it started this process.

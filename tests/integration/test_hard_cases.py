@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -180,6 +181,33 @@ def test_a_logger_without_our_methods_costs_its_own_rows_only(run):
     assert run.run.errors == {
         f"what is handed to Proxy.{method} itself will be missing": 1 for method in ("log_metrics", "log_hyperparams")
     }
+
+
+@pytest.mark.parametrize("place", ["logger", "handler"])
+def test_a_filter_of_the_users_that_raises_does_not_reach_the_training(run, place, capsys):
+    class Filter(logging.Filter):
+        def filter(self, record):
+            raise RuntimeError("no records today")
+
+    logger = logging.getLogger("tracelet_otel")
+    handler = logging.StreamHandler()
+    (logger if place == "logger" else handler).addFilter(raising := Filter())
+    logger.addHandler(handler)
+    try:
+        Training({"max_epochs": 1})(pl, [static_logger()])
+    finally:
+        logger.removeFilter(raising)
+        logger.removeHandler(handler)
+    said = "what is handed to Odd.log_metrics itself will be missing"
+    assert run.run.errors == {said: 1}
+    assert f"tracelet: {said}: " in (written := capsys.readouterr().err)
+    assert "no records today" in written
+    assert sum(name == "train/step_only" for name, *_ in run.stored().points) == 8
+
+
+def static_logger():
+    """One of whose calls we can take nothing."""
+    return type("Odd", (pl.loggers.CSVLogger,), {"log_metrics": static([])})("csv")
 
 
 def keeps(rows: list) -> Callable:

@@ -6,7 +6,6 @@ A tracker that is slow or down therefore delays neither a metric reader nor anot
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -19,9 +18,7 @@ from tracelet_otel.errors import RefusedError, TraceletError, TrackerUnavailable
 from tracelet_otel.exporters.identity import run_identity
 from tracelet_otel.exporters.reading import Batch, Param, Reading
 from tracelet_otel.exporters.tracker import Place, Tracker
-from tracelet_otel.guard import Guard
-
-_logger = logging.getLogger("tracelet_otel")
+from tracelet_otel.guard import Guard, log
 
 _LONGEST_PAUSE_S: Final = 10.0
 _PARAM_ATTEMPTS: Final = 5
@@ -116,7 +113,7 @@ class Delivery:
         """Create or continue the run, on the calling thread; see `Tracker.open`."""
         place = self._tracker.open(run_identity(resource))
         if place.hint:
-            _logger.warning("%s: %s", self._tracker.name, place.hint)
+            log.warning("%s: %s", self._tracker.name, place.hint)
         self._opened, self._place = True, place
         with self._changed:
             self._start(resource)
@@ -210,7 +207,7 @@ class Delivery:
     def _say_missing(self) -> None:
         account = self.account
         if account.pending or account.refused or self._params:
-            _logger.error(
+            log.error(
                 "%s: %d readings delivered, %d refused, %d not delivered, %d hyperparameters not delivered: %s",
                 self._tracker.name,
                 account.delivered,

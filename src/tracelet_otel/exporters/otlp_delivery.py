@@ -6,7 +6,6 @@ kept and sent again.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from typing import Final
@@ -19,9 +18,7 @@ from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.exporters.metrics_data import divided, sample_count
 from tracelet_otel.exporters.otlp_backlog import Backlog, Waiting
 from tracelet_otel.exporters.otlp_said import Fate, Said
-from tracelet_otel.guard import UNDELIVERED, Guard
-
-_logger = logging.getLogger("tracelet_otel")
+from tracelet_otel.guard import UNDELIVERED, Guard, log
 
 _HEAVIEST_BACKLOG: Final = 500_000
 """Points and samples, which take about 450 bytes each."""
@@ -124,7 +121,7 @@ class OtlpDelivery:
         self._guard.count(UNDELIVERED, account.pending)
         if not self._idle() and not account.pending:
             self._guard.count("the last state of metrics was not delivered", 1)
-        _logger.error(
+        log.error(
             "otlp: %d values delivered, %d refused, %d not delivered to %s: %s",
             account.delivered,
             account.refused,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,12 +12,10 @@ from tracelet_otel.gpu.nvml import DriverGoneError, Nvml, NvmlAbsentError
 from tracelet_otel.gpu.opening import open_devices
 from tracelet_otel.gpu.reading import GpuReading
 from tracelet_otel.gpu.visible import VARIABLE
-from tracelet_otel.guard import Guard
+from tracelet_otel.guard import Guard, log
 
 _RETRY_S: Final = 60.0
 """Seconds after which NVML is looked for again where it was not found or has gone away."""
-
-_logger = logging.getLogger("tracelet_otel")
 
 
 class Devices:
@@ -90,4 +87,4 @@ class Devices:
     def _say_absent(self, error: NvmlAbsentError) -> None:
         if not self._said_absent:
             self._said_absent = True
-            _logger.debug("no NVIDIA GPU is observed: %s", error)
+            log.debug("no NVIDIA GPU is observed: %s", error)

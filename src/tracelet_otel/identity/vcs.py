@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
 from tracelet_otel import semconv
-from tracelet_otel.guard import Guard
+from tracelet_otel.guard import Guard, log
 from tracelet_otel.identity.changes import is_changed
 from tracelet_otel.identity.remote import shown
 from tracelet_otel.identity.repository import Repository
 from tracelet_otel.text import encodable
-
-_logger = logging.getLogger("tracelet_otel")
 
 
 def vcs_attributes(directories: Iterable[Path], guard: Guard, patience_s: float) -> dict[str, str | bool]:
@@ -74,7 +71,7 @@ def _head(repository: Repository) -> dict[str, str]:
 def _state(repository: Repository, patience_s: float) -> dict[str, bool]:
     changed = is_changed(repository, time.monotonic() + patience_s)
     if changed is None:
-        _logger.debug("whether the code was changed is not known: it takes too long, or only git could tell")
+        log.debug("whether the code was changed is not known: it takes too long, or only git could tell")
         return {}
     return {semconv.VCS_DIRTY: changed}
 

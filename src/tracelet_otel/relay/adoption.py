@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -11,12 +10,11 @@ from typing import Any, Final
 
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters import registry
+from tracelet_otel.guard import log
 from tracelet_otel.relay.journal import SUFFIX, Journal, JournalInUseError, last_touched_s
 from tracelet_otel.relay.owner import is_alive
 from tracelet_otel.relay.replay import deliver
 from tracelet_otel.settings import Settings, from_plain
-
-_logger = logging.getLogger("tracelet_otel")
 
 _PATIENCE_S: Final = 30.0
 _UNTOUCHED_S: Final = 120.0
@@ -44,7 +42,7 @@ def adopt(directory: Path, own: Path, settings: Settings, is_over: Callable[[], 
             continue
         except (TraceletError, OSError, LookupError, ValueError, TypeError) as error:
             # Whatever is in a file of another version, or of nobody's, it keeps no run from its end.
-            _logger.warning("%s is left as it is: %s", path, error)
+            log.warning("%s is left as it is: %s", path, error)
 
 
 def _adopt(path: Path, settings: Settings) -> None:
@@ -55,9 +53,9 @@ def _adopt(path: Path, settings: Settings) -> None:
         if "settings" not in state or not _is_orphan(state, touched_s):
             journal.close()
             return
-    _logger.info("%s was left by a training that is gone: delivering it", path)
+    log.info("%s was left by a training that is gone: delivering it", path)
     status = deliver(journal, registry.with_credentials(from_plain(state["settings"]), settings), _PATIENCE_S)
-    _logger.info("%s: %s", path, "its run is complete" if status.complete else status.accounts)
+    log.info("%s: %s", path, "its run is complete" if status.complete else status.accounts)
 
 
 def _is_orphan(state: Mapping[str, Any], touched_s: float) -> bool:

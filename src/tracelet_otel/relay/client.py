@@ -7,7 +7,6 @@ loopback, and drops what it could not send within ten seconds.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 import time
@@ -27,12 +26,10 @@ from tracelet_otel import samples
 from tracelet_otel.errors import RunLostError
 from tracelet_otel.exporters.encoding import encode
 from tracelet_otel.exporters.metrics_data import sample_count, with_attributes
-from tracelet_otel.guard import UNDELIVERED, Guard
+from tracelet_otel.guard import UNDELIVERED, Guard, log
 from tracelet_otel.relay.calls import Address, Connection
 from tracelet_otel.relay.messages import MAX_BODY_BYTES
 from tracelet_otel.relay.otlp import count_samples, parse, split
-
-_logger = logging.getLogger("tracelet_otel")
 
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
@@ -216,7 +213,7 @@ class RelayExporter(MetricExporter):
             # The relay counts it.
             if line not in self._told:
                 self._told.add(line)
-                _logger.warning("relay: %s", line)
+                log.warning("relay: %s", line)
 
     def _lose(self, reason: RunLostError) -> None:
         with self._changed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +11,10 @@ from opentelemetry.sdk.metrics.export import MetricExporter
 
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters.delivery import Account
-from tracelet_otel.guard import Guard
+from tracelet_otel.guard import Guard, log
 from tracelet_otel.relay.calls import Address, fetch_status, wait_for
 from tracelet_otel.relay.client import RelayExporter
 from tracelet_otel.relay.messages import Status
-
-_logger = logging.getLogger("tracelet_otel")
 
 _QUIET_S: Final = 2.0
 _PROGRESS_S: Final = 1.0
@@ -179,7 +176,7 @@ class Relayed:
             return
         for name, account in status.accounts.items():
             if name in status.unclosed:
-                _logger.error(
+                log.error(
                     "%s: %d readings delivered, %d refused, %d not delivered yet: %s. The relay goes on; what it "
                     "cannot deliver stays in %s, for `tracelet-otel replay`",
                     name,
@@ -190,7 +187,7 @@ class Relayed:
                     status.journal,
                 )
             elif account.refused:
-                _logger.error(
+                log.error(
                     "%s: %d readings delivered, %d refused: %s",
                     name,
                     account.delivered,

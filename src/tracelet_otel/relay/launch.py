@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import secrets
 import selectors
@@ -20,13 +19,12 @@ from typing import IO, Any, Final
 from tracelet_otel.child_environment import child_environment
 from tracelet_otel.environment import environment
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
+from tracelet_otel.guard import log
 from tracelet_otel.relay.calls import Address
 from tracelet_otel.relay.journal import SUFFIX, remove_empty
 from tracelet_otel.relay.messages import Order, Ready
 from tracelet_otel.relay.owner import started
 from tracelet_otel.settings import Settings, to_plain
-
-_logger = logging.getLogger("tracelet_otel")
 
 _AGAIN_S: Final = 30.0
 """How long a relay that is started again may take until it listens."""
@@ -74,7 +72,7 @@ class RelayProcess:
             remove_empty(settings.journal_dir / f"{run_id}{SUFFIX}")
             raise
         for name, hint in ready.hints.items():
-            _logger.warning("%s: %s", name, hint)
+            log.warning("%s: %s", name, hint)
         self.tells = True
         """Whether it says how far the delivery is."""
         self.urls: Mapping[str, str] = ready.urls
@@ -146,7 +144,7 @@ class RelayProcess:
         deadline = time.monotonic() + timeout_s
         try:
             self._log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            log = os.open(self._log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+            output = os.open(self._log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         except OSError as error:
             raise ConfigurationError(
                 f"nothing can be kept in {self._log.parent} ({error}): set TRACELET_JOURNAL_DIR to a directory "
@@ -157,7 +155,7 @@ class RelayProcess:
                 [sys.executable, "-m", "tracelet_otel.relay"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=output,
                 bufsize=0,
                 cwd=self._directory if self._directory.is_dir() else None,
                 env=self._environment,
@@ -166,7 +164,7 @@ class RelayProcess:
         except OSError as error:
             raise TrackerError(f"the relay could not be started: {error}") from error
         finally:
-            os.close(log)
+            os.close(output)
         _launched.add(self)
         try:
             ready = self._talk(order, deadline)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
 import time
@@ -15,7 +14,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError, TraceletError
 from tracelet_otel.exporters import registry
-from tracelet_otel.guard import Guard
+from tracelet_otel.guard import Guard, log
 from tracelet_otel.relay.journal import SIDECAR_DIRECTORY, SUFFIX, Journal
 from tracelet_otel.relay.messages import Status
 from tracelet_otel.relay.otlp import MalformedError, resource_of
@@ -23,8 +22,6 @@ from tracelet_otel.relay.parts import Part, parts
 from tracelet_otel.relay.relayed_run import REOPENED, EndedError, RelayedRun
 from tracelet_otel.relay.server import Application, Server, listen
 from tracelet_otel.settings import Settings, from_plain, to_plain
-
-_logger = logging.getLogger("tracelet_otel")
 
 _LOOK_S: Final = 0.2
 _IDLE_S: Final = 120.0
@@ -101,10 +98,10 @@ class Sidecar:
     def _close(self, run_id: str, run: RelayedRun) -> None:
         def work() -> None:
             if not run.ended and run.discard():
-                _logger.info("run %s was announced and never began", run_id)
+                log.info("run %s was announced and never began", run_id)
             else:
                 complete = run.close(self._settings.relay_patience)
-                _logger.info(
+                log.info(
                     "run %s is over: %s", run_id, "complete" if complete else f"not complete, see {run.status.journal}"
                 )
 
@@ -153,7 +150,7 @@ class Sidecar:
                 self._resume(path)
             except (TraceletError, LookupError, ValueError, TypeError) as error:
                 # Whatever is in a file of another version, or of nobody's, it stops no other run.
-                _logger.warning("%s is left as it is: %s", path, error)
+                log.warning("%s is left as it is: %s", path, error)
 
     def _resume(self, path: Path) -> None:
         journal = Journal(path)
@@ -161,7 +158,7 @@ class Sidecar:
             state = journal.state
             self._check_ours(state)
             self._take(path.name.removesuffix(SUFFIX), journal, state["resource"])
-        _logger.info("run %s goes on from %s", path.name.removesuffix(SUFFIX), path)
+        log.info("run %s goes on from %s", path.name.removesuffix(SUFFIX), path)
 
     def _check_ours(self, state: Mapping[str, Any]) -> None:
         if not registry.have_same_stores(from_plain(state["settings"]), self._settings):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -18,7 +17,7 @@ from tracelet_otel.copied import is_started_by_multiprocessing
 from tracelet_otel.environment import sdk_export_interval_s, sdk_exports_otlp
 from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters.metrics_data import sample_count, with_attributes
-from tracelet_otel.guard import UNDELIVERED, Guard
+from tracelet_otel.guard import UNDELIVERED, Guard, log
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.own_run import Nobodys, Part
 from tracelet_otel.zero_code.launching import OpensRun
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from tracelet_otel.instrumentation.signals import Signals
     from tracelet_otel.role import Role
     from tracelet_otel.settings import Settings
-
-_logger = logging.getLogger("tracelet_otel")
 
 _UNNAMED_SERVICE: Final = "unknown_service"
 
@@ -154,7 +151,7 @@ class ZeroCodeRun:
     def _say_missing(self) -> None:
         missing = self._guard.counts.get(UNDELIVERED, 0)
         if missing:
-            _logger.error("%d values were not delivered: %s", missing, "; ".join(self._guard.counts))
+            log.error("%d values were not delivered: %s", missing, "; ".join(self._guard.counts))
 
     def _take_role(self) -> Role:
         if self._role is None:
@@ -203,7 +200,7 @@ class ZeroCodeRun:
             self._give_up(error)
             return
         for name, url in destination.urls.items():
-            _logger.info("%s: %s", name, url)
+            log.info("%s: %s", name, url)
         with self._changed:
             self._identity, self._destination = identity, destination
             try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import logging
 import os
 import sys
 from collections.abc import Callable, Collection
@@ -24,7 +23,7 @@ from wrapt import register_post_import_hook
 
 from tracelet_otel.environment import sdk_exports_nothing
 from tracelet_otel.errors import IncompatibleVersionError
-from tracelet_otel.guard import Guard
+from tracelet_otel.guard import Guard, log
 from tracelet_otel.instrumentation.lightning.hooks import Hooks
 from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
 from tracelet_otel.instrumentation.lightning.rows import Rows
@@ -33,8 +32,6 @@ from tracelet_otel.instrumentation.own_run import Nobodys, OwnRun
 from tracelet_otel.instrumentation.patching import Patch
 from tracelet_otel.instrumentation.signals import Signals, make_signals
 from tracelet_otel.private_names import CONNECTOR, LIGHTNING, check_package, tampered
-
-_logger = logging.getLogger("tracelet_otel")
 
 _DISTRIBUTIONS: Final = tuple(LIGHTNING.packages.values())
 
@@ -85,7 +82,7 @@ class LightningInstrumentor(BaseInstrumentor):
         else:
             self._waits_for_lightning, self._meter_provider = True, kwargs.get("meter_provider")
         for warning in tampered(LIGHTNING):
-            _logger.warning(warning)
+            log.warning(warning)
         for package in LIGHTNING.packages:
             if package in sys.modules:
                 self._patch_package(sys.modules[package])
