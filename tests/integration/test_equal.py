@@ -181,6 +181,7 @@ def test_same_as_wandb_logger_alone(name, tmp_path):
     assert run.errors == {}
     ours, theirs = ended_run(tmp_path / "wandb", run.id), ended_run(tmp_path / "native")
     assert wandb_points(ours.rows) == wandb_points(theirs.rows) != Counter()
+    assert ours.axes == theirs.axes != set()
 
 
 @pytest.mark.slow

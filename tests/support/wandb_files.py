@@ -26,6 +26,8 @@ class OfflineRun:
     config: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     """Of history, with W&B's own columns."""
+    axes: set[tuple[str, str, bool]] = field(default_factory=set)
+    """Of metrics as they were defined: name or pattern, x axis, and whether a row without one gets the last one."""
     exit_code: int | None = None
     """None where the run has not ended."""
 
@@ -66,6 +68,10 @@ def offline_run(path: Path) -> OfflineRun:
         elif kind == "history":
             items = record.history.item
             found.rows.append({item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items})
+        elif kind == "metric":
+            metric = record.metric
+            name = metric.name or metric.glob_name
+            found.axes.add((name, metric.step_metric, metric.options.step_sync))
         elif kind == "exit":
             found.exit_code = record.exit.exit_code
     found.config.pop("_wandb", None)

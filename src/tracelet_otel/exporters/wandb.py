@@ -25,6 +25,7 @@ from tracelet_otel.exporters.wandb_mapping import (
     EXACT_NAME,
     EXIT_CODES,
     KILLED,
+    STEP,
     cells,
     column_names,
     exact_names,
@@ -166,6 +167,9 @@ class WandbTracker:
             self._names = column_names(exact_names(columns, self._facts))
         self._identity = run
         self._tell(begun, run.attributes)
+        # Charts have the training's step as their x axis, as those of `WandbLogger`.
+        begun.define_metric(STEP)
+        begun.define_metric("*", step_metric=STEP, step_sync=True)
         return begun
 
     def _go_on(self, run: wandb.Run, before: Path) -> set[str]:
