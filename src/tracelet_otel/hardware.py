@@ -13,8 +13,10 @@ from tracelet_otel.destination import Destination
 from tracelet_otel.environment import environment
 from tracelet_otel.exporters.system_exporter import SystemExporter
 from tracelet_otel.gpu import Passes, observe_gpus
+from tracelet_otel.gpu.nvml import prepare as prepare_gpu
 from tracelet_otel.guard import Guard
 from tracelet_otel.host import observe_host
+from tracelet_otel.host import prepare as prepare_host
 from tracelet_otel.samples import Reader
 from tracelet_otel.settings import Settings
 
@@ -37,6 +39,12 @@ def hardware_of(
     if not settings.track_system or not destination.exporters:
         return None
     return Hardware(destination, identity, settings.metrics_interval, step, guard)
+
+
+def prepare() -> None:
+    """Import now, on the calling thread, what reads GPU and host."""
+    prepare_gpu()
+    prepare_host()
 
 
 class Hardware:

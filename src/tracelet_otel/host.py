@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -29,6 +30,12 @@ _PROBES: Final[Mapping[str, Callable[[], Any]]] = {
     "system.disk.io": lambda: psutil.disk_io_counters(perdisk=True).items(),
     "system.network.io": lambda: psutil.net_io_counters(pernic=True).items(),
 }
+
+
+def prepare() -> None:
+    """Import the instrumentation now, on the calling thread, where the extra `system` is installed."""
+    with contextlib.suppress(ImportError):
+        import opentelemetry.instrumentation.system_metrics  # noqa: F401
 
 
 def observe_host(meter_provider: MeterProvider) -> None:

@@ -130,6 +130,7 @@ OPENTELEMETRY_SDK: Final = Library(
     newest="1.45.2",
     names=(
         PrivateName("metrics", "_Gauge"),
+        PrivateName("metrics", "MeterProvider.__init__", sets=("_sdk_config",)),
         PrivateName(_AGGREGATION, "_Aggregation.aggregate", ("self", "measurement", "should_sample_exemplar")),
         PrivateName(_AGGREGATION, "_Aggregation._collect_exemplars", ("self",)),
         PrivateName(_AGGREGATION, "_LastValueAggregation.__init__", ("self", "attributes", "reservoir_builder")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, Protocol
 
 from tracelet_otel import semconv
@@ -11,7 +12,8 @@ from tracelet_otel.destination import Destination, Nowhere
 from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters.destination import InProcess
 from tracelet_otel.exporters.otlp import OtlpExporter
-from tracelet_otel.exporters.registry import trackers
+from tracelet_otel.exporters.otlp import prepare as prepare_stream
+from tracelet_otel.exporters.registry import import_trackers, trackers
 from tracelet_otel.guard import Guard, log
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.membership import Membership
@@ -30,6 +32,10 @@ class Role(Protocol):
     launching: Launching
     reports_hardware: bool
     """Whether this process is the one of its node that reads GPU and host."""
+
+    def prepare(self) -> None:
+        """Import what `open` needs, which is called on another thread."""
+        ...
 
     def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> Destination:
         """Where this process's stream goes.
@@ -65,6 +71,19 @@ class Owning:
         """See `Role.reports_hardware`."""
         self._settings = settings
         self._telling = telling
+
+    def prepare(self) -> None:
+        """See `Role.prepare`."""
+        settings = self._settings
+        if settings.streams:
+            prepare_stream(settings.otlp_endpoint)
+        if not settings.trackers:
+            return
+        if self._telling is None or not settings.has_relay:
+            import_trackers(settings)
+            return
+        import_module("tracelet_otel.relay.destination")
+        import_module(f"tracelet_otel.relay.{'launch' if settings.relay_endpoint is None else 'joined'}")
 
     def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> Destination:
         """See `Role.open`."""
@@ -145,6 +164,12 @@ class Following:
         """See `Role.reports_hardware`."""
         self._finder = finder
 
+    def prepare(self) -> None:
+        """See `Role.prepare`."""
+        import_module("tracelet_otel.relay.followed")
+        if self._settings.streams:
+            prepare_stream(self._settings.otlp_endpoint)
+
     def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> Destination:
         """See `Role.open`."""
         from tracelet_otel.relay.followed import Followed
@@ -181,6 +206,9 @@ class Silent:
         self.launching: Launching = NoLaunching()
         self.reports_hardware = False
         """See `Role.reports_hardware`."""
+
+    def prepare(self) -> None:
+        """See `Role.prepare`."""
 
     def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> Destination:
         """See `Role.open`."""

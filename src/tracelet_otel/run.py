@@ -19,6 +19,7 @@ from opentelemetry.sdk.resources import Resource
 from tracelet_otel import resource, samples, semconv
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.delivery import Account
+from tracelet_otel.exporters.identity import to_text
 from tracelet_otel.guard import Guard
 from tracelet_otel.hardware import Hardware, hardware_of
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
@@ -52,6 +53,7 @@ class Run:
     """
 
     def __init__(self, settings: Settings, role: Role, on_end: Callable[[Run], None]) -> None:
+        started = {semconv.RUN_START_TIME: to_text(time.time_ns())}
         run_id = settings.run_to_continue or resource.new_run_id()
         self.name: str = settings.exp_name or resource.default_run_name()
         """What people call the run."""
@@ -68,7 +70,8 @@ class Run:
         identity = resource.run_resource(
             run_id, self.name, settings.project, settings.ranks, track_git=settings.track_git, guard=self._guard
         )
-        self._destination = role.open(identity.attributes, self._guard)
+        role.prepare()
+        self._destination = role.open({**identity.attributes, **started}, self._guard)
         self._records = bool(self._destination.exporters)
         try:
             self._record(identity)

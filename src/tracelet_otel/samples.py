@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, overload
 
 from opentelemetry.context import Context, create_key
-from opentelemetry.metrics import Synchronous
+from opentelemetry.metrics import MeterProvider, Synchronous
 from opentelemetry.sdk.metrics import Counter, Exemplar, ObservableGauge
 from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import Aggregation, LastValueAggregation, SumAggregation
@@ -200,6 +200,12 @@ class SampledSumAggregation(SumAggregation):
             start_time_unix_nano=start_time_unix_nano,
             reservoir_builder=reservoir_factory(_SumAggregation),
         )
+
+
+def resource_attributes(meter_provider: MeterProvider) -> Mapping[str, Any]:
+    """Attributes of the resource with which a meter provider exports; none where it is no SDK's."""
+    configured = getattr(meter_provider, "_sdk_config", None)
+    return {} if configured is None else configured.resource.attributes
 
 
 def preferred_aggregation() -> dict[type, Aggregation]:

@@ -8,13 +8,19 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
+from datetime import datetime
 
 import pytest
 
 import tracelet_otel as tracelet
 from tests.integration.conftest import BOTH
+from tests.support.clearml_files import session
 from tests.support.mlflow_store import stored_run
+from tests.support.trainings import Training, namespace
+from tests.support.waiting import wait_until
+from tests.support.wandb_files import offline_files, offline_run
 
 pytestmark = BOTH
 
@@ -31,6 +37,26 @@ def test_an_interrupted_end_says_what_is_missing(database, caplog):
         other.rollback()
     assert "20 not delivered" in caplog.text
     assert tracelet.get_active_run() is None
+
+
+def test_a_run_ends_with_its_training_and_not_with_its_delivery(tmp_path, database):
+    before_ns = time.time_ns()
+    run = tracelet.start_logging("times", backend=["mlflow", "wandb", "clearml"])
+    Training({"max_epochs": 1})(namespace("lightning.pytorch"), False)
+    ended_ns = time.time_ns()
+    wait_until(lambda: time.time_ns() > ended_ns + 10**9, 10, "a second")
+    run.stop()
+    stored = stored_run(database)
+    first_ms, *_, last_ms = sorted(ms for *_, ms in stored.points)
+    assert before_ns // 10**6 <= stored.start_ms <= first_ms
+    assert last_ms <= stored.end_ms <= ended_ns // 10**6
+    # The others count time by themselves, and are told.
+    (path,) = [one for one in offline_files(tmp_path / "wandb", run.id) if not one.parent.is_symlink()]
+    facts = offline_run(path).config["otel"]
+    task = session(tmp_path / "clearml" / "offline" / f"offline-{run.id}.zip")
+    for told in (facts, task.properties):
+        times = [datetime.fromisoformat(told[f"tracelet.run.{which}_time"]) for which in ("start", "end")]
+        assert [int(one.timestamp() * 1e3) for one in times] == [stored.start_ms, stored.end_ms]
 
 
 def test_a_second_stop_waits_for_the_first(database):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,19 @@ def test_a_relay_that_is_told_to_finish_after_its_owners_death_waits_for_no_inte
     assert run("killed_at_once.py").returncode == -signal.SIGKILL
     (relay,) = relays(tmp_path)
     relay.terminate()
+    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
+    assert stored_run(database).status == "KILLED"
+
+
+def test_the_owner_dies_while_its_relay_opens_the_run(tmp_path, database, start: Start):
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        # The run cannot be created as long as this holds the database.
+        other.execute("BEGIN IMMEDIATE")
+        child = start("rows.py", 100_000, "mlflow")
+        wait_until(lambda: relays(tmp_path), 60, "the relay")
+        child.kill()
+        child.communicate()
+        other.rollback()
     wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
     assert stored_run(database).status == "KILLED"
 

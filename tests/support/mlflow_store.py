@@ -21,6 +21,9 @@ class StoredRun:
     params: dict[str, str]
     points: list[tuple[str, int, float, int]]
     """(name, step, value, timestamp in ms); NaN is NaN."""
+    start_ms: int
+    end_ms: int | None
+    """Both since the epoch; no end where it goes on."""
 
     @property
     def multiset(self) -> Counter[tuple[str, int, Any]]:
@@ -36,7 +39,8 @@ def stored_runs(database: Path) -> list[StoredRun]:
     """All runs of a database, oldest first."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         rows = connection.execute(
-            "SELECT r.run_uuid, r.name, r.status, e.name FROM runs r JOIN experiments e USING (experiment_id) "
+            "SELECT r.run_uuid, r.name, r.status, e.name, r.start_time, r.end_time "
+            "FROM runs r JOIN experiments e USING (experiment_id) "
             "ORDER BY r.start_time"
         ).fetchall()
         return [
@@ -53,8 +57,10 @@ def stored_runs(database: Path) -> list[StoredRun]:
                         "SELECT key, step, value, is_nan, timestamp FROM metrics WHERE run_uuid = ?", (run_id,)
                     )
                 ],
+                start_ms,
+                end_ms,
             )
-            for run_id, name, status, experiment in rows
+            for run_id, name, status, experiment, start_ms, end_ms in rows
         ]
 
 

@@ -56,7 +56,7 @@ class ListTracker:
             raise RefusedError("the hyperparameter is refused")
         self.params.update(params)
 
-    def close(self, outcome):
+    def close(self, outcome, end_unix_nano=None):
         self.outcome = outcome
 
     def _fail(self):

@@ -7,6 +7,7 @@ was there before.
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -138,6 +139,39 @@ def test_a_training_that_logs_nothing_creates_nothing(tmp_path, instrumented):
     child = instrumented("logs_nothing.py", "mlflow,clearml")
     assert child.returncode == 0, child.stderr
     assert {path.name for path in tmp_path.iterdir()} <= {"home"}
+
+
+def test_a_run_is_as_long_as_its_training(instrumented, database):
+    """Though the SDK exports once a minute, which is here once, at the end."""
+    before_ms = time.time() * 1e3
+    child = instrumented("train.py", "mlflow", TRACELET_TRACK_SYSTEM="true")
+    assert child.returncode == 0, child.stderr
+    stored = stored_run(database)
+    first_ms, *_, last_ms = sorted(ms for name, *_, ms in stored.points if not name.startswith("system/"))
+    assert before_ms < stored.start_ms < first_ms
+    # The trainer goes on for a moment after its last value.
+    assert last_ms <= stored.end_ms < time.time() * 1e3
+    # GPU and host were read before the end, when nothing new is begun.
+    assert any(name.startswith("system/") for name, *_ in stored.points)
+
+
+def test_a_training_that_fails_before_its_first_value_is_a_run(instrumented, database):
+    child = instrumented("fails.py", "mlflow")
+    assert child.returncode == 1
+    assert "no loss today" in child.stderr
+    stored = stored_run(database)
+    assert (stored.status, stored.points) == ("FAILED", [])
+    assert stored.params["lightning/trainer/max_epochs"] == "1000"
+
+
+@pytest.mark.cold
+def test_no_thread_of_ours_imports_anything(tmp_path, instrumented, database):
+    """Nor does one of the SDK for us; see the test of the facade."""
+    script = Path(__file__).parents[1] / "integration" / "scripts" / "imports_of_threads.py"
+    child = instrumented(script, "mlflow", TRACELET_TRACK_SYSTEM="true", PYTHONPATH=str(Path(__file__).parents[2]))
+    assert child.returncode == 0, child.stderr
+    assert json.loads((tmp_path / "imported.json").read_text()) == []
+    assert stored_run(database).points
 
 
 @pytest.mark.parametrize(

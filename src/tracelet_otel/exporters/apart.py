@@ -69,15 +69,15 @@ class ApartTracker:
         self._call("log_params", params)
         self._params.update(params)
 
-    def close(self, outcome: str | None) -> None:
+    def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
         """See `Tracker.close`."""
-        self._call("close", outcome)
+        self._call("close", outcome, end_unix_nano)
         self._end()
 
-    def _call(self, method: str, argument: Any) -> Any:
+    def _call(self, method: str, *arguments: Any) -> Any:
         if self._process is None:
             self._begin()
-        return self._ask(method, argument)
+        return self._ask(method, *arguments)
 
     def _begin(self) -> Place:
         """Start the process, and bring it to where an earlier one was; all of it or nothing."""
@@ -91,12 +91,12 @@ class ApartTracker:
             raise
         return place
 
-    def _ask(self, method: str, argument: Any) -> Any:
+    def _ask(self, method: str, *arguments: Any) -> Any:
         assert self._process is not None  # noqa: S101
         assert self._process.stdin is not None  # noqa: S101
         assert self._process.stdout is not None  # noqa: S101
         try:
-            _write(self._process.stdin, (method, argument))
+            _write(self._process.stdin, (method, arguments))
             works, answer = pickle.load(self._process.stdout)  # noqa: S301  # our own process wrote it
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             self._end()
@@ -167,17 +167,17 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     calls = sys.stdin.buffer
-    backend, settings = pickle.load(calls)  # noqa: S301  # the process that started this one wrote it
+    backend, (settings,) = pickle.load(calls)  # noqa: S301  # the process that started this one wrote it
     tracker = make(backend, settings)
     _write(answers, (True, None))
     is_open = False
     while True:
         try:
-            method, argument = pickle.load(calls)  # noqa: S301
+            method, arguments = pickle.load(calls)  # noqa: S301
         except EOFError:
             break
         try:
-            answer = (True, getattr(tracker, method)(argument))
+            answer = (True, getattr(tracker, method)(*arguments))
             is_open = method != "close"
         except Exception as error:
             answer = (False, error)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.clearml_address import CREDENTIALS
 from tracelet_otel.exporters.clearml_mapping import (
@@ -24,7 +25,7 @@ from tracelet_otel.exporters.clearml_mapping import (
 )
 from tracelet_otel.exporters.clearml_session import OfflineSession
 from tracelet_otel.exporters.clearml_task import Server, ServerTask
-from tracelet_otel.exporters.identity import RunIdentity
+from tracelet_otel.exporters.identity import RunIdentity, to_text
 from tracelet_otel.exporters.reading import Param, Reading
 from tracelet_otel.exporters.tracker import Place
 from tracelet_otel.settings import Settings
@@ -97,8 +98,11 @@ class ClearmlTracker:
         """See `Tracker.log_params`; a later value replaces an earlier one."""
         self._task.set_params(params)
 
-    def close(self, outcome: str | None) -> None:
+    def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
         """See `Tracker.close`."""
+        if end_unix_nano is not None:
+            # ClearML counts from and to the calls that it gets: what is true stands among the properties.
+            self._task.set_properties({semconv.RUN_END_TIME: to_text(end_unix_nano)})
         self._task.end(outcome)
 
 

@@ -63,6 +63,8 @@ class Delivery:
         self._on_taken = on_taken
         self._progress = 0
         self._outcome: str | None = None
+        self._end_unix_nano: int | None = None
+        self._last_unix_nano: int | None = None
         self._problem: str | None = None
         self._lost: str | None = None
         self._ended = False
@@ -127,6 +129,10 @@ class Delivery:
                     self._guard.report(f"readings came after {self._tracker.name} was closed", "they were dropped")
                 return
             self._outcome = batch.outcome or self._outcome
+            self._end_unix_nano = batch.end_unix_nano or self._end_unix_nano
+            if batch.readings:
+                last = max(reading.time_unix_nano for reading in batch.readings)
+                self._last_unix_nano = max(last, self._last_unix_nano or 0)
             # Every collection repeats all parameters.
             for name, value in batch.params.items():
                 if self._known_params.get(name) != value:
@@ -294,9 +300,10 @@ class Delivery:
         self._count(delivered=len(readings) - len(refused), refused=len(refused))
 
     def _finish(self) -> None:
-        outcome = self._outcome
+        # Who was killed has not said when: then it is the time of the last value.
+        ended = self._end_unix_nano or self._last_unix_nano
         try:
-            self._persist(self._tracker.close, outcome)
+            self._persist(lambda outcome: self._tracker.close(outcome, ended), self._outcome)
         except TraceletError as error:
             self._problem = str(error)
             self._guard.report(f"the run in {self._tracker.name} was not closed", error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 from tracelet_otel import semconv
@@ -20,6 +21,8 @@ class RunIdentity:
     project: str
     attributes: Mapping[str, Any]
     """All resource attributes of the process that reported first."""
+    start_unix_nano: int | None = None
+    """When it began, in nanoseconds since the epoch; None where nobody says it."""
 
 
 def run_identity(resource: Mapping[str, Any]) -> RunIdentity:
@@ -31,4 +34,19 @@ def run_identity(resource: Mapping[str, Any]) -> RunIdentity:
         run_name=str(resource.get(semconv.RUN_NAME) or f"run-{run_id[:8]}"),
         project=project,
         attributes={**resource, semconv.RUN_ID: run_id},
+        start_unix_nano=from_text(str(resource.get(semconv.RUN_START_TIME, ""))),
     )
+
+
+def to_text(unix_nano: int) -> str:
+    """A time in ISO 8601, in UTC and microseconds; in that form attributes and facts have it."""
+    return datetime.fromtimestamp(unix_nano // 1000 / 1e6, timezone.utc).isoformat(timespec="microseconds")
+
+
+def from_text(text: str) -> int | None:
+    """Nanoseconds since the epoch of what `to_text` has written; None for anything else."""
+    try:
+        since = datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    except (TypeError, ValueError):
+        return None
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000

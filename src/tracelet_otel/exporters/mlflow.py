@@ -140,10 +140,11 @@ class MlflowTracker:
                 )
             self._params.update(chunk)
 
-    def close(self, outcome: str | None) -> None:
+    def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
         """See `Tracker.close`."""
         with self._run_translated():
-            self._client.set_terminated(self._run_id, status=STATUS.get(outcome or "", "KILLED"))
+            status = STATUS.get(outcome or "", "KILLED")
+            self._client.set_terminated(self._run_id, status=status, end_time=_ms(end_unix_nano))
 
     def _connect(self) -> MlflowClient:
         from mlflow import MlflowClient
@@ -158,7 +159,12 @@ class MlflowTracker:
         if found is not None:
             self._go_on(found)
             return found
-        return self._client.create_run(experiment_id, run_name=run.run_name, tags=resource_tags(run.attributes))
+        return self._client.create_run(
+            experiment_id,
+            start_time=_ms(run.start_unix_nano),
+            run_name=run.run_name,
+            tags=resource_tags(run.attributes),
+        )
 
     def _continue(self, run: RunIdentity) -> Run:
         from mlflow.exceptions import MlflowException
@@ -250,6 +256,10 @@ class MlflowTracker:
             if deleted:
                 raise RunLostError("the run was deleted in MLflow") from error
             raise
+
+
+def _ms(unix_nano: int | None) -> int | None:
+    return None if unix_nano is None else unix_nano // 1_000_000
 
 
 @contextlib.contextmanager

@@ -15,10 +15,15 @@ from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.exporters.metrics_data import with_attributes
 from tracelet_otel.exporters.otlp_delivery import OtlpDelivery
 from tracelet_otel.exporters.otlp_settings import read
-from tracelet_otel.exporters.otlp_stock import stock_exporter
+from tracelet_otel.exporters.otlp_stock import import_exporter, stock_exporter
 from tracelet_otel.guard import Guard
 
 _OTHER_KINDS: Final = (UpDownCounter, Histogram, ObservableCounter, ObservableUpDownCounter)
+
+
+def prepare(endpoint: str | None) -> None:
+    """Import now, on the calling thread, what an exporter to this endpoint needs; see `OtlpExporter`."""
+    import_exporter(read(environment(), endpoint).protocol)
 
 
 class OtlpExporter(MetricExporter):

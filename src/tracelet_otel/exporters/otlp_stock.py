@@ -34,6 +34,15 @@ def stock_exporter(settings: OtlpSettings, guard: Guard) -> tuple[MetricExporter
         raise ConfigurationError(f"the OTLP exporter for {settings.protocol} cannot be made: {error}") from error
 
 
+def import_exporter(protocol: str) -> None:
+    """Import now, on the calling thread, the exporter of a protocol."""
+    if protocol == HTTP:
+        import opentelemetry.exporter.otlp.proto.http.metric_exporter
+        import requests  # noqa: F401
+    else:
+        import opentelemetry.exporter.otlp.proto.grpc.metric_exporter  # noqa: F401
+
+
 def spare_global_random(module: ModuleType) -> None:
     """Give a module of a stock exporter a random generator of its own.
 

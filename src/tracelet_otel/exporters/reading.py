@@ -81,6 +81,8 @@ class Batch:
     """The outcome that the run reports, one of `semconv.OUTCOME_*`."""
     ended: bool | None = None
     """Whether the process has ended the run: the outcome is the last one. None where the run is not its own."""
+    end_unix_nano: int | None = None
+    """When the run ended, in nanoseconds since the epoch; None where it goes on, or nobody says it."""
     left: bool = False
     """Whether the process, a rank of somebody else's run, has nothing more to say."""
     samples: int = 0
@@ -118,6 +120,7 @@ def _batch(resource_metrics: ResourceMetrics) -> Batch:
     params: dict[str, Param] = {}
     outcome: str | None = None
     ended: bool | None = None
+    end_unix_nano: int | None = None
     left, samples, queued, has_trainer = False, 0, 0, False
     for scope_metrics in resource_metrics.scope_metrics:
         for metric in scope_metrics.metrics:
@@ -132,6 +135,8 @@ def _batch(resource_metrics: ResourceMetrics) -> Batch:
                 outcome = str((points[-1].attributes or {})[semconv.OUTCOME])
             elif metric.name == semconv.RUN_ENDED and points:
                 ended = bool(points[-1].value)
+            elif metric.name == semconv.RUN_END_TIME and points:
+                end_unix_nano = round(points[-1].value * 1e9)
             elif metric.name == semconv.RANK_ENDED and points:
                 left = bool(points[-1].value)
             elif metric.name == semconv.GLOBAL_STEP and points:
@@ -147,6 +152,7 @@ def _batch(resource_metrics: ResourceMetrics) -> Batch:
         params,
         outcome,
         ended,
+        end_unix_nano,
         left,
         samples,
         queued,

@@ -137,6 +137,14 @@ def tracker(backend: str, settings: Settings) -> Tracker:
     return make(settings)
 
 
+def import_trackers(settings: Settings) -> None:
+    """Import now, on the calling thread, what the trackers that settings name need in this process."""
+    for name in settings.trackers:
+        if not _BACKENDS[name].apart:
+            import_module(name)
+            import_module(_BACKENDS[name].tracker.partition(":")[0])
+
+
 def _known(settings: Settings) -> list[_Backend]:
     return [_BACKENDS[name] for name in settings.backend if name in _BACKENDS]
 

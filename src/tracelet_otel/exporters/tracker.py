@@ -56,6 +56,11 @@ class Tracker(Protocol):
         """Store hyperparameters that are new or have changed."""
         ...
 
-    def close(self, outcome: str | None) -> None:
-        """End the run with an outcome, one of `semconv.OUTCOME_*`; None where none was reported."""
+    def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
+        """End the run.
+
+        Args:
+            outcome: one of `semconv.OUTCOME_*`; None where none was reported.
+            end_unix_nano: when it ended, in nanoseconds since the epoch; None for now.
+        """
         ...

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError, TraceletError, TrackerError, TrackerUnavailableError
-from tracelet_otel.exporters.identity import RunIdentity
+from tracelet_otel.exporters.identity import RunIdentity, to_text
 from tracelet_otel.exporters.reading import Param, Reading
 from tracelet_otel.exporters.tracker import Place
 from tracelet_otel.exporters.wandb_address import check_reachable, is_in_netrc
@@ -118,9 +118,11 @@ class WandbTracker:
         config = nested({name: param for name, param in self._params.items() if name.partition("/")[0] in changed})
         self._do(lambda run: run.config.update(config, allow_val_change=True))  # type: ignore[no-untyped-call]
 
-    def close(self, outcome: str | None) -> None:
+    def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
         """See `Tracker.close`; waits until everything is uploaded."""
-        self._do(lambda run: self._tell(run, {semconv.RUN_OUTCOME: outcome or "unknown"}))
+        # W&B counts a run's time in its own process: what is true stands among the facts.
+        ended = {} if end_unix_nano is None else {semconv.RUN_END_TIME: to_text(end_unix_nano)}
+        self._do(lambda run: self._tell(run, {semconv.RUN_OUTCOME: outcome or "unknown", **ended}))
         problem = self._do(lambda run: self._finish(run, EXIT_CODES.get(outcome or "", KILLED)))
         if problem:
             raise TrackerError(f"W&B has not taken everything: {problem}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
@@ -23,11 +23,17 @@ class Outcome:
     Args:
         meter_provider: where the instrument is created.
         owns_run: whether the run ends with this process, and not only its rank.
+        last_value: when the last value was logged, in nanoseconds since the epoch; 0 where none was.
     """
 
-    def __init__(self, meter_provider: MeterProvider, *, owns_run: bool = True) -> None:
+    def __init__(
+        self, meter_provider: MeterProvider, *, owns_run: bool = True, last_value: Callable[[], int] = lambda: 0
+    ) -> None:
         self.value: str = semconv.OUTCOME_RUNNING
         """One of `semconv.OUTCOME_*`."""
+        self._last_value = last_value
+        self._training_ended_ns = 0
+        self._settled_ns = 0
         meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_gauge(
             semconv.RUN_OUTCOME,
             callbacks=[self._observe],
@@ -35,6 +41,13 @@ class Outcome:
             description="1 for the outcome that the run has at this moment",
         )
         self._ended = False
+        if owns_run:
+            meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_gauge(
+                semconv.RUN_END_TIME,
+                callbacks=[self._observe_end_time],
+                unit=semconv.RUN_END_TIME_UNIT,
+                description="When the run ended, in seconds since the epoch; nothing while it goes on",
+            )
         name, unit = (
             (semconv.RUN_ENDED, semconv.RUN_ENDED_UNIT) if owns_run else (semconv.RANK_ENDED, semconv.RANK_ENDED_UNIT)
         )
@@ -45,6 +58,18 @@ class Outcome:
             description=f"1 once the {'run' if owns_run else 'rank'} has ended: its outcome is the last one",
         )
 
+    @property
+    def end_unix_nano(self) -> int:
+        """When the run ended: with its last training or value, and not when all of it was delivered.
+
+        Where there was neither, when its end was settled. In nanoseconds since the epoch.
+        """
+        return max(self._training_ended_ns, self._last_value()) or self._settled_ns
+
+    def training_ended(self, error: BaseException | None) -> None:
+        """A training has ended, by an exception or by none."""
+        self.value, self._training_ended_ns = outcome_of(error), time.time_ns()
+
     def settle(self, outcome: str | None, error: BaseException | None) -> None:
         """End the run.
 
@@ -52,6 +77,7 @@ class Outcome:
             outcome: what the caller says, over all else.
             error: what ended the process or block; without one the last training's outcome stands.
         """
+        self._settled_ns = time.time_ns()
         if outcome is not None:
             self.value = outcome
         elif outcome_of(error) != semconv.OUTCOME_FINISHED:
@@ -69,6 +95,10 @@ class Outcome:
 
     def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
         yield Observation(1, {semconv.OUTCOME: self.value})
+
+    def _observe_end_time(self, _options: CallbackOptions) -> Iterable[Observation]:
+        if self._ended:
+            yield Observation(self.end_unix_nano / 1e9)
 
     def _observe_end(self, _options: CallbackOptions) -> Iterable[Observation]:
         yield Observation(int(self._ended))

@@ -36,6 +36,10 @@ class OwnRun(Protocol):
         """What is going to be logged is reported there."""
         ...
 
+    def training_begins(self) -> None:
+        """A trainer begins to fit, validate or test."""
+        ...
+
     def end(self) -> None:
         """The process ends, and nothing more is logged."""
         ...
@@ -53,6 +57,9 @@ class Nobodys:
 
     def watch(self, signals: Signals) -> None:
         """See `OwnRun.watch`."""
+
+    def training_begins(self) -> None:
+        """See `OwnRun.training_begins`."""
 
     def end(self) -> None:
         """See `OwnRun.end`."""

@@ -90,6 +90,8 @@ class Recorder:
         self._drain_lock = threading.Lock()
         self._sequence = 0
         self._measured = 0
+        self.last_unix_nano = 0
+        """When the last of the rows was logged that have been drained, in nanoseconds since the epoch; 0 for none."""
         self._milliseconds = Milliseconds()
         self._series = AllSeries(meter_provider.get_meter(semconv.SCOPE_LOGGED))
         self._waiting: dict[Series, list[Samples]] = {}
@@ -176,6 +178,7 @@ class Recorder:
             self._settle()
             self._table = table
         time_unix_nano = self._milliseconds.apart(row.time_unix_nano, step, names)
+        self.last_unix_nano = max(self.last_unix_nano, time_unix_nano)
         moment = Moment(time_unix_nano, step, row.axis, row.epoch, row.training, row.world_size)
         first = self._sequence + 1
         # First: where this is interrupted, a number is missing, and none is there twice.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from opentelemetry.metrics import MeterProvider
@@ -26,6 +27,8 @@ class Signals:
     membership: Membership
     launching: Launching
     guard: Guard
+    training_begins: Callable[[], None] = lambda: None
+    """Called when a trainer begins to fit, validate or test, and is to be recorded."""
 
 
 def make_signals(
@@ -51,9 +54,10 @@ def make_signals(
     """
     membership = membership or Membership()
     # Asked first: that nothing more comes must not be said ahead of rows that are queued meanwhile.
-    outcome = Outcome(meter_provider, owns_run=owns_run)
+    outcome = Outcome(meter_provider, owns_run=owns_run, last_value=lambda: recorder.last_unix_nano)
+    recorder = Recorder(meter_provider, guard, drain_budget_s, (lambda: membership.rank) if tells_rank else None)
     return Signals(
-        recorder=Recorder(meter_provider, guard, drain_budget_s, (lambda: membership.rank) if tells_rank else None),
+        recorder=recorder,
         hparams=Hyperparameters(meter_provider, guard),
         progress=Progress(meter_provider, guard, membership),
         outcome=outcome,

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.tracker import Tracker
-from tracelet_otel.guard import Guard
+from tracelet_otel.guard import Guard, log
 from tracelet_otel.relay.adoption import adopt
 from tracelet_otel.relay.journal import SUFFIX, Journal
 from tracelet_otel.relay.messages import Order, Ready, Status
@@ -163,8 +163,13 @@ class Relay:
         return self._run.status if run_id == self._order.run_id else None
 
     def _answer(self, ready: Ready) -> None:
-        os.write(self._answers, f"{ready.line()}\n".encode())
-        os.close(self._answers)
+        try:
+            os.write(self._answers, f"{ready.line()}\n".encode())
+        except BrokenPipeError:
+            # The owner has died meanwhile: the run that is there by now is closed as that of a killed training.
+            log.warning("nobody waits for the relay any more")
+        finally:
+            os.close(self._answers)
 
 
 def main() -> int:

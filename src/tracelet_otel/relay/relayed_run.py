@@ -29,7 +29,7 @@ from tracelet_otel.settings import Settings
 _MOST_PROBLEMS: Final = 20
 _UNHEARD_S: Final = 10.0
 """For so long values wait for a rank of which nothing at all has come."""
-REOPENED: Final[Mapping[str, Any]] = {"ended": False, "outcomes": {}, "complete": None}
+REOPENED: Final[Mapping[str, Any]] = {"ended": False, "end_unix_nano": None, "outcomes": {}, "complete": None}
 """What a journal says of a run that goes on."""
 
 
@@ -63,6 +63,7 @@ class RelayedRun:
         if self._final is not None:
             self._closing = self._complete = self._over = True
         self._ended: bool = state.get("ended", False)
+        self._end_unix_nano: int | None = state.get("end_unix_nano")
         self._members = Members(state.get("outcomes", {}), settings.export_interval)
         self._params = {name: Param(*param) for name, param in state.get("params", {}).items()}
         self._seen = seen_of(state.get("seen", {}))
@@ -141,7 +142,7 @@ class RelayedRun:
     def reopen(self) -> None:
         """Go on with a run that had ended; the caller has the journal remember `REOPENED`."""
         self._closing = self._complete = self._over = self._ended = False
-        self._ended_s = None
+        self._ended_s = self._end_unix_nano = None
         self._final = None
         self._members.reopen()
 
@@ -208,6 +209,9 @@ class RelayedRun:
                 late = sum(len(batch.readings) for batch in fresh)
                 self._guard.count("readings of GPU and host came after the run's end", late)
                 return
+            self._end_unix_nano = next(
+                (batch.end_unix_nano for batch in part.batches if batch.end_unix_nano), self._end_unix_nano
+            )
             self._keep(part, fresh, params, outcomes, ended, seen)
             self._params, self._ended, self._seen = params, ended, seen
             if ended and self._ended_s is None:
@@ -303,7 +307,7 @@ class RelayedRun:
                 self._backlog.add_body(number, _samples(found))
                 for batch in found:
                     self._hand_on(self._merged(_without_known(batch, known), known))
-            self._tell(Batch(resource, (), self._params, self._members.outcome))
+            self._tell(Batch(resource, (), self._params, self._members.outcome, end_unix_nano=self._end_unix_nano))
         # Until now nobody could have sent anything.
         self._new_row_s = self._heard_s = time.monotonic()
 
@@ -316,7 +320,13 @@ class RelayedRun:
         ended: bool,
         seen: Mapping[str, Seen],
     ) -> None:
-        state = {"outcomes": outcomes, "ended": ended, "params": params, "seen": ranges(seen)}
+        state = {
+            "outcomes": outcomes,
+            "ended": ended,
+            "end_unix_nano": self._end_unix_nano,
+            "params": params,
+            "seen": ranges(seen),
+        }
         samples = _samples(fresh)
         if samples:
             number = self._journal.append(part.request.SerializeToString(), state)

@@ -6,9 +6,10 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from opentelemetry.metrics import get_meter_provider
 from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from opentelemetry.sdk.resources import Resource
 
@@ -16,10 +17,12 @@ from tracelet_otel import semconv
 from tracelet_otel.copied import is_started_by_multiprocessing
 from tracelet_otel.environment import sdk_export_interval_s, sdk_exports_otlp
 from tracelet_otel.errors import TrackerUnavailableError
+from tracelet_otel.exporters.identity import to_text
 from tracelet_otel.exporters.metrics_data import sample_count, with_attributes
 from tracelet_otel.guard import UNDELIVERED, Guard, log
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.own_run import Nobodys, Part
+from tracelet_otel.samples import resource_attributes
 from tracelet_otel.zero_code.launching import OpensRun
 from tracelet_otel.zero_code.stream import of_run, resource_of
 
@@ -59,6 +62,7 @@ class ZeroCodeRun:
         self._opening: threading.Thread | None = None
         self._destination: Destination | None = None
         self._identity: Mapping[str, Any] = {}
+        self._began_unix_nano = 0
         self._hardware: Hardware | None = None
         self._given_up = False
         self._ending = False
@@ -93,6 +97,23 @@ class ZeroCodeRun:
         """See `OwnRun.watch`."""
         self._signals = signals
 
+    def training_begins(self) -> None:
+        """See `OwnRun.training_begins`: the run begins, on a thread of its own.
+
+        All that it needs is imported here. A process that is forked while a thread imports would wait for that import
+        for good.
+        """
+        with self._changed:
+            if self._opening is not None or self._destination is not None or self._given_up or self._closed:
+                return
+        try:
+            identity = self._prepared(resource_attributes(get_meter_provider()))
+        except Exception as error:
+            self._give_up(error)
+            return
+        with self._changed:
+            self._start_opening(lambda: identity)
+
     def end(self) -> None:
         """See `OwnRun.end`."""
         if self.is_of_this_process:
@@ -111,9 +132,10 @@ class ZeroCodeRun:
                 self._guard.count(UNDELIVERED, number)
                 return MetricExportResult.FAILURE if number else MetricExportResult.SUCCESS
             if self._destination is None:
-                if number or self._kept:
+                if number or self._opening is not None:
                     self._kept.append(of_run(data))
-                    self._start_opening(resource_of(data))
+                    # A training has begun the run already, but for values that a user hands to a logger elsewhere.
+                    self._start_opening(lambda: self._prepared(resource_of(data)))
                 return MetricExportResult.SUCCESS
             return self._hand_on(of_run(data))
 
@@ -172,30 +194,41 @@ class ZeroCodeRun:
             self._role = next_role(settings, of_copies if sdk_exports_otlp() else None)
         return self._role
 
-    def _start_opening(self, resource: Mapping[str, Any]) -> None:
+    def _start_opening(self, prepared: Callable[[], Mapping[str, Any]]) -> None:
         """Must be called with `_changed` held."""
         if self._opening is None:
             self._opening = threading.Thread(
-                target=self._open, args=(resource,), name="tracelet-zero-code", daemon=True
+                target=self._open, args=(prepared,), name="tracelet-zero-code", daemon=True
             )
             try:
                 self._opening.start()
             except RuntimeError:
                 # At exit some interpreters start no more threads.
-                self._open(resource)
+                self._open(prepared)
 
     def _open_for_copies(self) -> None:
         with self._changed:
             if self._opening is not None or self._destination is not None or self._given_up:
                 return
-        # As the SDK's configurator has made it; nothing has been exported yet that would have it.
-        self._open(Resource.create().attributes)
+        self._open(lambda: self._prepared(resource_attributes(get_meter_provider())))
 
-    def _open(self, resource: Mapping[str, Any]) -> None:
+    def _prepared(self, resource: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Import what the run needs; returns the run's identity, by the SDK's resource."""
+        from tracelet_otel import hardware
+
+        self._began_unix_nano = time.time_ns()
+        role = self._take_role()
+        role.prepare()
+        if self._settings is not None and self._settings.track_system:
+            hardware.prepare()
+        return self._identified(resource)
+
+    def _open(self, prepared: Callable[[], Mapping[str, Any]]) -> None:
         try:
+            identity = prepared()
             role = self._take_role()
-            identity = self._identified(resource)
-            destination = role.open(identity, self._guard, waits=True)
+            began = {semconv.RUN_START_TIME: to_text(self._began_unix_nano)}
+            destination = role.open({**identity, **began}, self._guard, waits=True)
         except Exception as error:
             self._give_up(error)
             return

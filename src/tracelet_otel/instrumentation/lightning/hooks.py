@@ -50,16 +50,17 @@ class Hooks:
         except Exception as error:
             self.guard.report("hyperparameters could not be taken from a logger", error)
 
-    def enter(self, trainer: Any, prepare: Callable[[Any], None]) -> bool:
+    def enter(self, trainer: Any, prepare: Callable[[Any], None], *, logs: bool) -> bool:
         """A trainer starts; see `Lifecycle.enter`.
 
         Args:
             trainer: the trainer.
             prepare: called with the trainer first.
+            logs: whether what it does now logs anything.
         """
         try:
             prepare(trainer)
-            return self.lifecycle.enter(trainer)
+            return self.lifecycle.enter(trainer, logs=logs)
         except Exception as error:
             self.guard.report("the start of a training was not seen", error)
             self.lifecycle.forget_start()

@@ -12,6 +12,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, distribution
 from threading import get_ident
 from types import ModuleType
@@ -120,6 +121,7 @@ class LightningInstrumentor(BaseInstrumentor):
             owns_run=part.owns_run,
             tells_rank=True,
         )
+        signals = replace(signals, training_begins=run.training_begins)
         run.watch(signals)
         # Runs before the provider's own exit handler, which was registered earlier: the final
         # collection of the SDK has little time, too little for a long queue.
@@ -215,7 +217,8 @@ class LightningInstrumentor(BaseInstrumentor):
         @functools.wraps(call)
         def call_and_report(trainer: Any, *args: Any, **kwargs: Any) -> Any:
             hooks = self._hooks
-            if hooks is None or not hooks.enter(trainer, self._patch_loggers):
+            # Predictions log nothing.
+            if hooks is None or not hooks.enter(trainer, self._patch_loggers, logs=call.__name__ != "predict"):
                 return call(trainer, *args, **kwargs)
             try:
                 result = call(trainer, *args, **kwargs)

@@ -10,7 +10,6 @@ from typing import Any, Final
 from tracelet_otel import semconv
 from tracelet_otel.instrumentation.lightning.carrier import Carrier, make_carrier
 from tracelet_otel.instrumentation.lightning.configuration import configuration
-from tracelet_otel.instrumentation.outcome import outcome_of
 from tracelet_otel.instrumentation.signals import Signals
 from tracelet_otel.place import Place
 from tracelet_otel.private_names import LIGHTNING, STARTS_RANKS, TRIAL
@@ -31,8 +30,12 @@ class Lifecycle:
         self.heard = NOBODY
         """The answer of `hear`, while it holds."""
 
-    def enter(self, trainer: Any) -> bool:
+    def enter(self, trainer: Any, *, logs: bool = True) -> bool:
         """A trainer starts.
+
+        Args:
+            trainer: the trainer.
+            logs: whether what it does now logs anything.
 
         Returns:
             Whether `leave` is to be called at its end: not for a call inside another one.
@@ -53,6 +56,8 @@ class Lifecycle:
         carrier = make_carrier(_package(trainer), in_process)
         trainer.callbacks.append(carrier)
         self._begin(trainer, carrier)
+        if logs and not self.is_silent(trainer):
+            self._signals.training_begins()
         return True
 
     def forget_start(self) -> None:
@@ -79,7 +84,7 @@ class Lifecycle:
         carrier = self._carriers.pop(trainer)
         with suppress(ValueError):  # a user's code may have replaced the list
             trainer.callbacks.remove(carrier)
-        self._signals.outcome.value = outcome_of(error)
+        self._signals.outcome.training_ended(error)
         self._signals.launching.end()
 
     def _begin(self, trainer: Any, carrier: Any) -> None:
