@@ -109,6 +109,7 @@ HPARAM: Final = "tracelet.hparam"
 HPARAM_UNIT: Final = "1"
 HPARAM_NAME: Final = "tracelet.hparam.name"
 HPARAM_VALUE: Final = "tracelet.hparam.value"  # its text
+HPARAM_REVISION: Final = "tracelet.hparam.revision"  # which report of this name; absent for the first
 HPARAM_TYPE: Final = "tracelet.hparam.type"  # what it was: one of TYPE_*; absent for text and all else
 RUN_OUTCOME: Final = "tracelet.run.outcome"
 RUN_OUTCOME_UNIT: Final = "1"

@@ -241,7 +241,7 @@ def test_values_beyond_32_bits_are_refused_and_said(offline, identity, caplog):
 
     delivery = Delivery(offline.tracker(), Guard())
     delivery.open(identity.attributes)
-    delivery.put(Batch(identity.attributes, (reading("loss", 1e39), reading("loss", 1.0, 1)), {}, None))
+    delivery.put(Batch(identity.attributes, (reading("loss", 1e39), reading("loss", 1.0, 1)), (), None))
     account = delivery.close(10)
     assert (account.delivered, account.refused) == (1, 1)
     assert "ClearML stores 32 bits, and 1e+39 is beyond them" in caplog.text

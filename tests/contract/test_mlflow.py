@@ -35,7 +35,7 @@ def test_a_replay_changes_nothing(backend, identity):
     once = stored(backend, identity)
 
     again = Delivery(tracker, Guard())
-    again.put(Batch(identity.attributes, tuple(readings), {}, None))
+    again.put(Batch(identity.attributes, tuple(readings), (), None))
     account = again.close(30)
     assert (account.delivered, account.refused, account.pending) == (len(readings), 0, 0)
     assert stored(backend, identity).multiset == once.multiset

@@ -25,7 +25,7 @@ def record(backend, identity, readings=(), params=None, outcome=semconv.OUTCOME_
     """A whole run in a tracker, as a delivery has it; returns what the tracker has then."""
     delivery = Delivery(backend.tracker(**config), Guard())
     delivery.open(identity.attributes | {semconv.RUN_NAME: identity.run_name})
-    delivery.put(Batch(identity.attributes, tuple(readings), params or {}, outcome))
+    delivery.put(Batch(identity.attributes, tuple(readings), (), outcome), (params or {}).items())
     account = delivery.close(30)
     assert account.pending == 0, account
     assert delivery.complete
@@ -136,7 +136,7 @@ def test_a_reading_that_cannot_be_stored_is_refused_alone_and_said_once(backend,
     delivery = Delivery(backend.tracker(), Guard())
     delivery.open(identity.attributes)
     bad = [backend.refused, backend.refused._replace(time_unix_nano=5)]
-    delivery.put(Batch(identity.attributes, (*readings[:5], *bad, *readings[5:]), {}, semconv.OUTCOME_FINISHED))
+    delivery.put(Batch(identity.attributes, (*readings[:5], *bad, *readings[5:]), (), semconv.OUTCOME_FINISHED))
     account = delivery.close(30)
     assert (account.delivered, account.refused, account.pending) == (10, 2, 0)
     assert caplog.text.count(f"{backend.name} refused metric {backend.refused.name!r}") == 1

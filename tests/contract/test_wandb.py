@@ -146,7 +146,7 @@ def test_what_the_server_has_not_taken_is_named_at_the_end(online, identity, cap
     delivery = Delivery(online.tracker(stop_timeout=2), Guard())
     delivery.open(identity.attributes)
     online.server.ill = "hangs"
-    delivery.put(Batch(identity.attributes, (reading("loss", 1.0),), {}, semconv.OUTCOME_FINISHED))
+    delivery.put(Batch(identity.attributes, (reading("loss", 1.0),), (), semconv.OUTCOME_FINISHED))
     delivery.close(5)
     assert not delivery.complete
     assert "the run in wandb was not closed" in caplog.text
@@ -166,12 +166,12 @@ def test_its_processes_may_die(request, identity, place, killed):
     tracker = backend.tracker()
     delivery = Delivery(tracker, Guard())
     delivery.open(identity.attributes)
-    delivery.put(Batch(identity.attributes, tuple(readings[:30]), {}, semconv.OUTCOME_RUNNING))
+    delivery.put(Batch(identity.attributes, tuple(readings[:30]), (), semconv.OUTCOME_RUNNING))
     assert delivery.wait(30)
     victim = cores(tracker)[0] if killed == "its core" else psutil.Process(tracker._process.pid)
     os.kill(victim.pid, signal.SIGKILL)
     wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE, 10, "the death")
-    delivery.put(Batch(identity.attributes, tuple(readings[30:]), {}, semconv.OUTCOME_FINISHED))
+    delivery.put(Batch(identity.attributes, tuple(readings[30:]), (), semconv.OUTCOME_FINISHED))
     account = delivery.close(60)
     assert (account.delivered, account.refused, account.pending) == (60, 0, 0)
     assert delivery.complete
@@ -224,7 +224,7 @@ def test_its_process_may_die_while_the_server_is_ill(online, identity):
     delivery.open(identity.attributes)
     online.server.ill = "500"
     os.kill(tracker._process.pid, signal.SIGKILL)
-    delivery.put(Batch(identity.attributes, (reading("loss", 1.0),), {}, semconv.OUTCOME_FINISHED))
+    delivery.put(Batch(identity.attributes, (reading("loss", 1.0),), (), semconv.OUTCOME_FINISHED))
     wait_until(lambda: "HTTP 500" in str(delivery.account.problem), 60, "an attempt to go on")
     online.server.ill = None
     assert delivery.wait(60)

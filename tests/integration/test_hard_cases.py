@@ -153,6 +153,24 @@ def test_the_rows_of_several_trainers_are_all_there(run):
     assert sum(name == "lr-SGD" for name, *_ in run.stored().points) == 3
 
 
+def test_the_hyperparameters_of_each_training_are_all_there(run):
+    """Though nothing is exported between them."""
+
+    def trains(hparams):
+        module = regression(pl)
+        module.save_hyperparameters(hparams)
+        Training({"max_epochs": 1}, module=lambda pl: module)(pl, False)
+
+    trains({"model": "NHITS", "lr": 0.1, "width": 4})
+    trains({"model": "LSTM", "lr": 0.1, "layers": 2})
+    stored = run.stored()
+    own = {name: text for name, text in stored.params.items() if "/" not in name}
+    assert own == {"model": "NHITS", "lr": "0.1", "width": "4", "layers": "2"}
+    assert {name: text for name, text in stored.tags.items() if name.startswith("tracelet.param.")} == {
+        "tracelet.param.model": "LSTM"
+    }
+
+
 def test_bad_input_leaves_the_active_run_alone(run):
     with pytest.raises(tracelet.ConfigurationError):
         tracelet.start_logging(backend="nowhere")

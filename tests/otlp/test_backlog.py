@@ -54,7 +54,7 @@ def test_parts_say_the_same_as_the_whole(most):
     whole, *_ = comparable(decode(data))
     found = [batch for part in parts for batch in comparable(decode(part))]
     assert sorted(reading for _, readings, *_ in found for reading in readings) == sorted(whole[1])
-    assert {name: value for _, _, params, *_ in found for name, value in params.items()} == whole[2]
+    assert {report for _, _, params, *_ in found for report in params} == {*whole[2]}
     assert [ended for *_, ended in found if ended] == [True]
     assert found[-1][-1] is True
 

@@ -210,6 +210,32 @@ def test_readings_of_the_host_are_no_rows(away):
     assert run.status.errors["readings of GPU and host came after the run's end"] == 1
 
 
+def test_hyperparameters_are_in_order_whichever_relay_has_them(tmp_path, database, away):
+    rank = Rank(0)
+    _, run = away
+    for value in (1, 2, 1):
+        rank.signals.hparams.update({"lr": value, f"only {value}": 0})
+    run.accept(rank.logs(0, a=1.0))
+    rank.signals.hparams.update({"lr": 3})
+    later = rank.logs(1, a=2.0)
+    assert points_after(tmp_path, database, away, later) == multiset([("a", 0, 1.0), ("a", 1, 2.0)])
+    stored = stored_run(database)
+    assert (stored.params["lr"], stored.tags["tracelet.param.lr"]) == ("1", "3")
+    assert stored.params.keys() == {"lr", "only 1", "only 2"}
+
+
+def test_what_is_journalled_does_not_grow_with_hyperparameters(away):
+    journal, run = away
+    rank = Rank(0)
+    run.accept(rank.logs(0, a=1.0))
+    rank.signals.hparams.update({f"parameter {number}": number for number in range(300)})
+    run.accept(rank.logs(1, a=2.0))
+    run.accept(rank.logs(2, a=3.0))
+    first, second, third = [len(body) for _, body in journal.bodies()]
+    assert max(second, third) <= first + 2
+    assert len(journal.state["hparams"]["reports"]) == 300
+
+
 def test_what_comes_after_the_end(away):
     owner, other = Rank(0, owns_run=True), Rank(1)
     _, run = away

@@ -18,7 +18,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import samples, semconv
-from tracelet_otel.exporters.reading import Batch, Param, Reading, decode
+from tracelet_otel.exporters.reading import Batch, Reading, Report, decode
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
@@ -84,7 +84,7 @@ def exported(rows: Iterable[Mapping[str, Any]], run_id: str = "r1", *, end: bool
     return data
 
 
-Comparable = tuple[dict[str, Any], list[tuple[Any, ...]], dict[str, Param], str | None, bool | None]
+Comparable = tuple[dict[str, Any], list[tuple[Any, ...]], tuple[Report, ...], str | None, bool | None]
 """Resource, readings, hyperparameters and outcome of a batch, and whether it is the last."""
 
 
@@ -97,7 +97,7 @@ def comparable(batches: Iterable[Batch]) -> list[Comparable]:
                 (*(getattr(reading, name) for name in reading._fields if name != "value"), str(reading.value))
                 for reading in batch.readings
             ],
-            dict(batch.params),
+            batch.params,
             batch.outcome,
             batch.ended,
         )

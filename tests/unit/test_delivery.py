@@ -27,6 +27,7 @@ class ListTracker:
         self.refused: set[float] = set()
         self.never_taken: set[float] = set()
         self.refused_params: set[str] = set()
+        self.param_calls = []
         self.takes_params = True
         self.failures: list[Exception] = []
         self.gate = threading.Event()
@@ -55,6 +56,7 @@ class ListTracker:
         if self.refused_params & params.keys():
             raise RefusedError("the hyperparameter is refused")
         self.params.update(params)
+        self.param_calls.append(dict(params))
 
     def close(self, outcome, end_unix_nano=None):
         self.outcome = outcome
@@ -64,9 +66,14 @@ class ListTracker:
             raise self.failures.pop(0)
 
 
-def batch(*values, params=None, outcome=None):
+def batch(*values, outcome=None):
     readings = tuple(Reading("loss", value, 0, 1, semconv.AXIS_USER, 0) for value in values)
-    return Batch({semconv.RUN_ID: "1", semconv.PROJECT_NAME: "p"}, readings, params or {}, outcome)
+    return Batch({semconv.RUN_ID: "1", semconv.PROJECT_NAME: "p"}, readings, (), outcome)
+
+
+def put(delivery, *values, params, outcome=None):
+    """Values, and hyperparameters that are new."""
+    delivery.put(batch(*values, outcome=outcome), params.items())
 
 
 @pytest.fixture
@@ -93,7 +100,7 @@ def test_everything_arrives_in_order_in_batches_of_bounded_size(tracker, deliver
 
 
 def test_nothing_is_opened_before_the_first_reading(tracker, delivery):
-    delivery.put(batch(params={"a": "1"}, outcome=semconv.OUTCOME_RUNNING))
+    put(delivery, params={"a": "1"}, outcome=semconv.OUTCOME_RUNNING)
     assert delivery.wait(0.05) is False
     assert tracker.run is None
     delivery.put(batch(1))
@@ -155,7 +162,7 @@ def test_the_end_takes_no_longer_than_it_says(tracker, delivery):
 
 def test_hyperparameters_that_were_not_delivered_are_said(tracker, delivery, caplog):
     tracker.failures = [TrackerUnavailableError("down")] * 100
-    delivery.put(batch(1, params={"a": "1", "b": "2"}))
+    put(delivery, 1, params={"a": "1", "b": "2"})
     delivery.close(0.2)
     assert "1 not delivered, 2 hyperparameters not delivered: down" in caplog.text
 
@@ -178,7 +185,7 @@ def test_the_end_waits_for_a_slow_tracker_that_takes_something(tracker, delivery
 
 def test_a_lost_run_refuses_all_that_comes_without_trying_each(tracker, delivery, caplog):
     tracker.failures = [RunLostError("the run was deleted")]
-    delivery.put(batch(1, 2, params={"a": "1"}))
+    put(delivery, 1, 2, params={"a": "1"})
     # Nothing is left then, and nobody waits for what will never be taken.
     assert delivery.wait(5)
     assert not delivery.params_pending
@@ -198,18 +205,15 @@ def test_a_tracker_that_breaks_down_is_said_and_loses_nothing_silently(tracker, 
     assert "the delivery to list broke down: a bug" in caplog.text
 
 
-def test_parameters_are_sent_once_and_again_when_they_change(tracker, delivery):
-    delivery.put(batch(1, params={"a": "1", "b": "2"}))
+def test_each_value_of_a_hyperparameter_arrives_in_its_order(tracker, delivery):
+    delivery.put(batch(1), [("a", "1"), ("b", "2"), ("a", "3"), ("c", "4"), ("a", "1")])
     delivery.wait(5)
-    tracker.params.clear()
-    delivery.put(batch(2, params={"a": "1", "b": "3"}))
-    delivery.wait(5)
-    assert tracker.params == {"b": "3"}
+    assert tracker.param_calls == [{"a": "1", "b": "2"}, {"a": "3", "c": "4"}, {"a": "1"}]
 
 
 def test_a_refused_hyperparameter_takes_no_other_with_it_and_is_said(tracker, delivery, caplog):
     tracker.refused_params = {"b", "e"}
-    delivery.put(batch(1, params={name: name.upper() for name in "abcdefg"}))
+    put(delivery, 1, params={name: name.upper() for name in "abcdefg"})
     account = delivery.close(5)
     assert tracker.params == {name: name.upper() for name in "acdfg"}
     assert not delivery.params_pending
@@ -223,7 +227,7 @@ def test_a_refused_hyperparameter_takes_no_other_with_it_and_is_said(tracker, de
 def test_readings_do_not_wait_for_hyperparameters_that_the_tracker_does_not_take(tracker, delivery, monkeypatch):
     monkeypatch.setattr("tracelet_otel.exporters.delivery._PARAM_ATTEMPTS", 2)
     tracker.takes_params = False
-    delivery.put(batch(1, params={"a": "1"}))
+    put(delivery, 1, params={"a": "1"})
     wait_until(lambda: tracker.stored == [1], 5, "the reading before the hyperparameter")
     # From here on it is the hyperparameter's turn.
     delivery.put(batch(2))

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import json
 import math
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
+from tracelet_otel.exporters.hparams import Reports
 from tracelet_otel.guard import Guard
 from tracelet_otel.instrumentation.hparams import Hyperparameters, flatten
 
@@ -44,6 +48,7 @@ def test_each_parameter_is_a_point_with_its_number_or_one():
     points = exporter.exports[0].resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
     found = {(p.attributes[semconv.HPARAM_NAME], p.attributes[semconv.HPARAM_VALUE]): p.value for p in points}
     assert found == {
+        ("lr", "0.1"): 0.1,
         ("lr", "0.2"): 0.2,
         ("name", "adam"): 1,
         ("bad", "nan"): 1,
@@ -52,7 +57,7 @@ def test_each_parameter_is_a_point_with_its_number_or_one():
         ("none", "None"): 1,
         ("path", "x/y"): 1,
     }
-    params = exporter.batches[0].params
+    params = {report.name: report.param for report in exporter.batches[0].params}
     texts = {"lr": "0.2", "name": "adam", "bad": "nan", "flag": "True", "more": "3", "none": "None", "path": "x/y"}
     assert {name: param.text for name, param in params.items()} == texts
     assert math.isnan(params["bad"].value)
@@ -66,5 +71,49 @@ def test_a_number_beyond_64_bits_is_kept_as_text():
     meters = provider(reader(exporter))
     Hyperparameters(meters, Guard()).update({"huge": 10**400})
     meters.shutdown()
-    assert exporter.batches[0].params["huge"].text == str(10**400)
-    assert exporter.batches[0].params["huge"].value == 10**400
+    (report,) = exporter.batches[0].params
+    assert (report.param.text, report.param.value) == (str(10**400), 10**400)
+
+
+VALUES = st.sampled_from([1, 2, "1", True, None])
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), VALUES, st.booleans()), max_size=30))
+def test_each_value_that_was_reported_arrives_once_and_in_order(said):
+    """Whenever it is collected: the last of each is whether there is a collection after it."""
+    exporter = KeepingExporter()
+    own = reader(exporter)
+    meters = provider(own)
+    hparams = Hyperparameters(meters, Guard())
+    expected: list[tuple[str, object]] = []
+    latest: dict[str, object] = {}
+    for name, value, is_collected in said:
+        hparams.update({name: value})
+        if name not in latest or repr(latest[name]) != repr(value):
+            expected.append((name, value))
+            latest[name] = value
+        if is_collected:
+            own.collect()
+    meters.shutdown()
+    reports = Reports()
+    arrived = [one for batch in exporter.batches for one in reports.add("a process", batch.params)]
+    assert [(name, repr(param.value)) for name, param in arrived] == [(name, repr(value)) for name, value in expected]
+    # A process that goes on with it knows it all, also when it is told once more.
+    again = Reports(json.loads(json.dumps(reports.state)))
+    assert again.all == arrived
+    assert not any(again.has_news("a process", batch.params) for batch in exporter.batches)
+
+
+def test_what_was_replaced_is_bounded_and_what_holds_is_not():
+    exporter = KeepingExporter()
+    meters = provider(reader(exporter))
+    hparams = Hyperparameters(meters, Guard())
+    hparams.update({"first": 1})
+    for value in range(3_000):
+        hparams.update({"changes": value})
+    meters.shutdown()
+    reports = exporter.batches[0].params
+    assert [(one.name, one.param.text) for one in reports] == [
+        ("first", "1"),
+        *(("changes", str(value)) for value in range(1_999, 3_000)),
+    ]

@@ -18,7 +18,7 @@ def said(rank: int | None, outcome: str | None, *, owner: bool = False, pid: int
     resource = {"host.name": host or platform.node(), "process.pid": pid or os.getpid()}
     if rank is not None:
         resource["tracelet.rank"] = rank
-    return Batch(resource, (), {}, outcome, ended=False if owner else None, **{"has_trainer": True, **more})
+    return Batch(resource, (), (), outcome, ended=False if owner else None, **{"has_trainer": True, **more})
 
 
 @pytest.mark.parametrize(

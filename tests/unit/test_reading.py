@@ -79,14 +79,14 @@ def test_a_process_that_sends_what_it_logged_and_readings_of_its_machine_has_sen
     system = Reading("system/power_usage_watts", 50.0, 4, 8, semconv.AXIS_TRAINER, 1, is_system=True)
     loss = Reading("loss", 0.25, 4, 9, semconv.AXIS_TRAINER, 1, epoch=2)
     assert found == [
-        Batch({"host": "one"}, (system,), {}, None, is_system=True),
-        Batch({"host": "one"}, (loss,), {}, None),
+        Batch({"host": "one"}, (system,), (), None, is_system=True),
+        Batch({"host": "one"}, (loss,), (), None),
     ]
 
 
 def test_a_process_has_a_trainer_where_it_tells_of_one():
     of_a_run = (semconv.SAMPLES, 3, [], {}), (semconv.QUEUE_SIZE, 2, [], {})
-    expected = Batch({}, (), {}, None, samples=3, queued=2)
+    expected = Batch({}, (), (), None, samples=3, queued=2)
     assert decoded(scope(semconv.SCOPE_RUN, *of_a_run)) == [expected]
     of_a_trainer = (semconv.GLOBAL_STEP, 0, [], {})
     assert decoded(scope(semconv.SCOPE_RUN, *of_a_run, of_a_trainer)) == [replace(expected, has_trainer=True)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,8 +56,7 @@ class Delivery:
         self._guard = guard
         self._changed = threading.Condition()
         self._readings: deque[Reading] = deque()
-        self._params: dict[str, Param] = {}
-        self._known_params: dict[str, Param] = {}
+        self._params: deque[tuple[str, Param]] = deque()
         self._delivered, self._refused = taken
         self._accepted = sum(taken)
         self._on_taken = on_taken
@@ -121,8 +120,13 @@ class Delivery:
             self._start(resource)
         return place
 
-    def put(self, batch: Batch) -> None:
-        """Queue what a process has sent; never blocks on the tracker."""
+    def put(self, batch: Batch, params: Iterable[tuple[str, Param]] = ()) -> None:
+        """Queue what a process has sent; never blocks on the tracker.
+
+        Args:
+            batch: what it has sent; its hyperparameters are passed over, as it repeats them.
+            params: hyperparameters that are new, in their order.
+        """
         with self._changed:
             if self._closing:
                 if batch.readings:
@@ -133,10 +137,7 @@ class Delivery:
             if batch.readings:
                 last = max(reading.time_unix_nano for reading in batch.readings)
                 self._last_unix_nano = max(last, self._last_unix_nano or 0)
-            # Every collection repeats all parameters.
-            for name, value in batch.params.items():
-                if self._known_params.get(name) != value:
-                    self._known_params[name] = self._params[name] = value
+            self._params.extend(params)
             self._readings.extend(batch.readings)
             self._accepted += len(batch.readings)
             started = self._opened or bool(batch.readings)
@@ -244,7 +245,7 @@ class Delivery:
     def _next(self) -> bool:
         with self._changed:
             self._changed.wait_for(lambda: self._closing or not self._idle())
-            params = dict(self._params)
+            params = _each_once(self._params)
             readings = list(itertools.islice(self._readings, self._tracker.batch_size))
         if not params and not readings:
             return False
@@ -258,27 +259,27 @@ class Delivery:
             self._log_params(params)
         return True
 
-    def _log_params(self, params: Mapping[str, Param]) -> None:
+    def _log_params(self, params: Mapping[str, Param]) -> bool:
+        """Returns whether they are done with."""
         try:
             # Readings wait behind: after some attempts they have their turn again.
             self._persist(self._tracker.log_params, params, attempts=_PARAM_ATTEMPTS)
         except RefusedError as error:
             if len(params) > 1:
                 names = list(params)
-                for half in (names[: len(names) // 2], names[len(names) // 2 :]):
-                    self._log_params({name: params[name] for name in half})
-                return
+                halves = names[: len(names) // 2], names[len(names) // 2 :]
+                return all(self._log_params({name: params[name] for name in half}) for half in halves)
             self._guard.report(f"{self._tracker.name} refused hyperparameter {next(iter(params))!r}", error)
         except TrackerUnavailableError:
             if self._abandoned.is_set():
                 raise
-            return
+            return False
         with self._changed:
             self._progress += 1
-            for name, value in params.items():
-                if self._params.get(name) == value:
-                    del self._params[name]
+            for _ in params:
+                self._params.popleft()
             self._changed.notify_all()
+        return True
 
     def _log_readings(self, readings: Sequence[Reading]) -> None:
         refused = self._tracker.refusals(readings)
@@ -351,3 +352,13 @@ class Delivery:
             self._changed.notify_all()
         if self._on_taken is not None:
             self._on_taken(*taken)
+
+
+def _each_once(params: Iterable[tuple[str, Param]]) -> dict[str, Param]:
+    """The first of some hyperparameters, up to another value of one of them."""
+    found: dict[str, Param] = {}
+    for name, value in params:
+        if name in found:
+            break
+        found[name] = value
+    return found

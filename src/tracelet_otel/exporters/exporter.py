@@ -11,6 +11,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 
 from tracelet_otel import samples
 from tracelet_otel.exporters.delivery import Account, Delivery
+from tracelet_otel.exporters.hparams import Reports
 from tracelet_otel.exporters.reading import decode
 from tracelet_otel.exporters.tracker import Place, Tracker
 from tracelet_otel.guard import Guard
@@ -37,6 +38,7 @@ class TrackerExporter(MetricExporter):
         self._pid = os.getpid()
         self._made = threading.Lock()
         self._delivery: Delivery | None = None
+        self._reports = Reports()
 
     @property
     def account(self) -> Account:
@@ -63,7 +65,7 @@ class TrackerExporter(MetricExporter):
                 # What GPU and host say is no run.
                 if self._delivery is None and (batch.is_system or not batch.readings):
                     continue
-                self._make_delivery().put(batch)
+                self._make_delivery().put(batch, self._reports.add("", batch.params))
         except Exception as error:
             self._guard.report("an export was dropped", error)
             return MetricExportResult.FAILURE

@@ -67,6 +67,16 @@ class Param(NamedTuple):
         return self.text
 
 
+class Report(NamedTuple):
+    """A hyperparameter as a process has reported it."""
+
+    name: str
+    """Flat, as in `model/width`."""
+    param: Param
+    revision: int = 1
+    """The process's number of reports of this name so far."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one process of a run sent in one export."""
@@ -75,8 +85,8 @@ class Batch:
     """Resource attributes: identity of run and process."""
     readings: tuple[Reading, ...]
     """In the order in which they were logged."""
-    params: Mapping[str, Param]
-    """Hyperparameters by their flat name."""
+    params: tuple[Report, ...]
+    """Hyperparameters, in the order in which they were reported: all that the process has reported so far."""
     outcome: str | None
     """The outcome that the run reports, one of `semconv.OUTCOME_*`."""
     ended: bool | None = None
@@ -110,14 +120,14 @@ def decode(data: MetricsData) -> Iterator[Batch]:
     for resource_metrics in data.resource_metrics:
         system = _system_readings(resource_metrics)
         if system:
-            yield Batch(resource_metrics.resource.attributes, system, {}, None, is_system=True)
+            yield Batch(resource_metrics.resource.attributes, system, (), None, is_system=True)
         if not system or any(scope.scope.name != semconv.SCOPE_SYSTEM for scope in resource_metrics.scope_metrics):
             yield _batch(resource_metrics)
 
 
 def _batch(resource_metrics: ResourceMetrics) -> Batch:
     readings: list[Reading] = []
-    params: dict[str, Param] = {}
+    params: list[Report] = []
     outcome: str | None = None
     ended: bool | None = None
     end_unix_nano: int | None = None
@@ -130,7 +140,7 @@ def _batch(resource_metrics: ResourceMetrics) -> Batch:
             elif scope_metrics.scope.name != semconv.SCOPE_RUN:
                 continue
             elif metric.name == semconv.HPARAM:
-                params.update(_params(points))
+                params.extend(_params(points))
             elif metric.name == semconv.RUN_OUTCOME and points:
                 outcome = str((points[-1].attributes or {})[semconv.OUTCOME])
             elif metric.name == semconv.RUN_ENDED and points:
@@ -149,7 +159,7 @@ def _batch(resource_metrics: ResourceMetrics) -> Batch:
     return Batch(
         resource_metrics.resource.attributes,
         tuple(readings),
-        params,
+        tuple(params),
         outcome,
         ended,
         end_unix_nano,
@@ -225,9 +235,9 @@ def _samples(exemplars: Sequence[Exemplar]) -> Samples:
     return Samples(moments, sequences, values)
 
 
-def _params(points: Iterable[NumberDataPoint]) -> Iterator[tuple[str, Param]]:
+def _params(points: Iterable[NumberDataPoint]) -> Iterator[Report]:
     for point in points:
         attributes: Mapping[str, Any] = point.attributes or {}
         if semconv.HPARAM_NAME in attributes:
             value = Param(attributes[semconv.HPARAM_VALUE], attributes.get(semconv.HPARAM_TYPE, ""))
-            yield attributes[semconv.HPARAM_NAME], value
+            yield Report(attributes[semconv.HPARAM_NAME], value, int(attributes.get(semconv.HPARAM_REVISION, 1)))

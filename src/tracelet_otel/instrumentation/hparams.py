@@ -17,12 +17,26 @@ from tracelet_otel.text import encodable
 
 _MAX_VALUE_LENGTH: Final = 8000
 """Characters; a value of any length is exported again at every collection."""
+_MOST_REVISIONS: Final = 1_000
+"""Values that have been replaced, of all names; each is exported again at every collection."""
 _DEEPEST: Final = 20
 _INTEGERS: Final = 2**63
 
 
+@dataclasses.dataclass(frozen=True)
+class _Latest:
+    """The last value of a name."""
+
+    attributes: Mapping[str, str]
+    """Without the revision."""
+    revision: int
+    point: Observation
+
+
 class Hyperparameters:
-    """What the run was configured with; each collection exports all of it.
+    """What the run was configured with; each collection exports all of it, also values that have been replaced.
+
+    So nothing is lost with a collection, and trackers get each value in its order.
 
     Args:
         meter_provider: where the instrument is created.
@@ -32,7 +46,8 @@ class Hyperparameters:
     def __init__(self, meter_provider: MeterProvider, guard: Guard) -> None:
         self._guard = guard
         self._lock = threading.Lock()
-        self._points: dict[str, Observation] = {}
+        self._points: list[Observation] = []
+        self._latest: dict[str, _Latest] = {}
         meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_gauge(
             semconv.HPARAM,
             callbacks=[self._observe],
@@ -43,23 +58,38 @@ class Hyperparameters:
     def update(self, params: Any) -> None:
         """Add hyperparameters: a mapping, namespace or dataclass.
 
-        Nested ones get names joined with `/`. A later value replaces an earlier one. Values become
+        Nested ones get names joined with `/`. Another value of a name is its next revision. Values become
         text at once: objects may change, and tensors would be copied from their device each time.
         """
-        points: dict[str, Observation] = {}
+        found: list[tuple[str, float, dict[str, str]]] = []
         for flat_name, value in flatten(params):
             name = encodable(flat_name)
             try:
                 attributes = {semconv.HPARAM_NAME: name, semconv.HPARAM_VALUE: _as_text(value), **_type_of(value)}
-                points[name] = Observation(_as_number(value), attributes)
+                found.append((name, _as_number(value), attributes))
             except Exception as error:
                 self._guard.report(f"hyperparameter {name!r} was dropped", error)
         with self._lock:
-            # A new dict, so that the thread which observes never iterates one that grows.
-            self._points = {**self._points, **points}
+            # A new list, so that the thread which observes never iterates one that grows.
+            points = list(self._points)
+            for name, number, attributes in found:
+                self._add(points, name, number, attributes)
+            self._points = points
+
+    def _add(self, points: list[Observation], name: str, number: float, attributes: dict[str, str]) -> None:
+        known = self._latest.get(name)
+        if known is not None and known.attributes == attributes:
+            return
+        revision = known.revision + 1 if known is not None else 1
+        counted = {semconv.HPARAM_REVISION: revision} if revision > 1 else {}
+        points.append(Observation(number, {**attributes, **counted}))
+        self._latest[name] = _Latest(attributes, revision, points[-1])
+        if len(points) - len(self._latest) > _MOST_REVISIONS:
+            current = {id(latest.point) for latest in self._latest.values()}
+            del points[next(place for place, point in enumerate(points) if id(point) not in current)]
 
     def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
-        return self._points.values()
+        return self._points
 
 
 def flatten(params: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:

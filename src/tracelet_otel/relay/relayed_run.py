@@ -12,7 +12,8 @@ from typing import Any, Final
 from tracelet_otel import semconv
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters.delivery import Delivery
-from tracelet_otel.exporters.reading import Batch, Param, Reading
+from tracelet_otel.exporters.hparams import Reports
+from tracelet_otel.exporters.reading import Batch, Param, Reading, Report
 from tracelet_otel.exporters.tracker import Place, Tracker
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.backlog import Backlog, ranges, seen_of
@@ -21,7 +22,7 @@ from tracelet_otel.relay.last_words import LastWords
 from tracelet_otel.relay.members import Members
 from tracelet_otel.relay.merge import Late, Merge, Result, Source, of_rank, untouched
 from tracelet_otel.relay.messages import Status
-from tracelet_otel.relay.otlp import parse
+from tracelet_otel.relay.otlp import parse, samples_only
 from tracelet_otel.relay.parts import Part, batches
 from tracelet_otel.relay.seen import Seen
 from tracelet_otel.settings import Settings
@@ -65,7 +66,7 @@ class RelayedRun:
         self._ended: bool = state.get("ended", False)
         self._end_unix_nano: int | None = state.get("end_unix_nano")
         self._members = Members(state.get("outcomes", {}), settings.export_interval)
-        self._params = {name: Param(*param) for name, param in state.get("params", {}).items()}
+        self._reports = Reports(state.get("hparams"))
         self._seen = seen_of(state.get("seen", {}))
         # What a process logs now may leave it after an interval, and arrive after another one.
         interval_s = 2 * settings.export_interval
@@ -119,7 +120,7 @@ class RelayedRun:
     @property
     def memory(self) -> dict[str, Any]:
         """What a journal has to begin with, where the run goes on after its journal is gone."""
-        return {"seen": ranges(self._seen), "params": self._params}
+        return {"seen": ranges(self._seen), "hparams": self._reports.state}
 
     @property
     def status(self) -> Status:
@@ -187,9 +188,11 @@ class RelayedRun:
             seen = {process: Seen(one.ranges) for process, one in self._seen.items()}
             fresh = [_without_known(batch, seen) for batch in part.batches]
             # All ranks have the same hyperparameters, or nobody could say which count.
-            params = dict(self._params)
-            for batch in part.batches:
-                params.update({} if batch.rank else batch.params)
+            reports, params = self._reports, []
+            if any(reports.has_news(process_of(batch.resource), _params(batch)) for batch in part.batches):
+                reports = reports.copy()
+                for batch in part.batches:
+                    params += reports.add(process_of(batch.resource), _params(batch))
             outcomes = dict(self._members.outcomes)
             for batch in part.batches:
                 outcomes.update(self._members.said(process_of(batch.resource), batch))
@@ -199,7 +202,7 @@ class RelayedRun:
                 # What only repeats is well: the last exports of a run overlap with its end, and other
                 # ranks may end after it.
                 owned = any(self._members.owns_run(process_of(batch.resource), batch) for batch in part.batches)
-                said = (ended, params, outcomes) != (self._ended, self._params, self._members.outcomes)
+                said = bool(params) or (ended, outcomes) != (self._ended, self._members.outcomes)
                 if owned and (has_rows or said):
                     raise EndedError("the run has ended")
                 if has_rows and self._ended:
@@ -212,8 +215,8 @@ class RelayedRun:
             self._end_unix_nano = next(
                 (batch.end_unix_nano for batch in part.batches if batch.end_unix_nano), self._end_unix_nano
             )
-            self._keep(part, fresh, params, outcomes, ended, seen)
-            self._params, self._ended, self._seen = params, ended, seen
+            self._keep(part, fresh, reports, outcomes, ended, seen)
+            self._reports, self._ended, self._seen = reports, ended, seen
             if ended and self._ended_s is None:
                 self._ended_s = self._heard_s
             self._hear(part.batches)
@@ -221,7 +224,8 @@ class RelayedRun:
                 self._new_row_s = self._heard_s
             if self._deliveries:
                 for batch in fresh:
-                    self._tell(batch)
+                    self._tell(batch, params)
+                    params = []
                     self._hand_on(self._merged(batch, self._seen))
                 if self._last_words:
                     self._hand_on(self._without(self._newly_left()))
@@ -307,7 +311,8 @@ class RelayedRun:
                 self._backlog.add_body(number, _samples(found))
                 for batch in found:
                     self._hand_on(self._merged(_without_known(batch, known), known))
-            self._tell(Batch(resource, (), self._params, self._members.outcome, end_unix_nano=self._end_unix_nano))
+            said = Batch(resource, (), (), self._members.outcome, end_unix_nano=self._end_unix_nano)
+            self._tell(said, self._reports.all)
         # Until now nobody could have sent anything.
         self._new_row_s = self._heard_s = time.monotonic()
 
@@ -315,7 +320,7 @@ class RelayedRun:
         self,
         part: Part,
         fresh: Sequence[Batch],
-        params: Mapping[str, Param],
+        reports: Reports,
         outcomes: Mapping[str, str],
         ended: bool,
         seen: Mapping[str, Seen],
@@ -324,22 +329,23 @@ class RelayedRun:
             "outcomes": outcomes,
             "ended": ended,
             "end_unix_nano": self._end_unix_nano,
-            "params": params,
             "seen": ranges(seen),
+            # Only what has changed: a large model's are many, and nothing else of a request grows with them.
+            **({"hparams": reports.state} if reports is not self._reports else {}),
         }
         samples = _samples(fresh)
         if samples:
-            number = self._journal.append(part.request.SerializeToString(), state)
+            number = self._journal.append(samples_only(part.request).SerializeToString(), state)
             if self._deliveries:
                 self._backlog.add_body(number, samples)
-        elif (outcomes, ended, params) != (self._members.outcomes, self._ended, self._params):
+        elif (outcomes, ended) != (self._members.outcomes, self._ended) or reports is not self._reports:
             self._journal.remember(state)
 
-    def _tell(self, batch: Batch) -> None:
-        """Hand on what is not a reading: hyperparameters and outcome."""
-        said = replace(batch, readings=(), params={} if batch.rank else batch.params, outcome=self._members.outcome)
+    def _tell(self, batch: Batch, params: Sequence[tuple[str, Param]]) -> None:
+        """Hand on what is not a reading: new hyperparameters and the outcome."""
+        said = replace(batch, readings=(), outcome=self._members.outcome)
         for delivery in self._deliveries.values():
-            delivery.put(said)
+            delivery.put(said, params)
 
     def _merged(self, batch: Batch, came: Mapping[str, Seen]) -> Result:
         process, rank = stream_of(batch), batch.rank
@@ -388,7 +394,7 @@ class RelayedRun:
                 )
         for name, of_backend in readings.items():
             if of_backend:
-                self._deliveries[name].put(Batch({}, tuple(of_backend), {}, None))
+                self._deliveries[name].put(Batch({}, tuple(of_backend), (), None))
         if dropped:
             try:
                 self._backlog.drop(dropped)
@@ -407,6 +413,11 @@ def _without_known(batch: Batch, seen: dict[str, Seen]) -> Batch:
     """A batch without what has been there, which is added to `seen`."""
     of_process = seen.setdefault(stream_of(batch), Seen())
     return replace(batch, readings=tuple(reading for reading in batch.readings if of_process.add(reading.sequence)))
+
+
+def _params(batch: Batch) -> tuple[Report, ...]:
+    """Those of a batch that count."""
+    return () if batch.rank else batch.params
 
 
 def _samples(found: Iterable[Batch]) -> Ranges:

@@ -13,7 +13,7 @@ from tracelet_otel.zero_code.run import ZeroCodeRun, run_of_this_process
 class ZeroCodeExporter(MetricExporter):
     """Exports to the run of this process, of which it names a backend.
 
-    Imports, launches and creates nothing before the first value that a training logs. With several in one
+    Imports, launches and creates nothing before the first training. With several in one
     process, all of them are of one run, and the first hands on the stream.
     """
 

@@ -1,4 +1,4 @@
-"""The run of a process whose SDK was configured by somebody else: it begins with the first value that is logged."""
+"""The run of a process whose SDK was configured by somebody else: it begins with its first training."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class ZeroCodeRun:
                 self._hardware.stop()
 
     def export(self, data: MetricsData) -> MetricExportResult:
-        """Hand on an export of the whole process; the first value that a training logs begins the run."""
+        """Hand on an export of the whole process; see `training_begins`."""
         if not self.is_of_this_process:
             return MetricExportResult.SUCCESS
         number = sample_count(data, semconv.SCOPE_LOGGED)
