@@ -94,6 +94,8 @@ def tracker(request, monkeypatch):
     yield made
     made.recover()
     server.stop()
+    if backend == "wandb":
+        wandb.teardown()
 
 
 # Where there is little time: one that answers at once and one that does not, and one for each other tracker's client.
