@@ -6,12 +6,13 @@ import multiprocessing.util
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from tracelet_otel.environment import sdk_disabled
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.registry import absolute, check, without_secrets
-from tracelet_otel.guard import Guard
+from tracelet_otel.guard import Guard, log
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.private_names import LIGHTNING, OPENTELEMETRY_SDK
 from tracelet_otel.private_names import check as check_names
@@ -19,7 +20,7 @@ from tracelet_otel.relay.rendezvous import Handover
 from tracelet_otel.role import Role
 from tracelet_otel.roles import Roles, following
 from tracelet_otel.run import Run, changing
-from tracelet_otel.settings import Settings, from_plain, load, to_plain
+from tracelet_otel.settings import Settings, from_plain, load, to_plain, unknown_variables
 
 _active: Run | None = None
 
@@ -49,8 +50,8 @@ def start_logging(
     over the environment.
 
     Raises:
-        ConfigurationError: a setting or backend is unknown or malformed, or OpenTelemetry's SDK is
-            turned off by `OTEL_SDK_DISABLED=true`.
+        ConfigurationError: a setting or backend is unknown or malformed, OpenTelemetry's SDK is
+            turned off by `OTEL_SDK_DISABLED=true`, or another thread of this process has a run.
         MissingDependencyError: the backend's client is not installed; the message has the command.
         TrackerError: the backend cannot be reached or does not give us a run.
         IncompatibleVersionError: an installed Lightning, OpenTelemetry SDK or wandb lacks something private that is
@@ -75,6 +76,7 @@ def start_logging(
         check(name, settings)
     with changing:
         if _active is not None:
+            _active.check_thread()
             _active.stop()
         _active = Run(settings, next_role(settings), _forget)
         return _active
@@ -126,7 +128,15 @@ class StartedRank:
 
 def next_role(settings: Settings, of_copies: Settings | None = None) -> Role:
     """The role of this process in the run that begins now; see `Roles.next`."""
+    _say_unknown_variables()
     return _roles.next(settings, of_copies)
+
+
+@cache
+def _say_unknown_variables() -> None:
+    # No errors: they may be somebody else's. Said once in a process.
+    for variable in unknown_variables():
+        log.warning("without effect, since there is no such setting: %s", variable)
 
 
 def _forget(run: Run) -> None:

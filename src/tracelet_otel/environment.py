@@ -22,6 +22,11 @@ def set_environment_defaults(values: Mapping[str, str]) -> None:
         os.environ.setdefault(name, value)
 
 
+def own_variables() -> list[str]:
+    """Names of the variables that begin as ours do, without those that we leave for ranks."""
+    return [name for name in os.environ if name.startswith("TRACELET_") and name not in (_HANDOVER, _RUN)]
+
+
 def take_handover() -> str | None:
     """What the process that started this one as a rank has left in its environment; it is gone then."""
     return os.environ.pop(_HANDOVER, None)

@@ -63,6 +63,7 @@ class Run:
         self._heir: Run | None = None
         self._guard = Guard()
         self._pid = os.getpid()
+        self._thread = threading.current_thread()
         self._stopped = False
         self._stopping_thread: int | None = None
         self._ended = threading.Event()
@@ -156,6 +157,18 @@ class Run:
                 self._signals.hparams.update(params)
             except Exception as error:
                 self._guard.report("hyperparameters were dropped", error)
+
+    def check_thread(self) -> None:
+        """Whether this thread may end the run for another one.
+
+        Raises:
+            ConfigurationError: it belongs to another thread, which is still there and may be training.
+        """
+        if self.is_of_this_process and self._thread is not threading.current_thread() and self._thread.is_alive():
+            raise ConfigurationError(
+                f"the run {self.name!r} of thread {self._thread.name} is active, and a process has one run at a time: "
+                f"stop it first, or train in processes of their own"
+            )
 
     def hand_on(self, heir: Run) -> None:
         """Pass on what is logged here: this process is a forked rank, and has a run of its own."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tracelet_otel import semconv
+from tracelet_otel.environment import own_variables
 from tracelet_otel.errors import ConfigurationError
 
 RELAY_PLATFORMS: Final = ("linux", "darwin")
@@ -195,14 +196,34 @@ def load(arguments: Mapping[str, Any], config: Mapping[str, Any] | None) -> Sett
     known = [name for name, field in Settings.model_fields.items() if field.validation_alias is None]
     for name in given:
         if name not in known:
-            close = get_close_matches(str(name), known, n=1)
-            hint = f", did you mean {close[0]!r}?" if close else "."
+            hint = did_you_mean(str(name), known) or "."
             raise ConfigurationError(f"unknown config key {name!r}{hint} Known keys: {', '.join(known)}")
     try:
         return Settings(**given)
     except ValidationError as error:
         problems = "; ".join(_problem(item["loc"], item["msg"]) for item in error.errors(include_input=False))
         raise ConfigurationError(f"invalid settings: {problems}") from None
+
+
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """A hint at the known name that is most like one which is not known; empty where none is.
+
+    Args:
+        name: the one that is not known.
+        known: those that are.
+        prefix: what all of them have in front of them where users write them.
+    """
+    close = get_close_matches(name, list(known), n=1)
+    return f", did you mean {prefix + close[0]!r}?" if close else ""
+
+
+def unknown_variables() -> list[str]:
+    """Variables of the environment that begin as ours do and are none, each with a hint at the one that is meant."""
+    known = {name.upper() for name, field in Settings.model_fields.items() if not field.validation_alias}
+    given = {variable: variable.upper().removeprefix("TRACELET_") for variable in own_variables()}
+    return [
+        f"{variable}{did_you_mean(name, known, 'TRACELET_')}" for variable, name in given.items() if name not in known
+    ]
 
 
 def to_plain(settings: Settings) -> dict[str, Any]:

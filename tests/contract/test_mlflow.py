@@ -9,12 +9,15 @@ import pytest
 
 from tests.contract.backends import reading
 from tests.contract.conftest import make_backend
+from tests.support.door import Door
 from tests.support.mlflow_store import StoredRun, multiset, stored_runs
 from tracelet_otel import semconv
-from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError
+from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError, TrackerUnavailableError
+from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.exporters.reading import Batch, Param
 from tracelet_otel.guard import Guard
+from tracelet_otel.settings import load
 
 
 @pytest.fixture(params=["MLflow on SQLite", pytest.param("MLflow server", marks=pytest.mark.slow)])
@@ -48,6 +51,32 @@ def test_who_and_where(backend, identity):
     assert place.url.startswith(backend.uri)
     assert run.run_id in place.url or place.url.startswith("sqlite")
     assert place.hint == ""
+
+
+def test_a_server_that_is_ill_when_a_run_is_looked_up_has_it_all_the_same(mlflow_server, monkeypatch, identity):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    door = Door(mlflow_server.uri)
+
+    def tracker(**more):
+        return registry.tracker("mlflow", registry.absolute(load({"backend_url": door.uri}, more)))
+
+    tracker().open(identity)
+    again = tracker(run_id=identity.run_id)
+    door.ill, door.ill_at = "503", "runs/get"
+    with pytest.raises(TrackerUnavailableError, match="503"):
+        again.open(identity)
+    door.ill = None
+    assert again.open(identity).url
+    door.stop()
+
+
+def test_a_hyperparameter_that_is_back_at_its_first_value(backend, identity):
+    tracker = backend.tracker()
+    tracker.open(identity)
+    for text in "121":
+        tracker.log_params({"lr": Param(text)})
+    run = stored(backend, identity)
+    assert (run.params["lr"], run.tags["tracelet.param.lr"]) == ("1", "1")
 
 
 def test_nonfinite_values(backend, identity):

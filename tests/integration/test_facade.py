@@ -20,6 +20,51 @@ from tests.support.waiting import free_port
 pytestmark = BOTH
 
 
+def test_a_run_of_another_thread_is_not_ended(database):
+    goes_on = threading.Event()
+    runs = []
+
+    def train():
+        with tracelet.start_logging("first") as run:
+            runs.append(run)
+            began.set()
+            goes_on.wait(30)
+            run.log_metric("loss", 1.0, 1)
+
+    began = threading.Event()
+    thread = threading.Thread(target=train, name="first trainer")
+    thread.start()
+    began.wait(30)
+    with pytest.raises(tracelet.ConfigurationError, match="the run 'first' of thread first trainer is active"):
+        tracelet.start_logging("second")
+    goes_on.set()
+    thread.join()
+    assert stored_run(database).multiset == multiset([("loss", 1, 1.0)])
+    # Once it has ended, or its thread has, nobody is in the way.
+    thread = threading.Thread(target=lambda: tracelet.start_logging("third"))
+    thread.start()
+    thread.join()
+    tracelet.start_logging("fourth").stop()
+    assert [run.name for run in stored_runs(database)] == ["first", "third", "fourth"]
+
+
+def test_what_is_no_mapping_is_said(database):
+    with tracelet.start_logging() as run:
+        run.log_params([("lr", 0.1)])
+    assert run.errors == {"hyperparameters were dropped": 1}
+
+
+def test_a_misspelt_variable_is_named_with_the_nearest(run, database):
+    child = run("starts.py", TRACELET_EXPORT_INTERVALL="1", TRACELET_OTHER_TOOL="2")
+    assert child.returncode == 0
+    said = [line for line in child.stderr.splitlines() if "no such setting" in line]
+    place = "without effect, since there is no such setting:"
+    assert said == [
+        f"{place} TRACELET_EXPORT_INTERVALL, did you mean 'TRACELET_EXPORT_INTERVAL'?",
+        f"{place} TRACELET_OTHER_TOOL",
+    ]
+
+
 def test_a_run_has_its_names_places_and_values(database):
     run = tracelet.start_logging("my run", "my project", backend="mlflow")
     assert tracelet.get_active_run() is run
@@ -190,7 +235,8 @@ def test_mlflows_own_address_variable_is_heeded(tmp_path, database, monkeypatch)
 class TestBadInput:
     def test_an_unknown_backend(self):
         with pytest.raises(
-            tracelet.ConfigurationError, match="unknown backend 'mlfow'; known backends: mlflow, wandb, clearml"
+            tracelet.ConfigurationError,
+            match=r"unknown backend 'mlfow', did you mean 'mlflow'\? known backends: mlflow",
         ):
             tracelet.start_logging(backend="mlfow")
 

@@ -16,6 +16,8 @@ class Door(FailingServer):
 
     def __init__(self, target: str) -> None:
         self.target = urlsplit(target).netloc
+        self.ill_at = ""
+        """A part of the paths at which it is ill; everywhere by default."""
         super().__init__(_Handler)
 
 
@@ -24,14 +26,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.server.ill == "down":
+        ill = self.server.ill if self.server.ill_at in self.path else None
+        if ill == "down":
             self.close_connection = True
             return
-        if self.server.ill == "hangs":
+        if ill == "hangs":
             self.server.well_again.wait(120)
             return
-        if self.server.ill:
-            self.send_response(int(self.server.ill))
+        if ill:
+            self.send_response(int(ill))
             self.send_header("Retry-After", "3600")
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -22,7 +22,7 @@ from tracelet_otel.errors import (
 )
 from tracelet_otel.exporters.credentials import without_credentials
 from tracelet_otel.exporters.identity import RunIdentity
-from tracelet_otel.exporters.mlflow_address import check_usable
+from tracelet_otel.exporters.mlflow_address import alone, check_usable
 from tracelet_otel.exporters.mlflow_mapping import (
     MAX_KEY_LENGTH,
     MAX_PARAM_LENGTH,
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 _PARAMS_PER_REQUEST: Final = 100
 _ID_TAG: Final = semconv.RUN_ID
+
+_ABSENT: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow answers where there is no such run, or there cannot be one of that id."""
 
 
 class MlflowTracker:
@@ -71,7 +74,7 @@ class MlflowTracker:
     def open(self, run: RunIdentity) -> Place:
         """See `Tracker.open`; creates the experiment where it does not exist."""
         check_usable(self._uri)
-        with _translated(f"MLflow at {self._shown_uri}", self._uri):
+        with _translated(f"MLflow at {self._shown_uri}", self._uri), alone(self._uri):
             self._client = self._connect()
             info = (self._continue(run) if self._continued else self._create(run)).info
         self._run_id: str = info.run_id
@@ -125,8 +128,10 @@ class MlflowTracker:
                 raise
             self._params.update(others)
             self._store_params(values)
-        changed = {key: value for key, value in values.items() if self._params[key] != value}
-        self._set_tags({f"tracelet.param.{key}"[:MAX_KEY_LENGTH]: value for key, value in changed.items()})
+        tags = {key: f"tracelet.param.{key}"[:MAX_KEY_LENGTH] for key in values}
+        # Also one that is back at its first value, after another one.
+        changed = {key: value for key, value in values.items() if self._params[key] != value or tags[key] in self._tags}
+        self._set_tags({tags[key]: value for key, value in changed.items()})
 
     def _store_params(self, values: Mapping[str, str]) -> None:
         from mlflow.entities import Param
@@ -171,8 +176,12 @@ class MlflowTracker:
 
         wanted = str(self._continued)
         found: Run | None = None
-        with contextlib.suppress(MlflowException):
+        try:
             found = self._client.get_run(wanted)
+        except MlflowException as error:
+            # Only what the server says is absent is absent.
+            if error.error_code not in _ABSENT:
+                raise
         if found is None:
             experiment = self._client.get_experiment_by_name(run.project)
             found = self._search(experiment.experiment_id, wanted) if experiment else None

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -42,6 +47,24 @@ def _absolute(uri: str) -> str:
     if "://" not in uri and not uri.startswith(("databricks", "file:")):
         return str(Path.cwd() / uri)
     return uri
+
+
+@contextlib.contextmanager
+def alone(uri: str) -> Iterator[None]:
+    """Wait until no other process of this user opens the same SQLite database.
+
+    MLflow makes the tables of a new one in dozens of migrations, and two processes that do so at once both fail.
+    """
+    if urlsplit(uri).scheme != "sqlite" or sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    name = f"tracelet-mlflow-{hashlib.sha256(uri.encode()).hexdigest()[:16]}-{os.getuid()}.lock"
+    path = Path(tempfile.gettempdir(), name)
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def check_usable(uri: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from tracelet_otel.errors import ConfigurationError, MissingDependencyError
 from tracelet_otel.exporters import clearml_address, mlflow_address, wandb_address
 from tracelet_otel.exporters.apart import ApartTracker
 from tracelet_otel.exporters.tracker import Tracker
-from tracelet_otel.settings import OTLP, Settings
+from tracelet_otel.settings import OTLP, Settings, did_you_mean
 
 _Changes = Mapping[str, Any]
 
@@ -65,8 +66,15 @@ def check(backend: str, settings: Settings) -> None:
     if backend == OTLP:
         return
     if backend not in _BACKENDS:
-        raise ConfigurationError(f"unknown backend {backend!r}; known backends: {', '.join([*_BACKENDS, OTLP])}")
-    spec = find_spec(backend)
+        known = [*_BACKENDS, OTLP]
+        hint = did_you_mean(backend, known) or ";"
+        raise ConfigurationError(f"unknown backend {backend!r}{hint} known backends: {', '.join(known)}")
+    try:
+        spec = find_spec(backend)
+    except ValueError:
+        # A module that somebody has put in its place, as tests do, says nothing of where it comes from. A relay has it
+        # from the path.
+        spec = PathFinder.find_spec(backend)
     # A folder of that name, as W&B makes one, is found too: as a package without a file.
     if spec is None or spec.origin is None:
         raise MissingDependencyError(

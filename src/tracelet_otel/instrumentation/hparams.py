@@ -60,7 +60,12 @@ class Hyperparameters:
 
         Nested ones get names joined with `/`. Another value of a name is its next revision. Values become
         text at once: objects may change, and tensors would be copied from their device each time.
+
+        Raises:
+            TypeError: they are of another kind.
         """
+        if not isinstance(params, (Mapping, Namespace)) and not dataclasses.is_dataclass(params):
+            raise TypeError(f"they are no mapping, namespace or dataclass, but {type(params).__name__}")
         found: list[tuple[str, float, dict[str, str]]] = []
         for flat_name, value in flatten(params):
             name = encodable(flat_name)

@@ -45,7 +45,7 @@ class Hooks:
         """Somebody handed hyperparameters to one logger."""
         try:
             trainer = self.lifecycle.trainer_of(logger)
-            if trainer is not None and not self.lifecycle.is_silent(trainer):
+            if trainer is not None and params is not None and not self.lifecycle.is_silent(trainer):
                 self.hparams.update(params)
         except Exception as error:
             self.guard.report("hyperparameters could not be taken from a logger", error)
