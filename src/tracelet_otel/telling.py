@@ -49,7 +49,7 @@ class Telling:
 
     def tell(self) -> None:
         """Write where the relay is, if somebody may want to know and has not been told yet."""
-        if not self._wanted or self._address is None or self._address() == self._told:
+        if not self._wanted or self._address is None or (self._address() == self._told and self._rendezvous.is_there):
             return
         address = self._address()
         names = (semconv.RUN_ID, semconv.RUN_NAME, semconv.PROJECT_NAME)

@@ -10,7 +10,9 @@ from tests.support.sdk import exported
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.calls import Address
 from tracelet_otel.relay.client import RelayExporter
-from tracelet_otel.relay.parts import parts
+from tracelet_otel.relay.messages import Taken
+from tracelet_otel.relay.otlp import by_run
+from tracelet_otel.relay.parts import part_of
 from tracelet_otel.relay.server import Application, Server, listen
 
 TOKEN = "a-token-for-this-test-only"
@@ -24,13 +26,13 @@ class Taker:
         self.readings: list[tuple[str, float, int]] = []
         self.ended: list[bool] = []
 
-    def __call__(self, request) -> str:
+    def __call__(self, request) -> Taken:
         self.open.wait(30)
-        for part in parts(request).values():
-            for batch in part.batches:
+        for own in by_run(request).values():
+            for batch in part_of(own).batches:
                 self.readings += [(reading.name, reading.value, reading.step) for reading in batch.readings]
                 self.ended.append(batch.ended)
-        return ""
+        return Taken()
 
 
 @pytest.fixture

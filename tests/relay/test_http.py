@@ -17,8 +17,9 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 from tests.support.sdk import exported
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.journal import Journal
-from tracelet_otel.relay.messages import MAX_BODY_BYTES
-from tracelet_otel.relay.parts import parts
+from tracelet_otel.relay.messages import MAX_BODY_BYTES, Taken
+from tracelet_otel.relay.otlp import by_run
+from tracelet_otel.relay.parts import part_of
 from tracelet_otel.relay.relayed_run import RelayedRun
 from tracelet_otel.relay.server import Application, Server, listen
 from tracelet_otel.settings import Settings
@@ -74,8 +75,9 @@ def server(tmp_path_factory):
     run = RelayedRun(journal, guard := Guard(), Settings())
 
     def accept(request):
-        for part in parts(request).values():
-            run.accept(part)
+        for own in by_run(request).values():
+            run.accept(part_of(own))
+        return Taken()
 
     application = Application(TOKEN, accept, {"r1": run.status}.get, guard)
     serving = Server(application, listen("127.0.0.1", 0))

@@ -5,53 +5,15 @@ from __future__ import annotations
 import pytest
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
+from tests.relay.simulated import RESOURCE, Rank
 from tests.support.mlflow_store import multiset, stored_run
-from tests.support.sdk import KeepingExporter, provider, reader
-from tracelet_otel import semconv
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.system_readings import SystemReadings
 from tracelet_otel.guard import Guard
-from tracelet_otel.instrumentation.recorder import Row
-from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.relay.journal import Journal
-from tracelet_otel.relay.parts import parts
+from tracelet_otel.relay.parts import part_of
 from tracelet_otel.relay.relayed_run import EndedError, RelayedRun, TooLateError
 from tracelet_otel.settings import Settings
-
-RUN_ID = "r1"
-RESOURCE = {semconv.RUN_ID: RUN_ID, semconv.RUN_NAME: "relayed", semconv.PROJECT_NAME: "Default"}
-
-
-class Rank:
-    """What a rank sends, in parts of one request each."""
-
-    def __init__(self, number: int, *, owns_run: bool = False) -> None:
-        self._exporter = KeepingExporter()
-        self._reader = reader(self._exporter)
-        attributes = {semconv.RANK: number, "host.name": "simulated", "service.instance.id": f"{number}"}
-        self._provider = provider(self._reader, **RESOURCE, **attributes)
-        self.signals = make_signals(self._provider, Guard(), 10, owns_run=owns_run)
-        self._time = 0
-        self._measurements = KeepingExporter()
-        self._host = reader(self._measurements)
-        meter = provider(self._host, **RESOURCE, **attributes).get_meter("any")
-        self._threads = meter.create_gauge("process.thread.count")
-
-    def logs(self, step: int, **values: float):
-        self._time += 10_000_000
-        self.signals.recorder.record(Row(self._time, values, step, semconv.AXIS_TRAINER, "fit", 0, 1, 2))
-        return self.part()
-
-    def measure(self, threads: int) -> None:
-        self._threads.set(threads)
-
-    def measured(self):
-        self._host.collect()
-        return self._measurements.exports[-1]
-
-    def part(self):
-        self._reader.collect()
-        return parts(encode_metrics(self._exporter.exports[-1]))[RUN_ID]
 
 
 def run_on(path, settings: Settings):
@@ -137,7 +99,7 @@ def test_readings_of_the_host_are_taken_once_and_stand_in_the_way_of_no_rank(tmp
     def collection(threads, step):
         first.measure(threads)
         data = measured.of(first.measured(), step)
-        return parts(encode_metrics(data))[RUN_ID]
+        return part_of(encode_metrics(data))
 
     kept = [collection(3, 0), first.logs(0, a=0.0), collection(5, 0), second.logs(0, a=10.0)]
     for part in [*kept, *kept]:
@@ -196,14 +158,14 @@ def test_readings_of_the_host_are_no_rows(away):
     _, run = away
     run.accept(first.logs(0, a=0.0))
     first.measure(3)
-    system = parts(encode_metrics(SystemReadings().of(first.measured(), 0)))[RUN_ID]
+    system = part_of(encode_metrics(SystemReadings().of(first.measured(), 0)))
     before_s = run._new_row_s
     run.accept(system)
     assert run._new_row_s == before_s
     first.measure(4)
     readings = SystemReadings()
     readings.of(first.measured(), 0)
-    late = parts(encode_metrics(readings.of(first.measured(), 1)))[RUN_ID]
+    late = part_of(encode_metrics(readings.of(first.measured(), 1)))
     run._closing = True
     run.accept(late)
     run._closing = False

@@ -13,12 +13,22 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsPartialSuccess as PartialSuccess,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 
 import tracelet_otel as tracelet
+from tests.relay.simulated import Rank
 from tests.support.mlflow_store import multiset, stored_runs
 from tests.support.sidecar import TOKEN, Relay
 from tests.support.waiting import wait_until
 from tracelet_otel.cli import main
+from tracelet_otel.relay.calls import Address, Connection, fetch_status
+from tracelet_otel.relay.otlp import count_points
 from tracelet_otel.relay.sidecar import Sidecar
 from tracelet_otel.settings import load
 
@@ -118,6 +128,41 @@ def test_a_relay_that_is_started_again_goes_on(own_relay, number):
         ending.join()
     assert stored(own_relay).multiset == multiset(rows(0, 200))
     assert stored(own_relay).status == "FINISHED"
+
+
+def test_a_run_whose_data_is_refused_takes_no_other_with_it(relay):
+    """A collector sends the data of many runs in one request."""
+    address = Address(f"http://127.0.0.1:{relay.port}", TOKEN)
+
+    def send(*requests: ExportMetricsServiceRequest) -> PartialSuccess:
+        together = ExportMetricsServiceRequest()
+        for request in requests:
+            together.resource_metrics.extend(request.resource_metrics)
+        with Connection() as connection:
+            answer = connection.post(address, together.SerializeToString())
+        assert answer.status == 200, answer.data
+        return ExportMetricsServiceResponse.FromString(answer.data).partial_success
+
+    over, late = Rank(0, owns_run=True, run_id="over"), Rank(1, run_id="over")
+    for rank in (over, late):
+        rank.record(0, a=1.0)
+    over.signals.outcome.settle(None, None)
+    over.signals.outcome.end()
+    send(over.request())
+    wait_until(lambda: (status := fetch_status(address, "over")) is not None and status.over, 60, "the first run's end")
+    good, bad = Rank(0, owns_run=True, run_id="good"), Rank(0, run_id="no id!")
+    for rank in (good, bad):
+        rank.record(0, a=2.0)
+    good.signals.outcome.settle(None, None)
+    good.signals.outcome.end()
+    refused = [late.request(), bad.request()]
+    answer = send(refused[0], good.request(), refused[1])
+    assert answer.rejected_data_points == sum(map(count_points, refused))
+    assert "run over: rank 0 has ended the run" in answer.error_message
+    assert "run no id!: tracelet.run.id has to be" in answer.error_message
+    wait_until(lambda: (status := fetch_status(address, "good")) is not None and status.complete, 60, "the other's end")
+    (run,) = [one for one in stored_runs(relay.database) if one.tags["tracelet.run.id"] == "good"]
+    assert run.multiset == multiset([("a", 0, 2.0)])
 
 
 def test_a_silent_run_is_closed_as_killed_and_goes_on_when_its_process_comes_back(tmp_path, database):

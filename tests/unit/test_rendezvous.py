@@ -12,8 +12,11 @@ from dataclasses import replace
 import pytest
 
 from tests.support.waiting import wait_until
+from tracelet_otel.guard import Guard
+from tracelet_otel.relay.calls import Address
 from tracelet_otel.relay.owner import started
 from tracelet_otel.relay.rendezvous import Handover, Rendezvous, RendezvousError, meeting_of_this_process
+from tracelet_otel.telling import Telling
 
 
 @pytest.fixture
@@ -49,6 +52,21 @@ def test_what_is_told_is_read_by_this_user_only(rendezvous, meeting):
     rendezvous.withdraw()
     assert rendezvous.read() is None
     assert list(rendezvous.path.parent.iterdir()) == []
+
+
+def test_a_file_that_somebody_has_cleaned_away_is_written_again(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    handover = Handover("job", 1, 0)
+    rendezvous, telling = Rendezvous(handover.job, 1), Telling(handover, lambda _: None, at_once=True)
+    resource = {"tracelet.run.id": "r1", "tracelet.run.name": "train", "tracelet.project.name": "Default"}
+    telling.open(resource, lambda: Address("http://127.0.0.1:1", "sEcReT"), Guard())
+    first = rendezvous.read()
+    assert first is not None
+    rendezvous.path.unlink()
+    telling.begin(2)
+    telling.end()
+    assert rendezvous.read() == first
+    telling.close()
 
 
 def test_the_default_place_is_of_this_user():

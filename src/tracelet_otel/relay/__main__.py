@@ -21,10 +21,10 @@ from tracelet_otel.exporters.tracker import Tracker
 from tracelet_otel.guard import Guard, log
 from tracelet_otel.relay.adoption import adopt
 from tracelet_otel.relay.journal import SUFFIX, Journal
-from tracelet_otel.relay.messages import Order, Ready, Status
-from tracelet_otel.relay.otlp import MalformedError
+from tracelet_otel.relay.messages import Order, Ready, Status, Taken
+from tracelet_otel.relay.otlp import MalformedError, by_run
 from tracelet_otel.relay.owner import Owner
-from tracelet_otel.relay.parts import parts
+from tracelet_otel.relay.parts import part_of
 from tracelet_otel.relay.relayed_run import REOPENED, RelayedRun
 from tracelet_otel.relay.server import Application, Server, listen
 from tracelet_otel.settings import from_plain, to_plain
@@ -151,13 +151,13 @@ class Relay:
             return self._run.silent_s > _SILENT_S
         return self._run.silent_s > max(_SILENT_S, 2 * self._settings.export_interval)
 
-    def _accept(self, request: ExportMetricsServiceRequest) -> str:
-        found = parts(request)
+    def _accept(self, request: ExportMetricsServiceRequest) -> Taken:
+        found = by_run(request)
         for run_id in found.keys() - {self._order.run_id}:
             raise MalformedError(f"this relay has no run {run_id!r}")
-        for part in found.values():
-            self._run.accept(part)
-        return self._run.problems
+        for own in found.values():
+            self._run.accept(part_of(own))
+        return Taken(self._run.problems)
 
     def _status(self, run_id: str) -> Status | None:
         return self._run.status if run_id == self._order.run_id else None

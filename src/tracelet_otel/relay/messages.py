@@ -31,6 +31,16 @@ _ERRORS: Final = {
 
 
 @dataclass(frozen=True)
+class Taken:
+    """What became of a request that was accepted, as a whole or in part."""
+
+    news: str = ""
+    """What its sender should know, a line each; empty for nothing."""
+    rejected_points: int = 0
+    """How many data points will never be accepted."""
+
+
+@dataclass(frozen=True)
 class Order:
     """What a relay is to do; goes over its standard input, since it holds secrets."""
 

@@ -127,6 +127,16 @@ def count_samples(request: ExportMetricsServiceRequest) -> int:
     )
 
 
+def count_points(request: ExportMetricsServiceRequest) -> int:
+    """How many data points a request has, of what we read."""
+    return sum(
+        len(_points(metric))
+        for resource_metrics in request.resource_metrics
+        for scope in resource_metrics.scope_metrics
+        for metric in scope.metrics
+    )
+
+
 def _move_end_to_end(request: ExportMetricsServiceRequest) -> None:
     # Whoever reads that a run has ended closes it.
     for resource_metrics in request.resource_metrics:

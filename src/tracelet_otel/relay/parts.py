@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from tracelet_otel.exporters.reading import Batch, decode
-from tracelet_otel.relay.otlp import MalformedError, by_run, metrics_data
+from tracelet_otel.relay.otlp import MalformedError, metrics_data
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Part:
     """The same, translated: one for each process that it comes from."""
 
 
-def parts(request: ExportMetricsServiceRequest) -> dict[str, Part]:
-    """The parts of a request by the run that they belong to.
+def part_of(request: ExportMetricsServiceRequest) -> Part:
+    """A request of one run, read.
 
     Raises:
-        MalformedError: one of them cannot be read.
+        MalformedError: it cannot be read.
     """
-    return {run_id: Part(own, batches(own)) for run_id, own in by_run(request).items()}
+    return Part(request, batches(request))
 
 
 def batches(request: ExportMetricsServiceRequest) -> tuple[Batch, ...]:

@@ -109,6 +109,14 @@ class Rendezvous:
         except OSError as error:
             raise RendezvousError(f"ranks cannot meet: {error}") from error
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the file is there: somebody may clean the directory."""
+        try:
+            return self.path.exists()
+        except (OSError, RendezvousError):
+            return False
+
     def publish(self, meeting: Meeting) -> bool:
         """Tell the ranks; what an owner that is gone has left is replaced.
 

@@ -21,7 +21,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.guard import Guard
-from tracelet_otel.relay.messages import CONTENT_TYPE, MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status
+from tracelet_otel.relay.messages import CONTENT_TYPE, MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status, Taken
 from tracelet_otel.relay.otlp import MalformedError, parse
 from tracelet_otel.relay.relayed_run import TooLateError
 
@@ -29,8 +29,8 @@ _MOST_READ_BYTES: Final = 2 * MAX_BODY_BYTES
 _KEEP_ALIVE_S: Final = 75
 _STARTED_S: Final = 30.0
 
-Accept = Callable[[ExportMetricsServiceRequest], str]
-"""Takes a request, and returns what its sender should know, or nothing."""
+Accept = Callable[[ExportMetricsServiceRequest], Taken]
+"""Takes a request."""
 _Message = MutableMapping[str, Any]
 
 
@@ -106,12 +106,14 @@ class Application:
             raise _Refused(415, "the content encoding has to be gzip or none")
         body = await _body(headers, receive)
         answer = ExportMetricsServiceResponse()
-        if news := self._take(_unpacked(body) if encoding == b"gzip" else body):
-            # Nothing rejected, but a message: OTLP's form of a warning.
-            answer.partial_success.error_message = news
+        taken = self._take(_unpacked(body) if encoding == b"gzip" else body)
+        if taken != Taken():
+            # With nothing rejected, a message is OTLP's form of a warning.
+            answer.partial_success.error_message = taken.news
+            answer.partial_success.rejected_data_points = taken.rejected_points
         return CONTENT_TYPE, answer.SerializeToString()
 
-    def _take(self, body: bytes) -> str:
+    def _take(self, body: bytes) -> Taken:
         try:
             return self._accept(parse(body))
         except MalformedError as error:

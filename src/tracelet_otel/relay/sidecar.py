@@ -16,10 +16,10 @@ from tracelet_otel.errors import ConfigurationError, TraceletError
 from tracelet_otel.exporters import registry
 from tracelet_otel.guard import Guard, log
 from tracelet_otel.relay.journal import SIDECAR_DIRECTORY, SUFFIX, Journal
-from tracelet_otel.relay.messages import Status
-from tracelet_otel.relay.otlp import MalformedError, resource_of
-from tracelet_otel.relay.parts import Part, parts
-from tracelet_otel.relay.relayed_run import REOPENED, EndedError, RelayedRun
+from tracelet_otel.relay.messages import Status, Taken
+from tracelet_otel.relay.otlp import MalformedError, by_run, count_points, resource_of
+from tracelet_otel.relay.parts import Part, part_of
+from tracelet_otel.relay.relayed_run import REOPENED, EndedError, RelayedRun, TooLateError
 from tracelet_otel.relay.server import Application, Server, listen
 from tracelet_otel.settings import Settings, from_plain, to_plain
 
@@ -108,13 +108,25 @@ class Sidecar:
         self._closing[run_id] = threading.Thread(target=work, name=f"tracelet-close-{run_id}", daemon=True)
         self._closing[run_id].start()
 
-    def _accept(self, request: ExportMetricsServiceRequest) -> str:
-        found = parts(request)
-        for run_id in found:
-            if not re.fullmatch(semconv.RUN_ID_PATTERN, run_id):
-                raise MalformedError(f"{semconv.RUN_ID} has to be 1 to 64 letters, digits, '_', '.' or '-'")
-        problems = [self._run(run_id, part).problems for run_id, part in found.items()]
-        return "\n".join(problem for problem in problems if problem)
+    def _accept(self, request: ExportMetricsServiceRequest) -> Taken:
+        found = by_run(request)
+        news: list[str] = []
+        rejected = 0
+        for run_id, own in found.items():
+            try:
+                news.append(self._accept_run(run_id, own))
+            except (MalformedError, TooLateError) as error:
+                if len(found) == 1:
+                    raise
+                # A collector sends the data of many runs in one request: one takes no other with it.
+                news.append(f"run {run_id}: {error}")
+                rejected += count_points(own)
+        return Taken("\n".join(filter(None, news)), rejected)
+
+    def _accept_run(self, run_id: str, request: ExportMetricsServiceRequest) -> str:
+        if not re.fullmatch(semconv.RUN_ID_PATTERN, run_id):
+            raise MalformedError(f"{semconv.RUN_ID} has to be 1 to 64 letters, digits, '_', '.' or '-'")
+        return self._run(run_id, part_of(request)).problems
 
     def _run(self, run_id: str, part: Part) -> RelayedRun:
         with self._changing:

@@ -1,0 +1,56 @@
+"""Ranks of a run that nobody trains."""
+
+from __future__ import annotations
+
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+
+from tests.support.sdk import KeepingExporter, provider, reader
+from tracelet_otel import semconv
+from tracelet_otel.guard import Guard
+from tracelet_otel.instrumentation.recorder import Row
+from tracelet_otel.instrumentation.signals import make_signals
+from tracelet_otel.relay.parts import part_of
+
+RUN_ID = "r1"
+RESOURCE = {semconv.RUN_ID: RUN_ID, semconv.RUN_NAME: "relayed", semconv.PROJECT_NAME: "Default"}
+
+
+class Rank:
+    """What a rank sends, in parts of one request each."""
+
+    def __init__(self, number: int, *, owns_run: bool = False, run_id: str = RUN_ID) -> None:
+        self._exporter = KeepingExporter()
+        self._reader = reader(self._exporter)
+        attributes = {semconv.RANK: number, "host.name": "simulated", "service.instance.id": f"{number}"}
+        self._provider = provider(self._reader, **{**RESOURCE, **attributes, semconv.RUN_ID: run_id})
+        self.signals = make_signals(self._provider, Guard(), 10, owns_run=owns_run)
+        self._time = 0
+        self._measurements = KeepingExporter()
+        self._host = reader(self._measurements)
+        meter = provider(self._host, **RESOURCE, **attributes).get_meter("any")
+        self._threads = meter.create_gauge("process.thread.count")
+
+    def record(self, step: int, **values: float) -> None:
+        """Log a row, which the next export has."""
+        self._time += 10_000_000
+        self.signals.recorder.record(Row(self._time, values, step, semconv.AXIS_TRAINER, "fit", 0, 1, 2))
+
+    def logs(self, step: int, **values: float):
+        """Log a row, and export it."""
+        self.record(step, **values)
+        return self.part()
+
+    def measure(self, threads: int) -> None:
+        self._threads.set(threads)
+
+    def measured(self):
+        self._host.collect()
+        return self._measurements.exports[-1]
+
+    def request(self):
+        """An export, as it travels."""
+        self._reader.collect()
+        return encode_metrics(self._exporter.exports[-1])
+
+    def part(self):
+        return part_of(self.request())
