@@ -67,7 +67,7 @@ CONSTRAINTS = $(firstword $(wildcard constraints-$(VERSION).txt) constraints.txt
 test-small:
 	$(PYTHON) -m venv $(SMALL)
 	$(SMALL)/bin/python -m pip install -q 'pip>=25.1'
-	$(SMALL)/bin/python -m pip install -q -c $(CONSTRAINTS) -e '.[gpu,system,distro]' --group small
+	$(SMALL)/bin/python -m pip install -q -c $(CONSTRAINTS) -e '.[gpu,system]' --group small
 	$(SMALL)/bin/python $(TESTS) -m 'not slow and not whole' tests/unit tests/identity tests/gpu tests/otlp
 
 # Wants two processors that do nothing else, on slow ones for more than an hour; needs otelcol, on PATH or in the directory that TRACELET_TOOLS names.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Final
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -14,12 +15,14 @@ from tracelet_otel.environment import environment
 from tracelet_otel.exporters.system_exporter import SystemExporter
 from tracelet_otel.gpu import Passes, observe_gpus
 from tracelet_otel.gpu.nvml import prepare as prepare_gpu
-from tracelet_otel.guard import Guard
+from tracelet_otel.guard import Guard, log
 from tracelet_otel.host import observe_host
 from tracelet_otel.host import prepare as prepare_host
 from tracelet_otel.samples import Reader
 from tracelet_otel.settings import Settings
 
+_EXTRAS: Final = {"gpu": "pynvml", "system": "opentelemetry.instrumentation.system_metrics"}
+"""What reads GPU and host, by the extra that installs it."""
 _LONGEST_STOP_S: Final = 5.0
 """A driver that has lost its device may answer nothing any more."""
 
@@ -38,7 +41,26 @@ def hardware_of(
     """
     if not settings.track_system or not destination.exporters:
         return None
+    if "track_system" in settings.model_fields_set:
+        # Somebody has asked for it: what is missing is no matter of taste.
+        _say_missing()
     return Hardware(destination, identity, settings.metrics_interval, step, guard)
+
+
+def _say_missing() -> None:
+    missing = [extra for extra, module in _EXTRAS.items() if not _is_installed(module)]
+    if missing:
+        log.warning(
+            "track_system=True and not all that it reads with is installed: pip install 'tracelet-otel[%s]'",
+            ",".join(missing),
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def prepare() -> None:

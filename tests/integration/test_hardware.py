@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter, defaultdict
 
 import pytest
 
+import tracelet_otel as tracelet
 from tests.gpu.stand_in import StandIn, build, machine
 from tests.support.clearml_files import session
 from tests.support.mlflow_store import stored_run
@@ -135,6 +137,13 @@ def test_it_can_be_turned_off(run, tmp_path, database, library):
     child = run("without_hardware.py", "no", **nvml.environment)
     assert child.stdout.splitlines()[0] == "[] False", child.stderr
     assert [point[:3] for point in stored_run(database).points] == [("loss", 1, 0.5)]
+
+
+def test_what_is_missing_is_said_where_somebody_has_asked_for_it(monkeypatch, database, caplog):
+    for module in ("pynvml", "opentelemetry.instrumentation.system_metrics"):
+        monkeypatch.setitem(sys.modules, module, None)
+    tracelet.start_logging(config={"track_system": True}).stop()
+    assert "pip install 'tracelet-otel[gpu,system]'" in caplog.text
 
 
 def test_a_run_without_a_training_has_them_too(run, tmp_path, database, library):

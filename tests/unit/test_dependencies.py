@@ -45,6 +45,14 @@ def test_what_is_imported_is_declared(declared: list[Requirement]) -> None:
             assert {canonicalize_name(one) for one in found[module]} & names, module
 
 
+def test_what_makes_opentelemetry_instrument_do_anything_is_installed_with_the_package(
+    pytestconfig: pytest.Config,
+) -> None:
+    """Without the distro no SDK is configured: the command of the README would train and record nothing."""
+    project = tomllib.loads((pytestconfig.rootpath / "pyproject.toml").read_text())["project"]
+    assert "opentelemetry-distro" in {Requirement(one).name for one in project["dependencies"]}
+
+
 def test_floors_are_the_versions_of_the_oldest_environment(
     declared: list[Requirement], pytestconfig: pytest.Config
 ) -> None:

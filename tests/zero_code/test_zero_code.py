@@ -164,6 +164,16 @@ def test_a_training_that_fails_before_its_first_value_is_a_run(instrumented, dat
     assert stored.params["lightning/trainer/max_epochs"] == "1000"
 
 
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=(pytest.mark.cold, pytest.mark.slow))])
+def test_a_training_in_a_worker_says_that_it_is_not_recorded(tmp_path, instrumented, method):
+    script = Path(__file__).parents[1] / "integration" / "scripts" / "trains_in_workers.py"
+    child = instrumented(script, "mlflow", METHOD=method)
+    assert (child.returncode, child.stdout.splitlines()[-1]) == (0, "[0, 1]"), child.stderr
+    # Each of the two says it once; one may have done all the work.
+    assert child.stderr.count("is not recorded") in (1, 2), child.stderr
+    assert {path.name for path in tmp_path.iterdir()} <= {"home"}
+
+
 @pytest.mark.cold
 def test_no_thread_of_ours_imports_anything(tmp_path, instrumented, database):
     """Nor does one of the SDK for us; see the test of the facade."""

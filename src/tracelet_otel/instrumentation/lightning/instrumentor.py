@@ -34,6 +34,8 @@ from tracelet_otel.instrumentation.patching import Patch
 from tracelet_otel.instrumentation.signals import Signals, make_signals
 from tracelet_otel.private_names import CONNECTOR, LIGHTNING, check_package, tampered
 
+_METHODS: Final = ("fit", "validate", "test", "predict")
+"""Of a trainer, in which something is trained or logged."""
 _DISTRIBUTIONS: Final = tuple(LIGHTNING.packages.values())
 
 
@@ -51,6 +53,9 @@ class LightningInstrumentor(BaseInstrumentor):
             self._awaited: set[str] = set()
             self._at_exit: Callable[[], None] | None = None
             self._own_pid = 0
+            self._hooks_pid = 0
+            self._is_worker = False
+            """Whether this process is one that another has started to work for it, which records nothing."""
             self._waits_for_lightning = False
             self._meter_provider: MeterProvider | None = None
             self.own_run: OwnRun = Nobodys()
@@ -79,7 +84,7 @@ class LightningInstrumentor(BaseInstrumentor):
     def _instrument(self, **kwargs: Any) -> None:
         signals: Signals | None = kwargs.get("signals")
         if signals is not None:
-            self._hooks = _hooks(signals)
+            self._take_hooks(signals)
         else:
             self._waits_for_lightning, self._meter_provider = True, kwargs.get("meter_provider")
         for warning in tampered(LIGHTNING):
@@ -112,6 +117,7 @@ class LightningInstrumentor(BaseInstrumentor):
         run = self.own_run
         part = run.begin()
         if part is None:
+            self._is_worker = True
             return
         signals = make_signals(
             self._meter_provider or get_meter_provider(),
@@ -126,19 +132,26 @@ class LightningInstrumentor(BaseInstrumentor):
         # Runs before the provider's own exit handler, which was registered earlier: the final
         # collection of the SDK has little time, too little for a long queue.
         self._at_exit = atexit.register(functools.partial(_end, run, signals, last_error()))
-        self._hooks = _hooks(signals)
+        self._take_hooks(signals)
+
+    def _take_hooks(self, signals: Signals) -> None:
+        self._hooks, self._hooks_pid, self._is_worker = _hooks(signals), os.getpid(), False
 
     def _patch_package(self, package: ModuleType) -> None:
         if self._waits_for_lightning:
             self._begin_own_run()
         hooks = self._hooks
         if hooks is None:
+            if self._is_worker:
+                # To say it where one of them trains.
+                for method in _METHODS:
+                    self._patch_method(package.Trainer, method, self._wrap_lifecycle)
             return
         try:
             check_package(LIGHTNING, package.__name__)
             connector = sys.modules[f"{package.__name__}.{CONNECTOR}"]._LoggerConnector
             self._patch_method(connector, "log_metrics", self._wrap_connector)
-            for method in ("fit", "validate", "test", "predict"):
+            for method in _METHODS:
                 self._patch_method(package.Trainer, method, self._wrap_lifecycle)
         except Exception as error:
             reason = str(error) if isinstance(error, IncompatibleVersionError) else error
@@ -213,9 +226,20 @@ class LightningInstrumentor(BaseInstrumentor):
 
         return log_hyperparams_and_record
 
+    def _say_unrecorded(self) -> None:
+        # What a forked process has of its parent's would be queued there for ever.
+        self._hooks, self._is_worker = None, False
+        log.warning(
+            "what process %d trains is not recorded: it was started by one whose run has no part of it. Call "
+            "start_logging in the process that trains",
+            os.getpid(),
+        )
+
     def _wrap_lifecycle(self, call: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(call)
         def call_and_report(trainer: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._is_worker or (self._hooks is not None and os.getpid() != self._hooks_pid):
+                self._say_unrecorded()
             hooks = self._hooks
             # Predictions log nothing.
             if hooks is None or not hooks.enter(trainer, self._patch_loggers, logs=call.__name__ != "predict"):
