@@ -131,6 +131,7 @@ OPENTELEMETRY_SDK: Final = Library(
     names=(
         PrivateName("metrics", "_Gauge"),
         PrivateName("metrics", "MeterProvider.__init__", sets=("_sdk_config",)),
+        PrivateName("metrics", "MeterProvider._update_resource", ("self", "resource")),
         PrivateName(_AGGREGATION, "_Aggregation.aggregate", ("self", "measurement", "should_sample_exemplar")),
         PrivateName(_AGGREGATION, "_Aggregation._collect_exemplars", ("self",)),
         PrivateName(_AGGREGATION, "_LastValueAggregation.__init__", ("self", "attributes", "reservoir_builder")),

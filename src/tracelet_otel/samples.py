@@ -24,6 +24,7 @@ from opentelemetry.metrics import MeterProvider, Synchronous
 from opentelemetry.sdk.metrics import Counter, Exemplar, ObservableGauge
 from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import Aggregation, LastValueAggregation, SumAggregation
+from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
 from tracelet_otel.private_names import OPENTELEMETRY_SDK, check_package
@@ -206,6 +207,13 @@ def resource_attributes(meter_provider: MeterProvider) -> Mapping[str, Any]:
     """Attributes of the resource with which a meter provider exports; none where it is no SDK's."""
     configured = getattr(meter_provider, "_sdk_config", None)
     return {} if configured is None else configured.resource.attributes
+
+
+def complete_resource(meter_provider: MeterProvider, attributes: Mapping[str, Any]) -> None:
+    """Give the resource with which a meter provider exports what it lacks."""
+    known = resource_attributes(meter_provider)
+    if known and (missing := {name: value for name, value in attributes.items() if name not in known}):
+        meter_provider._update_resource(Resource(missing))  # type: ignore[attr-defined]
 
 
 def preferred_aggregation() -> dict[type, Aggregation]:

@@ -45,7 +45,10 @@ def detected(tmp_path: Path, run: Callable[..., Any]) -> Callable[..., dict[str,
         assert {name for name in found if name in ALWAYS | SDK} == ALWAYS | SDK
         assert found["process.command"] == str(tmp_path / "script.py")
         if found["tracelet.run.id"] != environment.get("TRACELET_RUN_ID"):
-            assert re.fullmatch("[0-9a-f]{32}", found.pop("tracelet.run.id"))
+            run_id = found.pop("tracelet.run.id")
+            assert re.fullmatch("[0-9a-f]{32}", run_id)
+            if "TRACELET_EXP_NAME" not in environment:
+                assert found.pop("tracelet.run.name") == f"script-{run_id[:8]}"
         return {
             name: value for name, value in found.items() if name not in {*ALWAYS, *SDK - {"service.name"}, *OF_MACHINE}
         }
@@ -135,7 +138,7 @@ def test_it_never_raises(monkeypatch, caplog):
     def fail(*arguments):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("tracelet_otel.detector.place_of", fail)
+    monkeypatch.setattr("tracelet_otel.identity.process.place_of", fail)
     assert dict(TraceletResourceDetector(raise_on_error=True).detect().attributes) == {}
     assert len(caplog.records) == 1
 

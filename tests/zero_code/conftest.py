@@ -137,10 +137,16 @@ def arrived(backend: HttpReceiver) -> dict[tuple[str, int | None], float]:
 
 
 def run_ids(backend: HttpReceiver) -> set[str]:
-    return {
-        one.value.string_value
+    return {told[semconv.RUN_ID] for told, _ in resources(backend) if semconv.RUN_ID in told}
+
+
+def resources(backend: HttpReceiver) -> list[tuple[dict[str, str], set[str]]]:
+    """Of each resource that came: its attributes that are text, and the scopes of what was measured there."""
+    return [
+        (
+            {one.key: one.value.string_value for one in found.resource.attributes if one.value.string_value},
+            {scope.scope.name for scope in found.scope_metrics},
+        )
         for request in list(backend.requests)
-        for resource in request.resource_metrics
-        for one in resource.resource.attributes
-        if one.key == semconv.RUN_ID
-    }
+        for found in request.resource_metrics
+    ]

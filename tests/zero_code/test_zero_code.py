@@ -7,6 +7,7 @@ was there before.
 from __future__ import annotations
 
 import json
+import platform
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.support.clearml_files import session
 from tests.support.door import Door
 from tests.support.mlflow_store import stored_run, stored_runs
 from tests.support.waiting import wait_until
-from tests.zero_code.conftest import arrived, last_logged, logged, run_ids
+from tests.zero_code.conftest import arrived, last_logged, logged, resources, run_ids
 from tracelet_otel import semconv
 
 DETECTED = {"OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "tracelet"}
@@ -40,6 +41,19 @@ def test_every_logged_metric_arrives_through_a_collector(
     assert (child.returncode, child.stderr) == (0, "")
     assert arrived(backend) == {(name, 0): value for name, value in last_logged(tmp_path).items()}
     assert len(run_ids(backend)) == 1
+
+
+@pytest.mark.cold
+def test_the_plainest_command_says_of_which_run_everything_is(instrumented, collector, backend):
+    """Without the detector: what is shipped for Prometheus and Grafana asks for these."""
+    child = instrumented("train.py", "otlp", OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint("grpc"))
+    assert (child.returncode, child.stderr) == (0, "")
+    (run_id,) = run_ids(backend)
+    for told, scopes in resources(backend):
+        if {semconv.SCOPE_LOGGED, semconv.SCOPE_RUN, semconv.SCOPE_GPU} & scopes:
+            assert told[semconv.RUN_ID] == run_id
+            assert told[semconv.RUN_NAME] == f"train-{run_id[:8]}"
+            assert told[semconv.HOST_NAME] == platform.node()
 
 
 @pytest.mark.parametrize(

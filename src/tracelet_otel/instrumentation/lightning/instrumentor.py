@@ -22,9 +22,11 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 from wrapt import register_post_import_hook
 
-from tracelet_otel.environment import sdk_exports_nothing
+from tracelet_otel import semconv
+from tracelet_otel.environment import environment, sdk_exports_nothing
 from tracelet_otel.errors import IncompatibleVersionError
 from tracelet_otel.guard import Guard, log
+from tracelet_otel.identity.process import process_identity
 from tracelet_otel.instrumentation.lightning.hooks import Hooks
 from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
 from tracelet_otel.instrumentation.lightning.rows import Rows
@@ -33,6 +35,7 @@ from tracelet_otel.instrumentation.own_run import Nobodys, OwnRun
 from tracelet_otel.instrumentation.patching import Patch
 from tracelet_otel.instrumentation.signals import Signals, make_signals
 from tracelet_otel.private_names import CONNECTOR, LIGHTNING, check_package, tampered
+from tracelet_otel.samples import complete_resource, resource_attributes
 
 _METHODS: Final = ("fit", "validate", "test", "predict")
 """Of a trainer, in which something is trained or logged."""
@@ -119,9 +122,11 @@ class LightningInstrumentor(BaseInstrumentor):
         if part is None:
             self._is_worker = True
             return
+        provider, guard = self._meter_provider or get_meter_provider(), Guard()
+        _identify(provider, guard)
         signals = make_signals(
-            self._meter_provider or get_meter_provider(),
-            Guard(),
+            provider,
+            guard,
             membership=part.membership,
             launching=part.launching,
             owns_run=part.owns_run,
@@ -253,6 +258,15 @@ class LightningInstrumentor(BaseInstrumentor):
             return result
 
         return call_and_report
+
+
+def _identify(provider: MeterProvider, guard: Guard) -> None:
+    """Have all that a meter provider exports say of which run it is, where its resource does not."""
+    try:
+        if semconv.RUN_ID not in resource_attributes(provider):
+            complete_resource(provider, process_identity(environment(), guard))
+    except Exception as error:
+        guard.report("what is exported does not say of which run it is", error)
 
 
 def _hooks(signals: Signals) -> Hooks:
