@@ -23,6 +23,26 @@ from tracelet_otel.errors import ConfigurationError
 RELAY_PLATFORMS: Final = ("linux", "darwin")
 """Where trackers can live in a process of their own: it takes sessions and signals of POSIX."""
 DEFAULT_PROJECT: Final = "Default"
+_LIMITS: Final = {
+    "greater_than": "greater than",
+    "greater_than_equal": "at least",
+    "less_than": "less than",
+    "less_than_equal": "at most",
+}
+_KINDS: Final = {
+    "float": "it has to be a number",
+    "int": "it has to be a whole number",
+    "finite_number": "it has to be a finite number",
+    "bool": "it has to be true or false",
+    "string": "it has to be text",
+    "path": "it has to be a path",
+}
+"""What a value has to be, by the beginning of pydantic's name for what is wrong."""
+_FORMS: Final = {
+    "relay_bind": "it has to be a host and a port, as in 127.0.0.1:4318",
+    "relay_endpoint": "it has to be an address of a host and a port, as in http://relay:4318",
+}
+_FORM_OF_IDS: Final = "it has to be 1 to 64 letters, digits, '_', '.' or '-'"
 """What a run belongs to where nobody says."""
 OTLP: Final = "otlp"
 """The backend that is no tracker: any receiver of OpenTelemetry's own protocol."""
@@ -201,7 +221,7 @@ def load(arguments: Mapping[str, Any], config: Mapping[str, Any] | None) -> Sett
     try:
         return Settings(**given)
     except ValidationError as error:
-        problems = "; ".join(_problem(item["loc"], item["msg"]) for item in error.errors(include_input=False))
+        problems = "; ".join(_problem(item["loc"], _words(item)) for item in error.errors(include_input=False))
         raise ConfigurationError(f"invalid settings: {problems}") from None
 
 
@@ -245,6 +265,18 @@ def from_plain(plain: Mapping[str, Any]) -> Settings:
         **{name: Path(plain[name]) for name in ("wandb_dir", "netrc") if plain[name] is not None},
     }
     return Settings.model_construct(**{**plain, **typed})
+
+
+def _words(problem: Mapping[str, Any]) -> str:
+    """What is wrong with a value, in our words and without the value, which may be a secret."""
+    kind, context = str(problem["type"]), problem.get("ctx", {})
+    if kind in _LIMITS:
+        return f"it has to be {_LIMITS[kind]} {next(iter(context.values()))}"
+    if kind == "string_pattern_mismatch":
+        return _FORMS.get(str(problem["loc"][0]), _FORM_OF_IDS)
+    if kind == "literal_error":
+        return f"it has to be one of {context['expected']}"
+    return next((words for start, words in _KINDS.items() if kind.startswith(start)), str(problem["msg"]))
 
 
 def _problem(location: tuple[int | str, ...], message: str) -> str:

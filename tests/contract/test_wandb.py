@@ -17,6 +17,7 @@ from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavai
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.exporters.reading import Batch
+from tracelet_otel.exporters.wandb_files import upload_error
 from tracelet_otel.guard import Guard
 from tracelet_otel.settings import load
 
@@ -35,6 +36,21 @@ def online(wandb_server):
     yield made
     for tracker in made.opened:
         tracker._end()
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"level":"ERROR","msg":"filestream: fatal error: 401"}', "filestream: fatal error: 401"),
+        ("panic in filestream: fatal error", "panic in filestream: fatal error"),
+        ('["filestream: fatal error"]', '["filestream: fatal error"]'),
+        ('{"msg":"all is well"}', None),
+    ],
+)
+def test_why_nothing_is_uploaded_is_read_from_a_log(tmp_path, line, problem):
+    log = tmp_path / "debug-core.log"
+    log.write_text(f"not even JSON\n{line}\n")
+    assert upload_error(log) == problem
 
 
 def test_offline_without_a_key_says_how_to_upload(offline, identity, caplog, tmp_path):

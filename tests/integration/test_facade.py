@@ -280,8 +280,10 @@ class TestBadInput:
         server.server_close()
 
     def test_an_address_of_no_known_kind(self):
-        with pytest.raises(tracelet.TrackerError, match=r"MLflow at nonsense://x: .* unsupported URI"):
-            tracelet.start_logging(backend_url="nonsense://x")
+        with pytest.raises(
+            tracelet.ConfigurationError, match=r"MLflow has no kind of address htp://, did you mean 'http'\? It knows"
+        ):
+            tracelet.start_logging(backend_url="htp://x")
 
     def test_a_database_that_cannot_be_written(self, tmp_path):
         (tmp_path / "file").touch()

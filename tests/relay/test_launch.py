@@ -33,6 +33,12 @@ def test_a_process_with_many_open_files(database, many_descriptors):
     assert stored_run(database).multiset == multiset([("loss", 1, 0.5)])
 
 
+def test_a_start_that_fails_and_says_why_leaves_nothing(tmp_path):
+    with pytest.raises(tracelet.ConfigurationError, match="MLflow keeps no runs in a folder any more"):
+        tracelet.start_logging(backend_url="./mlruns")
+    assert list((tmp_path / "journals").iterdir()) == []
+
+
 def test_a_start_that_fails_leaves_what_an_earlier_run_left(tmp_path, database):
     database.write_bytes(b"no database")
     path = tmp_path / "journals" / "earlier.journal"

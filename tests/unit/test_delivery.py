@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.waiting import wait_until
 from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError, TrackerUnavailableError
 from tracelet_otel.exporters.delivery import Delivery
+from tracelet_otel.exporters.pauses import spread
 from tracelet_otel.exporters.reading import Batch, Reading
 from tracelet_otel.exporters.tracker import Place
 from tracelet_otel.guard import Guard
@@ -87,6 +91,13 @@ def delivery(tracker):
     yield delivery
     tracker.gate.set()
     delivery.close(1)
+
+
+@given(st.floats(0, 1e6))
+def test_pauses_are_spread_and_leave_the_trainings_random_numbers_alone(pause_s):
+    before = random.getstate()
+    assert pause_s / 2 <= spread(pause_s) <= pause_s
+    assert random.getstate() == before
 
 
 def test_everything_arrives_in_order_in_batches_of_bounded_size(tracker, delivery):

@@ -18,6 +18,12 @@ def path(tmp_path):
     return tmp_path / "new" / "run.journal"
 
 
+def test_a_path_with_a_word_of_sqlites_is_not_in_use(tmp_path):
+    (tmp_path / "locked").touch()
+    with pytest.raises(JournalError, match="cannot be used"):
+        Journal(tmp_path / "locked" / "r1.journal")
+
+
 def test_what_was_written_is_there_for_the_next_process(path):
     journal = Journal(path)
     assert journal.is_empty

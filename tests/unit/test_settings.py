@@ -47,9 +47,13 @@ def test_an_unknown_key_is_named_with_the_closest_one():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"metrics_interval": 0}, "metrics_interval .*greater than 0"),
-        ({"export_interval": "soon"}, r"export_interval \(or TRACELET_EXPORT_INTERVAL\)"),
-        ({"run_id": "it's"}, r"run_id \(or TRACELET_RUN_ID\)"),
+        ({"metrics_interval": 0}, "metrics_interval .*: it has to be greater than 0"),
+        ({"export_interval": "soon"}, r"export_interval \(or TRACELET_EXPORT_INTERVAL\): it has to be a number"),
+        ({"track_git": "perhaps"}, r"track_git .*: it has to be true or false"),
+        ({"ranks": "all"}, r"ranks .*: it has to be one of 'merged' or 'each'"),
+        ({"run_id": "it's"}, r"run_id \(or TRACELET_RUN_ID\): it has to be 1 to 64 letters, digits, '_', '.' or '-'"),
+        ({"relay_bind": "here"}, r"relay_bind .*: it has to be a host and a port"),
+        ({"exp_name": 3}, r"exp_name .*: it has to be text"),
         ({"backend": []}, "name at least one backend"),
         ({"backend": 3}, "give a name, a list of names"),
     ],

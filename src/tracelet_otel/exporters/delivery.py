@@ -16,11 +16,13 @@ import tenacity
 
 from tracelet_otel.errors import RefusedError, TraceletError, TrackerUnavailableError
 from tracelet_otel.exporters.identity import run_identity
+from tracelet_otel.exporters.pauses import spread
 from tracelet_otel.exporters.reading import Batch, Param, Reading
 from tracelet_otel.exporters.tracker import Place, Tracker
 from tracelet_otel.guard import Guard, log
 
 _LONGEST_PAUSE_S: Final = 10.0
+_PAUSES: Final = tenacity.wait_exponential(multiplier=0.5, max=_LONGEST_PAUSE_S)
 _PARAM_ATTEMPTS: Final = 5
 
 
@@ -330,7 +332,7 @@ class Delivery:
         stop = tenacity.stop_when_event_set(self._abandoned)
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TrackerUnavailableError),
-            wait=tenacity.wait_exponential(multiplier=0.5, max=_LONGEST_PAUSE_S),
+            wait=lambda state: spread(_PAUSES(state)),
             stop=stop if attempts is None else stop | tenacity.stop_after_attempt(attempts),
             sleep=tenacity.sleep_using_event(self._abandoned),
             before_sleep=self._say_unavailable,

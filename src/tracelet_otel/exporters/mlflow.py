@@ -286,6 +286,11 @@ def _translated(what: str, uri: str) -> Iterator[None]:
     except TraceletError:
         raise
     except MlflowException as error:
+        if "MLFLOW_ALLOW_FILE_STORE" in error.message:
+            raise ConfigurationError(
+                f"{what}: MLflow keeps no runs in a folder any more. Give it a database, as in sqlite:///mlflow.db, or "
+                f"set MLFLOW_ALLOW_FILE_STORE=true"
+            ) from None
         raise _kind(error)(f"{what}: {error.message}".replace(uri, without_credentials(uri))) from None
     except (TypeError, ValueError, OverflowError) as error:
         raise RefusedError(f"{what}: {error}") from None

@@ -9,16 +9,30 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from tracelet_otel.errors import TrackerError, TrackerUnavailableError
+from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.credentials import without_credentials
-from tracelet_otel.settings import Settings
+from tracelet_otel.settings import Settings, did_you_mean
 
 _TIMEOUT_S: Final = 10.0
 _SERVER_ERROR: Final = 500
+_SCHEMES: Final = (
+    "databricks",
+    "databricks-uc",
+    "file",
+    "http",
+    "https",
+    "mssql",
+    "mysql",
+    "postgresql",
+    "sqlite",
+    "uc",
+)
+"""Source: MLflow, "Backend Stores"; a database's may name its driver behind a `+`."""
 CREDENTIALS: Final = "MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 """What its client logs in with."""
 
@@ -32,6 +46,23 @@ def resolved(settings: Settings, url: str | None) -> dict[str, Any]:
     """
     default = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
     return {"mlflow_tracking_uri": _absolute(url or settings.mlflow_tracking_uri or default)}
+
+
+def check(settings: Settings) -> None:
+    """Whether MLflow knows such an address, as far as that shows without its client.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    uri = settings.mlflow_tracking_uri or ""
+    scheme, found, _ = uri.partition("://") if "://" in uri else (urlsplit(uri).scheme, "", "")
+    plugins = {one.name for one in entry_points(group="mlflow.tracking_store")}
+    if found and scheme.partition("+")[0] not in {*_SCHEMES, *plugins}:
+        known = sorted({*_SCHEMES, *plugins})
+        hint = did_you_mean(scheme, known) or "."
+        raise ConfigurationError(
+            f"MLflow has no kind of address {scheme}://{hint} It knows {', '.join(known)}, and databases like sqlite:///mlflow.db"
+        )
 
 
 def without_secrets(settings: Settings) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.exporters.metrics_data import divided, sample_count
 from tracelet_otel.exporters.otlp_backlog import Backlog, Waiting
 from tracelet_otel.exporters.otlp_said import Fate, Said
+from tracelet_otel.exporters.pauses import spread
 from tracelet_otel.guard import UNDELIVERED, Guard, log
 
 _HEAVIEST_BACKLOG: Final = 500_000
@@ -169,7 +170,7 @@ class OtlpDelivery:
             place = f"{self._endpoint} takes nothing; values are kept and sent again"
             self._guard.report(place, self._problem or "")
             # Whoever waits for the end has no time for long pauses.
-            pause_s = _FIRST_PAUSE_S if self._woken.wait(pause_s) else min(2 * pause_s, _LONGEST_PAUSE_S)
+            pause_s = _FIRST_PAUSE_S if self._woken.wait(spread(pause_s)) else min(2 * pause_s, _LONGEST_PAUSE_S)
             self._woken.clear()
             if self._closed:
                 return

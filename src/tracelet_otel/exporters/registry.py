@@ -28,6 +28,8 @@ class _Backend:
     """Changes to settings after which they may be kept on disk."""
     credentials: str | None
     """The variables with which its client logs in; None where it takes `api_key`."""
+    check_address: Callable[[Settings], None] = lambda _: None
+    """Raises `ConfigurationError` for an address that its client does not know."""
     apart: bool = False
     """Whether no process but ours may hold its client."""
 
@@ -38,6 +40,7 @@ _BACKENDS: Final = {
         mlflow_address.resolved,
         mlflow_address.without_secrets,
         mlflow_address.CREDENTIALS,
+        mlflow_address.check,
     ),
     "wandb": _Backend(
         "tracelet_otel.exporters.wandb:WandbTracker",
@@ -80,6 +83,7 @@ def check(backend: str, settings: Settings) -> None:
         raise MissingDependencyError(
             f"backend {backend!r} needs the package {backend}: pip install 'tracelet-otel[{backend}]'"
         )
+    _BACKENDS[backend].check_address(settings)
     credentials = _BACKENDS[backend].credentials
     if settings.api_key is not None and credentials and not _takes_key(settings):
         raise ConfigurationError(f"{backend} takes no api_key: set {credentials}")

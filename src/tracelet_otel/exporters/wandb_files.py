@@ -27,7 +27,13 @@ def upload_error(log: Path) -> str | None:
             fatal = next((line for line in lines if _FATAL in line), None)
     except OSError:
         return None
-    return fatal and str(json.loads(fatal)["msg"])
+    if fatal is None:
+        return None
+    try:
+        return str(json.loads(fatal)["msg"])
+    except (ValueError, LookupError, TypeError):
+        # Not all that wandb-core writes there is JSON.
+        return fatal.strip()
 
 
 class Row(NamedTuple):

@@ -26,6 +26,7 @@ from tracelet_otel import samples
 from tracelet_otel.errors import RunLostError
 from tracelet_otel.exporters.encoding import encode
 from tracelet_otel.exporters.metrics_data import sample_count, with_attributes
+from tracelet_otel.exporters.pauses import spread
 from tracelet_otel.guard import UNDELIVERED, Guard, log
 from tracelet_otel.relay.calls import Address, Connection
 from tracelet_otel.relay.messages import MAX_BODY_BYTES
@@ -172,7 +173,7 @@ class RelayExporter(MetricExporter):
                             self._bodies.popleft()
                         self._changed.notify_all()
                 else:
-                    self._woken.wait(pause_s)
+                    self._woken.wait(spread(pause_s))
                     self._woken.clear()
                     pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 

@@ -77,7 +77,8 @@ class Journal:
         except (OSError, sqlite3.Error) as error:
             if connection is not None:
                 connection.close()
-            if "locked" in str(error):
+            # As a whole: an address may have the word in it.
+            if isinstance(error, sqlite3.Error) and str(error) == "database is locked":
                 raise JournalInUseError(f"the journal {path} is in use by another process") from None
             raise JournalError(f"the journal {path} cannot be used: {error}") from error
         self._connection = connection

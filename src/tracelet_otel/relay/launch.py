@@ -166,11 +166,15 @@ class RelayProcess:
         finally:
             os.close(output)
         _launched.add(self)
+        ready: Ready | None = None
         try:
             ready = self._talk(order, deadline)
             ready.raise_error()
         except BaseException:
             self.abandon()
+            if ready is not None and not order.resumes:
+                # It has said all that there is to say.
+                self._log.unlink(missing_ok=True)
             raise
         self._order = replace(order, port=ready.port)
         if self._released:
