@@ -106,13 +106,19 @@ def test_each_value_that_was_reported_arrives_once_and_in_order(said):
 
 def test_what_was_replaced_is_bounded_and_what_holds_is_not():
     exporter = KeepingExporter()
-    meters = provider(reader(exporter))
-    hparams = Hyperparameters(meters, Guard())
+    own, guard = reader(exporter), Guard()
+    meters = provider(own)
+    hparams = Hyperparameters(meters, guard)
     hparams.update({"first": 1})
     for value in range(3_000):
         hparams.update({"changes": value})
+        if value == 1_500:
+            own.collect()
     meters.shutdown()
-    reports = exporter.batches[0].params
+    reports = exporter.batches[-1].params
+    # Between two collections there were more than are kept: each that is in none of them is counted.
+    arrived = {one.param.text for batch in exporter.batches for one in batch.params if one.name == "changes"}
+    assert 0 < 3_000 - len(arrived) == guard.counts["a value of a hyperparameter was dropped"]
     assert [(one.name, one.param.text) for one in reports] == [
         ("first", "1"),
         *(("changes", str(value)) for value in range(1_999, 3_000)),

@@ -48,6 +48,8 @@ class Hyperparameters:
         self._lock = threading.Lock()
         self._points: list[Observation] = []
         self._latest: dict[str, _Latest] = {}
+        self._observed: set[int] = set()
+        """Which points a collection has had, by `id`."""
         meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_gauge(
             semconv.HPARAM,
             callbacks=[self._observe],
@@ -91,10 +93,16 @@ class Hyperparameters:
         self._latest[name] = _Latest(attributes, revision, points[-1])
         if len(points) - len(self._latest) > _MOST_REVISIONS:
             current = {id(latest.point) for latest in self._latest.values()}
-            del points[next(place for place, point in enumerate(points) if id(point) not in current)]
+            dropped = points.pop(next(place for place, point in enumerate(points) if id(point) not in current))
+            if id(dropped) not in self._observed:
+                self._guard.report(
+                    "a value of a hyperparameter was dropped", f"more than {_MOST_REVISIONS} were replaced in no time"
+                )
 
     def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
-        return self._points
+        points = self._points
+        self._observed = {id(point) for point in points}
+        return points
 
 
 def flatten(params: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:

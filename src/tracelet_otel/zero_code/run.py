@@ -98,21 +98,16 @@ class ZeroCodeRun:
         self._signals = signals
 
     def training_begins(self) -> None:
-        """See `OwnRun.training_begins`: the run begins, on a thread of its own.
-
-        All that it needs is imported here. A process that is forked while a thread imports would wait for that import
-        for good.
-        """
-        with self._changed:
-            if self._opening is not None or self._destination is not None or self._given_up or self._closed:
-                return
+        """See `OwnRun.training_begins`: the run begins on a thread of its own, and all imports are made here."""
+        begun = self._opening is not None or self._destination is not None
+        if begun or self._given_up or self._closed or not self.is_of_this_process:
+            return
         try:
             identity = self._prepared(resource_attributes(get_meter_provider()))
+            with self._changed:
+                self._start_opening(lambda: identity)
         except Exception as error:
             self._give_up(error)
-            return
-        with self._changed:
-            self._start_opening(lambda: identity)
 
     def end(self) -> None:
         """See `OwnRun.end`."""
