@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 
 import pytest
 
@@ -37,6 +38,16 @@ def test_a_start_that_fails_and_says_why_leaves_nothing(tmp_path):
     with pytest.raises(tracelet.ConfigurationError, match="MLflow keeps no runs in a folder any more"):
         tracelet.start_logging(backend_url="./mlruns")
     assert list((tmp_path / "journals").iterdir()) == []
+
+
+def test_no_network_is_said_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    began_s = time.monotonic()
+    with pytest.raises(tracelet.TrackerError, match=r"W&B at https://\S+ cannot be reached"):
+        tracelet.start_logging(backend="wandb")
+    # W&B's own client would try for longer.
+    assert time.monotonic() - began_s < 25
 
 
 def test_a_start_that_fails_leaves_what_an_earlier_run_left(tmp_path, database):

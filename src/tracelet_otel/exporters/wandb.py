@@ -157,7 +157,12 @@ class WandbTracker:
 
     def _begin(self, run: RunIdentity, mode: str) -> wandb.Run:
         check(WANDB)
-        check_reachable(self._settings.wandb_base_url if mode not in _OFFLINE else None)
+        if mode not in _OFFLINE:
+            import wandb
+
+            known = wandb.setup().settings
+            address = self._settings.wandb_base_url or known.base_url
+            check_reachable(address, {"http": known.http_proxy, "https": known.https_proxy})
         before = self._files(run)
         begun = self._run = self._init(run, mode)
         # Offline they are empty, also where the run goes on.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import netrc
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -49,22 +50,25 @@ def is_in_netrc(url: str, path: Path | None) -> bool:
         return False
 
 
-def check_reachable(url: str | None) -> None:
+def check_reachable(url: str, proxies: Mapping[str, str | None]) -> None:
     """Fail at once where W&B's own client would try for as long as it may.
 
+    Args:
+        url: the server's address.
+        proxies: W&B's own, by `http` and `https`; those of the environment count where it has none.
+
     Raises:
-        TrackerUnavailableError: nobody answers at a server of one's own.
+        TrackerUnavailableError: nobody answers.
     """
-    if url is None:
-        return
     import requests
 
     try:
-        requests.get(url, timeout=_TIMEOUT_S)
+        requests.get(url, timeout=_TIMEOUT_S, proxies={kind: proxy for kind, proxy in proxies.items() if proxy})
     except requests.exceptions.SSLError:
         # Somebody answers; which certificates are good is for W&B's client and its variables.
         return
     except requests.RequestException as error:
         raise TrackerUnavailableError(
-            f"W&B at {without_credentials(url)} cannot be reached ({type(error).__name__}): is the server running?"
+            f"W&B at {without_credentials(url)} cannot be reached ({type(error).__name__}): is the server running, and "
+            f"is there a network? WANDB_MODE=offline keeps the run in a folder"
         ) from None
