@@ -17,6 +17,8 @@ _SILENT_S: Final = 30.0
 """A process that was not heard of for so long, or three intervals, and cannot be looked at, is gone."""
 _LAST_WORD_S: Final = 2.0
 """For so long, or two intervals, the last rows of a process that does not train are waited for."""
+_ON_ITS_WAY_S: Final = 2.0
+"""For so long after a process has ended its last export may be on its way: it may have handed it to a collector."""
 _LOOK_S: Final = 1.0
 _OWNER: Final = "owner"
 _ON_PURPOSE: Final = (semconv.OUTCOME_INTERRUPTED, semconv.OUTCOME_FAILED, semconv.OUTCOME_TERMINATED)
@@ -35,6 +37,8 @@ class _Member:
     trains: bool = False
     """Whether more may come: it trains, or has rows to send."""
     left: bool = False
+    ended_s: float | None = None
+    """Since when it is known to be no more."""
 
 
 class Members:
@@ -151,7 +155,11 @@ class Members:
 
     def _is_gone(self, member: _Member, now_s: float) -> bool:
         if member.pid is not None:
-            return not is_alive(member.pid, member.started)
+            if is_alive(member.pid, member.started):
+                return False
+            if member.ended_s is None:
+                member.ended_s = now_s
+            return now_s - member.ended_s > _ON_ITS_WAY_S
         return now_s - member.heard_s > self._silent_s
 
 
