@@ -17,8 +17,8 @@ _SILENT_S: Final = 30.0
 """A process that was not heard of for so long, or three intervals, and cannot be looked at, is gone."""
 _LAST_WORD_S: Final = 2.0
 """For so long, or two intervals, the last rows of a process that does not train are waited for."""
-_ON_ITS_WAY_S: Final = 2.0
-"""For so long after a process has ended its last export may be on its way: it may have handed it to a collector."""
+_ON_ITS_WAY_S: Final = 10.0
+"""For so long after a process has ended its last export may be on its way: collectors try again after seconds."""
 _LOOK_S: Final = 1.0
 _OWNER: Final = "owner"
 _ON_PURPOSE: Final = (semconv.OUTCOME_INTERRUPTED, semconv.OUTCOME_FAILED, semconv.OUTCOME_TERMINATED)
