@@ -22,6 +22,17 @@ _CONVERSIONS: Final = (b"filter", b"ident", b"working-tree-encoding")
 """Attributes of git's by which a file is other than what is committed of it."""
 
 
+def prepare() -> None:
+    """Import dulwich now, on the calling thread: a thread of ours would import it with the first repository."""
+    import dulwich.config
+    import dulwich.errors
+    import dulwich.index
+    import dulwich.object_store
+    import dulwich.refs
+    import dulwich.repo
+    import dulwich.worktree  # noqa: F401
+
+
 class Index:
     """What git has of each file, and when it wrote that down.
 

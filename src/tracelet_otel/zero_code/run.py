@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.metrics import get_meter_provider
@@ -99,13 +99,12 @@ class ZeroCodeRun:
 
     def training_begins(self) -> None:
         """See `OwnRun.training_begins`: the run begins on a thread of its own, and all imports are made here."""
-        begun = self._opening is not None or self._destination is not None
-        if begun or self._given_up or self._closed or not self.is_of_this_process:
+        if self._has_begun or self._closed or not self.is_of_this_process:
             return
         try:
-            identity = self._prepared(resource_attributes(get_meter_provider()))
+            self._prepare()
             with self._changed:
-                self._start_opening(lambda: identity)
+                self._start_opening(resource_attributes(get_meter_provider()))
         except Exception as error:
             self._give_up(error)
 
@@ -130,7 +129,7 @@ class ZeroCodeRun:
                 if number or self._opening is not None:
                     self._kept.append(of_run(data))
                     # A training has begun the run already, but for values that a user hands to a logger elsewhere.
-                    self._start_opening(lambda: self._prepared(resource_of(data)))
+                    self._start_opening(resource_of(data))
                 return MetricExportResult.SUCCESS
             return self._hand_on(of_run(data))
 
@@ -189,41 +188,49 @@ class ZeroCodeRun:
             self._role = next_role(settings, of_copies if sdk_exports_otlp() else None)
         return self._role
 
-    def _start_opening(self, prepared: Callable[[], Mapping[str, Any]]) -> None:
+    @property
+    def _has_begun(self) -> bool:
+        """Whether the run is there, is being opened, or cannot be had."""
+        return self._opening is not None or self._destination is not None or self._given_up
+
+    def _start_opening(self, resource: Mapping[str, Any]) -> None:
         """Must be called with `_changed` held."""
         if self._opening is None:
             self._opening = threading.Thread(
-                target=self._open, args=(prepared,), name="tracelet-zero-code", daemon=True
+                target=self._open, args=(resource,), name="tracelet-zero-code", daemon=True
             )
             try:
                 self._opening.start()
             except RuntimeError:
                 # At exit some interpreters start no more threads.
-                self._open(prepared)
+                self._open(resource)
 
     def _open_for_copies(self) -> None:
         with self._changed:
-            if self._opening is not None or self._destination is not None or self._given_up:
+            if self._has_begun:
                 return
-        self._open(lambda: self._prepared(resource_attributes(get_meter_provider())))
+        self._open(resource_attributes(get_meter_provider()))
 
-    def _prepared(self, resource: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Import what the run needs; returns the run's identity, by the SDK's resource."""
+    def _prepare(self) -> Role:
+        """Import what the run needs; a second call finds all of it there."""
         from tracelet_otel import hardware
+        from tracelet_otel.identity import repository
 
-        self._began_unix_nano = time.time_ns()
-        role = self._take_role()
+        self._began_unix_nano = self._began_unix_nano or time.time_ns()
+        role, settings = self._take_role(), self._settings
         role.prepare()
-        if self._settings is not None and self._settings.track_system:
+        if settings is not None and settings.track_git:
+            repository.prepare()
+        if settings is not None and settings.track_system:
             hardware.prepare()
-        return self._identified(resource)
+        return role
 
-    def _open(self, prepared: Callable[[], Mapping[str, Any]]) -> None:
+    def _open(self, resource: Mapping[str, Any]) -> None:
         try:
-            identity = prepared()
-            role = self._take_role()
-            began = {semconv.RUN_START_TIME: to_text(self._began_unix_nano)}
-            destination = role.open({**identity, **began}, self._guard, waits=True)
+            role = self._prepare()
+            identity = self._identified(resource)
+            told = {**identity, semconv.RUN_START_TIME: to_text(self._began_unix_nano)}
+            destination = role.open(told, self._guard, waits=True)
         except Exception as error:
             self._give_up(error)
             return
