@@ -23,6 +23,9 @@ from tracelet_otel.errors import ConfigurationError
 RELAY_PLATFORMS: Final = ("linux", "darwin")
 """Where trackers can live in a process of their own: it takes sessions and signals of POSIX."""
 DEFAULT_PROJECT: Final = "Default"
+"""What a run belongs to where nobody says."""
+OTLP: Final = "otlp"
+"""The backend that is no tracker: any receiver of OpenTelemetry's own protocol."""
 _LIMITS: Final = {
     "greater_than": "greater than",
     "greater_than_equal": "at least",
@@ -43,9 +46,6 @@ _FORMS: Final = {
     "relay_endpoint": "it has to be an address of a host and a port, as in http://relay:4318",
 }
 _FORM_OF_IDS: Final = "it has to be 1 to 64 letters, digits, '_', '.' or '-'"
-"""What a run belongs to where nobody says."""
-OTLP: Final = "otlp"
-"""The backend that is no tracker: any receiver of OpenTelemetry's own protocol."""
 _LONGEST_S: Final = 1e6
 """Of a time in seconds: locks and timestamps have their limits."""
 
@@ -213,7 +213,7 @@ def load(arguments: Mapping[str, Any], config: Mapping[str, Any] | None) -> Sett
     """
     given = {**(config or {}), **{name: value for name, value in arguments.items() if value is not None}}
     # Variables of the backends are theirs, no keys of ours.
-    known = [name for name, field in Settings.model_fields.items() if field.validation_alias is None]
+    known = _own_names()
     for name in given:
         if name not in known:
             hint = did_you_mean(str(name), known) or "."
@@ -223,6 +223,11 @@ def load(arguments: Mapping[str, Any], config: Mapping[str, Any] | None) -> Sett
     except ValidationError as error:
         problems = "; ".join(_problem(item["loc"], _words(item)) for item in error.errors(include_input=False))
         raise ConfigurationError(f"invalid settings: {problems}") from None
+
+
+def _own_names() -> list[str]:
+    """Names of the settings that are ours; variables of the backends are theirs."""
+    return [name for name, field in Settings.model_fields.items() if field.validation_alias is None]
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
@@ -239,7 +244,7 @@ def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
 
 def unknown_variables() -> list[str]:
     """Variables of the environment that begin as ours do and are none, each with a hint at the one that is meant."""
-    known = {name.upper() for name, field in Settings.model_fields.items() if not field.validation_alias}
+    known = [name.upper() for name in _own_names()]
     given = {variable: variable.upper().removeprefix("TRACELET_") for variable in own_variables()}
     return [
         f"{variable}{did_you_mean(name, known, 'TRACELET_')}" for variable, name in given.items() if name not in known
