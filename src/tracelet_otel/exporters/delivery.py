@@ -10,6 +10,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 import tenacity
@@ -24,6 +26,7 @@ from tracelet_otel.guard import Guard, log
 _LONGEST_PAUSE_S: Final = 10.0
 _PAUSES: Final = tenacity.wait_exponential(multiplier=0.5, max=_LONGEST_PAUSE_S)
 _PARAM_ATTEMPTS: Final = 5
+_TIME: Final = attrgetter("time_unix_nano")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class Delivery:
             self._outcome = batch.outcome or self._outcome
             self._end_unix_nano = batch.end_unix_nano or self._end_unix_nano
             if batch.readings:
-                last = max(reading.time_unix_nano for reading in batch.readings)
+                last = max(map(_TIME, batch.readings))
                 self._last_unix_nano = max(last, self._last_unix_nano or 0)
             self._params.extend(params)
             self._readings.extend(batch.readings)
@@ -306,7 +309,7 @@ class Delivery:
         # Who was killed has not said when: then it is the time of the last value.
         ended = self._end_unix_nano or self._last_unix_nano
         try:
-            self._persist(lambda outcome: self._tracker.close(outcome, ended), self._outcome)
+            self._persist(partial(self._tracker.close, end_unix_nano=ended), self._outcome)
         except TraceletError as error:
             self._problem = str(error)
             self._guard.report(f"the run in {self._tracker.name} was not closed", error)

@@ -118,23 +118,19 @@ def samples_only(request: ExportMetricsServiceRequest) -> ExportMetricsServiceRe
 
 def count_samples(request: ExportMetricsServiceRequest) -> int:
     """How many samples a request has."""
-    return sum(
-        len(point.exemplars)
-        for resource_metrics in request.resource_metrics
-        for scope in resource_metrics.scope_metrics
-        for metric in scope.metrics
-        for point in _points(metric)
-    )
+    return sum(len(point.exemplars) for point in _all_points(request))
 
 
 def count_points(request: ExportMetricsServiceRequest) -> int:
     """How many data points a request has, of what we read."""
-    return sum(
-        len(_points(metric))
-        for resource_metrics in request.resource_metrics
-        for scope in resource_metrics.scope_metrics
-        for metric in scope.metrics
-    )
+    return sum(1 for _ in _all_points(request))
+
+
+def _all_points(request: ExportMetricsServiceRequest) -> Iterator[metrics_pb2.NumberDataPoint]:
+    for resource_metrics in request.resource_metrics:
+        for scope in resource_metrics.scope_metrics:
+            for metric in scope.metrics:
+                yield from _points(metric)
 
 
 def _move_end_to_end(request: ExportMetricsServiceRequest) -> None:
