@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from tests.support.sdk import exported
-from tracelet_otel.guard import Guard
+from tracelet_otel.guard import UNDELIVERED, Guard
 from tracelet_otel.relay.calls import Address
 from tracelet_otel.relay.client import RelayExporter
 from tracelet_otel.relay.messages import Taken
@@ -41,15 +41,26 @@ def taker():
 
 
 @pytest.fixture
-def exporter(taker):
+def guard():
+    return Guard()
+
+
+@pytest.fixture
+def relay(taker):
     guard = Guard()
     server = Server(Application(TOKEN, taker, {}.get, guard), listen("127.0.0.1", 0))
-    address = Address(f"http://127.0.0.1:{server.port}", TOKEN)
-    exporter = RelayExporter(lambda: address, lambda: None, guard, largest_bytes=2000)
+    yield Address(f"http://127.0.0.1:{server.port}", TOKEN)
+    taker.open.set()
+    server.stop()
+    assert guard.counts == {}
+
+
+@pytest.fixture
+def exporter(taker, relay, guard):
+    exporter = RelayExporter(lambda: relay, lambda: None, guard, largest_bytes=2000)
     yield exporter
     taker.open.set()
     exporter.shutdown(timeout_millis=0)
-    server.stop()
     assert guard.counts == {}
 
 
@@ -76,3 +87,20 @@ def test_that_a_run_has_ended_comes_after_all_its_rows(exporter, taker):
     assert len(taker.ended) > 10
     assert [ended for ended in taker.ended if ended is not None] == [True]
     assert taker.ended[-1]
+
+
+def test_what_waits_for_a_relay_has_a_bound_and_what_is_dropped_is_counted(taker, relay, guard, caplog):
+    exporter = RelayExporter(lambda: relay, lambda: None, guard, backlog_bytes=20_000)
+    for export in range(100):
+        exporter.export(exported([{"loss": float(export * 20 + row)} for row in range(20)]))
+        assert sum(body.size for body in exporter._bodies) <= 20_000
+    dropped = guard.counts[UNDELIVERED]
+    assert exporter.queued + dropped == 2_000
+    taker.open.set()
+    assert exporter.force_flush(30_000)
+    exporter.shutdown()
+    # The first export was on its way; of the others the oldest have gone.
+    left = [*range(20), *range(20 + dropped, 2_000)]
+    assert [value for _, value, _ in taker.readings] == left
+    assert 0 < dropped < 1_900
+    assert caplog.text.count("so much waits for the relay that the oldest values were dropped") == 1

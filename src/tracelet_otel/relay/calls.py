@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import encodings.idna  # noqa: F401  # of host names: else the first request would import it, on a thread
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -53,13 +53,22 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def post(self, address: Address, content: bytes, timeout_s: float = _TIMEOUT_S) -> urllib3.BaseHTTPResponse:
+    def post(
+        self, address: Address, content: bytes, encoding: str = "identity", timeout_s: float = _TIMEOUT_S
+    ) -> urllib3.BaseHTTPResponse:
         """Send an OTLP request in protobuf form.
+
+        Args:
+            address: where to.
+            content: the request.
+            encoding: how the content is encoded, as `Content-Encoding` has it.
+            timeout_s: seconds to wait for the answer.
 
         Raises:
             urllib3.exceptions.HTTPError: there was no answer.
         """
-        return self._ask("POST", address, METRICS_PATH, timeout_s, content)
+        headers = {**address.headers, "Content-Type": CONTENT_TYPE, "Content-Encoding": encoding}
+        return self._ask("POST", address, METRICS_PATH, timeout_s, headers, content)
 
     def get(self, address: Address, path: str, timeout_s: float) -> urllib3.BaseHTTPResponse:
         """Ask for something.
@@ -67,24 +76,22 @@ class Connection:
         Raises:
             urllib3.exceptions.HTTPError: there was no answer.
         """
-        return self._ask("GET", address, path, timeout_s)
+        return self._ask("GET", address, path, timeout_s, address.headers)
 
     def _ask(
-        self, method: str, address: Address, path: str, timeout_s: float, content: bytes | None = None
+        self,
+        method: str,
+        address: Address,
+        path: str,
+        timeout_s: float,
+        headers: Mapping[str, str],
+        content: bytes | None = None,
     ) -> urllib3.BaseHTTPResponse:
         if self._pool is None or address.endpoint != self._endpoint:
             self._close()
             self._pool = urllib3.connection_from_url(address.endpoint)
             self._endpoint = address.endpoint
-        return self._pool.urlopen(
-            method,
-            path,
-            content,
-            address.headers if content is None else {**address.headers, "Content-Type": CONTENT_TYPE},
-            retries=False,
-            redirect=False,
-            timeout=timeout_s,
-        )
+        return self._pool.urlopen(method, path, content, headers, retries=False, redirect=False, timeout=timeout_s)
 
     def _close(self) -> None:
         if self._pool is not None:

@@ -7,6 +7,7 @@ loopback, and drops what it could not send within ten seconds.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import threading
 import time
@@ -34,16 +35,26 @@ from tracelet_otel.relay.otlp import count_samples, parse, split
 
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
+_LARGEST_BACKLOG_BYTES: Final = 32 * 2**20
+"""Of bodies that wait; compressed, they are about 2,000,000 samples."""
+_OBJECT_BYTES: Final = 300
 _FINAL: Final = (400, 410, 413, 415)
 """What a relay answers to a body that it will never accept."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Body:
     content: bytes
+    encoding: str
+    """How the content is encoded: as HTTP's `Content-Encoding` has it."""
     samples: int
     repeats: bool
     """Whether its whole export has no samples: then the next export says all that it says."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in memory."""
+        return len(self.content) + _OBJECT_BYTES
 
 
 class RelayExporter(MetricExporter):
@@ -58,6 +69,7 @@ class RelayExporter(MetricExporter):
         guard: where errors end.
         attributes: of the resource, where they are known later than it; over those that it has.
         largest_bytes: a body that is larger is split.
+        backlog_bytes: bodies that wait may have so many; where they would have more, the oldest are dropped.
     """
 
     def __init__(
@@ -67,6 +79,7 @@ class RelayExporter(MetricExporter):
         guard: Guard,
         attributes: Callable[[], Mapping[str, Any]] = dict,
         largest_bytes: int = MAX_BODY_BYTES // 2,
+        backlog_bytes: int = _LARGEST_BACKLOG_BYTES,
     ) -> None:
         super().__init__(
             preferred_temporality=samples.preferred_temporality(),
@@ -77,6 +90,7 @@ class RelayExporter(MetricExporter):
         self._guard = guard
         self._attributes = attributes
         self._largest_bytes = largest_bytes
+        self._backlog_bytes = backlog_bytes
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._bodies: deque[_Body] = deque()
@@ -106,7 +120,9 @@ class RelayExporter(MetricExporter):
             return MetricExportResult.FAILURE
         try:
             content = encode(with_attributes(metrics_data, self._attributes()))
-            bodies = self._bodies_of(content, sample_count(metrics_data))
+            # One that has to wait takes a tenth of the room so.
+            encoding = "gzip" if self._bodies else "identity"
+            bodies = self._bodies_of(content, sample_count(metrics_data), encoding)
         except Exception as error:
             self._guard.report("an export was dropped", error)
             return MetricExportResult.FAILURE
@@ -116,8 +132,21 @@ class RelayExporter(MetricExporter):
             while len(self._bodies) > 1 and self._bodies[-1].repeats:
                 self._bodies.pop()
             self._bodies.extend(bodies)
+            dropped = self._make_room()
             self._changed.notify_all()
+        if dropped:
+            self._guard.report("so much waits for the relay that the oldest values were dropped", "it takes nothing")
+            self._guard.count(UNDELIVERED, dropped)
         return MetricExportResult.SUCCESS
+
+    def _make_room(self) -> int:
+        """Drop the oldest bodies but the first, which may be on its way; returns how many samples they had."""
+        size, dropped = sum(body.size for body in self._bodies), 0
+        while size > self._backlog_bytes and len(self._bodies) > 1:
+            size -= self._bodies[1].size
+            dropped += self._bodies[1].samples
+            del self._bodies[1]
+        return dropped
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Wait until the relay has accepted everything."""
@@ -143,11 +172,15 @@ class RelayExporter(MetricExporter):
                 self._woken.set()
                 self._changed.notify_all()
 
-    def _bodies_of(self, content: bytes, samples: int) -> list[_Body]:
-        if len(content) <= self._largest_bytes:
-            return [_Body(content, samples, repeats=not samples)]
-        parts = split(parse(content), self._largest_bytes)
-        return [_Body(part.SerializeToString(), count_samples(part), repeats=not samples) for part in parts]
+    def _bodies_of(self, content: bytes, samples: int, encoding: str) -> list[_Body]:
+        parts = [(content, samples)]
+        if len(content) > self._largest_bytes:
+            halves = split(parse(content), self._largest_bytes)
+            parts = [(part.SerializeToString(), count_samples(part)) for part in halves]
+        return [
+            _Body(gzip.compress(part, 1) if encoding == "gzip" else part, encoding, count, repeats=not samples)
+            for part, count in parts
+        ]
 
     def _work(self) -> None:
         # Under somebody's auto-instrumentation each request would become a span.
@@ -186,7 +219,7 @@ class RelayExporter(MetricExporter):
     def _send(self, connection: Connection, body: _Body) -> bool:
         """Returns whether the body is done with."""
         try:
-            answer = connection.post(self._address(), body.content)
+            answer = connection.post(self._address(), body.content, body.encoding)
         except urllib3.exceptions.HTTPError as error:
             self._guarded_revive(error)
             return False

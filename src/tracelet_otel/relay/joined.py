@@ -69,7 +69,7 @@ class JoinedRelay:
         with Connection() as connection:
             while True:
                 try:
-                    answer = connection.post(self.address, content, _left_s(deadline_s))
+                    answer = connection.post(self.address, content, timeout_s=_left_s(deadline_s))
                     if answer.status == HTTPStatus.OK:
                         return
                     reason = f"it answers {answer.status}"
