@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     """Seconds that a value waits for ranks that have not logged it."""
     journal_dir: Path = Field(default_factory=lambda: user_state_path("tracelet-otel"))
     """Where the relay keeps what it has accepted and not delivered yet."""
+    journal_limit: int = Field(default=4096, gt=0)
+    """MiB that it keeps there for one run; where a tracker is away for longer, its oldest values are dropped."""
     otlp_endpoint: str | None = None
     """Address of the receiver, over `OTEL_EXPORTER_OTLP_ENDPOINT` and its like, which the exporter reads itself."""
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")

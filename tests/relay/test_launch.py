@@ -54,21 +54,23 @@ def test_a_start_that_fails_leaves_what_an_earlier_run_left(tmp_path, database):
     database.write_bytes(b"no database")
     path = tmp_path / "journals" / "earlier.journal"
     journal = Journal(path)
-    journal.append(b"rows", {"settings": {"backend": "theirs"}, "ended": True, "outcomes": {"owner": "finished"}})
+    journal.write(
+        [(1, b"rows")], state={"settings": {"backend": "theirs"}, "ended": True, "outcomes": {"owner": "finished"}}
+    )
     before = journal.state
     journal.close()
     with pytest.raises(tracelet.TraceletError):
         tracelet.start_logging("again", config={"run_id": "earlier"})
     after = Journal(path)
     assert after.state == before
-    assert [body for _, body in after.bodies()] == [b"rows"]
+    assert after.next_row(0) == (1, b"rows")
     after.close()
 
 
 def test_only_an_empty_journal_that_nobody_has_is_removed(tmp_path):
     full, empty = tmp_path / "full.journal", tmp_path / "empty.journal"
     journal = Journal(full)
-    journal.append(b"rows", {})
+    journal.write([(1, b"rows")])
     journal.close()
     Journal(empty).close()
     for path in (full, empty, tmp_path / "none.journal"):

@@ -6,11 +6,12 @@ import pytest
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
 from tests.relay.simulated import RESOURCE, Rank
+from tests.support.disk import full_disk
 from tests.support.mlflow_store import multiset, stored_run
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.system_readings import SystemReadings
 from tracelet_otel.guard import Guard
-from tracelet_otel.relay.journal import Journal
+from tracelet_otel.relay.journal import Journal, JournalError
 from tracelet_otel.relay.parts import part_of
 from tracelet_otel.relay.relayed_run import EndedError, RelayedRun, TooLateError
 from tracelet_otel.settings import Settings
@@ -193,9 +194,27 @@ def test_what_is_journalled_does_not_grow_with_hyperparameters(away):
     rank.signals.hparams.update({f"parameter {number}": number for number in range(300)})
     run.accept(rank.logs(1, a=2.0))
     run.accept(rank.logs(2, a=3.0))
-    first, second, third = [len(body) for _, body in journal.bodies()]
+    first, second, third = [len(content) for _, content in journal.unmerged()]
     assert max(second, third) <= first + 2
     assert len(journal.state["hparams"]["reports"]) == 300
+
+
+def test_what_is_merged_while_the_disk_is_full_is_written_when_it_is_not(tmp_path, database, away):
+    first, second = Rank(0), Rank(1)
+    journal, run = away
+    run.accept(first.logs(0, a=0.0))
+    run.accept(second.part())
+    with full_disk():
+        # The first rank's value has waited for long enough.
+        pass_on(run)
+        with pytest.raises(JournalError, match="cannot be written"):
+            run.accept(first.logs(1, a=1.0))
+    assert journal.readings_after(0) == 0
+    assert "values that are merged wait for room on the disk" in run.status.errors
+    run.look()
+    assert journal.readings_after(0) == 1
+    later = [first.logs(2, a=2.0), second.logs(2, a=4.0)]
+    assert points_after(tmp_path, database, away, *later) == multiset([("a", 0, 0.0), ("a", 2, 3.0)])
 
 
 def test_what_comes_after_the_end(away):

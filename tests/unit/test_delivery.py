@@ -15,6 +15,7 @@ from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError, TrackerUnavailableError
 from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.exporters.pauses import spread
+from tracelet_otel.exporters.queue import MemoryQueue
 from tracelet_otel.exporters.reading import Batch, Reading
 from tracelet_otel.exporters.tracker import Place
 from tracelet_otel.guard import Guard
@@ -131,16 +132,24 @@ def test_a_refused_reading_takes_no_other_with_it_and_is_said_once(tracker, deli
 
 
 def test_what_a_tracker_never_takes_is_not_sent_and_is_counted_in_its_order(tracker, caplog):
-    taken = []
-    delivery = Delivery(tracker, Guard(), on_taken=lambda *counts: taken.append(counts))
+    class Watched(MemoryQueue):
+        def take(self, delivered, refused):
+            super().take(delivered, refused)
+            taken.append((self.delivered, self.refused))
+
+    taken, queue = [], Watched()
+    queue.put(batch(*range(13)).readings)
+    delivery = Delivery(tracker, Guard(), queue)
     tracker.never_taken = {0, 3, 12}
     tracker.refused = {5}
-    delivery.put(batch(*range(13)))
+    delivery.open({semconv.RUN_ID: "1"})
     account = delivery.close(5)
     assert tracker.stored == [1, 2, 4, 6, 7, 8, 9, 10, 11]
     assert (account.delivered, account.refused, account.pending) == (9, 4, 0)
-    # A journal lets go of samples in the order in which they came: none may be counted ahead of one before it.
-    assert all(sum(counts) in {sum(one) for one in taken} for counts in taken)
+    # A queue lets go of readings in the order in which they came: none may be counted ahead of one before it.
+    assert [counts[1] for counts in taken] == [
+        sum(one in {0, 3, 5, 12} for one in range(sum(counts))) for counts in taken
+    ]
     assert taken[-1] == (9, 4)
     assert caplog.text.count("list refused metric 'loss': it is never taken") == 1
 

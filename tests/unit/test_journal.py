@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 import sqlite3
 import stat
 import subprocess
@@ -10,7 +9,8 @@ import threading
 
 import pytest
 
-from tracelet_otel.relay.journal import Journal, JournalError, JournalInUseError, Taken
+from tests.support.disk import full_disk
+from tracelet_otel.relay.journal import Journal, JournalError, JournalInUseError, Position
 
 
 @pytest.fixture
@@ -24,24 +24,67 @@ def test_a_path_with_a_word_of_sqlites_is_not_in_use(tmp_path):
         Journal(tmp_path / "locked" / "r1.journal")
 
 
+def rows_of(journal: Journal) -> list[bytes]:
+    rows, after = [], 0
+    while (row := journal.next_row(after)) is not None:
+        after = row[0]
+        rows.append(row[1])
+    return rows
+
+
 def test_what_was_written_is_there_for_the_next_process(path):
     journal = Journal(path)
     assert journal.is_empty
-    bodies = [b"one", b"two", b"three"]
-    numbers = [journal.append(body, {"seen": {"p": [[1, number + 1]]}}) for number, body in enumerate(bodies)]
-    taken = Taken(2, 1, {"p": [[1, 3]]})
-    journal.take("mlflow", taken)
+    for number, row in enumerate([b"one", b"two", b"three"]):
+        journal.write([(10, row)], unmerged=b"shares of " + row, state={"seen": {"p": [[1, number + 1]]}})
+    position = Position(after=1, taken=3, delivered=12, refused=1)
+    journal.move({"mlflow": position})
     journal.close()
     again = Journal(path)
-    assert list(again.bodies()) == list(zip(numbers, bodies, strict=True))
-    assert again.taken("mlflow") == taken
-    assert again.taken("other") == Taken()
+    assert rows_of(again) == [b"one", b"two", b"three"]
+    assert [content for _, content in again.unmerged()] == [b"shares of one", b"shares of two", b"shares of three"]
+    assert again.position("mlflow") == position
+    assert again.position("other") == Position()
+    assert again.readings_after(1) == 20
     assert again.state == {"seen": {"p": [[1, 3]]}}
     assert not again.is_empty
-    again.forget(numbers[1])
-    assert [body for _, body in again.bodies()] == bodies[2:]
+    again.write(merged=[1, 3])
+    assert [content for _, content in again.unmerged()] == [b"shares of two"]
     again.remove()
     assert list(path.parent.iterdir()) == []
+
+
+def test_rows_go_and_their_numbers_are_not_used_again(path):
+    journal = Journal(path)
+    numbers = journal.write([(1, name) for name in (b"one", b"two", b"three")]).ready
+    assert (journal.oldest_row([]), journal.oldest_row(numbers[:1])) == ((numbers[0], 1), (numbers[1], 1))
+    journal.move({}, forget_to=numbers[0], forget=numbers[2])
+    assert rows_of(journal) == [b"two"]
+    journal.clear()
+    assert (rows_of(journal), journal.oldest_row([]), journal.last_row) == ([], None, numbers[-1])
+    (later,) = journal.write([(1, b"four")]).ready
+    assert later > numbers[-1]
+    journal.remove()
+
+
+def test_its_size_is_that_of_what_it_has(path):
+    journal = Journal(path)
+    empty = journal.size_bytes
+    journal.write([(1, b"x" * 100_000)])
+    assert 90_000 < journal.size_bytes - empty < 110_000
+    journal.clear()
+    assert journal.size_bytes == empty
+    journal.remove()
+
+
+def test_the_journal_of_another_version_is_left_as_it_is(path):
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE body (id INTEGER PRIMARY KEY, content BLOB NOT NULL)")
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="another version of tracelet-otel has written it"):
+        Journal(path)
+    assert path.read_bytes() == before
 
 
 def test_a_short_look_of_another_process_can_be_waited_for(path):
@@ -74,12 +117,12 @@ import os, signal
 from pathlib import Path
 from tracelet_otel.relay.journal import Journal
 journal = Journal(Path({str(path)!r}))
-journal.append(b"kept", {{}})
+journal.write([(1, b"kept")])
 os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
     journal = Journal(path)
-    assert [body for _, body in journal.bodies()] == [b"kept"]
+    assert rows_of(journal) == [b"kept"]
     journal.remove()
 
 
@@ -113,39 +156,28 @@ def test_a_file_that_is_no_journal_is_named(path):
 def test_its_directory_is_made_however_deep(tmp_path):
     path = tmp_path / "not" / "there" / "yet" / "run.journal"
     journal = Journal(path)
-    journal.append(b"kept", {})
-    assert [body for _, body in journal.bodies()] == [b"kept"]
+    journal.write([(1, b"kept")])
+    assert rows_of(journal) == [b"kept"]
     journal.remove()
-
-
-@contextlib.contextmanager
-def full_disk():
-    """No file may become longer than nothing."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_what_does_not_get_on_the_disk_is_said_and_leaves_the_rest_as_it_was(path):
     journal = Journal(path)
-    journal.append(b"before", {"key": "before"})
+    journal.write([(1, b"before")], state={"key": "before"})
     with full_disk(), pytest.raises(JournalError, match=r"run\.journal cannot be written: "):
-        journal.append(b"lost", {"key": "lost"})
-    assert [body for _, body in journal.bodies()] == [b"before"]
+        journal.write([(1, b"lost")], state={"key": "lost"})
+    assert rows_of(journal) == [b"before"]
     assert journal.state == {"key": "before"}
-    journal.append(b"after", {"key": "after"})
-    assert [body for _, body in journal.bodies()] == [b"before", b"after"]
+    journal.write([(1, b"after")], state={"key": "after"})
+    assert rows_of(journal) == [b"before", b"after"]
     assert journal.state == {"key": "after"}
     journal.remove()
 
 
-def test_a_body_is_not_kept_without_what_is_to_be_remembered_with_it(path):
+def test_a_row_is_not_kept_without_what_is_to_be_remembered_with_it(path):
     journal = Journal(path)
     with pytest.raises(TypeError, match="not JSON serializable"):
-        journal.append(b"one", {"key": object()})
+        journal.write([(1, b"one")], state={"key": object()})
     assert journal.is_empty
     journal.remove()
 
@@ -153,14 +185,16 @@ def test_a_body_is_not_kept_without_what_is_to_be_remembered_with_it(path):
 READS = {
     "state": lambda journal: journal.state,
     "is empty": lambda journal: journal.is_empty,
-    "bodies": lambda journal: next(journal.bodies()),
-    "taken": lambda journal: journal.taken("mlflow"),
+    "unmerged": lambda journal: list(journal.unmerged()),
+    "next row": lambda journal: journal.next_row(0),
+    "oldest row": lambda journal: journal.oldest_row([]),
+    "readings after": lambda journal: journal.readings_after(0),
+    "position": lambda journal: journal.position("mlflow"),
 }
 WRITES = {
-    "append": lambda journal: journal.append(b"one", {}),
+    "write": lambda journal: journal.write([(1, b"one")]),
     "remember": lambda journal: journal.remember({"key": 1}),
-    "take": lambda journal: journal.take("mlflow", Taken()),
-    "forget": lambda journal: journal.forget(1),
+    "move": lambda journal: journal.move({"mlflow": Position()}, forget_to=1),
     "clear": lambda journal: journal.clear(),
 }
 USES = [(use, "read") for use in READS.values()] + [(use, "written") for use in WRITES.values()]
@@ -169,8 +203,8 @@ USES = [(use, "read") for use in READS.values()] + [(use, "written") for use in 
 @pytest.mark.parametrize(("use", "how"), USES, ids=[*READS, *WRITES])
 def test_a_damaged_file_is_named_whoever_uses_it(path, use, how):
     journal = Journal(path)
-    journal.append(b"one", {"seen": {}})
-    journal.take("mlflow", Taken(1))
+    journal.write([(1, b"one")], state={"seen": {}})
+    journal.move({"mlflow": Position(delivered=1)})
     journal.close()
     content = path.read_bytes()
     # The first page says which tables there are, and the others what is in them.

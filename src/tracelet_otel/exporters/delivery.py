@@ -5,7 +5,6 @@ A tracker that is slow or down therefore delays neither a metric reader nor anot
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,9 +18,10 @@ import tenacity
 from tracelet_otel.errors import RefusedError, TraceletError, TrackerUnavailableError
 from tracelet_otel.exporters.identity import run_identity
 from tracelet_otel.exporters.pauses import spread
+from tracelet_otel.exporters.queue import MemoryQueue, Queue
 from tracelet_otel.exporters.reading import Batch, Param, Reading
 from tracelet_otel.exporters.tracker import Place, Tracker
-from tracelet_otel.guard import Guard, log
+from tracelet_otel.guard import UNDELIVERED, Guard, log
 
 _LONGEST_PAUSE_S: Final = 10.0
 _PAUSES: Final = tenacity.wait_exponential(multiplier=0.5, max=_LONGEST_PAUSE_S)
@@ -46,25 +46,22 @@ class Delivery:
     Args:
         tracker: used by one thread at a time.
         guard: where refused readings are reported.
-        taken: how many readings were delivered and refused before, by an earlier delivery of the same run.
-        on_taken: called after each success with how many readings are delivered and refused in all.
+        queue: what the tracker has yet to take; who fills it wakes the delivery. None for one in memory, which `put`
+            fills.
     """
 
     def __init__(
         self,
         tracker: Tracker,
         guard: Guard,
-        taken: tuple[int, int] = (0, 0),
-        on_taken: Callable[[int, int], None] | None = None,
+        queue: Queue | None = None,
     ) -> None:
         self._tracker = tracker
         self._guard = guard
         self._changed = threading.Condition()
-        self._readings: deque[Reading] = deque()
+        self._in_memory = MemoryQueue() if queue is None else None
+        self._queue: Queue = self._in_memory or queue  # type: ignore[assignment]  # one of them is there
         self._params: deque[tuple[str, Param]] = deque()
-        self._delivered, self._refused = taken
-        self._accepted = sum(taken)
-        self._on_taken = on_taken
         self._progress = 0
         self._outcome: str | None = None
         self._end_unix_nano: int | None = None
@@ -84,8 +81,7 @@ class Delivery:
     def account(self) -> Account:
         """The state of things at this moment."""
         with self._changed:
-            pending = self._accepted - self._delivered - self._refused
-            return Account(self._delivered, self._refused, pending, self._problem)
+            return Account(self._queue.delivered, self._queue.refused, self._queue.pending, self._problem)
 
     @property
     def params_pending(self) -> bool:
@@ -125,8 +121,13 @@ class Delivery:
             self._start(resource)
         return place
 
+    def wake(self) -> None:
+        """There is something in the queue."""
+        with self._changed:
+            self._changed.notify_all()
+
     def put(self, batch: Batch, params: Iterable[tuple[str, Param]] = ()) -> None:
-        """Queue what a process has sent; never blocks on the tracker.
+        """Take what a process has sent; never blocks on the tracker.
 
         Args:
             batch: what it has sent; its hyperparameters are passed over, as it repeats them.
@@ -139,12 +140,14 @@ class Delivery:
                 return
             self._outcome = batch.outcome or self._outcome
             self._end_unix_nano = batch.end_unix_nano or self._end_unix_nano
-            if batch.readings:
-                last = max(map(_TIME, batch.readings))
-                self._last_unix_nano = max(last, self._last_unix_nano or 0)
-            self._params.extend(params)
-            self._readings.extend(batch.readings)
-            self._accepted += len(batch.readings)
+            if self._lost is None:
+                self._params.extend(params)
+            if self._in_memory is not None and (dropped := self._in_memory.put(batch.readings)):
+                self._guard.report(
+                    f"so much waits for {self._tracker.name} that its oldest values were dropped",
+                    self._problem or "it is slow",
+                )
+                self._guard.count(UNDELIVERED, dropped)
             started = self._opened or bool(batch.readings)
             if started:
                 self._start(batch.resource)
@@ -230,7 +233,7 @@ class Delivery:
             )
 
     def _idle(self) -> bool:
-        return not self._readings and not self._params
+        return not self._queue.pending and not self._params
 
     def _work(self, resource: Mapping[str, Any]) -> None:
         try:
@@ -251,15 +254,12 @@ class Delivery:
         with self._changed:
             self._changed.wait_for(lambda: self._closing or not self._idle())
             params = _each_once(self._params)
-            readings = list(itertools.islice(self._readings, self._tracker.batch_size))
+        readings = self._queue.first(self._tracker.batch_size)
         if not params and not readings:
             return False
         if readings:
+            self._last_unix_nano = max(self._last_unix_nano or 0, *map(_TIME, readings))
             self._log_readings(readings)
-            with self._changed:
-                for _ in readings:
-                    self._readings.popleft()
-                self._changed.notify_all()
         if params:
             self._log_params(params)
         return True
@@ -317,18 +317,13 @@ class Delivery:
             self._ended = True
 
     def _lose(self, error: Exception) -> None:
-        """Nothing more will be accepted: count all that is there, and all that will come, as refused."""
-        self._problem = self._lost = str(error)
+        """Nothing more will be accepted."""
         self._guard.report(f"{self._tracker.name} takes no more readings", str(error))
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing or not self._idle())
-                if self._idle():
-                    return
-                self._refused = self._accepted - self._delivered
-                self._readings.clear()
-                self._params.clear()
-                self._changed.notify_all()
+        with self._changed:
+            self._problem = self._lost = str(error)
+            self._queue.lose()
+            self._params.clear()
+            self._changed.notify_all()
 
     def _persist(self, call: Callable[[Any], Any], argument: Any, attempts: int | None = None) -> Any:
         """Call until it works, fails for good, or the run's end gives up on it."""
@@ -349,14 +344,10 @@ class Delivery:
         self._guard.report(f"{self._tracker.name} does not answer; its readings are kept and sent again", str(error))
 
     def _count(self, delivered: int = 0, refused: int = 0) -> None:
+        self._queue.take(delivered, refused)
         with self._changed:
-            self._delivered += delivered
-            self._refused += refused
             self._progress += 1
-            taken = self._delivered, self._refused
             self._changed.notify_all()
-        if self._on_taken is not None:
-            self._on_taken(*taken)
 
 
 def _each_once(params: Iterable[tuple[str, Param]]) -> dict[str, Param]:

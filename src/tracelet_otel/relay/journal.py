@@ -7,8 +7,8 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,11 +17,15 @@ from tracelet_otel.errors import TraceletError
 SUFFIX: Final = ".journal"
 SIDECAR_DIRECTORY: Final = "sidecar"
 """Where a relay that belongs to no training keeps its journals, apart from those of the others."""
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS body (id INTEGER PRIMARY KEY, content BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS taken (backend TEXT PRIMARY KEY, delivered INTEGER NOT NULL, refused INTEGER NOT NULL,
-    samples TEXT NOT NULL);
+_VERSION: Final = 2
+_SCHEMA: Final = f"""
+CREATE TABLE IF NOT EXISTS ready (id INTEGER PRIMARY KEY AUTOINCREMENT, readings INTEGER NOT NULL,
+    content BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS unmerged (id INTEGER PRIMARY KEY AUTOINCREMENT, content BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS position (backend TEXT PRIMARY KEY, after INTEGER NOT NULL, taken INTEGER NOT NULL,
+    delivered INTEGER NOT NULL, refused INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+PRAGMA user_version = {_VERSION};
 """
 
 
@@ -37,20 +41,33 @@ Ranges = Mapping[str, list[tuple[int, int]]]
 """Samples by their process, as first and last number of each range."""
 
 
-@dataclass(frozen=True)
-class Taken:
-    """What a backend is done with, counted from the beginning of the run."""
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a backend is in the rows of a journal."""
 
+    after: int = 0
+    """It is done with all rows up to the one with this number."""
+    taken: int = 0
+    """It is done with so many readings of the next row."""
     delivered: int = 0
+    """Readings that it has taken since the beginning of the run."""
     refused: int = 0
-    samples: Ranges = field(default_factory=dict)
-    """What they were made of, and what came too late to be in any."""
+    """Readings that it has not taken and never will."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Numbers of what was written."""
+
+    ready: tuple[int, ...] = ()
+    unmerged: int | None = None
 
 
 class Journal:
-    """Bodies in the order of their acceptance, and how far each backend is.
+    """The queue of one run: rows of readings for its backends, and how far each backend is.
 
-    One process has a journal at a time. What a method has written is on the disk when it returns.
+    A row is ready when any backend may have it; what waits for other ranks is kept apart from the rows. One process
+    has a journal at a time. What a method has written is on the disk when it returns, unless it says otherwise.
 
     Args:
         path: made where it does not exist.
@@ -71,6 +88,7 @@ class Journal:
             connection = sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
             # Exclusive: no other process, and no shared memory, which network file systems lack.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            _check_version(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
@@ -85,77 +103,115 @@ class Journal:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What `append` and `remember` were given last, by key."""
-        with self._lock, self._reading():
-            rows = self._connection.execute("SELECT key, value FROM state").fetchall()
+        """What `write` and `remember` were given last, by key."""
+        rows = self._rows("SELECT key, value FROM state")
+        try:
             return {key: json.loads(value) for key, value in rows}
+        except ValueError as error:
+            raise JournalError(f"the journal {self.path} cannot be read: {error}") from error
 
     @property
     def is_empty(self) -> bool:
         """Whether no sample has been accepted."""
-        return not any(self.state.get("seen", {}).values()) and next(self.bodies(), None) is None
+        return not any(self.state.get("seen", {}).values()) and not self._rows(
+            "SELECT 1 FROM ready UNION ALL SELECT 1 FROM unmerged LIMIT 1"
+        )
 
-    def append(self, content: bytes, state: Mapping[str, Any]) -> int:
-        """Keep a body, and remember something by key together with it.
+    @property
+    def size_bytes(self) -> int:
+        """What it takes on the disk; room that it can use again is not counted."""
+        pages, free, size = (
+            self._rows(f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+    def write(
+        self,
+        ready: Sequence[tuple[int, bytes]] = (),
+        unmerged: bytes | None = None,
+        merged: Iterable[int] = (),
+        state: Mapping[str, Any] | None = None,
+        *,
+        durable: bool = True,
+    ) -> Written:
+        """Change all of this, or nothing of it.
 
         Args:
-            content: an OTLP request in protobuf, as it was accepted.
-            state: what to remember.
-
-        Returns:
-            The body's number.
+            ready: rows, each as the number of its readings and its content.
+            unmerged: what waits for other ranks.
+            merged: numbers of what waits no more.
+            state: what to remember, by key.
+            durable: whether a machine that dies must not take it along. Where it may, what comes after it goes with it.
 
         Raises:
-            JournalError: it is not on the disk.
+            JournalError: none of it is written.
         """
-        with self._lock, self._transaction():
-            cursor = self._connection.execute("INSERT INTO body (content) VALUES (?)", (content,))
-            self._remember(state)
-        return int(cursor.lastrowid or 0)
+        with self._lock, self._transaction(durable=durable):
+            numbers = [
+                int(self._connection.execute("INSERT INTO ready (readings, content) VALUES (?, ?)", row).lastrowid or 0)
+                for row in ready
+            ]
+            number = None
+            if unmerged is not None:
+                number = self._connection.execute("INSERT INTO unmerged (content) VALUES (?)", (unmerged,)).lastrowid
+            self._connection.executemany("DELETE FROM unmerged WHERE id = ?", [(done,) for done in merged])
+            self._remember(state or {})
+        return Written(tuple(numbers), number)
 
     def remember(self, state: Mapping[str, Any]) -> None:
         """Keep something by key, over what was there."""
-        with self._lock, self._transaction():
-            self._remember(state)
+        self.write(state=state)
 
-    def bodies(self) -> Iterator[tuple[int, bytes]]:
-        """What is kept, in order, each with its number."""
-        last = -1
-        while True:
-            with self._lock, self._reading():
-                row = self._connection.execute(
-                    "SELECT id, content FROM body WHERE id > ? ORDER BY id LIMIT 1", (last,)
-                ).fetchone()
-            if row is None:
-                return
-            last, content = row
-            yield last, content
+    def unmerged(self) -> Iterator[tuple[int, bytes]]:
+        """What waits for other ranks, in order, each with its number."""
+        yield from self._rows("SELECT id, content FROM unmerged ORDER BY id")
 
-    def taken(self, backend: str) -> Taken:
+    def next_row(self, after: int) -> tuple[int, bytes] | None:
+        """The first row behind the one with a number, as its own number and its content."""
+        rows = self._rows("SELECT id, content FROM ready WHERE id > ? ORDER BY id LIMIT 1", after)
+        return (int(rows[0][0]), rows[0][1]) if rows else None
+
+    def oldest_row(self, but: Iterable[int]) -> tuple[int, int] | None:
+        """The first row that is none of some, as its number and that of its readings."""
+        query = "SELECT id, readings FROM ready WHERE id NOT IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT 1"
+        rows = self._rows(query, json.dumps(list(but)))
+        return rows[0] if rows else None
+
+    def readings_after(self, number: int) -> int:
+        """How many readings the rows behind the one with a number have."""
+        return int(self._rows("SELECT COALESCE(SUM(readings), 0) FROM ready WHERE id > ?", number)[0][0])
+
+    @property
+    def last_row(self) -> int:
+        """Number of the last row that was written; 0 before there is one."""
+        rows = self._rows("SELECT seq FROM sqlite_sequence WHERE name = 'ready'")
+        return int(rows[0][0]) if rows else 0
+
+    def position(self, backend: str) -> Position:
         """How far a backend is."""
-        with self._lock, self._reading():
-            row = self._connection.execute(
-                "SELECT delivered, refused, samples FROM taken WHERE backend = ?", (backend,)
-            ).fetchone()
-        return Taken(int(row[0]), int(row[1]), json.loads(row[2])) if row else Taken()
+        rows = self._rows("SELECT after, taken, delivered, refused FROM position WHERE backend = ?", backend)
+        return Position(*rows[0]) if rows else Position()
 
-    def take(self, backend: str, taken: Taken) -> None:
-        """Remember how far a backend is."""
+    def move(self, positions: Mapping[str, Position], forget_to: int = 0, forget: int | None = None) -> None:
+        """Remember how far backends are, and drop what none of them needs.
+
+        Args:
+            positions: by backend.
+            forget_to: rows up to this number go.
+            forget: the row with this number goes as well.
+        """
         with self._lock, self._transaction():
-            self._connection.execute(
-                "INSERT OR REPLACE INTO taken (backend, delivered, refused, samples) VALUES (?, ?, ?, ?)",
-                (backend, taken.delivered, taken.refused, json.dumps(taken.samples)),
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO position (backend, after, taken, delivered, refused) VALUES (?, ?, ?, ?, ?)",
+                [(backend, *astuple(position)) for backend, position in positions.items()],
             )
-
-    def forget(self, number: int) -> None:
-        """Drop the body with a number, and all before it."""
-        with self._lock, self._transaction():
-            self._connection.execute("DELETE FROM body WHERE id <= ?", (number,))
+            self._connection.execute("DELETE FROM ready WHERE id <= ? OR id = ?", (forget_to, forget))
 
     def clear(self) -> None:
-        """Drop all bodies."""
+        """Drop all rows, and what waits for other ranks."""
         with self._lock, self._transaction():
-            self._connection.execute("DELETE FROM body")
+            self._connection.execute("DELETE FROM ready")
+            self._connection.execute("DELETE FROM unmerged")
 
     def close(self) -> None:
         """Let go of the file, and keep it."""
@@ -183,15 +239,22 @@ class Journal:
             [(key, json.dumps(value)) for key, value in state.items()],
         )
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _rows(self, query: str, *parameters: Any) -> list[Any]:
         try:
-            yield
+            with self._lock:
+                return self._connection.execute(query, parameters).fetchall()
         except (sqlite3.Error, ValueError) as error:
             raise JournalError(f"the journal {self.path} cannot be read: {error}") from error
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._connection, self.path)
+    def _transaction(self, *, durable: bool = True) -> _Transaction:
+        return _Transaction(self._connection, self.path, "FULL" if durable else "NORMAL")
+
+
+def _check_version(connection: sqlite3.Connection) -> None:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    if tables and found != _VERSION:
+        raise sqlite3.DatabaseError("another version of tracelet-otel has written it, and can deliver it")
 
 
 def remove_empty(path: Path) -> None:
@@ -214,12 +277,14 @@ def last_touched_s(path: Path) -> float:
 
 
 class _Transaction:
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
         self._connection = connection
         self._path = path
+        self._synchronous = synchronous
 
     def __enter__(self) -> None:
         try:
+            self._connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             raise JournalError(f"the journal {self._path} cannot be written: {error}") from error

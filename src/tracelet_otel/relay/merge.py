@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict, deque
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
@@ -366,8 +366,3 @@ def _merged(match: _Match) -> Merged:
     lowest = parts[0][0]
     value = reduced(lowest.reduction, [reading.value for reading, _ in parts])
     return Merged(lowest._replace(value=value), tuple(source for _, source in parts))
-
-
-def untouched(process: str, readings: Sequence[Reading]) -> list[Merged]:
-    """Readings that are nobody's but their process's."""
-    return [Merged(reading, (Source(process, reading.sequence),)) for reading in readings]

@@ -103,19 +103,6 @@ def split(request: ExportMetricsServiceRequest, limit_bytes: int) -> Iterator[Ex
     yield from _halves(request, limit_bytes)
 
 
-def samples_only(request: ExportMetricsServiceRequest) -> ExportMetricsServiceRequest:
-    """A request without all that each export repeats: what is left are samples."""
-    kept = ExportMetricsServiceRequest()
-    for resource_metrics in request.resource_metrics:
-        one = kept.resource_metrics.add(resource=resource_metrics.resource, schema_url=resource_metrics.schema_url)
-        one.scope_metrics.extend(
-            scope
-            for scope in resource_metrics.scope_metrics
-            if scope.scope.name in (semconv.SCOPE_LOGGED, semconv.SCOPE_SYSTEM)
-        )
-    return kept
-
-
 def count_samples(request: ExportMetricsServiceRequest) -> int:
     """How many samples a request has."""
     return sum(len(point.exemplars) for point in _all_points(request))

@@ -6,30 +6,31 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final
 
-from tracelet_otel import semconv
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.exporters.hparams import Reports
 from tracelet_otel.exporters.reading import Batch, Param, Reading, Report
 from tracelet_otel.exporters.tracker import Place, Tracker
 from tracelet_otel.guard import Guard
-from tracelet_otel.relay.backlog import Backlog, ranges, seen_of
-from tracelet_otel.relay.journal import Journal, Ranges
+from tracelet_otel.relay.journal import Journal, JournalError
 from tracelet_otel.relay.last_words import LastWords
 from tracelet_otel.relay.members import Members
-from tracelet_otel.relay.merge import Late, Merge, Result, Source, of_rank, untouched
+from tracelet_otel.relay.merge import Late, Merge, Result, Source
 from tracelet_otel.relay.messages import Status
-from tracelet_otel.relay.otlp import parse, samples_only
-from tracelet_otel.relay.parts import Part, batches
+from tracelet_otel.relay.outbox import Outbox
+from tracelet_otel.relay.packing import Share, pack_shares, unpack_shares
+from tracelet_otel.relay.parts import Part, alone, process_of, share, without_known
 from tracelet_otel.relay.seen import Seen
+from tracelet_otel.relay.unmerged import Unmerged, ranges, seen_of
 from tracelet_otel.settings import Settings
 
 _MOST_PROBLEMS: Final = 20
 _UNHEARD_S: Final = 10.0
 """For so long values wait for a rank of which nothing at all has come."""
+_ROOM_S: Final = 0.1
+"""So often it is tried again to write to a full disk."""
 REOPENED: Final[Mapping[str, Any]] = {"ended": False, "end_unix_nano": None, "outcomes": {}, "complete": None}
 """What a journal says of a run that goes on."""
 
@@ -72,7 +73,13 @@ class RelayedRun:
         interval_s = 2 * settings.export_interval
         self._merge = Merge(max(settings.rank_timeout, interval_s), max(_UNHEARD_S, interval_s))
         self._last_words = LastWords(self._complete_to)
-        self._backlog = Backlog(journal, ())
+        self._outbox = Outbox(journal, settings.journal_limit * 2**20, guard)
+        self._unmerged = Unmerged(state.get("passed", {}))
+        # What the merge has passed on and the journal has yet to know.
+        self._ready: list[Reading] = []
+        self._merged_parts: list[int] = []
+        if self._final is None:
+            self._merge_what_waits()
         self._new_row_s = self._heard_s = time.monotonic()
         self._ended_s = self._heard_s if self._ended else None
 
@@ -186,7 +193,7 @@ class RelayedRun:
         with self._lock:
             self._heard_s = time.monotonic()
             seen = {process: Seen(one.ranges) for process, one in self._seen.items()}
-            fresh = [_without_known(batch, seen) for batch in part.batches]
+            fresh = [without_known(batch, seen) for batch in part.batches]
             # All ranks have the same hyperparameters, or nobody could say which count.
             reports, params = self._reports, []
             if any(reports.has_news(process_of(batch.resource), _params(batch)) for batch in part.batches):
@@ -215,20 +222,21 @@ class RelayedRun:
             self._end_unix_nano = next(
                 (batch.end_unix_nano for batch in part.batches if batch.end_unix_nano), self._end_unix_nano
             )
-            self._keep(part, fresh, reports, outcomes, ended, seen)
+            shares = [found for batch in fresh if (found := share(batch)) is not None]
+            self._keep(fresh, shares, reports, outcomes, ended, seen)
             self._reports, self._ended, self._seen = reports, ended, seen
             if ended and self._ended_s is None:
                 self._ended_s = self._heard_s
             self._hear(part.batches)
             if has_rows:
                 self._new_row_s = self._heard_s
-            if self._deliveries:
-                for batch in fresh:
-                    self._tell(batch, params)
-                    params = []
-                    self._hand_on(self._merged(batch, self._seen))
-                if self._last_words:
-                    self._hand_on(self._without(self._newly_left()))
+            for one in shares:
+                self._merge_share(one)
+            if self._last_words:
+                self._hand_on(self._without(self._newly_left()))
+            for batch in part.batches:
+                self._tell(batch, params)
+                params = []
 
     def look(self) -> None:
         """Pass on what has waited for too long, or for ranks that are gone; to be called now and then."""
@@ -255,6 +263,7 @@ class RelayedRun:
             if not self._closing:
                 self._hand_on(self._merge.flush())
             self._closing = True
+        self._wait_for_room(patience_s)
         # Side by side: a backend that is down takes no time from another.
         closing = [
             threading.Thread(target=delivery.close, args=(patience_s,), name=f"tracelet-close-{name}")
@@ -264,7 +273,7 @@ class RelayedRun:
             thread.start()
         for thread in closing:
             thread.join()
-        if all(delivery.complete for delivery in self._deliveries.values()) and self._deliveries:
+        if self._deliveries and not self._ready and all(one.complete for one in self._deliveries.values()):
             if marks:
                 final = replace(self.status, complete=True, over=True)
                 self._journal.remember({"complete": final.line()})
@@ -294,32 +303,32 @@ class RelayedRun:
         return True
 
     def _make(self, trackers: Mapping[str, Tracker]) -> dict[str, Delivery]:
-        self._backlog = Backlog(self._journal, trackers)
-        return {
-            name: Delivery(tracker, self._guard, self._backlog.counts(name), partial(self._taken, name))
-            for name, tracker in trackers.items()
-        }
+        return {name: Delivery(tracker, self._guard, self._outbox.lane(name)) for name, tracker in trackers.items()}
 
     def _feed(self, deliveries: dict[str, Delivery], resource: Mapping[str, Any]) -> None:
         with self._lock:
             self._deliveries = deliveries
-            # What is in the journal no more is done, and so is some that still is.
-            known = {process: self._backlog.done_by_all(process) for process in self._seen}
-            replayed: dict[str, Seen] = {}
-            for number, content in self._journal.bodies():
-                found = [_without_known(batch, replayed) for batch in batches(parse(content))]
-                self._backlog.add_body(number, _samples(found))
-                for batch in found:
-                    self._hand_on(self._merged(_without_known(batch, known), known))
             said = Batch(resource, (), (), self._members.outcome, end_unix_nano=self._end_unix_nano)
             self._tell(said, self._reports.all)
         # Until now nobody could have sent anything.
         self._new_row_s = self._heard_s = time.monotonic()
 
+    def _merge_what_waits(self) -> None:
+        """Merge what a relay before this one has left; of each process at once, since parts came in any order."""
+        waiting: dict[tuple[str, int], list[Reading]] = {}
+        for number, content in self._journal.unmerged():
+            shares = unpack_shares(content)
+            self._unmerged.add(number, shares)
+            for one in shares:
+                left = [reading for reading in one.readings if not self._unmerged.is_passed(one.process, reading)]
+                waiting.setdefault((one.process, one.rank), []).extend(left)
+        for (process, rank), readings in waiting.items():
+            self._merge_share(Share(process, rank, tuple(readings)))
+
     def _keep(
         self,
-        part: Part,
         fresh: Sequence[Batch],
+        shares: Sequence[Share],
         reports: Reports,
         outcomes: Mapping[str, str],
         ended: bool,
@@ -333,30 +342,24 @@ class RelayedRun:
             # Only what has changed: a large model's are many, and nothing else of a request grows with them.
             **({"hparams": reports.state} if reports is not self._reports else {}),
         }
-        samples = _samples(fresh)
-        if samples:
-            number = self._journal.append(samples_only(part.request).SerializeToString(), state)
-            if self._deliveries:
-                self._backlog.add_body(number, samples)
+        ready = [reading for batch in fresh for reading in alone(batch)]
+        waiting = [one for one in shares if one.readings]
+        if ready or waiting:
+            number = self._outbox.write(ready, pack_shares(waiting) if waiting else None, state=state)
+            if number is not None:
+                self._unmerged.add(number, waiting)
         elif (outcomes, ended) != (self._members.outcomes, self._ended) or reports is not self._reports:
             self._journal.remember(state)
 
     def _tell(self, batch: Batch, params: Sequence[tuple[str, Param]]) -> None:
-        """Hand on what is not a reading: new hyperparameters and the outcome."""
+        """Say what is not a reading, new hyperparameters and the outcome; readings are in the outbox."""
         said = replace(batch, readings=(), outcome=self._members.outcome)
         for delivery in self._deliveries.values():
             delivery.put(said, params)
 
-    def _merged(self, batch: Batch, came: Mapping[str, Seen]) -> Result:
-        process, rank = stream_of(batch), batch.rank
-        if rank is None or batch.is_system:
-            return list(untouched(process, batch.readings))
-        alone = untouched(process, [reading for reading in batch.readings if reading.world_size <= 1])
-        shared = [reading for reading in batch.readings if reading.world_size > 1]
-        if batch.resource.get(semconv.RANKS) == semconv.RANKS_EACH:
-            each = [replace(one, reading=of_rank(one.reading, rank)) for one in untouched(process, shared)]
-            return [*alone, *each]
-        return [*alone, *self._merge.add(process, rank, shared, came[process].complete_to, time.monotonic())]
+    def _merge_share(self, found: Share) -> None:
+        complete_to = self._seen[found.process].complete_to
+        self._hand_on(self._merge.add(found.process, found.rank, found.readings, complete_to, time.monotonic()))
 
     def _hear(self, heard: Iterable[Batch]) -> None:
         for batch in (one for one in heard if not one.is_system):
@@ -372,73 +375,45 @@ class RelayedRun:
         return [one for rank in ranks for one in self._merge.leave(rank)]
 
     def _hand_on(self, result: Result) -> None:
-        readings: dict[str, list[Reading]] = {name: [] for name in self._deliveries}
-        dropped: dict[str, list[Source]] = {}
+        """Pass on what is merged; what cannot be written is tried again with what comes next."""
+        sources: list[Source] = []
         for one in result:
-            for name, delivery in self._deliveries.items():
-                if isinstance(one, Late):
-                    dropped.setdefault(name, []).append(one.source)
-                elif any(self._backlog.is_done(name, source) for source in one.sources):
-                    # After a relay's death: it was delivered without the others.
-                    dropped.setdefault(name, []).extend(one.sources)
-                else:
-                    # A backend that takes nothing more says of nothing that it is done with it.
-                    if delivery.lost is None:
-                        self._backlog.give(name, one.sources)
-                    readings[name].append(one.reading)
             if isinstance(one, Late):
+                sources.append(one.source)
                 self._guard.report(
                     f"a value of {one.reading.name!r} from rank {one.rank} came too late to be merged",
                     f"the others' were passed on before, for they had waited too long (rank_timeout); step "
                     f"{one.reading.step}",
                 )
-        for name, of_backend in readings.items():
-            if of_backend:
-                self._deliveries[name].put(Batch({}, tuple(of_backend), (), None))
-        if dropped:
-            try:
-                self._backlog.drop(dropped)
-            except TraceletError as error:
-                self._guard.report("the journal does not know what was dropped", error)
-
-    def _taken(self, backend: str, delivered: int, refused: int) -> None:
+            else:
+                sources.extend(one.sources)
+                self._ready.append(one.reading)
+        if sources:
+            self._merged_parts += self._unmerged.pass_on(sources)
+        if not self._ready and not self._merged_parts:
+            return
         try:
+            # What it is made of is on the disk, and stays there until this is.
+            state = {"passed": self._unmerged.passed}
+            self._outbox.write(self._ready, merged=self._merged_parts, state=state, durable=False)
+        except JournalError as error:
+            self._guard.report("values that are merged wait for room on the disk", error)
+            return
+        self._ready, self._merged_parts = [], []
+        for delivery in self._deliveries.values():
+            delivery.wake()
+
+    def _wait_for_room(self, patience_s: float) -> None:
+        """Where the disk is full, trackers that take readings make room."""
+        deadline_s = time.monotonic() + patience_s
+        while True:
             with self._lock:
-                self._backlog.take(backend, delivered, refused)
-        except TraceletError as error:
-            self._guard.report("the journal does not know what was delivered", error)
-
-
-def _without_known(batch: Batch, seen: dict[str, Seen]) -> Batch:
-    """A batch without what has been there, which is added to `seen`."""
-    of_process = seen.setdefault(stream_of(batch), Seen())
-    return replace(batch, readings=tuple(reading for reading in batch.readings if of_process.add(reading.sequence)))
+                self._hand_on([])
+                if not self._ready or time.monotonic() >= deadline_s:
+                    return
+            time.sleep(_ROOM_S)
 
 
 def _params(batch: Batch) -> tuple[Report, ...]:
     """Those of a batch that count."""
     return () if batch.rank else batch.params
-
-
-def _samples(found: Iterable[Batch]) -> Ranges:
-    """Those that batches have."""
-    by_process: dict[str, Seen] = {}
-    for batch in found:
-        if batch.readings:
-            of_process = by_process.setdefault(stream_of(batch), Seen())
-            for reading in batch.readings:
-                of_process.add(reading.sequence)
-    return ranges(by_process)
-
-
-def stream_of(batch: Batch) -> str:
-    """Whose sequence numbers a batch has: those of a process, or of what it says of GPU and host."""
-    return f"{process_of(batch.resource)}|system" if batch.is_system else process_of(batch.resource)
-
-
-def process_of(resource: Mapping[str, Any]) -> str:
-    """A process of a run, by what its resource says."""
-    # The SDK's own detectors give one instance id to a process and another to its forked child,
-    # but only some of them: the pid tells the two apart.
-    keys = (semconv.HOST_NAME, semconv.PROCESS_PID, semconv.SERVICE_INSTANCE_ID)
-    return "|".join(str(resource.get(key, "")) for key in keys)

@@ -1,0 +1,62 @@
+"""Readings as a journal keeps them: columns in JSON, compressed. Pure.
+
+A reading takes about 15 bytes so, of 330 that it takes in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tracelet_otel.exporters.reading import Reading
+
+_LEVEL: Final = 1
+"""The fastest: readings that follow each other are so alike that more work gains little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Readings of one rank that wait for those of others."""
+
+    process: str
+    rank: int
+    readings: tuple[Reading, ...]
+
+
+def pack(readings: Sequence[Reading]) -> bytes:
+    """Readings as bytes."""
+    return _packed(_columns(readings))
+
+
+def unpack(content: bytes) -> list[Reading]:
+    """The readings that `pack` was given."""
+    return _readings(_unpacked(content))
+
+
+def pack_shares(shares: Iterable[Share]) -> bytes:
+    """What several ranks have sent, as bytes."""
+    return _packed([(share.process, share.rank, _columns(share.readings)) for share in shares])
+
+
+def unpack_shares(content: bytes) -> list[Share]:
+    """What `pack_shares` was given."""
+    return [Share(process, rank, tuple(_readings(columns))) for process, rank, columns in _unpacked(content)]
+
+
+def _columns(readings: Sequence[Reading]) -> list[tuple[Any, ...]]:
+    return list(zip(*readings, strict=True))
+
+
+def _readings(columns: Iterable[Iterable[Any]]) -> list[Reading]:
+    return list(map(Reading._make, zip(*columns, strict=True)))
+
+
+def _packed(value: Any) -> bytes:
+    return zlib.compress(json.dumps(value, separators=(",", ":")).encode(), _LEVEL)
+
+
+def _unpacked(content: bytes) -> Any:
+    return json.loads(zlib.decompress(content))
