@@ -167,6 +167,29 @@ def _scale(what: str) -> str:
     return grid(header, lines)
 
 
+def _outage() -> str:
+    lines = []
+    for found in load("outage")["results"].values():
+        grown = {name: found["most_mib"][name] - before for name, before in found["before_mib"].items()}
+        delivered = f"{found['same']:,} by the tracker" if "status" in found else f"{found['same']:,} in the journal"
+        after = found.get("replay_mib", found.get("reader_mib"))
+        lines.append(
+            (
+                f"{found['hours']:g}",
+                f"{found['readings']:,}",
+                f"{grown['training']:.0f}",
+                f"{grown['relay']:.0f}",
+                delivered,
+                f"{after:.0f}",
+            )
+        )
+    header = (
+        "hours", "readings", "training, MiB more", "relay, MiB more", "equal to what was logged",
+        "who read the journal, MiB",
+    )  # fmt: skip
+    return grid(header, lines)
+
+
 def _gpus() -> str:
     lines = (
         (gpus, str(one["points"]), f"{one['first_ms']:.2f}", f"{one['median_ms']:.2f}", f"{one['p95_ms']:.2f}")
@@ -210,6 +233,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "names": lambda: _scale("names"),
     "rows": lambda: _scale("rows"),
     "ranks": lambda: _scale("ranks"),
+    "outage": _outage,
     "gpus": _gpus,
     "zero code": _zero_code,
     "repetitions": _repetitions,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tracelet_otel.environment import is_recorded_elsewhere
+
 if TYPE_CHECKING:
     from tracelet_otel.active import get_active_run, start_logging, stop_logging
     from tracelet_otel.errors import (
@@ -48,3 +50,9 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+if is_recorded_elsewhere():
+    from tracelet_otel.instrumentation.unrecorded import say_if_worker_trains
+
+    say_if_worker_trains()

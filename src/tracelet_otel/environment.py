@@ -8,6 +8,7 @@ from typing import Final
 
 _HANDOVER: Final = "TRACELET_HANDOVER"
 _RUN: Final = "TRACELET_PARENT_RUN"
+_RECORDER: Final = "TRACELET_RECORDER"
 _SDK_EXPORT_INTERVAL_S: Final = 60.0
 
 
@@ -23,8 +24,9 @@ def set_environment_defaults(values: Mapping[str, str]) -> None:
 
 
 def own_variables() -> list[str]:
-    """Names of the variables that begin as ours do, without those that we leave for ranks."""
-    return [name for name in os.environ if name.startswith("TRACELET_") and name not in (_HANDOVER, _RUN)]
+    """Names of the variables that begin as ours do, without those that we leave for other processes."""
+    left = (_HANDOVER, _RUN, _RECORDER)
+    return [name for name in os.environ if name.startswith("TRACELET_") and name not in left]
 
 
 def take_handover() -> str | None:
@@ -49,6 +51,19 @@ def inherited_run() -> tuple[int | None, str]:
 def leave_run(pid: int, run_id: str) -> None:
     """Leave the id of a run for processes that are started as ranks."""
     os.environ[_RUN] = f"{pid}.{run_id}"
+
+
+def set_recorder(pid: int | None) -> None:
+    """Tell processes that are started from here which process has a run, or that none has."""
+    if pid is None:
+        os.environ.pop(_RECORDER, None)
+    else:
+        os.environ[_RECORDER] = str(pid)
+
+
+def is_recorded_elsewhere() -> bool:
+    """Whether the process that has started this one, or one before it, has a run."""
+    return os.environ.get(_RECORDER, str(os.getpid())) != str(os.getpid())
 
 
 def sdk_disabled() -> bool:

@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import resource, samples, semconv
+from tracelet_otel.environment import set_recorder
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.exporters.identity import to_text
@@ -80,6 +81,7 @@ class Run:
             self._destination.abandon()
             role.close()
             raise
+        set_recorder(self._pid)
         atexit.register(self._stop_at_exit)
 
     def _record(self, identity: Resource) -> None:
@@ -199,6 +201,7 @@ class Run:
             if first:
                 self._stopping_thread = threading.get_ident()
                 self._on_end(self)
+                set_recorder(None)
                 if self._settings.track_lightning and self._records:
                     self._guarded(LightningInstrumentor().uninstrument)
         if not first:

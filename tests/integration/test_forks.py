@@ -36,14 +36,22 @@ def test_a_pool_is_forked_right_after_the_start(database: Path, run: Run, attemp
     assert (child.returncode, child.stdout.splitlines()[-1]) == (0, "[0, 1]"), child.stderr
 
 
-def test_a_training_in_a_forked_worker_says_that_it_is_not_recorded(database: Path, run: Run) -> None:
-    child = run("trains_in_workers.py", METHOD="fork", OURS="1")
+@pytest.mark.parametrize("method", ["fork", "forkserver", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_a_training_in_a_worker_says_that_it_is_not_recorded(database: Path, run: Run, method: str) -> None:
+    child = run("trains_in_workers.py", METHOD=method, OURS="1")
     assert (child.returncode, child.stdout) == (0, "[0, 1]\n"), child.stderr
     # Each worker says it once; one may have done all the work.
     said = [line for line in child.stderr.splitlines() if "is not recorded" in line]
     assert len(said) in (1, 2), child.stderr
     assert said[0].endswith("Call start_logging in the process that trains")
     assert stored_run(database).points == []
+
+
+@pytest.mark.slow
+def test_a_worker_of_a_process_without_a_run_says_nothing(run: Run) -> None:
+    child = run("trains_in_workers.py", METHOD="spawn")
+    assert (child.returncode, child.stdout) == (0, "[0, 1]\n"), child.stderr
+    assert "is not recorded" not in child.stderr
 
 
 def test_a_forked_worker_has_no_threads_of_ours(tmp_path: Path, database: Path, run: Run) -> None:

@@ -6,6 +6,8 @@ import os
 import lightning.pytorch as pl
 import torch
 
+import tracelet_otel
+
 
 class Net(pl.LightningModule):
     def __init__(self):
@@ -31,8 +33,6 @@ def work(number):
 
 if __name__ == "__main__":
     if "OURS" in os.environ:
-        import tracelet_otel
-
         tracelet_otel.start_logging()
     with multiprocessing.get_context(os.environ["METHOD"]).Pool(2) as pool:
         print(pool.map(work, range(2), chunksize=1))

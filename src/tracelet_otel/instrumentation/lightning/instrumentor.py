@@ -92,6 +92,14 @@ class LightningInstrumentor(BaseInstrumentor):
             self._waits_for_lightning, self._meter_provider = True, kwargs.get("meter_provider")
         for warning in tampered(LIGHTNING):
             log.warning(warning)
+        self._await_lightning()
+
+    def say_if_worker_trains(self) -> None:
+        """Record nothing in this process, and say so where it trains: another one has started it, and has a run."""
+        self._is_worker = True
+        self._await_lightning()
+
+    def _await_lightning(self) -> None:
         for package in LIGHTNING.packages:
             if package in sys.modules:
                 self._patch_package(sys.modules[package])
