@@ -94,3 +94,6 @@ def test_one_run_of_both_ranks(tmp_path, database, collectors, train, without_co
     assert found.multiset == without_collectors.multiset
     assert found.params == without_collectors.params
     assert {step for name, step, _ in found.multiset if name == "most"} == set(range(20))
+    times_ms = [time_ms for *_, time_ms in found.points]
+    assert found.start_ms <= min(times_ms)
+    assert max(times_ms) <= found.end_ms

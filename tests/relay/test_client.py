@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from tests.support.collector import Collector
 from tests.support.sdk import exported
 from tracelet_otel.guard import UNDELIVERED, Guard
 from tracelet_otel.relay.calls import Address
@@ -104,3 +105,19 @@ def test_what_waits_for_a_relay_has_a_bound_and_what_is_dropped_is_counted(taker
     assert [value for _, value, _ in taker.readings] == left
     assert 0 < dropped < 1_900
     assert caplog.text.count("so much waits for the relay that the oldest values were dropped") == 1
+
+
+@pytest.mark.slow
+def test_a_collector_in_place_of_a_relay_takes_what_had_to_wait(tmp_path, taker, relay, guard):
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    collector = Collector(tmp_path, relay.endpoint, headers)
+    exporter = RelayExporter(lambda: Address(collector.endpoint("http"), TOKEN), lambda: None, guard)
+    taker.open.set()
+    for step in range(20):
+        exporter.export(exported([{"loss": float(step)}]))
+    collector.start()
+    assert exporter.force_flush(30_000)
+    exporter.shutdown()
+    collector.stop()
+    assert [value for _, value, _ in taker.readings] == list(range(20))
+    assert guard.counts == {}

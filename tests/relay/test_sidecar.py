@@ -110,6 +110,21 @@ def test_the_outcome_of_a_training_that_fails(relay):
     assert stored(relay, "fails").status == "FAILED"
 
 
+def test_a_run_of_which_a_collector_says_no_start_began_before_its_first_value(relay):
+    address = Address(f"http://127.0.0.1:{relay.port}", TOKEN)
+    rank = Rank(0, owns_run=True, run_id="late-news")
+    rank.record(0, a=1.0)
+    began_ms = 10  # the first row of a simulated rank
+    with Connection() as connection:
+        connection.post(address, rank.request().SerializeToString())
+        rank.signals.outcome.settle("finished", None)
+        rank.signals.outcome.end()
+        connection.post(address, rank.request().SerializeToString())
+    wait_until(lambda: stored(relay, "relayed").status == "FINISHED", 30, "the end")
+    found = stored(relay, "relayed")
+    assert (found.start_ms, [time_ms for *_, time_ms in found.points]) == (began_ms, [10])
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_relay_that_is_started_again_goes_on(own_relay, number):
     run = own_relay.join(stop_timeout=60)

@@ -54,20 +54,22 @@ class Connection:
         self._close()
 
     def post(
-        self, address: Address, content: bytes, encoding: str = "identity", timeout_s: float = _TIMEOUT_S
+        self, address: Address, content: bytes, encoding: str | None = None, timeout_s: float = _TIMEOUT_S
     ) -> urllib3.BaseHTTPResponse:
         """Send an OTLP request in protobuf form.
 
         Args:
             address: where to.
             content: the request.
-            encoding: how the content is encoded, as `Content-Encoding` has it.
+            encoding: how the content is encoded, as `Content-Encoding` has it; None where it is not.
             timeout_s: seconds to wait for the answer.
 
         Raises:
             urllib3.exceptions.HTTPError: there was no answer.
         """
-        headers = {**address.headers, "Content-Type": CONTENT_TYPE, "Content-Encoding": encoding}
+        headers = {**address.headers, "Content-Type": CONTENT_TYPE}
+        if encoding is not None:
+            headers["Content-Encoding"] = encoding
         return self._ask("POST", address, METRICS_PATH, timeout_s, headers, content)
 
     def get(self, address: Address, path: str, timeout_s: float) -> urllib3.BaseHTTPResponse:

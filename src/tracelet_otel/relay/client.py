@@ -45,8 +45,8 @@ _FINAL: Final = (400, 410, 413, 415)
 @dataclass(frozen=True, slots=True)
 class _Body:
     content: bytes
-    encoding: str
-    """How the content is encoded: as HTTP's `Content-Encoding` has it."""
+    encoding: str | None
+    """How the content is encoded, as HTTP's `Content-Encoding` has it; None where it is not."""
     samples: int
     repeats: bool
     """Whether its whole export has no samples: then the next export says all that it says."""
@@ -121,7 +121,7 @@ class RelayExporter(MetricExporter):
         try:
             content = encode(with_attributes(metrics_data, self._attributes()))
             # One that has to wait takes a tenth of the room so.
-            encoding = "gzip" if self._bodies else "identity"
+            encoding = "gzip" if self._bodies else None
             bodies = self._bodies_of(content, sample_count(metrics_data), encoding)
         except Exception as error:
             self._guard.report("an export was dropped", error)
@@ -172,13 +172,13 @@ class RelayExporter(MetricExporter):
                 self._woken.set()
                 self._changed.notify_all()
 
-    def _bodies_of(self, content: bytes, samples: int, encoding: str) -> list[_Body]:
+    def _bodies_of(self, content: bytes, samples: int, encoding: str | None) -> list[_Body]:
         parts = [(content, samples)]
         if len(content) > self._largest_bytes:
             halves = split(parse(content), self._largest_bytes)
             parts = [(part.SerializeToString(), count_samples(part)) for part in halves]
         return [
-            _Body(gzip.compress(part, 1) if encoding == "gzip" else part, encoding, count, repeats=not samples)
+            _Body(gzip.compress(part, 1) if encoding else part, encoding, count, repeats=not samples)
             for part, count in parts
         ]
 

@@ -113,6 +113,16 @@ def count_points(request: ExportMetricsServiceRequest) -> int:
     return sum(1 for _ in _all_points(request))
 
 
+def earliest_unix_nano(request: ExportMetricsServiceRequest) -> int | None:
+    """The first time that a request has of anything, in nanoseconds since the epoch; None where it has no points."""
+    times = (
+        time_unix_nano
+        for point in _all_points(request)
+        for time_unix_nano in (point.time_unix_nano, *(exemplar.time_unix_nano for exemplar in point.exemplars))
+    )
+    return min(filter(None, times), default=None)
+
+
 def _all_points(request: ExportMetricsServiceRequest) -> Iterator[metrics_pb2.NumberDataPoint]:
     for resource_metrics in request.resource_metrics:
         for scope in resource_metrics.scope_metrics:

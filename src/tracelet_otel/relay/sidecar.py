@@ -14,10 +14,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError, TraceletError
 from tracelet_otel.exporters import registry
+from tracelet_otel.exporters.identity import to_text
 from tracelet_otel.guard import Guard, log
 from tracelet_otel.relay.journal import SIDECAR_DIRECTORY, SUFFIX, Journal
 from tracelet_otel.relay.messages import Status, Taken
-from tracelet_otel.relay.otlp import MalformedError, by_run, count_points, resource_of
+from tracelet_otel.relay.otlp import MalformedError, by_run, count_points, earliest_unix_nano, resource_of
 from tracelet_otel.relay.parts import Part, part_of
 from tracelet_otel.relay.relayed_run import REOPENED, EndedError, RelayedRun, TooLateError
 from tracelet_otel.relay.server import Application, Server, listen
@@ -130,7 +131,7 @@ class Sidecar:
 
     def _run(self, run_id: str, part: Part) -> RelayedRun:
         with self._changing:
-            run = self._runs.get(run_id) or self._begin(run_id, resource_of(part.request), {})
+            run = self._runs.get(run_id) or self._begin(run_id, _resource_of(part), {})
             try:
                 run.accept(part)
             except EndedError:
@@ -138,7 +139,7 @@ class Sidecar:
                     raise
                 # Its process was away for longer than we waited, as when a machine sleeps.
                 memory = {} if Path(run.status.journal).exists() else run.memory
-                run = self._begin(run_id, resource_of(part.request), memory)
+                run = self._begin(run_id, _resource_of(part), memory)
                 run.accept(part)
         return run
 
@@ -183,3 +184,11 @@ class Sidecar:
             return None
         run.hear()
         return run.status
+
+
+def _resource_of(part: Part) -> dict[str, Any]:
+    """Resource attributes of the first process of a run, with a time before which nothing was logged."""
+    first_unix_nano = earliest_unix_nano(part.request)
+    started = {} if first_unix_nano is None else {semconv.RUN_START_TIME: to_text(first_unix_nano)}
+    # Who joins the relay says when its run began; what comes through a collector does not.
+    return {**started, **resource_of(part.request)}
