@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
@@ -9,6 +14,7 @@ from tests.relay.simulated import RESOURCE, Rank
 from tests.support.disk import full_disk
 from tests.support.mlflow_store import multiset, stored_run
 from tracelet_otel.exporters import registry
+from tracelet_otel.exporters.delivery import Account
 from tracelet_otel.exporters.system_readings import SystemReadings
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.journal import Journal, JournalError
@@ -215,6 +221,33 @@ def test_what_is_merged_while_the_disk_is_full_is_written_when_it_is_not(tmp_pat
     assert journal.readings_after(0) == 1
     later = [first.logs(2, a=2.0), second.logs(2, a=4.0)]
     assert points_after(tmp_path, database, away, *later) == multiset([("a", 0, 0.0), ("a", 2, 3.0)])
+
+
+def test_a_journal_of_0_1_0_is_delivered(tmp_path, database):
+    """Made by that version: `a` of step 0 is delivered, `b` is not, and step 1 waits for the second rank."""
+    path = tmp_path / "r1.journal"
+    shutil.copy(Path(__file__).parent / "data" / "0.1.0.journal", path)
+    _, run = run_on(path, Settings(rank_timeout=600))
+    assert run.status.accounts["mlflow"].delivered >= 1
+    second = Rank(1)
+    run.accept(second.logs(0, a=10.0, b=3.0))  # it has been there
+    run.accept(second.logs(1, a=4.0, b=9.0))
+    assert run.close(30)
+    assert run.status.accounts["mlflow"] == Account(4, 0, 0, None)
+    assert stored_run(database).multiset == multiset([("b", 0, 2.0), ("a", 1, 2.0), ("b", 1, 8.0)])
+    assert stored_run(database).params["lr"] == "0.5"
+    assert not path.exists()
+
+
+def test_a_journal_of_0_1_0_that_cannot_be_read_is_named_and_left(tmp_path):
+    path = tmp_path / "r1.journal"
+    shutil.copy(Path(__file__).parent / "data" / "0.1.0.journal", path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE body SET content = ? WHERE id = 2", (b"no request",))
+    with pytest.raises(JournalError, match="cannot be used: no OTLP metrics request"):
+        Journal(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM body").fetchall() == [(3,)]
 
 
 def test_what_comes_after_the_end(away):

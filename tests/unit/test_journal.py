@@ -77,12 +77,12 @@ def test_its_size_is_that_of_what_it_has(path):
     journal.remove()
 
 
-def test_the_journal_of_another_version_is_left_as_it_is(path):
+def test_the_journal_of_a_newer_version_is_left_as_it_is(path):
     path.parent.mkdir()
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE body (id INTEGER PRIMARY KEY, content BLOB NOT NULL)")
+        connection.execute("PRAGMA user_version = 3")
     before = path.read_bytes()
-    with pytest.raises(JournalError, match="another version of tracelet-otel has written it"):
+    with pytest.raises(JournalError, match="a newer version of tracelet-otel has written it"):
         Journal(path)
     assert path.read_bytes() == before
 

@@ -13,20 +13,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from tracelet_otel.errors import TraceletError
+from tracelet_otel.relay.upgrade import is_of_0_1_0, upgrade
 
 SUFFIX: Final = ".journal"
 SIDECAR_DIRECTORY: Final = "sidecar"
 """Where a relay that belongs to no training keeps its journals, apart from those of the others."""
 _VERSION: Final = 2
-_SCHEMA: Final = f"""
-CREATE TABLE IF NOT EXISTS ready (id INTEGER PRIMARY KEY AUTOINCREMENT, readings INTEGER NOT NULL,
-    content BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS unmerged (id INTEGER PRIMARY KEY AUTOINCREMENT, content BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS position (backend TEXT PRIMARY KEY, after INTEGER NOT NULL, taken INTEGER NOT NULL,
-    delivered INTEGER NOT NULL, refused INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-PRAGMA user_version = {_VERSION};
-"""
+_SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS ready (id INTEGER PRIMARY KEY AUTOINCREMENT, readings INTEGER NOT NULL,
+    content BLOB NOT NULL)""",
+    "CREATE TABLE IF NOT EXISTS unmerged (id INTEGER PRIMARY KEY AUTOINCREMENT, content BLOB NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS position (backend TEXT PRIMARY KEY, after INTEGER NOT NULL, taken INTEGER NOT NULL,
+    delivered INTEGER NOT NULL, refused INTEGER NOT NULL)""",
+    "CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    f"PRAGMA user_version = {_VERSION}",
+)
 
 
 class JournalInUseError(TraceletError):
@@ -88,11 +89,16 @@ class Journal:
             connection = sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
             # Exclusive: no other process, and no shared memory, which network file systems lack.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            _check_version(connection)
+            is_old = _is_old(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        except (OSError, sqlite3.Error) as error:
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            if is_old:
+                upgrade(connection)
+            connection.execute("COMMIT")
+        except (OSError, sqlite3.Error, ValueError) as error:
             if connection is not None:
                 connection.close()
             # As a whole: an address may have the word in it.
@@ -250,11 +256,12 @@ class Journal:
         return _Transaction(self._connection, self.path, "FULL" if durable else "NORMAL")
 
 
-def _check_version(connection: sqlite3.Connection) -> None:
+def _is_old(connection: sqlite3.Connection) -> bool:
+    """Whether it has the form of 0.1.0; any other form than today's is an error."""
     (found,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    if tables and found != _VERSION:
-        raise sqlite3.DatabaseError("another version of tracelet-otel has written it, and can deliver it")
+    if found not in (0, _VERSION):
+        raise sqlite3.DatabaseError("a newer version of tracelet-otel has written it, and can deliver it")
+    return found == 0 and is_of_0_1_0(connection)
 
 
 def remove_empty(path: Path) -> None:
