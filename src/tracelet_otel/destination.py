@@ -46,6 +46,13 @@ class Destination(Protocol):
         """How many errors ended outside of the run's own guard, by what could not be done."""
         ...
 
+    def wait_for_room(self, timeout_s: float) -> None:
+        """Wait until the exporters can hold much more, or until one of them has got rid of nothing for so long.
+
+        What is too much for them they drop: who exports more at once than a training logs in its time asks before.
+        """
+        ...
+
     def finish(self, deadline_s: float) -> None:
         """Wait for what the exporters have been given, and say what is missing.
 
@@ -83,6 +90,9 @@ class Nowhere:
         """See `Destination.accounts`."""
         self.errors: Mapping[str, int] = {}
         """See `Destination.errors`."""
+
+    def wait_for_room(self, timeout_s: float) -> None:
+        """See `Destination.wait_for_room`."""
 
     def finish(self, deadline_s: float) -> None:
         """See `Destination.finish`."""

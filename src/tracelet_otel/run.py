@@ -259,6 +259,7 @@ class Run:
                 self._guarded(reader.collect)
             if not left:
                 break
+            self._guarded(partial(self._destination.wait_for_room, self._settings.stop_timeout))
         # Whoever reads the word closes the run, so it may not travel ahead of rows: the final
         # collection of a reader's shutdown has it.
         self._signals.outcome.end()

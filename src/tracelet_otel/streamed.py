@@ -56,6 +56,11 @@ class Streamed:
         """See `Destination.errors`."""
         return self._inner.errors
 
+    def wait_for_room(self, timeout_s: float) -> None:
+        """See `Destination.wait_for_room`."""
+        self._inner.wait_for_room(timeout_s)
+        self._stream.wait_for_room(timeout_s)
+
     def finish(self, deadline_s: float) -> None:
         """See `Destination.finish`; the shutdown of the stream's exporter has done its part."""
         self._inner.finish(deadline_s)

@@ -11,9 +11,11 @@ from tests.support.sdk import exported
 from tracelet_otel.guard import UNDELIVERED, Guard
 from tracelet_otel.relay.calls import Address
 from tracelet_otel.relay.client import RelayExporter
+from tracelet_otel.relay.followed import Followed
 from tracelet_otel.relay.messages import Taken
 from tracelet_otel.relay.otlp import by_run
 from tracelet_otel.relay.parts import part_of
+from tracelet_otel.relay.rendezvous import Meeting
 from tracelet_otel.relay.server import Application, Server, listen
 
 TOKEN = "a-token-for-this-test-only"
@@ -94,7 +96,7 @@ def test_what_waits_for_a_relay_has_a_bound_and_what_is_dropped_is_counted(taker
     exporter = RelayExporter(lambda: relay, lambda: None, guard, backlog_bytes=20_000)
     for export in range(100):
         exporter.export(exported([{"loss": float(export * 20 + row)} for row in range(20)]))
-        assert sum(body.size for body in exporter._bodies) <= 20_000
+        assert exporter.waiting_bytes <= 20_000
     dropped = guard.counts[UNDELIVERED]
     assert exporter.queued + dropped == 2_000
     taker.open.set()
@@ -105,6 +107,64 @@ def test_what_waits_for_a_relay_has_a_bound_and_what_is_dropped_is_counted(taker
     assert [value for _, value, _ in taker.readings] == left
     assert 0 < dropped < 1_900
     assert caplog.text.count("so much waits for the relay that the oldest values were dropped") == 1
+
+
+def test_a_large_export_is_not_dropped_for_itself(taker, relay, guard):
+    """Its parts are more than may wait, the relay is well, and what was on its way takes nothing of the room."""
+    exporter = RelayExporter(lambda: relay, lambda: None, guard, largest_bytes=2_000, backlog_bytes=1_000)
+    exporter.export(exported([{"loss": float(step)} for step in range(10)]))
+    exporter.export(exported([{"loss": float(step)} for step in range(10, 200)]))
+    taker.open.set()
+    assert exporter.force_flush(30_000)
+    exporter.shutdown()
+    assert sorted(value for _, value, _ in taker.readings) == list(range(200))
+    assert guard.counts == {}
+
+
+def test_who_exports_much_at_once_waits_for_room(taker, relay, guard):
+    exporter = RelayExporter(lambda: relay, lambda: None, guard, backlog_bytes=5_000)
+    rows = iter(range(1_000_000))
+    while exporter.waiting_bytes <= 2_500:
+        exporter.export(exported([{"loss": float(next(rows))}]))
+    threading.Timer(0.2, taker.open.set).start()
+    exporter.wait_for_room(30)
+    assert exporter.waiting_bytes <= 2_500
+    assert exporter.force_flush(30_000)
+    exporter.shutdown()
+    assert [value for _, value, _ in taker.readings] == list(range(next(rows)))
+    assert guard.counts == {}
+
+
+def test_room_is_waited_for_as_long_as_the_relay_takes_something(relay, guard):
+    exporter = RelayExporter(lambda: relay, lambda: None, guard, backlog_bytes=5_000)
+    while exporter.waiting_bytes <= 2_500:
+        exporter.export(exported([{"loss": 1.0}]))
+    exporter.wait_for_room(0.1)
+    assert exporter.waiting_bytes > 2_500
+    exporter.shutdown(timeout_millis=0)
+
+
+def test_what_a_rank_keeps_until_its_run_is_found_has_a_bound(taker, relay, guard, monkeypatch):
+    class Finder:
+        meeting = None
+
+        def find(self):
+            return self.meeting
+
+    monkeypatch.setattr("tracelet_otel.relay.followed._MOST_KEPT", 100)
+    taker.open.set()
+    finder = Finder()
+    (exporter,) = Followed(finder, dict, "rank 1", guard).exporters
+    for export in range(30):
+        exporter.export(exported([{"loss": float(export * 10 + row)} for row in range(10)]))
+    finder.meeting = Meeting("r1", "run", "project", relay.endpoint, relay.token, "elsewhere", 0, "")
+    assert exporter.force_flush(30_000)
+    exporter.shutdown()
+    assert [value for _, value, _ in taker.readings] == list(range(200, 300))
+    assert guard.counts == {
+        "so much of rank 1 waits for its run that the oldest values were dropped": 20,
+        "values of rank 1 were not delivered": 200,
+    }
 
 
 @pytest.mark.slow

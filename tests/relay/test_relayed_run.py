@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -13,8 +14,10 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 from tests.relay.simulated import RESOURCE, Rank
 from tests.support.disk import full_disk
 from tests.support.mlflow_store import multiset, stored_run
+from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.delivery import Account
+from tracelet_otel.exporters.mlflow import MlflowTracker
 from tracelet_otel.exporters.system_readings import SystemReadings
 from tracelet_otel.guard import Guard
 from tracelet_otel.relay.journal import Journal, JournalError
@@ -223,10 +226,96 @@ def test_what_is_merged_while_the_disk_is_full_is_written_when_it_is_not(tmp_pat
     assert points_after(tmp_path, database, away, *later) == multiset([("a", 0, 0.0), ("a", 2, 3.0)])
 
 
-def test_a_journal_of_0_1_0_is_delivered(tmp_path, database):
+def test_what_was_too_late_is_so_for_the_next_relay_too(tmp_path, database, away):
+    """Its part is still needed, for a sample that waits."""
+    first, second = Rank(0), Rank(1)
+    _, run = away
+    run.accept(second.part())
+    run.accept(first.logs(0, a=0.0))
+    pass_on(run)
+    second.record(0, a=10.0)
+    run.accept(second.logs(1, a=10.0))
+    found = points_after(tmp_path, database, away, first.logs(1, a=0.0))
+    assert found == multiset([("a", 0, 0.0), ("a", 1, 5.0)])
+
+
+def test_two_exports_of_one_rank_in_one_request_the_later_one_first(tmp_path, database, away):
+    """As a collector may put them together."""
+    first, second = Rank(0), Rank(1)
+    _, run = away
+    for step in range(2):
+        run.accept(second.logs(step, a=10.0))
+    requests = []
+    for step in range(2):
+        first.record(step, a=0.0)
+        requests.append(first.request())
+    together = requests[1]
+    together.resource_metrics.extend(requests[0].resource_metrics)
+    run.accept(part_of(together))
+    assert points_after(tmp_path, database, away) == multiset([("a", 0, 5.0), ("a", 1, 5.0)])
+
+
+def test_a_start_that_fails_in_one_tracker_delivers_nothing_to_another(tmp_path, database, away):
+    journal, before = away
+    before.accept(Rank(0).logs(0, a=1.0))
+    before.accept(Rank(1).logs(0, a=3.0))
+    journal.close()
+    journal = Journal(tmp_path / "r1.journal")
+    waiting = journal.readings_after(0)
+    run = RelayedRun(journal, Guard(), Settings())
+    trackers = registry.trackers(registry.absolute(Settings()))
+    trackers["other"] = MlflowTracker(Settings(mlflow_tracking_uri="http://127.0.0.1:1"))
+    with pytest.raises(TrackerUnavailableError):
+        run.open(trackers, RESOURCE)
+    assert (journal.readings_after(0), stored_run(database).points) == (waiting, [])
+    assert stored_run(database).status == "KILLED"
+    journal.close()
+
+
+def test_an_end_on_a_full_disk_says_what_is_missing(tmp_path, database):
+    _, run = run_on(tmp_path / "r1.journal", Settings())
+    run.accept(Rank(0).logs(0, a=1.0))
+    run.accept(Rank(1).part())
+    with full_disk():
+        assert not run.close(0.3)
+    assert run.status.unclosed == ["mlflow"]
+    assert run.status.accounts["mlflow"].pending == 1
+    assert "values that are merged wait for room on the disk" in run.status.errors
+    _, later = run_on(tmp_path / "r1.journal", Settings())
+    assert later.close(30)
+    assert stored_run(database).multiset == multiset([("a", 0, 1.0)])
+
+
+def test_a_journal_that_cannot_be_marked_is_delivered_again(tmp_path, database):
+    class Full(Journal):
+        """Its disk is full at the end: that of a tracker on the same machine would be, too."""
+
+        def remember(self, state):
+            if "complete" in state:
+                raise JournalError("there is no room")
+            super().remember(state)
+
+    path = tmp_path / "r1.journal"
+    run = RelayedRun(Full(path), Guard(), Settings())
+    run.resume(registry.trackers(registry.absolute(Settings())), RESOURCE)
+    run.accept(Rank(0).logs(0, a=1.0))
+    run.accept(Rank(1).logs(0, a=1.0))
+    assert run.close(30, marks=True)
+    assert run.status.over
+    assert run.status.errors == {"the journal does not know that all is delivered": 1}
+    _, again = run_on(path, Settings())
+    assert again.close(30)
+    assert stored_run(database).multiset == multiset([("a", 0, 1.0)])
+
+
+@pytest.mark.parametrize("backend", [["mlflow"], ["mlflow", "otlp"]])
+def test_a_journal_of_0_1_0_is_delivered(tmp_path, database, backend):
     """Made by that version: `a` of step 0 is delivered, `b` is not, and step 1 waits for the second rank."""
     path = tmp_path / "r1.journal"
     shutil.copy(Path(__file__).parent / "data" / "0.1.0.journal", path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        query = "UPDATE state SET value = json_set(value, '$.backend', json(?)) WHERE key = 'settings'"
+        connection.execute(query, (json.dumps(backend),))
     _, run = run_on(path, Settings(rank_timeout=600))
     assert run.status.accounts["mlflow"].delivered >= 1
     second = Rank(1)

@@ -120,7 +120,8 @@ def test_a_run_of_which_a_collector_says_no_start_began_before_its_first_value(r
         rank.signals.outcome.settle("finished", None)
         rank.signals.outcome.end()
         connection.post(address, rank.request().SerializeToString())
-    wait_until(lambda: stored(relay, "relayed").status == "FINISHED", 30, "the end")
+    over = ("relayed", "FINISHED")
+    wait_until(lambda: over in [(run.name, run.status) for run in stored_runs(relay.database)], 30, "the end")
     found = stored(relay, "relayed")
     assert (found.start_ms, [time_ms for *_, time_ms in found.points]) == (began_ms, [10])
 

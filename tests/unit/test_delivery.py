@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from tests.support.waiting import wait_until
 from tracelet_otel import semconv
-from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError, TrackerUnavailableError
+from tracelet_otel.errors import (
+    ConfigurationError,
+    RefusedError,
+    RunLostError,
+    TraceletError,
+    TrackerUnavailableError,
+)
 from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.exporters.pauses import spread
 from tracelet_otel.exporters.queue import MemoryQueue
@@ -152,6 +158,62 @@ def test_what_a_tracker_never_takes_is_not_sent_and_is_counted_in_its_order(trac
     ]
     assert taken[-1] == (9, 4)
     assert caplog.text.count("list refused metric 'loss': it is never taken") == 1
+
+
+def test_a_queue_that_cannot_be_read_is_read_again(tracker):
+    class Ill(MemoryQueue):
+        failures = 2
+
+        def first(self, most):
+            if self.failures:
+                self.failures -= 1
+                raise TraceletError("the disk does not answer")
+            return super().first(most)
+
+    queue = Ill()
+    queue.put(batch(1, 2).readings)
+    delivery = Delivery(tracker, Guard(), queue)
+    delivery.begin({semconv.RUN_ID: "1"})
+    account = delivery.close(30)
+    assert (tracker.stored, account.delivered, delivery.lost) == ([1, 2], 2, None)
+
+
+def test_a_delivery_goes_on_where_what_waited_was_dropped(tracker):
+    class Dropping(MemoryQueue):
+        """Drops what waits at the moment at which it is asked for."""
+
+        drops = True
+
+        def first(self, most):
+            if self.drops:
+                self.drops = False
+                super().first(most)
+                self.take(0, self.pending)
+            return super().first(most)
+
+    queue = Dropping()
+    delivery = Delivery(tracker, Guard(), queue)
+    delivery.begin({semconv.RUN_ID: "1"})
+    queue.put(batch(1, 2).readings)
+    delivery.wake()
+    wait_until(lambda: queue.refused == 2, 30, "the drop")
+    queue.put(batch(3).readings)
+    delivery.wake()
+    delivery.close(30)
+    assert (tracker.stored, tracker.outcome) == ([3], None)
+    assert delivery.complete
+
+
+def test_in_memory_much_at_once_waits_for_room(tracker, delivery, monkeypatch):
+    monkeypatch.setattr("tracelet_otel.exporters.delivery.MemoryQueue", lambda: MemoryQueue(most=30))
+    delivery = Delivery(tracker, Guard())
+    tracker.gate.clear()
+    delivery.put(batch(*range(20)))
+    threading.Timer(0.2, tracker.gate.set).start()
+    delivery.wait_for_room(30)
+    assert len(tracker.stored) in (10, 20)
+    delivery.close(30)
+    assert tracker.stored == list(range(20))
 
 
 def test_an_unavailable_tracker_is_tried_again_until_it_answers(tracker, delivery, caplog):

@@ -37,7 +37,7 @@ def test_what_was_written_is_there_for_the_next_process(path):
     assert journal.is_empty
     for number, row in enumerate([b"one", b"two", b"three"]):
         journal.write([(10, row)], unmerged=b"shares of " + row, state={"seen": {"p": [[1, number + 1]]}})
-    position = Position(after=1, taken=3, delivered=12, refused=1)
+    position = Position(after=1, row=2, taken=3, delivered=12, refused=1)
     journal.move({"mlflow": position})
     journal.close()
     again = Journal(path)
@@ -57,11 +57,14 @@ def test_what_was_written_is_there_for_the_next_process(path):
 def test_rows_go_and_their_numbers_are_not_used_again(path):
     journal = Journal(path)
     numbers = journal.write([(1, name) for name in (b"one", b"two", b"three")]).ready
-    assert (journal.oldest_row([]), journal.oldest_row(numbers[:1])) == ((numbers[0], 1), (numbers[1], 1))
-    journal.move({}, forget_to=numbers[0], forget=numbers[2])
+    assert (journal.oldest_rows(2, 99), journal.oldest_rows(9, numbers[0])) == (
+        [(numbers[0], 1, 3), (numbers[1], 1, 3)],
+        [(numbers[0], 1, 3)],
+    )
+    journal.move({}, forget_to=numbers[0], forget=[numbers[2]])
     assert rows_of(journal) == [b"two"]
     journal.clear()
-    assert (rows_of(journal), journal.oldest_row([]), journal.last_row) == ([], None, numbers[-1])
+    assert (rows_of(journal), journal.oldest_rows(9, 99), journal.last_row) == ([], [], numbers[-1])
     (later,) = journal.write([(1, b"four")]).ready
     assert later > numbers[-1]
     journal.remove()
@@ -187,7 +190,7 @@ READS = {
     "is empty": lambda journal: journal.is_empty,
     "unmerged": lambda journal: list(journal.unmerged()),
     "next row": lambda journal: journal.next_row(0),
-    "oldest row": lambda journal: journal.oldest_row([]),
+    "oldest rows": lambda journal: journal.oldest_rows(1, 1),
     "readings after": lambda journal: journal.readings_after(0),
     "position": lambda journal: journal.position("mlflow"),
 }

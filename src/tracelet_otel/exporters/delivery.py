@@ -93,7 +93,7 @@ class Delivery:
     def complete(self) -> bool:
         """Whether the tracker has taken everything and its run is closed."""
         with self._changed:
-            return self._ended
+            return self._ended and not self._queue.pending
 
     @property
     def lost(self) -> str | None:
@@ -112,14 +112,22 @@ class Delivery:
             self._start(resource)
 
     def open(self, resource: Mapping[str, Any]) -> Place:
-        """Create or continue the run, on the calling thread; see `Tracker.open`."""
+        """Create or continue the run, on the calling thread; what waits is delivered once something is put.
+
+        Raises:
+            TraceletError: the run cannot be had.
+        """
         place = self._tracker.open(run_identity(resource))
         if place.hint:
             log.warning("%s: %s", self._tracker.name, place.hint)
-        self._opened, self._place = True, place
-        with self._changed:
-            self._start(resource)
+        self._opened, self._place, self._resource = True, place, resource
         return place
+
+    def give_back(self) -> None:
+        """End the run in the tracker, with nothing delivered: it cannot be had elsewhere."""
+        self._closed = self._closing = True
+        self._abandoned.set()
+        self._finish()
 
     def wake(self) -> None:
         """There is something in the queue."""
@@ -153,6 +161,11 @@ class Delivery:
                 self._start(batch.resource)
             self._changed.notify_all()
 
+    def wait_for_room(self, patience_s: float) -> None:
+        """Block until less than half of what fits in memory waits, or nothing was taken for so long."""
+        if self._in_memory is not None:
+            self._wait_until(lambda: self._in_memory is None or not self._in_memory.is_half_full, patience_s)
+
     def wait(self, patience_s: float) -> bool:
         """Block until all that was put is done with.
 
@@ -162,15 +175,18 @@ class Delivery:
         Returns:
             Whether nothing is left.
         """
+        return self._wait_until(self._idle, patience_s)
+
+    def _wait_until(self, is_reached: Callable[[], bool], patience_s: float) -> bool:
         with self._changed:
-            while self._thread is not None and self._thread.is_alive() and not self._idle():
+            while self._thread is not None and self._thread.is_alive() and not is_reached():
                 before = self._progress
                 if not self._changed.wait_for(
-                    lambda before=before: self._idle() or self._progress != before,  # type: ignore[misc]
+                    lambda before=before: is_reached() or self._progress != before,  # type: ignore[misc]
                     patience_s,
                 ):
                     return False
-            return self._idle()
+            return is_reached()
 
     def close(self, patience_s: float) -> Account:
         """Deliver what is left, end the run, and say what was not delivered.
@@ -254,15 +270,23 @@ class Delivery:
         with self._changed:
             self._changed.wait_for(lambda: self._closing or not self._idle())
             params = _each_once(self._params)
-        readings = self._queue.first(self._tracker.batch_size)
+        readings = self._persist(self._first, self._tracker.batch_size)
         if not params and not readings:
-            return False
+            # What waited may have made room for something that is not for trackers yet.
+            return not self._closing
         if readings:
             self._last_unix_nano = max(self._last_unix_nano or 0, *map(_TIME, readings))
             self._log_readings(readings)
         if params:
             self._log_params(params)
         return True
+
+    def _first(self, most: int) -> Sequence[Reading]:
+        try:
+            return self._queue.first(most)
+        except TraceletError as error:
+            # It is no error of the tracker's, and may pass.
+            raise TrackerUnavailableError(str(error)) from error
 
     def _log_params(self, params: Mapping[str, Param]) -> bool:
         """Returns whether they are done with."""

@@ -71,6 +71,11 @@ class InProcess:
         """See `Destination.errors`."""
         return {}
 
+    def wait_for_room(self, timeout_s: float) -> None:
+        """See `Destination.wait_for_room`."""
+        for exporter in self._exporters.values():
+            exporter.wait_for_room(timeout_s)
+
     def finish(self, deadline_s: float) -> None:
         """See `Destination.finish`: the shutdown of the exporters has done it."""
 

@@ -71,6 +71,11 @@ class TrackerExporter(MetricExporter):
             return MetricExportResult.FAILURE
         return MetricExportResult.SUCCESS
 
+    def wait_for_room(self, timeout_s: float) -> None:
+        """Wait until less than half of what fits in waits, or until the tracker has taken nothing for so long."""
+        if self._delivery is not None and os.getpid() == self._pid:
+            self._delivery.wait_for_room(timeout_s)
+
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Wait until the tracker has taken everything, or has taken nothing for `timeout_millis`."""
         if self._delivery is None or os.getpid() != self._pid:

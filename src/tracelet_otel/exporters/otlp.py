@@ -80,6 +80,11 @@ class OtlpExporter(MetricExporter):
             return MetricExportResult.FAILURE
         return MetricExportResult.SUCCESS if taken else MetricExportResult.FAILURE
 
+    def wait_for_room(self, timeout_s: float) -> None:
+        """Wait until less than half of what fits in waits, or until the endpoint has taken nothing for so long."""
+        if os.getpid() == self._pid:
+            self._delivery.wait_for_room(timeout_s)
+
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Wait until the endpoint has taken everything; gives up after 5 s in which it took nothing."""
         return os.getpid() != self._pid or self._delivery.wait(timeout_millis / 1e3)

@@ -44,6 +44,11 @@ class Backlog:
         """How many samples wait."""
         return sum(one.samples for one in self._waiting)
 
+    @property
+    def is_half_full(self) -> bool:
+        """Whether there is less room left than is taken."""
+        return sum(one.weight for one in self._waiting) > self._heaviest / 2
+
     def put(self, export: Waiting, *, begins: bool = True) -> int:
         """Add an export.
 

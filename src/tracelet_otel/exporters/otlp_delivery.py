@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
@@ -85,13 +86,20 @@ class OtlpDelivery:
 
     def wait(self, timeout_s: float) -> bool:
         """Block until all that was put is done with, or nothing was for 5 s; returns whether nothing is left."""
+        return self._wait_until(self._idle, timeout_s)
+
+    def wait_for_room(self, timeout_s: float) -> None:
+        """Block until less than half of what fits in waits, or nothing was done with for 5 s."""
+        self._wait_until(lambda: self._closed or not self._backlog.is_half_full, timeout_s)
+
+    def _wait_until(self, is_reached: Callable[[], bool], timeout_s: float) -> bool:
         deadline_s = time.monotonic() + timeout_s
         self._woken.set()
         with self._changed:
-            while not self._idle():
+            while not is_reached():
                 before = self._progress
                 if not self._changed.wait_for(
-                    lambda before=before: self._idle() or self._progress != before,  # type: ignore[misc]
+                    lambda before=before: is_reached() or self._progress != before,  # type: ignore[misc]
                     min(_PATIENCE_S, max(deadline_s - time.monotonic(), 0)),
                 ):
                     return False

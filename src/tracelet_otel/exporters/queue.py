@@ -79,20 +79,26 @@ class MemoryQueue:
         with self._lock:
             return len(self._readings)
 
+    @property
+    def is_half_full(self) -> bool:
+        """Whether there is less room left than is taken."""
+        return self.pending > self._most / 2
+
     def put(self, readings: Sequence[Reading]) -> int:
-        """Add readings at the end; returns how many were dropped to make room."""
+        """Add readings at the end; returns how many of those before them were dropped to make room."""
         with self._lock:
             if self._lost:
                 self.refused += len(readings)
                 return 0
-            self._readings.extend(readings)
-            dropped = max(min(len(self._readings) - self._most, len(self._readings) - self._given), 0)
+            there = len(self._readings)
+            dropped = max(min(there + len(readings) - self._most, there - self._given), 0)
             if dropped:
                 given = [self._readings.popleft() for _ in range(self._given)]
                 for _ in range(dropped):
                     self._readings.popleft()
                 self._readings.extendleft(reversed(given))
                 self.refused += dropped
+            self._readings.extend(readings)
             return dropped
 
     def first(self, most: int) -> Sequence[Reading]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import itertools
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -120,9 +121,7 @@ class RelayExporter(MetricExporter):
             return MetricExportResult.FAILURE
         try:
             content = encode(with_attributes(metrics_data, self._attributes()))
-            # One that has to wait takes a tenth of the room so.
-            encoding = "gzip" if self._bodies else None
-            bodies = self._bodies_of(content, sample_count(metrics_data), encoding)
+            bodies = self._bodies_of(content, sample_count(metrics_data))
         except Exception as error:
             self._guard.report("an export was dropped", error)
             return MetricExportResult.FAILURE
@@ -131,22 +130,36 @@ class RelayExporter(MetricExporter):
         with self._changed:
             while len(self._bodies) > 1 and self._bodies[-1].repeats:
                 self._bodies.pop()
+            dropped = self._make_room(bodies)
             self._bodies.extend(bodies)
-            dropped = self._make_room()
             self._changed.notify_all()
         if dropped:
             self._guard.report("so much waits for the relay that the oldest values were dropped", "it takes nothing")
             self._guard.count(UNDELIVERED, dropped)
         return MetricExportResult.SUCCESS
 
-    def _make_room(self) -> int:
-        """Drop the oldest bodies but the first, which may be on its way; returns how many samples they had."""
-        size, dropped = sum(body.size for body in self._bodies), 0
+    def _make_room(self, bodies: Sequence[_Body]) -> int:
+        """Drop the oldest that wait, but not the first, which may be on its way; returns how many samples they had."""
+        size, dropped = self.waiting_bytes + sum(body.size for body in bodies), 0
         while size > self._backlog_bytes and len(self._bodies) > 1:
             size -= self._bodies[1].size
             dropped += self._bodies[1].samples
             del self._bodies[1]
         return dropped
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What bodies take in memory that wait for the first one, which is on its way."""
+        with self._changed:
+            return sum(body.size for body in itertools.islice(self._bodies, 1, None))
+
+    def wait_for_room(self, timeout_s: float) -> None:
+        """Wait until there is room for as much again as waits, or until the relay has taken nothing for so long."""
+        with self._changed:
+            while self.waiting_bytes > self._backlog_bytes / 2 and not self._closed and not self._sends_itself:
+                before = len(self._bodies)
+                if not self._changed.wait_for(lambda before=before: len(self._bodies) != before, timeout_s):  # type: ignore[misc]
+                    return
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Wait until the relay has accepted everything."""
@@ -172,13 +185,15 @@ class RelayExporter(MetricExporter):
                 self._woken.set()
                 self._changed.notify_all()
 
-    def _bodies_of(self, content: bytes, samples: int, encoding: str | None) -> list[_Body]:
+    def _bodies_of(self, content: bytes, samples: int) -> list[_Body]:
         parts = [(content, samples)]
         if len(content) > self._largest_bytes:
             halves = split(parse(content), self._largest_bytes)
             parts = [(part.SerializeToString(), count_samples(part)) for part in halves]
+        waits = len(self._bodies) > 0 or len(parts) > 1
+        # What has to wait behind another body takes a tenth of the room so.
         return [
-            _Body(gzip.compress(part, 1) if encoding else part, encoding, count, repeats=not samples)
+            _Body(gzip.compress(part, 1) if waits else part, "gzip" if waits else None, count, repeats=not samples)
             for part, count in parts
         ]
 

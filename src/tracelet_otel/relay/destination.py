@@ -108,6 +108,10 @@ class Relayed:
         status = self._ask()
         return status.errors if status else {}
 
+    def wait_for_room(self, timeout_s: float) -> None:
+        """See `Destination.wait_for_room`."""
+        self._exporter.wait_for_room(timeout_s)
+
     def finish(self, deadline_s: float) -> None:
         """See `Destination.finish`; what is not delivered until then, the relay goes on with."""
         if not self._connection.tells:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
@@ -23,10 +23,15 @@ from tracelet_otel.relay.messages import Status
 from tracelet_otel.relay.rendezvous import Meeting
 from tracelet_otel.text import encodable
 
-MakeStream = Callable[[Callable[[], Mapping[str, Any]]], MetricExporter]
+if TYPE_CHECKING:
+    from tracelet_otel.exporters.otlp import OtlpExporter
+
+MakeStream = Callable[[Callable[[], Mapping[str, Any]]], "OtlpExporter"]
 """Makes an exporter, given the attributes of its resource that are known late."""
 
 _LOOK_S: Final = 0.1
+_MOST_KEPT: Final = 200_000
+"""Samples of a rank that has not found its run."""
 _LATEST_S: Final = 600.0
 """For so long the run is waited for: its owner may have much to do before."""
 _SAID_S: Final = 60.0
@@ -100,6 +105,11 @@ class Followed:
         """See `Destination.errors`."""
         return {}
 
+    def wait_for_room(self, timeout_s: float) -> None:
+        """See `Destination.wait_for_room`."""
+        for exporter in self._all:
+            exporter.wait_for_room(timeout_s)
+
     def finish(self, deadline_s: float) -> None:
         """See `Destination.finish`: what the relay has accepted is its own to deliver."""
 
@@ -132,12 +142,13 @@ class _Waiting(MetricExporter):
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._kept: deque[MetricsData] = deque()
-        self._exporter: MetricExporter | None = None
+        self._kept_samples = 0
+        self._exporter: RelayExporter | OtlpExporter | None = None
         self._given_up = False
         self._began_s = time.monotonic()
         threading.Thread(target=self._wait, name="tracelet-rendezvous", daemon=True).start()
 
-    def _make(self) -> MetricExporter:
+    def _make(self) -> RelayExporter | OtlpExporter:
         """What exports go to, once the run is found."""
         raise NotImplementedError
 
@@ -155,7 +166,22 @@ class _Waiting(MetricExporter):
             if self._kept and not sample_count(self._kept[-1]):
                 self._kept.pop()
             self._kept.append(metrics_data)
+            self._kept_samples += sample_count(metrics_data)
+            while self._kept_samples > _MOST_KEPT and len(self._kept) > 1:
+                oldest = self._kept.popleft()
+                self._kept_samples -= sample_count(oldest)
+                self._guard.report(
+                    f"so much of {self._who} waits for its run that the oldest values were dropped", _HINT
+                )
+                self._drop([oldest])
         return MetricExportResult.SUCCESS
+
+    def wait_for_room(self, timeout_s: float) -> None:
+        """See `RelayExporter.wait_for_room`; as long as the run is not found, there is nothing to wait for."""
+        with self._changed:
+            exporter = self._exporter
+        if exporter is not None and os.getpid() == self._pid:
+            exporter.wait_for_room(timeout_s)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Wait until the relay has accepted everything."""
@@ -249,7 +275,7 @@ class _Relaying(_Waiting):
         """How far the run's delivery is; None where nobody knows."""
         return fetch_status(self._address(), self.meeting.run_id) if self.meeting else None
 
-    def _make(self) -> MetricExporter:
+    def _make(self) -> RelayExporter | OtlpExporter:
         return RelayExporter(self._address, self._look_again, self._guard, self._all_attributes)
 
     def _address(self) -> Address:
@@ -278,5 +304,5 @@ class _Streaming(_Waiting):
         self._make_stream = make
         super().__init__(finder, attributes, who, guard)
 
-    def _make(self) -> MetricExporter:
+    def _make(self) -> RelayExporter | OtlpExporter:
         return self._make_stream(self._all_attributes)

@@ -23,8 +23,8 @@ _SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS ready (id INTEGER PRIMARY KEY AUTOINCREMENT, readings INTEGER NOT NULL,
     content BLOB NOT NULL)""",
     "CREATE TABLE IF NOT EXISTS unmerged (id INTEGER PRIMARY KEY AUTOINCREMENT, content BLOB NOT NULL)",
-    """CREATE TABLE IF NOT EXISTS position (backend TEXT PRIMARY KEY, after INTEGER NOT NULL, taken INTEGER NOT NULL,
-    delivered INTEGER NOT NULL, refused INTEGER NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS position (backend TEXT PRIMARY KEY, after INTEGER NOT NULL, row INTEGER NOT NULL,
+    taken INTEGER NOT NULL, delivered INTEGER NOT NULL, refused INTEGER NOT NULL)""",
     "CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
     f"PRAGMA user_version = {_VERSION}",
 )
@@ -48,8 +48,10 @@ class Position:
 
     after: int = 0
     """It is done with all rows up to the one with this number."""
+    row: int = 0
+    """Number of the row that it is done with in part; 0 where there is none."""
     taken: int = 0
-    """It is done with so many readings of the next row."""
+    """It is done with so many readings of that row."""
     delivered: int = 0
     """Readings that it has taken since the beginning of the run."""
     refused: int = 0
@@ -177,11 +179,15 @@ class Journal:
         rows = self._rows("SELECT id, content FROM ready WHERE id > ? ORDER BY id LIMIT 1", after)
         return (int(rows[0][0]), rows[0][1]) if rows else None
 
-    def oldest_row(self, but: Iterable[int]) -> tuple[int, int] | None:
-        """The first row that is none of some, as its number and that of its readings."""
-        query = "SELECT id, readings FROM ready WHERE id NOT IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT 1"
-        rows = self._rows(query, json.dumps(list(but)))
-        return rows[0] if rows else None
+    def oldest_rows(self, most: int, up_to: int) -> list[tuple[int, int, int]]:
+        """The first rows, each as its number, how many readings it has, and their size in bytes.
+
+        Args:
+            most: not more rows than that.
+            up_to: none behind the one with this number.
+        """
+        query = "SELECT id, readings, LENGTH(content) FROM ready WHERE id <= ? ORDER BY id LIMIT ?"
+        return self._rows(query, up_to, most)
 
     def readings_after(self, number: int) -> int:
         """How many readings the rows behind the one with a number have."""
@@ -195,23 +201,25 @@ class Journal:
 
     def position(self, backend: str) -> Position:
         """How far a backend is."""
-        rows = self._rows("SELECT after, taken, delivered, refused FROM position WHERE backend = ?", backend)
+        rows = self._rows("SELECT after, row, taken, delivered, refused FROM position WHERE backend = ?", backend)
         return Position(*rows[0]) if rows else Position()
 
-    def move(self, positions: Mapping[str, Position], forget_to: int = 0, forget: int | None = None) -> None:
+    def move(self, positions: Mapping[str, Position], forget_to: int = 0, forget: Iterable[int] = ()) -> None:
         """Remember how far backends are, and drop what none of them needs.
 
         Args:
             positions: by backend.
             forget_to: rows up to this number go.
-            forget: the row with this number goes as well.
+            forget: rows with these numbers go as well.
         """
         with self._lock, self._transaction():
             self._connection.executemany(
-                "INSERT OR REPLACE INTO position (backend, after, taken, delivered, refused) VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO position (backend, after, row, taken, delivered, refused) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
                 [(backend, *astuple(position)) for backend, position in positions.items()],
             )
-            self._connection.execute("DELETE FROM ready WHERE id <= ? OR id = ?", (forget_to, forget))
+            self._connection.execute("DELETE FROM ready WHERE id <= ?", (forget_to,))
+            self._connection.executemany("DELETE FROM ready WHERE id = ?", [(number,) for number in forget])
 
     def clear(self) -> None:
         """Drop all rows, and what waits for other ranks."""

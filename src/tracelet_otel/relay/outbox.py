@@ -19,6 +19,10 @@ _LONGEST_ROW: Final = 2_000
 """Readings."""
 _MOST_RECENT: Final = 20_000
 """Readings that are in memory as well: a tracker that keeps up reads nothing from the disk."""
+_LEFT: Final = 0.99
+"""Of what a journal may have, so much is left after rows were dropped: many at once cost little more than one."""
+_MOST_DROPPED: Final = 1_000
+"""Rows at a time."""
 
 
 class Outbox:
@@ -48,11 +52,17 @@ class Outbox:
         """The queue of a tracker, by its name, which goes on where it was."""
         with self._lock:
             position = self._journal.position(backend)
+            # A row of which it has a part stays until it has all of it, or was dropped while others had the run.
+            rows = [row for row in [self.next_row(position.after)] if row is not None and row[0] == position.row]
+            position = position if rows else replace(position, row=0, taken=0)
             pending = self._journal.readings_after(position.after) - position.taken
-            lane = self._lanes[backend] = Lane(self, backend, position, pending)
-            # A row of which it has a part stays until it has all of it.
-            lane.first(1)
+            lane = self._lanes[backend] = Lane(self, backend, position, pending, rows)
             return lane
+
+    def clear(self) -> None:
+        """Forget what is in memory: the run is over."""
+        with self._lock:
+            self._forget_recent(self._last)
 
     def write(
         self,
@@ -81,7 +91,7 @@ class Outbox:
                 self._last = number
                 self._recent[number] = chunk
                 self._recent_count += len(chunk)
-            self._let_go()
+            self._forget_recent()
             for lane in self._lanes.values():
                 lane.grow(len(readings))
         return written.unmerged
@@ -103,6 +113,7 @@ class Outbox:
         """A tracker has taken something."""
         with self._lock:
             done = min(one.position.after for one in self._lanes.values())
+            self._forget_recent(done)
             try:
                 self._journal.move({lane.backend: lane.position}, forget_to=done)
             except TraceletError as error:
@@ -113,41 +124,62 @@ class Outbox:
         """Held while rows are written, and while lanes move."""
         return self._lock
 
-    def _let_go(self) -> None:
-        while self._recent_count > _MOST_RECENT:
+    def _forget_recent(self, up_to: int = 0) -> None:
+        """Drop rows from memory: those up to a number, and the oldest of what is too much."""
+        while self._recent and (self._recent_count > _MOST_RECENT or next(iter(self._recent)) <= up_to):
             self._on_disk_only, row = self._recent.popitem(last=False)
             self._recent_count -= len(row)
 
     def _make_room(self) -> None:
-        while self._journal.size_bytes >= self._limit_bytes:
-            held = {number for lane in self._lanes.values() for number in lane.held}
-            oldest = self._journal.oldest_row(held) if self._lanes else None
-            if oldest is None:
-                return
-            self._drop(*oldest)
+        """Drop the oldest rows where the journal is full: many at once, but none that a tracker may have in its hands.
 
-    def _drop(self, number: int, readings: int) -> None:
-        behind = [lane for lane in self._lanes.values() if lane.position.after < number]
-        positions = {lane: replace(lane.position, refused=lane.position.refused + readings) for lane in behind}
-        self._journal.move({lane.backend: position for lane, position in positions.items()}, forget=number)
-        if number in self._recent:
-            self._recent_count -= len(self._recent.pop(number))
+        Rows that are in memory stay. Where they are too much, something else takes the room.
+        """
+        size_bytes = self._journal.size_bytes
+        if size_bytes < self._limit_bytes or not self._lanes:
+            return
+        held = {number for lane in self._lanes.values() for number in lane.held}
+        dropped: dict[int, int] = {}
+        for number, readings, row_bytes in self._journal.oldest_rows(len(held) + _MOST_DROPPED, self._on_disk_only):
+            if size_bytes < self._limit_bytes * _LEFT:
+                break
+            if number not in held:
+                dropped[number] = readings
+                size_bytes -= row_bytes
+        if dropped:
+            self._drop(dropped)
+
+    def _drop(self, rows: Mapping[int, int]) -> None:
+        lost = {
+            lane: sum(readings for number, readings in rows.items() if number > lane.position.after)
+            for lane in self._lanes.values()
+        }
+        positions = {lane: replace(lane.position, refused=lane.position.refused + lost[lane]) for lane in lost}
+        self._journal.move({lane.backend: position for lane, position in positions.items()}, forget=rows)
         for lane, position in positions.items():
-            lane.drop(readings, position)
-            self._guard.report(
-                f"so much waits for {lane.backend} that its oldest values were dropped",
-                f"the journal has {self._limit_bytes / 2**20:g} MiB, as many as `journal_limit` lets it have",
-            )
-            self._guard.count(UNDELIVERED, readings)
+            if lost[lane]:
+                lane.drop(lost[lane], position)
+                self._guard.report(
+                    f"so much waits for {lane.backend} that its oldest values were dropped",
+                    f"the journal has {self._limit_bytes / 2**20:g} MiB, as many as `journal_limit` lets it have",
+                )
+                self._guard.count(UNDELIVERED, lost[lane])
 
 
 class Lane:
     """The `Queue` of one tracker in an outbox."""
 
-    def __init__(self, outbox: Outbox, backend: str, position: Position, pending: int) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        backend: str,
+        position: Position,
+        pending: int,
+        rows: Iterable[tuple[int, list[Reading]]],
+    ) -> None:
         self._outbox = outbox
         self._pending = pending
-        self._rows: deque[tuple[int, list[Reading]]] = deque()
+        self._rows = deque(rows)
         self._lost = False
         self.backend = backend
         """Name of the tracker."""
@@ -196,7 +228,10 @@ class Lane:
                 after, row = self._rows.popleft()
                 taken -= len(row)
             self._pending -= delivered + refused
-            self.position = Position(after, taken, self.delivered + delivered, self.position.refused + refused)
+            number = self._rows[0][0] if taken else 0
+            self.position = Position(
+                after, number, taken, self.position.delivered + delivered, self.position.refused + refused
+            )
             self._outbox.moved(self)
 
     def lose(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,6 +57,14 @@ def share(batch: Batch) -> Share | None:
     if batch.rank is None or batch.is_system or _is_each(batch):
         return None
     return Share(stream_of(batch), batch.rank, tuple(one for one in batch.readings if one.world_size > 1))
+
+
+def joined(shares: Iterable[Share]) -> list[Share]:
+    """One share for each process: a request may have several of one, and those in any order."""
+    found: dict[tuple[str, int], list[Reading]] = {}
+    for one in shares:
+        found.setdefault((one.process, one.rank), []).extend(one.readings)
+    return [Share(process, rank, tuple(readings)) for (process, rank), readings in found.items()]
 
 
 def _is_each(batch: Batch) -> bool:

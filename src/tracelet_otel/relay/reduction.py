@@ -33,8 +33,8 @@ def reduced(reduction: str, values: Sequence[float]) -> float:
         return math.nan
     if reduction in _CHOICE:
         return _CHOICE[reduction](values)
-    if not all(math.isfinite(value) for value in values):
-        return sum(values)  # an infinity, or NaN where both are there
+    if infinities := [value for value in values if math.isinf(value)]:
+        return sum(infinities)  # one of them, or NaN where both are there
     return _rounded(_sum(values) / len(values) if is_mean else _sum(values))
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tracelet_otel.errors import TraceletError
-from tracelet_otel.exporters.delivery import Delivery
+from tracelet_otel.exporters.delivery import Account, Delivery
 from tracelet_otel.exporters.hparams import Reports
 from tracelet_otel.exporters.reading import Batch, Param, Reading, Report
 from tracelet_otel.exporters.tracker import Place, Tracker
@@ -21,7 +21,7 @@ from tracelet_otel.relay.merge import Late, Merge, Result, Source
 from tracelet_otel.relay.messages import Status
 from tracelet_otel.relay.outbox import Outbox
 from tracelet_otel.relay.packing import Share, pack_shares, unpack_shares
-from tracelet_otel.relay.parts import Part, alone, process_of, share, without_known
+from tracelet_otel.relay.parts import Part, alone, joined, process_of, share, without_known
 from tracelet_otel.relay.seen import Seen
 from tracelet_otel.relay.unmerged import Unmerged, ranges, seen_of
 from tracelet_otel.settings import Settings
@@ -76,6 +76,7 @@ class RelayedRun:
         self._outbox = Outbox(journal, settings.journal_limit * 2**20, guard)
         self._unmerged = Unmerged(state.get("passed", {}))
         # What the merge has passed on and the journal has yet to know.
+        self._passes = False
         self._ready: list[Reading] = []
         self._merged_parts: list[int] = []
         if self._final is None:
@@ -134,14 +135,19 @@ class RelayedRun:
         """How far the delivery is."""
         return self._final or Status(
             urls={name: delivery.url for name, delivery in self._deliveries.items() if delivery.url is not None},
-            accounts={name: delivery.account for name, delivery in self._deliveries.items()},
+            accounts={name: self._account(delivery) for name, delivery in self._deliveries.items()},
             errors=self._guard.counts,
             complete=self._complete,
             over=self._over,
-            unclosed=[name for name, delivery in self._deliveries.items() if not delivery.complete],
+            unclosed=[name for name, delivery in self._deliveries.items() if not delivery.complete or self._ready],
             lost={name: delivery.lost for name, delivery in self._deliveries.items() if delivery.lost is not None},
             journal=str(self._journal.path),
         )
+
+    def _account(self, delivery: Delivery) -> Account:
+        account = delivery.account
+        # What waits for room on the disk has yet to get to any tracker.
+        return replace(account, pending=account.pending + len(self._ready)) if self._ready else account
 
     def hear(self) -> None:
         """Somebody asked for the run: its process is alive."""
@@ -170,7 +176,7 @@ class RelayedRun:
                 places[name] = delivery.open(resource)
             except BaseException:
                 for opened in places:
-                    deliveries[opened].close(0)
+                    deliveries[opened].give_back()
                 raise
         self._feed(deliveries, resource)
         return places
@@ -222,7 +228,7 @@ class RelayedRun:
             self._end_unix_nano = next(
                 (batch.end_unix_nano for batch in part.batches if batch.end_unix_nano), self._end_unix_nano
             )
-            shares = [found for batch in fresh if (found := share(batch)) is not None]
+            shares = joined(found for batch in fresh if (found := share(batch)) is not None)
             self._keep(fresh, shares, reports, outcomes, ended, seen)
             self._reports, self._ended, self._seen = reports, ended, seen
             if ended and self._ended_s is None:
@@ -273,16 +279,20 @@ class RelayedRun:
             thread.start()
         for thread in closing:
             thread.join()
-        if self._deliveries and not self._ready and all(one.complete for one in self._deliveries.values()):
-            if marks:
-                final = replace(self.status, complete=True, over=True)
-                self._journal.remember({"complete": final.line()})
+        self._complete = bool(self._deliveries) and not self.status.unclosed
+        try:
+            if self._complete and marks:
+                self._journal.remember({"complete": replace(self.status, over=True).line()})
                 self._journal.clear()
-            else:
+            elif self._complete:
                 self._journal.remove()
-            self._complete = True
-        else:
+            else:
+                self._journal.close()
+        except JournalError as error:
+            # It is delivered again, by whoever finds it.
+            self._guard.report("the journal does not know that all is delivered", error)
             self._journal.close()
+        self._outbox.clear()
         self._over = True
         return self._complete
 
@@ -390,7 +400,8 @@ class RelayedRun:
                 self._ready.append(one.reading)
         if sources:
             self._merged_parts += self._unmerged.pass_on(sources)
-        if not self._ready and not self._merged_parts:
+            self._passes = True
+        if not self._passes:
             return
         try:
             # What it is made of is on the disk, and stays there until this is.
@@ -399,7 +410,7 @@ class RelayedRun:
         except JournalError as error:
             self._guard.report("values that are merged wait for room on the disk", error)
             return
-        self._ready, self._merged_parts = [], []
+        self._ready, self._merged_parts, self._passes = [], [], False
         for delivery in self._deliveries.values():
             delivery.wake()
 

@@ -17,6 +17,7 @@ from tracelet_otel.relay.otlp import parse
 from tracelet_otel.relay.packing import pack, pack_shares
 from tracelet_otel.relay.parts import alone, part_of, share, stream_of, without_known
 from tracelet_otel.relay.seen import Seen
+from tracelet_otel.settings import OTLP
 
 
 def is_of_0_1_0(connection: sqlite3.Connection) -> bool:
@@ -47,7 +48,7 @@ def upgrade(connection: sqlite3.Connection) -> None:
         if shares:
             connection.execute("INSERT INTO unmerged (content) VALUES (?)", (pack_shares(shares),))
     connection.executemany(
-        "INSERT INTO position (backend, after, taken, delivered, refused) VALUES (?, 0, 0, ?, ?)",
+        "INSERT INTO position (backend, after, row, taken, delivered, refused) VALUES (?, 0, 0, 0, ?, ?)",
         [(backend, delivered, refused) for backend, (delivered, refused, _) in taken.items()],
     )
     connection.execute("DROP TABLE body")
@@ -57,7 +58,7 @@ def upgrade(connection: sqlite3.Connection) -> None:
 def _done_by_all(connection: sqlite3.Connection, taken: Mapping[str, Any]) -> dict[str, Seen]:
     """Samples that no backend of the run needs, by their process."""
     (plain,) = connection.execute("SELECT value FROM state WHERE key = 'settings'").fetchone() or ("{}",)
-    backends = json.loads(plain).get("backend", taken)
+    backends = [backend for backend in json.loads(plain).get("backend", taken) if backend != OTLP]
     of_backends = [
         {process: Seen(map(tuple, pairs)) for process, pairs in taken.get(backend, {}).items()} for backend in backends
     ]

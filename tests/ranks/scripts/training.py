@@ -17,7 +17,7 @@ from tests.support.quiet import quiet_trainer
 
 import tracelet_otel as tracelet
 
-KNOWN = {*os.environ} - {"TRACELET_HANDOVER"}
+KNOWN = ({*os.environ} - {"TRACELET_HANDOVER"}) | {"TRACELET_RECORDER"}
 CONFIG = json.loads(os.environ.get("CONFIG", "{}"))
 
 
@@ -100,6 +100,7 @@ def main():
     trainer.fit(Module(float(pause_s[0]) if pause_s else 0.0), data, data)
     left = [name for name in os.environ if name.startswith("TRACELET_") and name not in KNOWN]
     run.stop()
+    left += [name for name in os.environ if name == "TRACELET_RECORDER"]
     assert list(run.errors) == json.loads(os.environ.get("ERRORS", "[]")), run.errors
     assert not left, left
 
