@@ -27,7 +27,7 @@ import os, time
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from tracelet_otel.gpu import observe_gpus
-from tracelet_otel.guard import Guard
+from tracelet_otel._support.guard import Guard
 
 guard, reader = Guard(), InMemoryMetricReader()
 observe_gpus(MeterProvider([reader], shutdown_on_exit=False), guard, os.environ)

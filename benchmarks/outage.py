@@ -30,7 +30,7 @@ from benchmarks.results import write
 from benchmarks.servers import mlflow_server
 from tests.support.door import Door
 
-from tracelet_otel.guard import Guard
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.relay.journal import Journal
 from tracelet_otel.relay.outbox import Outbox
 

@@ -31,12 +31,13 @@ import json, sys, threading, time
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from tracelet_otel import samples, semconv
-from tracelet_otel.guard import Guard
+from tracelet_otel import semconv
+from tracelet_otel.protocol import samples
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
-from tracelet_otel.relay.calls import Address
-from tracelet_otel.relay.client import RelayExporter
+from tracelet_otel.session.calls import Address
+from tracelet_otel.session.client import RelayExporter
 
 run_id, endpoint, token, first, last, began_s = json.loads(sys.stdin.read())
 guard = Guard()

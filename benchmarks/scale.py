@@ -19,7 +19,7 @@ from benchmarks.report import show
 from benchmarks.results import write
 
 from tracelet_otel import semconv
-from tracelet_otel.exporters.reading import Reading
+from tracelet_otel.protocol.decode import Reading
 from tracelet_otel.relay.merge import Merge
 
 NAMES = (10, 100, 1000, 2000)

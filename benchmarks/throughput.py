@@ -66,9 +66,9 @@ from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.exporter import TrackerExporter
-from tracelet_otel.child_environment import PREFERRED
-from tracelet_otel.environment import set_environment_defaults
-from tracelet_otel.guard import Guard
+from tracelet_otel._support.child_environment import PREFERRED
+from tracelet_otel._support.environment import set_environment_defaults
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.recorder import Recorder, Row
 from tracelet_otel.settings import load
 

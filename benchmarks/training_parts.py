@@ -18,11 +18,11 @@ from benchmarks.stopwatch import Stopwatch
 from benchmarks.training import Module, prepared, start
 from opentelemetry.sdk.metrics.export import MetricReader
 
-from tracelet_otel.exporters import otlp_stock
-from tracelet_otel.exporters.otlp import OtlpExporter
-from tracelet_otel.exporters.otlp_delivery import OtlpDelivery
+from tracelet_otel.exporters.otlp import stock as otlp_stock
+from tracelet_otel.exporters.otlp.delivery import OtlpDelivery
+from tracelet_otel.exporters.otlp.exporter import OtlpExporter
 from tracelet_otel.instrumentation.recorder import Recorder
-from tracelet_otel.relay import client
+from tracelet_otel.session import client
 
 SAMPLES = "tensors into columns of numbers"
 FREEING = "freeing rows and their tensors"

@@ -19,7 +19,7 @@ TRACKER = "W&B, offline"
 CLIENT = ("wandb", "Run.log", "W&B's `run.log`")
 PARTS = (
     ("tracelet_otel.exporters.exporter", "TrackerExporter.export", "readings out of an export"),
-    ("tracelet_otel.exporters.wandb", "rows", "rows of readings"),
+    ("tracelet_otel.exporters.wandb.client", "rows", "rows of readings"),
     ("tracelet_otel.exporters.delivery", "Delivery._log_readings", "columns, and what a batch takes"),
     CLIENT,
 )

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tracelet_otel.environment import is_recorded_elsewhere
+from tracelet_otel._support.environment import is_recorded_elsewhere
 
 if TYPE_CHECKING:
-    from tracelet_otel.active import get_active_run, start_logging, stop_logging
+    from tracelet_otel.api import get_active_run, start_logging, stop_logging
     from tracelet_otel.errors import (
         ConfigurationError,
         IncompatibleVersionError,
@@ -44,7 +44,7 @@ def __getattr__(name: str) -> Any:
     if name in _ERRORS:
         from tracelet_otel import errors as home
     else:
-        from tracelet_otel import active as home  # type: ignore[no-redef]
+        from tracelet_otel import api as home  # type: ignore[no-redef]
     return getattr(home, name)
 
 

@@ -17,8 +17,8 @@ from tracelet_otel.errors import TraceletError
 @click.version_option(package_name="tracelet-otel")
 def main() -> None:
     """PyTorch Lightning training, observable through OpenTelemetry."""
-    from tracelet_otel.child_environment import PREFERRED
-    from tracelet_otel.environment import set_environment_defaults
+    from tracelet_otel._support.child_environment import PREFERRED
+    from tracelet_otel._support.environment import set_environment_defaults
 
     set_environment_defaults(PREFERRED)
 

@@ -16,20 +16,22 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 
-from tracelet_otel import resource, samples, semconv
-from tracelet_otel.environment import set_recorder
+from tracelet_otel import semconv
+from tracelet_otel._support.environment import set_recorder
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError
-from tracelet_otel.exporters.delivery import Account
-from tracelet_otel.exporters.identity import to_text
-from tracelet_otel.guard import Guard
-from tracelet_otel.hardware import Hardware, hardware_of
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.scalars import snapshot
 from tracelet_otel.instrumentation.signals import Signals, make_signals
-from tracelet_otel.role import Role
+from tracelet_otel.protocol import samples
+from tracelet_otel.protocol.account import Account
+from tracelet_otel.protocol.run_identity import to_text
+from tracelet_otel.resource.run_resource import default_run_name, new_run_id, run_resource
+from tracelet_otel.session.role import Role
 from tracelet_otel.settings import Settings
+from tracelet_otel.system.monitor import Hardware, hardware_of
 
 _LONGEST_DRAIN_S: Final = 2.0
 _ROWS_PER_FLUSH: Final = 10_000
@@ -55,8 +57,8 @@ class Run:
 
     def __init__(self, settings: Settings, role: Role, on_end: Callable[[Run], None]) -> None:
         started = {semconv.RUN_START_TIME: to_text(time.time_ns())}
-        run_id = settings.run_to_continue or resource.new_run_id()
-        self.name: str = settings.exp_name or resource.default_run_name()
+        run_id = settings.run_to_continue or new_run_id()
+        self.name: str = settings.exp_name or default_run_name()
         """What people call the run."""
         self._settings = settings
         self._role = role
@@ -69,7 +71,7 @@ class Run:
         self._stopping_thread: int | None = None
         self._ended = threading.Event()
         self._error_before = last_error()
-        identity = resource.run_resource(
+        identity = run_resource(
             run_id, self.name, settings.project, settings.ranks, track_git=settings.track_git, guard=self._guard
         )
         role.prepare()

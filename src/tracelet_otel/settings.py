@@ -17,7 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tracelet_otel import semconv
-from tracelet_otel.environment import own_variables
+from tracelet_otel._support.environment import own_variables
 from tracelet_otel.errors import ConfigurationError
 
 RELAY_PLATFORMS: Final = ("linux", "darwin")

@@ -17,8 +17,8 @@ from tests.support.wandb_files import offline_files, offline_run
 from tests.support.wandb_server import WandbServer
 from tracelet_otel import semconv
 from tracelet_otel.exporters import registry
-from tracelet_otel.exporters.reading import Reading
-from tracelet_otel.exporters.tracker import Tracker
+from tracelet_otel.exporters.base import Tracker
+from tracelet_otel.protocol.decode import Reading
 from tracelet_otel.settings import load
 
 PLACES = ["MLflow on SQLite", "MLflow server", "W&B offline", "W&B server", "ClearML offline", "ClearML server"]

@@ -11,7 +11,7 @@ from tests.contract.backends import PLACES, Backend, ClearmlOffline, ClearmlOnli
 from tests.support.clearml_server import ClearmlServer
 from tests.support.wandb_server import WandbServer
 from tracelet_otel import semconv
-from tracelet_otel.exporters.identity import RunIdentity
+from tracelet_otel.protocol.run_identity import RunIdentity
 
 
 @pytest.fixture

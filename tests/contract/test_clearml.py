@@ -13,10 +13,10 @@ from tests.contract.backends import ClearmlOffline, ClearmlOnline, reading
 from tests.contract.conftest import make_backend
 from tests.support.waiting import free_port
 from tracelet_otel import semconv
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError, RunLostError, TrackerUnavailableError
 from tracelet_otel.exporters.delivery import Delivery
-from tracelet_otel.exporters.reading import Param
-from tracelet_otel.guard import Guard
+from tracelet_otel.protocol.decode import Param
 
 IMPORT = """
 import sys
@@ -159,7 +159,7 @@ def test_a_server_that_does_not_give_a_task_is_named_at_once(online, identity, i
 
 
 def test_a_silent_server_is_named_in_time(online, identity, monkeypatch):
-    monkeypatch.setattr("tracelet_otel.exporters.clearml_task.REQUEST_S", 0.5)
+    monkeypatch.setattr("tracelet_otel.exporters.clearml.task.REQUEST_S", 0.5)
     online.server.ill = "hangs"
     with pytest.raises(TrackerUnavailableError, match=r"cannot be reached .ReadTimeout"):
         online.tracker().open(identity)
@@ -237,7 +237,7 @@ def test_a_folder_that_cannot_be_written_is_named(offline, identity, tmp_path):
 
 
 def test_values_beyond_32_bits_are_refused_and_said(offline, identity, caplog):
-    from tracelet_otel.exporters.reading import Batch
+    from tracelet_otel.protocol.decode import Batch
 
     delivery = Delivery(offline.tracker(), Guard())
     delivery.open(identity.attributes)

@@ -12,11 +12,11 @@ from tests.contract.conftest import make_backend
 from tests.support.door import Door
 from tests.support.mlflow_store import StoredRun, multiset, stored_runs
 from tracelet_otel import semconv
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError, TrackerUnavailableError
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.delivery import Delivery
-from tracelet_otel.exporters.reading import Batch, Param
-from tracelet_otel.guard import Guard
+from tracelet_otel.protocol.decode import Batch, Param
 from tracelet_otel.settings import load
 
 

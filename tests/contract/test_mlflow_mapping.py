@@ -7,8 +7,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_BRANCH, MLFLOW_GIT_COMMIT, MLFLO
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name, _validate_tag_name
 
 from tracelet_otel import semconv
-from tracelet_otel.exporters.credentials import without_credentials
-from tracelet_otel.exporters.mlflow_mapping import (
+from tracelet_otel._support.redact import without_credentials
+from tracelet_otel.exporters.mlflow.mapping import (
     MAX_KEY_LENGTH,
     Infinities,
     exact_name_tags,
@@ -17,7 +17,7 @@ from tracelet_otel.exporters.mlflow_mapping import (
     resource_tags,
     valid_key,
 )
-from tracelet_otel.exporters.reading import Reading
+from tracelet_otel.protocol.decode import Reading
 
 NAMES = st.one_of(st.text(), st.text(alphabet="ab/.@ :-", max_size=8), st.text(alphabet="a@", min_size=240))
 

@@ -9,10 +9,10 @@ import pytest
 
 from tests.contract.backends import PLACES, point, reading
 from tracelet_otel import semconv
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.delivery import Delivery
-from tracelet_otel.exporters.reading import Batch, Param
-from tracelet_otel.guard import Guard
+from tracelet_otel.protocol.decode import Batch, Param
 
 NAMES = [
     "loss", "Loss", "lo@ss", "größe", "a//b", "/a", "7 days", "損失", "x" * 300, "x" * 301, "a b", "", "a/", "a.b",

@@ -13,12 +13,12 @@ import pytest
 from tests.contract.backends import WandbOffline, WandbOnline, reading
 from tests.support.waiting import free_port, wait_until
 from tracelet_otel import semconv
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.delivery import Delivery
-from tracelet_otel.exporters.reading import Batch
-from tracelet_otel.exporters.wandb_files import upload_error
-from tracelet_otel.guard import Guard
+from tracelet_otel.exporters.wandb.files import upload_error
+from tracelet_otel.protocol.decode import Batch
 from tracelet_otel.settings import load
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.identity.checkouts import FILE, checkout, git
-from tracelet_otel.guard import Guard
-from tracelet_otel.identity.vcs import vcs_attributes
+from tracelet_otel._support.guard import Guard
+from tracelet_otel.resource.vcs import vcs_attributes
 
 
 def state(code: Path) -> bool | None:
@@ -237,7 +237,7 @@ def test_a_file_that_a_filter_makes_is_not_judged_and_no_filter_is_run(tmp_path,
 
 
 def test_a_large_file_that_was_touched_is_not_read(code, monkeypatch):
-    monkeypatch.setattr("tracelet_otel.identity.worktree._MOST_BYTES", 4)
+    monkeypatch.setattr("tracelet_otel.resource.worktree._MOST_BYTES", 4)
     touched(code)
     assert state(code) is None
 

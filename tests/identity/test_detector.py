@@ -16,7 +16,7 @@ import pytest
 
 from tests.identity.checkouts import checkout, git, revision
 from tests.support.mlflow_store import stored_run
-from tracelet_otel.detector import TraceletResourceDetector
+from tracelet_otel.resource.detector import TraceletResourceDetector
 
 ASKED = {"OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "tracelet"}
 SCRIPTS = Path(__file__).with_name("scripts")
@@ -138,7 +138,7 @@ def test_it_never_raises(monkeypatch, caplog):
     def fail(*arguments):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("tracelet_otel.identity.process.place_of", fail)
+    monkeypatch.setattr("tracelet_otel.resource.process.place_of", fail)
     assert dict(TraceletResourceDetector(raise_on_error=True).detect().attributes) == {}
     assert len(caplog.records) == 1
 

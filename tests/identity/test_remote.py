@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tracelet_otel.identity.remote import shown
+from tracelet_otel.resource.remote import shown
 
 SECRET = "sEcReT"
 

@@ -11,12 +11,12 @@ import pytest
 
 from tests.identity.checkouts import checkout, git, revision
 from tracelet_otel import semconv
-from tracelet_otel.exporters.clearml_mapping import description
-from tracelet_otel.exporters.identity import run_identity
-from tracelet_otel.exporters.mlflow_mapping import resource_tags
-from tracelet_otel.guard import Guard
-from tracelet_otel.identity.script import code_directories
-from tracelet_otel.resource import run_resource
+from tracelet_otel._support.guard import Guard
+from tracelet_otel.exporters.clearml.mapping import description
+from tracelet_otel.exporters.mlflow.mapping import resource_tags
+from tracelet_otel.protocol.run_identity import run_identity
+from tracelet_otel.resource.run_resource import run_resource
+from tracelet_otel.resource.script import code_directories
 
 SECRET = "sEcReT"
 
@@ -106,7 +106,7 @@ def test_a_part_that_fails_is_left_out_and_said(monkeypatch, caplog, code, part)
     def fail(*arguments):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(f"tracelet_otel.identity.surroundings.{part}", fail)
+    monkeypatch.setattr(f"tracelet_otel.resource.surroundings.{part}", fail)
     guard = Guard()
     found = run_resource("1", "name", "project", semconv.RANKS_MERGED, guard=guard).attributes
     assert set(found) <= set(whole)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tracelet_otel.detector import TraceletResourceDetector
+from tracelet_otel.resource.detector import TraceletResourceDetector
 
 SLURM = {"SLURM_JOB_ID": "77", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_JOB_NAME": "train"}
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "WORLD_SIZE": "2"}

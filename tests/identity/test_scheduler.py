@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tracelet_otel.identity.kubernetes import kubernetes_attributes
-from tracelet_otel.identity.scheduler import scheduler_attributes
+from tracelet_otel.resource.kubernetes import kubernetes_attributes
+from tracelet_otel.resource.scheduler import scheduler_attributes
 
 SECRETS = {"AWS_SECRET_ACCESS_KEY": "s", "WANDB_API_KEY": "s", "SLURM_JWT": "s", "HOSTNAME": "box", "NODE_NAME": "n"}
 

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tracelet_otel.identity.nvidia import cuda_attributes, driver_attributes
-from tracelet_otel.identity.software import package_attributes, platform_attributes
+from tracelet_otel.resource.nvidia import cuda_attributes, driver_attributes
+from tracelet_otel.resource.software import package_attributes, platform_attributes
 
 GCC = "GCC version:  gcc version 12.3.0 (Ubuntu 12.3.0-1ubuntu1~22.04)\n"
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.identity.checkouts import FILE, checkout, git, revision
 from tests.support.waiting import wait_until
-from tracelet_otel.guard import Guard
-from tracelet_otel.identity.vcs import vcs_attributes
+from tracelet_otel._support.guard import Guard
+from tracelet_otel.resource.vcs import vcs_attributes
 
 PATIENCE_S = 30.0
 

@@ -12,8 +12,8 @@ import pytest
 import tracelet_otel as tracelet
 from tests.support.mlflow_store import stored_run, stored_runs
 from tests.support.trainings import NAMESPACES, Training, namespace
+from tracelet_otel._support.private_names import LIGHTNING, PrivateName, check_package
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
-from tracelet_otel.private_names import LIGHTNING, PrivateName, check_package
 
 ROW = next(one for one in LIGHTNING.names if one.name == "_LoggerConnector.log_metrics")
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.mlflow_store import stored_run
 from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
-from tracelet_otel.exporters.otlp_settings import GRPC, HTTP
+from tracelet_otel.exporters.otlp.settings import GRPC, HTTP
 
 Run = Callable[..., "CompletedProcess[str]"]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
-from tracelet_otel.exporters.otlp_settings import GRPC, HTTP
+from tracelet_otel.exporters.otlp.settings import GRPC, HTTP
 
 RECEIVERS: dict[str, type[GrpcReceiver] | type[HttpReceiver]] = {GRPC: GrpcReceiver, HTTP: HttpReceiver}
 

@@ -7,8 +7,8 @@ import time
 
 from tests.support.sdk import provider, reader
 from tracelet_otel import semconv
-from tracelet_otel.exporters.otlp import OtlpExporter
-from tracelet_otel.guard import Guard
+from tracelet_otel._support.guard import Guard
+from tracelet_otel.exporters.otlp.exporter import OtlpExporter
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
 

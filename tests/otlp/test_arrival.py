@@ -12,9 +12,9 @@ from tests.support.collector import Collector
 from tests.support.otlp_receiver import HttpReceiver
 from tests.support.sdk import exported, provider, reader
 from tests.support.waiting import wait_until
-from tracelet_otel.exporters import otlp_delivery
-from tracelet_otel.exporters.otlp import OtlpExporter
-from tracelet_otel.guard import Guard
+from tracelet_otel._support.guard import Guard
+from tracelet_otel.exporters.otlp import delivery as otlp_delivery
+from tracelet_otel.exporters.otlp.exporter import OtlpExporter
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.support.sdk import comparable, exported
-from tracelet_otel.exporters.metrics_data import divided, sample_count, weight, with_attributes
-from tracelet_otel.exporters.otlp_backlog import Backlog, Waiting
-from tracelet_otel.exporters.reading import decode
+from tracelet_otel.exporters.otlp.backlog import Backlog, Waiting
+from tracelet_otel.protocol.decode import decode
+from tracelet_otel.protocol.metrics_data import divided, sample_count, weight, with_attributes
 
 
 def waiting(instruments, samples=0, weight=1):

@@ -11,10 +11,10 @@ import pytest
 from tests.otlp.conftest import RECEIVERS
 from tests.support.sdk import exported
 from tests.support.waiting import free_port, wait_until
-from tracelet_otel.exporters import otlp_delivery
-from tracelet_otel.exporters.otlp import OtlpExporter
-from tracelet_otel.exporters.otlp_settings import HTTP
-from tracelet_otel.guard import Guard
+from tracelet_otel._support.guard import Guard
+from tracelet_otel.exporters.otlp import delivery as otlp_delivery
+from tracelet_otel.exporters.otlp.exporter import OtlpExporter
+from tracelet_otel.exporters.otlp.settings import HTTP
 
 ILLS = ["hangs", "400", "401", "429", "500", "503"]
 LONGEST_S = 6.5

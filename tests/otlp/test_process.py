@@ -11,11 +11,11 @@ import pytest
 from tests.otlp.stream import Stream
 from tests.support.sdk import exported
 from tests.support.waiting import free_port, wait_until
-from tracelet_otel.exporters import otlp_delivery
-from tracelet_otel.exporters.otlp import OtlpExporter
-from tracelet_otel.exporters.otlp_settings import HTTP, read
-from tracelet_otel.exporters.otlp_stock import stock_exporter
-from tracelet_otel.guard import Guard
+from tracelet_otel._support.guard import Guard
+from tracelet_otel.exporters.otlp import delivery as otlp_delivery
+from tracelet_otel.exporters.otlp.exporter import OtlpExporter
+from tracelet_otel.exporters.otlp.settings import HTTP, read
+from tracelet_otel.exporters.otlp.stock import stock_exporter
 
 
 @pytest.mark.cold

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tracelet_otel.errors import ConfigurationError
-from tracelet_otel.exporters.otlp import OtlpExporter
-from tracelet_otel.exporters.otlp_settings import GRPC, HTTP, read
+from tracelet_otel.exporters.otlp.exporter import OtlpExporter
+from tracelet_otel.exporters.otlp.settings import GRPC, HTTP, read
 
 OTLP = "OTEL_EXPORTER_OTLP"
 METRICS = "OTEL_EXPORTER_OTLP_METRICS"

@@ -14,11 +14,12 @@ from opentelemetry.sdk.resources import Resource
 import tracelet_otel as tracelet
 from tests.support.mlflow_store import multiset, stored_run
 from tests.support.waiting import wait_until
-from tracelet_otel import samples, semconv
-from tracelet_otel.guard import Guard
+from tracelet_otel import semconv
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
-from tracelet_otel.relay.client import RelayExporter
+from tracelet_otel.protocol import samples
+from tracelet_otel.session.client import RelayExporter
 
 WORLD_SIZE = 2
 

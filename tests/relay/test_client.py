@@ -8,15 +8,15 @@ import pytest
 
 from tests.support.collector import Collector
 from tests.support.sdk import exported
-from tracelet_otel.guard import UNDELIVERED, Guard
-from tracelet_otel.relay.calls import Address
-from tracelet_otel.relay.client import RelayExporter
-from tracelet_otel.relay.followed import Followed
-from tracelet_otel.relay.messages import Taken
-from tracelet_otel.relay.otlp import by_run
+from tracelet_otel._support.guard import UNDELIVERED, Guard
+from tracelet_otel.protocol.messages import Taken
+from tracelet_otel.protocol.requests import by_run
 from tracelet_otel.relay.parts import part_of
-from tracelet_otel.relay.rendezvous import Meeting
 from tracelet_otel.relay.server import Application, Server, listen
+from tracelet_otel.session.calls import Address
+from tracelet_otel.session.client import RelayExporter
+from tracelet_otel.session.ranks.follower import Followed
+from tracelet_otel.session.ranks.rendezvous import Meeting
 
 TOKEN = "a-token-for-this-test-only"
 
@@ -151,7 +151,7 @@ def test_what_a_rank_keeps_until_its_run_is_found_has_a_bound(taker, relay, guar
         def find(self):
             return self.meeting
 
-    monkeypatch.setattr("tracelet_otel.relay.followed._MOST_KEPT", 100)
+    monkeypatch.setattr("tracelet_otel.session.ranks.follower._MOST_KEPT", 100)
     taker.open.set()
     finder = Finder()
     (exporter,) = Followed(finder, dict, "rank 1", guard).exporters

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
 from tests.support.sdk import exported
-from tracelet_otel.guard import Guard
+from tracelet_otel._support.guard import Guard
+from tracelet_otel.protocol.messages import MAX_BODY_BYTES, Taken
+from tracelet_otel.protocol.requests import by_run
 from tracelet_otel.relay.journal import Journal
-from tracelet_otel.relay.messages import MAX_BODY_BYTES, Taken
-from tracelet_otel.relay.otlp import by_run
 from tracelet_otel.relay.parts import part_of
-from tracelet_otel.relay.relayed_run import RelayedRun
+from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.relay.server import Application, Server, listen
 from tracelet_otel.settings import Settings
 

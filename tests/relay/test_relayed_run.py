@@ -14,16 +14,16 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 from tests.relay.simulated import RESOURCE, Rank
 from tests.support.disk import full_disk
 from tests.support.mlflow_store import multiset, stored_run
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters import registry
-from tracelet_otel.exporters.delivery import Account
-from tracelet_otel.exporters.mlflow import MlflowTracker
-from tracelet_otel.exporters.system_readings import SystemReadings
-from tracelet_otel.guard import Guard
+from tracelet_otel.exporters.mlflow.client import MlflowTracker
+from tracelet_otel.protocol.account import Account
 from tracelet_otel.relay.journal import Journal, JournalError
 from tracelet_otel.relay.parts import part_of
-from tracelet_otel.relay.relayed_run import EndedError, RelayedRun, TooLateError
+from tracelet_otel.relay.run import EndedError, RelayedRun, TooLateError
 from tracelet_otel.settings import Settings
+from tracelet_otel.system.tracker_view import SystemReadings
 
 
 def run_on(path, settings: Settings):

@@ -27,9 +27,9 @@ from tests.support.mlflow_store import multiset, stored_runs
 from tests.support.sidecar import TOKEN, Relay
 from tests.support.waiting import wait_until
 from tracelet_otel.cli import main
-from tracelet_otel.relay.calls import Address, Connection, fetch_status
-from tracelet_otel.relay.otlp import count_points
+from tracelet_otel.protocol.requests import count_points
 from tracelet_otel.relay.sidecar import Sidecar
+from tracelet_otel.session.calls import Address, Connection, fetch_status
 from tracelet_otel.settings import load
 
 

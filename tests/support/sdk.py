@@ -17,11 +17,12 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import Resource
 
-from tracelet_otel import samples, semconv
-from tracelet_otel.exporters.reading import Batch, Reading, Report, decode
-from tracelet_otel.guard import Guard
+from tracelet_otel import semconv
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
+from tracelet_otel.protocol import samples
+from tracelet_otel.protocol.decode import Batch, Reading, Report, decode
 
 
 class KeepingExporter(MetricExporter):

@@ -266,8 +266,8 @@ def fork_relays(server: Callable[[], str]) -> Callable[[], None]:
     Returns:
         What undoes it.
     """
-    from tracelet_otel.exporters import apart
-    from tracelet_otel.relay import launch
+    from tracelet_otel.exporters import worker_process as apart
+    from tracelet_otel.session import launch
 
     def popen(command: Sequence[str], **options: Any) -> WarmProcess:
         assert command[0] == sys.executable

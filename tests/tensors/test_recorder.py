@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
-from tracelet_otel.guard import Guard
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.recorder import Recorder, Row
 from tracelet_otel.instrumentation.series import instrument_name
 

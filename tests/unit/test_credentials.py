@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tracelet_otel.exporters.credentials import without_credentials
+from tracelet_otel._support.redact import without_credentials
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from tests.support.waiting import wait_until
 from tracelet_otel import semconv
+from tracelet_otel._support.guard import Guard
+from tracelet_otel._support.pauses import spread
 from tracelet_otel.errors import (
     ConfigurationError,
     RefusedError,
@@ -19,12 +21,10 @@ from tracelet_otel.errors import (
     TraceletError,
     TrackerUnavailableError,
 )
+from tracelet_otel.exporters.base import Place
 from tracelet_otel.exporters.delivery import Delivery
-from tracelet_otel.exporters.pauses import spread
 from tracelet_otel.exporters.queue import MemoryQueue
-from tracelet_otel.exporters.reading import Batch, Reading
-from tracelet_otel.exporters.tracker import Place
-from tracelet_otel.guard import Guard
+from tracelet_otel.protocol.decode import Batch, Reading
 
 
 class ListTracker:

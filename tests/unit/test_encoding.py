@@ -25,8 +25,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from tracelet_otel import semconv
-from tracelet_otel.exporters.encoding import encode
-from tracelet_otel.samples import Moment, Samples
+from tracelet_otel.protocol.encode import encode
+from tracelet_otel.protocol.samples import Moment, Samples
 
 int64 = st.integers(-(2**63), 2**63 - 1)
 moments = st.builds(

@@ -11,7 +11,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.semconv._incubating.metrics import process_metrics, system_metrics
 
-from tracelet_otel.host import observe_host
+from tracelet_otel.system.host import observe_host
 
 EXPECTED = {
     process_metrics.PROCESS_CPU_TIME: ("s", [{"type": state} for state in ("user", "system")]),

@@ -24,12 +24,12 @@ def test_sdk_internals_are_touched_in_one_file():
         for path in FILES
         if any("._internal" in name or ".sdk.metrics._" in name for name in imports(path))
     ]
-    assert internal == ["samples.py"]
+    assert internal == ["protocol/samples.py"]
 
 
 @pytest.mark.parametrize("package", ["mlflow", "wandb", "clearml"])
 def test_each_tracker_is_imported_in_its_one_file(package):
-    assert importers(package) == [f"exporters/{package}.py"]
+    assert importers(package) == [f"exporters/{package}/client.py"]
 
 
 def test_nvml_is_imported_in_its_one_file():
@@ -37,7 +37,7 @@ def test_nvml_is_imported_in_its_one_file():
 
 
 def test_dulwich_is_imported_in_its_one_file():
-    assert importers("dulwich") == ["identity/repository.py"]
+    assert importers("dulwich") == ["resource/repository.py"]
 
 
 def test_neither_lightning_nor_torch_is_imported():
@@ -46,12 +46,12 @@ def test_neither_lightning_nor_torch_is_imported():
 
 def test_the_environment_is_read_in_its_one_file():
     readers = [path.relative_to(SOURCE).as_posix() for path in FILES if "os.environ" in path.read_text()]
-    assert readers == ["environment.py"]
+    assert readers == ["_support/environment.py"]
 
 
 def test_importing_the_package_imports_nothing_heavy():
     script = """
-import sys, tracelet_otel, tracelet_otel.instrumentation.lightning, tracelet_otel.gpu, tracelet_otel.detector
+import sys, tracelet_otel, tracelet_otel.instrumentation.lightning, tracelet_otel.gpu, tracelet_otel.resource.detector
 heavy = {
     "torch", "lightning", "pytorch_lightning", "mlflow", "wandb", "clearml", "pydantic", "numpy", "pynvml", "dulwich"
 }

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
-from tracelet_otel.exporters.hparams import Reports
-from tracelet_otel.guard import Guard
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.hparams import Hyperparameters, flatten
+from tracelet_otel.protocol.hparam_reports import Reports
 
 
 @dataclass

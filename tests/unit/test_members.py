@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tracelet_otel.exporters.reading import Batch
+from tracelet_otel.protocol.decode import Batch
 from tracelet_otel.relay.members import Members
 
 

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tracelet_otel import semconv
-from tracelet_otel.exporters.reading import Reading
+from tracelet_otel.protocol.decode import Reading
 from tracelet_otel.relay.merge import Late, Merge, Merged
 from tracelet_otel.relay.reduction import reduced
 

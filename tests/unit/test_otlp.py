@@ -10,8 +10,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from tests.support.sdk import comparable, exported
 from tracelet_otel import semconv
-from tracelet_otel.exporters.reading import decode
-from tracelet_otel.relay.otlp import MalformedError, by_run, metrics_data, parse, split
+from tracelet_otel.protocol.decode import decode
+from tracelet_otel.protocol.requests import MalformedError, by_run, metrics_data, parse, split
 
 names = st.text(min_size=1, max_size=8).filter(lambda name: name.isprintable())
 rows = st.lists(st.dictionaries(names, st.floats(), max_size=4), max_size=6)

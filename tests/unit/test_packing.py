@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracelet_otel import semconv
-from tracelet_otel.exporters.reading import Reading
+from tracelet_otel.protocol.decode import Reading
 from tracelet_otel.relay.packing import Share, pack, pack_shares, unpack, unpack_shares
 
 READINGS = st.lists(

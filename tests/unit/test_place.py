@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tracelet_otel.place import Place, job_of, place_of
+from tracelet_otel.resource.rank_info import Place, job_of, place_of
 
 TORCHRUN = {
     "RANK": "3",

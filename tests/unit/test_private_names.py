@@ -14,7 +14,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from tracelet_otel import IncompatibleVersionError
-from tracelet_otel.private_names import (
+from tracelet_otel._support.private_names import (
     LIGHTNING,
     OPENTELEMETRY_SDK,
     Library,
@@ -139,7 +139,7 @@ tracelet_otel.start_logging
 def test_a_release_that_was_tampered_with_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, installed: str, words: int
 ) -> None:
-    monkeypatch.setattr("tracelet_otel.private_names.version", {"lightning": installed}.get)
+    monkeypatch.setattr("tracelet_otel._support.private_names.version", {"lightning": installed}.get)
     found = list(tampered(LIGHTNING))
     assert len(found) == words
     assert all(f"lightning {installed}" in one and "GHSA-w37p-236h-pfx3" in one for one in found)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracelet_otel import semconv
+from tracelet_otel._support.guard import UNDELIVERED, Guard
 from tracelet_otel.exporters.queue import MemoryQueue
-from tracelet_otel.exporters.reading import Reading
-from tracelet_otel.guard import UNDELIVERED, Guard
+from tracelet_otel.protocol.decode import Reading
 from tracelet_otel.relay.journal import Journal
 from tracelet_otel.relay.outbox import Outbox
 

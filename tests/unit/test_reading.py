@@ -12,8 +12,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from tracelet_otel import semconv
-from tracelet_otel.exporters.reading import Batch, Param, Reading, decode
-from tracelet_otel.samples import Moment, Samples
+from tracelet_otel.protocol.decode import Batch, Param, Reading, decode
+from tracelet_otel.protocol.samples import Moment, Samples
 
 moments = st.builds(
     Moment,

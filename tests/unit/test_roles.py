@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-from tracelet_otel.destination import Nowhere
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import RunLostError
-from tracelet_otel.guard import Guard
-from tracelet_otel.relay.rendezvous import Handover
-from tracelet_otel.role import Following, Owning, Silent
-from tracelet_otel.roles import Roles
+from tracelet_otel.exporters.destination import Nowhere
+from tracelet_otel.session.ranks.rendezvous import Handover
+from tracelet_otel.session.role import Following, Owning, Silent
+from tracelet_otel.session.roles import Roles
 from tracelet_otel.settings import load
 
 CHILD_OF_DDP = {"LOCAL_RANK": "1", "NODE_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}

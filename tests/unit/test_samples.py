@@ -11,7 +11,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality
 
 from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
-from tracelet_otel.samples import Moment, Samples, samples_context
+from tracelet_otel.protocol.samples import Moment, Samples, samples_context
 
 THREADS = 8
 PER_THREAD = 5_000

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracelet_otel.relay.seen import Seen
+from tracelet_otel.relay.ranges import Seen
 
 
 @given(st.lists(st.integers(0, 30)), st.lists(st.integers(0, 30)))

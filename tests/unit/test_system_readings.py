@@ -13,8 +13,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
-from tracelet_otel.exporters.reading import decode
-from tracelet_otel.exporters.system_readings import SystemReadings
+from tracelet_otel.protocol.decode import decode
+from tracelet_otel.system.tracker_view import SystemReadings
 
 GPU = [
     ("hw.gpu.utilization", {"hw.gpu.task": "general"}, 0.5, "utilization_percentage", 50.0),

@@ -7,7 +7,7 @@ import pytest
 from tracelet_otel import semconv
 from tracelet_otel.instrumentation.series import Series
 from tracelet_otel.instrumentation.table import Table
-from tracelet_otel.samples import Moment
+from tracelet_otel.protocol.samples import Moment
 
 MOMENTS = [Moment(1, step, semconv.AXIS_TRAINER) for step in range(3)]
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracelet_otel import semconv
-from tracelet_otel.exporters.reading import Param, Reading
-from tracelet_otel.exporters.wandb_mapping import STEP, TIME, column_names, nested, rows
+from tracelet_otel.exporters.wandb.mapping import STEP, TIME, column_names, nested, rows
+from tracelet_otel.protocol.decode import Param, Reading
 
 NAMES = st.one_of(st.text(max_size=3), st.sampled_from(["_step", "_timestamp", STEP, f"metric/{STEP}", "metric/_step"]))
 READINGS = st.lists(

@@ -8,36 +8,25 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from typing import Any, Final
 
 import tenacity
 
+from tracelet_otel._support.guard import UNDELIVERED, Guard, log
+from tracelet_otel._support.pauses import spread
 from tracelet_otel.errors import RefusedError, TraceletError, TrackerUnavailableError
-from tracelet_otel.exporters.identity import run_identity
-from tracelet_otel.exporters.pauses import spread
+from tracelet_otel.exporters.base import Place, Tracker
 from tracelet_otel.exporters.queue import MemoryQueue, Queue
-from tracelet_otel.exporters.reading import Batch, Param, Reading
-from tracelet_otel.exporters.tracker import Place, Tracker
-from tracelet_otel.guard import UNDELIVERED, Guard, log
+from tracelet_otel.protocol.account import Account
+from tracelet_otel.protocol.decode import Batch, Param, Reading
+from tracelet_otel.protocol.run_identity import run_identity
 
 _LONGEST_PAUSE_S: Final = 10.0
 _PAUSES: Final = tenacity.wait_exponential(multiplier=0.5, max=_LONGEST_PAUSE_S)
 _PARAM_ATTEMPTS: Final = 5
 _TIME: Final = attrgetter("time_unix_nano")
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What became of the readings that one backend was to take."""
-
-    delivered: int
-    refused: int
-    pending: int
-    problem: str | None
-    """Why something is pending or was refused, in the tracker's words."""
 
 
 class Delivery:

@@ -1,85 +1,101 @@
-"""Trackers that live in this process, one exporter each."""
+"""Where a run's stream goes: what `Run` needs of trackers in this process and of a relay alike."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Protocol
 
 from opentelemetry.sdk.metrics.export import MetricExporter
 
-from tracelet_otel import semconv
-from tracelet_otel.errors import TrackerUnavailableError
-from tracelet_otel.exporters.delivery import Account
-from tracelet_otel.exporters.exporter import TrackerExporter
-from tracelet_otel.exporters.tracker import Tracker
-from tracelet_otel.guard import Guard
+from tracelet_otel.protocol.account import Account
 
 
-class InProcess:
-    """A `Destination` of trackers in this process.
+class Destination(Protocol):
+    """Exporters, and what becomes of what they are given."""
 
-    Args:
-        trackers: not opened yet, by backend.
-        resource: attributes of the run's resource.
-        guard: where errors end.
-        waits: whether a backend that cannot be reached is to be waited for.
+    owns_run: bool
+    """Whether the run ends with this process."""
 
-    Raises:
-        TraceletError: a backend does not give us the run; none is left open.
-    """
-
-    def __init__(
-        self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any], guard: Guard, *, waits: bool = False
-    ) -> None:
-        self.owns_run = True
-        """See `Destination.owns_run`."""
-        self.run_id = str(resource[semconv.RUN_ID])
-        """See `Destination.run_id`."""
-        self._exporters: dict[str, TrackerExporter] = {}
-        self.streams: Sequence[MetricExporter] = ()
-        """See `Destination.streams`."""
-        self.urls: dict[str, str] = {}
-        try:
-            for name, tracker in trackers.items():
-                self._exporters[name] = TrackerExporter(lambda tracker=tracker: tracker, guard)  # type: ignore[misc]
-                self._open(name, resource, guard, waits=waits)
-        except BaseException:
-            self.abandon()
-            raise
-
-    def _open(self, name: str, resource: Mapping[str, Any], guard: Guard, *, waits: bool) -> None:
-        try:
-            self.urls[name] = self._exporters[name].open(resource).url
-        except TrackerUnavailableError as error:
-            if not waits:
-                raise
-            # Its delivery opens it, as often as that takes.
-            guard.report("a backend is waited for", str(error))
+    @property
+    def run_id(self) -> str:
+        """The run's id; empty as long as it is not known, or where there is no run."""
+        ...
 
     @property
     def exporters(self) -> Sequence[MetricExporter]:
-        """See `Destination.exporters`."""
-        return list(self._exporters.values())
+        """One for each reader that the run needs."""
+        ...
+
+    @property
+    def streams(self) -> Sequence[MetricExporter]:
+        """Those exporters that take whatever is measured; the others are of trackers."""
+        ...
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """Where people look at the run, by backend."""
+        ...
 
     @property
     def accounts(self) -> dict[str, Account]:
-        """See `Destination.accounts`."""
-        return {name: exporter.account for name, exporter in self._exporters.items()}
+        """What each backend has taken, refused, and still has to take."""
+        ...
 
     @property
     def errors(self) -> Mapping[str, int]:
+        """How many errors ended outside of the run's own guard, by what could not be done."""
+        ...
+
+    def wait_for_room(self, timeout_s: float) -> None:
+        """Wait until the exporters can hold much more, or until one of them has got rid of nothing for so long.
+
+        What is too much for them they drop: who exports more at once than a training logs in its time asks before.
+        """
+        ...
+
+    def finish(self, deadline_s: float) -> None:
+        """Wait for what the exporters have been given, and say what is missing.
+
+        Called after the readers, and with them the exporters, have been shut down.
+
+        Args:
+            deadline_s: a time of the monotonic clock.
+        """
+        ...
+
+    def abandon(self) -> None:
+        """Let go at once, where the end was interrupted or the beginning failed."""
+        ...
+
+
+class Nowhere:
+    """A `Destination` of a process in which nothing is recorded, or of a run that no tracker has.
+
+    Args:
+        run_id: of the run that this process owns; empty where there is none.
+    """
+
+    def __init__(self, run_id: str = "") -> None:
+        self.owns_run = bool(run_id)
+        """See `Destination.owns_run`."""
+        self.run_id = run_id
+        """See `Destination.run_id`."""
+        self.exporters: Sequence[MetricExporter] = ()
+        """See `Destination.exporters`."""
+        self.streams: Sequence[MetricExporter] = ()
+        """See `Destination.streams`."""
+        self.urls: Mapping[str, str] = {}
+        """See `Destination.urls`."""
+        self.accounts: dict[str, Account] = {}
+        """See `Destination.accounts`."""
+        self.errors: Mapping[str, int] = {}
         """See `Destination.errors`."""
-        return {}
 
     def wait_for_room(self, timeout_s: float) -> None:
         """See `Destination.wait_for_room`."""
-        for exporter in self._exporters.values():
-            exporter.wait_for_room(timeout_s)
 
     def finish(self, deadline_s: float) -> None:
-        """See `Destination.finish`: the shutdown of the exporters has done it."""
+        """See `Destination.finish`."""
 
     def abandon(self) -> None:
         """See `Destination.abandon`."""
-        for exporter in self._exporters.values():
-            exporter.shutdown(timeout_millis=0)

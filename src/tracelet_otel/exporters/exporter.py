@@ -9,12 +9,13 @@ from typing import Any
 
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
-from tracelet_otel import samples
-from tracelet_otel.exporters.delivery import Account, Delivery
-from tracelet_otel.exporters.hparams import Reports
-from tracelet_otel.exporters.reading import decode
-from tracelet_otel.exporters.tracker import Place, Tracker
-from tracelet_otel.guard import Guard
+from tracelet_otel._support.guard import Guard
+from tracelet_otel.exporters.base import Place, Tracker
+from tracelet_otel.exporters.delivery import Delivery
+from tracelet_otel.protocol import samples
+from tracelet_otel.protocol.account import Account
+from tracelet_otel.protocol.decode import decode
+from tracelet_otel.protocol.hparam_reports import Reports
 
 
 class TrackerExporter(MetricExporter):

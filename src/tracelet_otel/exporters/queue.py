@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from tracelet_otel.exporters.reading import Reading
+from tracelet_otel.protocol.decode import Reading
 
 _MOST_IN_MEMORY: Final = 150_000
 """Readings, which take about 330 bytes each."""

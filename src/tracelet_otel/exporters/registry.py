@@ -10,9 +10,11 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from tracelet_otel.errors import ConfigurationError, MissingDependencyError
-from tracelet_otel.exporters import clearml_address, mlflow_address, wandb_address
-from tracelet_otel.exporters.apart import ApartTracker
-from tracelet_otel.exporters.tracker import Tracker
+from tracelet_otel.exporters.base import Tracker
+from tracelet_otel.exporters.clearml import address as clearml_address
+from tracelet_otel.exporters.mlflow import address as mlflow_address
+from tracelet_otel.exporters.wandb import address as wandb_address
+from tracelet_otel.exporters.worker_process import ApartTracker
 from tracelet_otel.settings import OTLP, Settings, did_you_mean
 
 _Changes = Mapping[str, Any]
@@ -36,21 +38,21 @@ class _Backend:
 
 _BACKENDS: Final = {
     "mlflow": _Backend(
-        "tracelet_otel.exporters.mlflow:MlflowTracker",
+        "tracelet_otel.exporters.mlflow.client:MlflowTracker",
         mlflow_address.resolved,
         mlflow_address.without_secrets,
         mlflow_address.CREDENTIALS,
         mlflow_address.check,
     ),
     "wandb": _Backend(
-        "tracelet_otel.exporters.wandb:WandbTracker",
+        "tracelet_otel.exporters.wandb.client:WandbTracker",
         wandb_address.resolved,
         wandb_address.without_secrets,
         None,
         apart=True,
     ),
     "clearml": _Backend(
-        "tracelet_otel.exporters.clearml:ClearmlTracker",
+        "tracelet_otel.exporters.clearml.client:ClearmlTracker",
         clearml_address.resolved,
         clearml_address.without_secrets,
         clearml_address.CREDENTIALS,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.gpu.nvml import GpuLostError, Nvml
 from tracelet_otel.gpu.reading import GpuReading, Identity, throttle_of
-from tracelet_otel.guard import Guard
 
 _PER_CENT: Final = 100
 _MILLI: Final = 1000

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.gpu.device import Device
 from tracelet_otel.gpu.nvml import DriverGoneError, Nvml, NvmlAbsentError
 from tracelet_otel.gpu.opening import open_devices
 from tracelet_otel.gpu.reading import GpuReading
 from tracelet_otel.gpu.visible import VARIABLE
-from tracelet_otel.guard import Guard, log
 
 _RETRY_S: Final = 60.0
 """Seconds after which NVML is looked for again where it was not found or has gone away."""

@@ -11,15 +11,15 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 from wrapt import register_post_import_hook
 
-from tracelet_otel.copied import is_started_by_multiprocessing
-from tracelet_otel.environment import environment
+from tracelet_otel._support.environment import environment
+from tracelet_otel._support.guard import Guard
+from tracelet_otel._support.private_names import LIGHTNING
+from tracelet_otel._support.spawned import is_started_by_multiprocessing
 from tracelet_otel.gpu.devices import Devices
 from tracelet_otel.gpu.instruments import observe_devices
 from tracelet_otel.gpu.nvml import prepare
 from tracelet_otel.gpu.passes import Passes
-from tracelet_otel.guard import Guard
-from tracelet_otel.place import is_first_of_node, place_of
-from tracelet_otel.private_names import LIGHTNING
+from tracelet_otel.resource.rank_info import is_first_of_node, place_of
 
 
 class GpuInstrumentor(BaseInstrumentor):

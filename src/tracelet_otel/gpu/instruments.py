@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from opentelemetry.metrics import CallbackOptions, CallbackT, MeterProvider, Observation
 
 from tracelet_otel import semconv
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.gpu.devices import Devices
 from tracelet_otel.gpu.metrics import METRICS, Kind, Metric, observations
 from tracelet_otel.gpu.nvml import prepare
 from tracelet_otel.gpu.passes import Passes
-from tracelet_otel.guard import Guard
 
 
 def observe_gpus(meter_provider: MeterProvider, guard: Guard, environment: Mapping[str, str]) -> Passes:

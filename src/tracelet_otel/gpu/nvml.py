@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from tracelet_otel.guard import Guard
+from tracelet_otel._support.guard import Guard
 
 
 def prepare() -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.gpu.device import Device
 from tracelet_otel.gpu.nvml import GpuLostError, Nvml
 from tracelet_otel.gpu.reading import Identity
 from tracelet_otel.gpu.visible import visible
-from tracelet_otel.guard import Guard
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any, Final
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tracelet_otel import semconv
-from tracelet_otel.guard import Guard
-from tracelet_otel.text import encodable
+from tracelet_otel._support.guard import Guard
+from tracelet_otel._support.text import encodable
 
 _MAX_VALUE_LENGTH: Final = 8000
 """Characters; a value of any length is exported again at every collection."""

@@ -10,7 +10,7 @@ from typing import Final
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tracelet_otel import semconv
-from tracelet_otel.private_names import TERMINATED
+from tracelet_otel._support.private_names import TERMINATED
 
 _MILLISECONDS_S: Final = 0.002
 

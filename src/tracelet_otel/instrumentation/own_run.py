@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from tracelet_otel.copied import is_started_by_multiprocessing
-from tracelet_otel.environment import environment
+from tracelet_otel._support.environment import environment
+from tracelet_otel._support.spawned import is_started_by_multiprocessing
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
-from tracelet_otel.membership import Membership
-from tracelet_otel.place import place_of
+from tracelet_otel.resource.membership import Membership
+from tracelet_otel.resource.rank_info import place_of
 
 if TYPE_CHECKING:
     from tracelet_otel.instrumentation.signals import Signals

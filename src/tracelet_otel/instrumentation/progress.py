@@ -9,8 +9,8 @@ from typing import Any
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tracelet_otel import semconv
-from tracelet_otel.guard import Guard
-from tracelet_otel.membership import Membership
+from tracelet_otel._support.guard import Guard
+from tracelet_otel.resource.membership import Membership
 
 
 class Progress:

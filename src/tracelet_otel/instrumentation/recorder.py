@@ -19,12 +19,12 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tracelet_otel import semconv
-from tracelet_otel.guard import UNDELIVERED, Guard
+from tracelet_otel._support.guard import UNDELIVERED, Guard
 from tracelet_otel.instrumentation.milliseconds import Milliseconds
 from tracelet_otel.instrumentation.scalars import as_float, as_floats, as_step
 from tracelet_otel.instrumentation.series import AllSeries, Series
 from tracelet_otel.instrumentation.table import Table
-from tracelet_otel.samples import Moment, Samples
+from tracelet_otel.protocol.samples import Moment, Samples
 
 DRAIN_BUDGET_S: Final = 0.05
 """How long one collection drains under an SDK that is not ours: it gives a final one little time."""

@@ -11,8 +11,8 @@ from typing import Any
 from opentelemetry.metrics import Meter, _Gauge
 
 from tracelet_otel import semconv
-from tracelet_otel.samples import Samples, samples_context
-from tracelet_otel.text import encodable
+from tracelet_otel._support.text import encodable
+from tracelet_otel.protocol.samples import Samples, samples_context
 
 
 @dataclass(frozen=True, slots=True, eq=False)

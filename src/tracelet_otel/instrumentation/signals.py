@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from opentelemetry.metrics import MeterProvider
 
-from tracelet_otel.guard import Guard
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.hparams import Hyperparameters
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.instrumentation.outcome import Outcome
 from tracelet_otel.instrumentation.progress import Progress
 from tracelet_otel.instrumentation.recorder import DRAIN_BUDGET_S, Recorder
-from tracelet_otel.membership import Membership
+from tracelet_otel.resource.membership import Membership
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tracelet_otel.instrumentation.series import Series, nonfinite_kind
-from tracelet_otel.samples import Moment, Samples
+from tracelet_otel.protocol.samples import Moment, Samples
 
 
 class Table:

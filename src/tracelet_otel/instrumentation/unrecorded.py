@@ -6,8 +6,8 @@ import sys
 
 from wrapt import register_post_import_hook
 
-from tracelet_otel.copied import is_interpreter_of_multiprocessing
-from tracelet_otel.private_names import LIGHTNING
+from tracelet_otel._support.private_names import LIGHTNING
+from tracelet_otel._support.spawned import is_interpreter_of_multiprocessing
 
 
 def say_if_worker_trains() -> None:

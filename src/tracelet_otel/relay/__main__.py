@@ -15,17 +15,17 @@ from typing import Final
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters import registry
-from tracelet_otel.exporters.tracker import Tracker
-from tracelet_otel.guard import Guard, log
-from tracelet_otel.relay.adoption import adopt
+from tracelet_otel.exporters.base import Tracker
+from tracelet_otel.protocol.messages import Order, Ready, Status, Taken
+from tracelet_otel.protocol.requests import MalformedError, by_run
 from tracelet_otel.relay.journal import SUFFIX, Journal
-from tracelet_otel.relay.messages import Order, Ready, Status, Taken
-from tracelet_otel.relay.otlp import MalformedError, by_run
 from tracelet_otel.relay.owner import Owner
 from tracelet_otel.relay.parts import part_of
-from tracelet_otel.relay.relayed_run import REOPENED, RelayedRun
+from tracelet_otel.relay.recovery import adopt
+from tracelet_otel.relay.run import REOPENED, RelayedRun
 from tracelet_otel.relay.server import Application, Server, listen
 from tracelet_otel.settings import from_plain, to_plain
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import psutil
 
 from tracelet_otel import semconv
-from tracelet_otel.exporters.reading import Batch
+from tracelet_otel.protocol.decode import Batch
 from tracelet_otel.relay.owner import is_alive, started
 
 _SILENT_S: Final = 30.0

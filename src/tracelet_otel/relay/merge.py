@@ -17,7 +17,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Final, NamedTuple
 
-from tracelet_otel.exporters.reading import Reading
+from tracelet_otel.protocol.decode import Reading
 from tracelet_otel.relay.reduction import reduced
 
 _MOST_OPEN: Final = 200_000

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from tracelet_otel._support.guard import UNDELIVERED, Guard
 from tracelet_otel.errors import TraceletError
-from tracelet_otel.exporters.reading import Reading
-from tracelet_otel.guard import UNDELIVERED, Guard
+from tracelet_otel.protocol.decode import Reading
 from tracelet_otel.relay.journal import Journal, Position
 from tracelet_otel.relay.packing import pack, unpack
 

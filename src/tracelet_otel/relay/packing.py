@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tracelet_otel.exporters.reading import Reading
+from tracelet_otel.protocol.decode import Reading
 
 _LEVEL: Final = 1
 """The fastest: readings that follow each other are so alike that more work gains little."""

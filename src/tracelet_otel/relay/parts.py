@@ -9,11 +9,11 @@ from typing import Any
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from tracelet_otel import semconv
-from tracelet_otel.exporters.reading import Batch, Reading, decode
+from tracelet_otel.protocol.decode import Batch, Reading, decode
+from tracelet_otel.protocol.requests import MalformedError, metrics_data
 from tracelet_otel.relay.merge import of_rank
-from tracelet_otel.relay.otlp import MalformedError, metrics_data
 from tracelet_otel.relay.packing import Share
-from tracelet_otel.relay.seen import Seen
+from tracelet_otel.relay.ranges import Seen
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters import registry
-from tracelet_otel.guard import Guard
+from tracelet_otel.protocol.messages import Status
 from tracelet_otel.relay.journal import SIDECAR_DIRECTORY, SUFFIX, Journal
-from tracelet_otel.relay.messages import Status
-from tracelet_otel.relay.relayed_run import RelayedRun
+from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.settings import Settings, from_plain
 
 

@@ -19,11 +19,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import TraceletError
-from tracelet_otel.guard import Guard
-from tracelet_otel.relay.messages import CONTENT_TYPE, MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status, Taken
-from tracelet_otel.relay.otlp import MalformedError, parse
-from tracelet_otel.relay.relayed_run import TooLateError
+from tracelet_otel.protocol.messages import CONTENT_TYPE, MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status, Taken
+from tracelet_otel.protocol.requests import MalformedError, parse
+from tracelet_otel.relay.run import TooLateError
 
 _MOST_READ_BYTES: Final = 2 * MAX_BODY_BYTES
 _KEEP_ALIVE_S: Final = 75

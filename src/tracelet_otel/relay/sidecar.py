@@ -12,15 +12,15 @@ from typing import Any, Final
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from tracelet_otel import semconv
+from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import ConfigurationError, TraceletError
 from tracelet_otel.exporters import registry
-from tracelet_otel.exporters.identity import to_text
-from tracelet_otel.guard import Guard, log
+from tracelet_otel.protocol.messages import Status, Taken
+from tracelet_otel.protocol.requests import MalformedError, by_run, count_points, earliest_unix_nano, resource_of
+from tracelet_otel.protocol.run_identity import to_text
 from tracelet_otel.relay.journal import SIDECAR_DIRECTORY, SUFFIX, Journal
-from tracelet_otel.relay.messages import Status, Taken
-from tracelet_otel.relay.otlp import MalformedError, by_run, count_points, earliest_unix_nano, resource_of
 from tracelet_otel.relay.parts import Part, part_of
-from tracelet_otel.relay.relayed_run import REOPENED, EndedError, RelayedRun, TooLateError
+from tracelet_otel.relay.run import REOPENED, EndedError, RelayedRun, TooLateError
 from tracelet_otel.relay.server import Application, Server, listen
 from tracelet_otel.settings import Settings, from_plain, to_plain
 

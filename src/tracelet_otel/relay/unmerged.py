@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 
-from tracelet_otel.exporters.reading import Reading
+from tracelet_otel.protocol.decode import Reading
 from tracelet_otel.relay.journal import Ranges
 from tracelet_otel.relay.merge import Source
 from tracelet_otel.relay.packing import Share
-from tracelet_otel.relay.seen import Seen
+from tracelet_otel.relay.ranges import Seen
 
 
 class Unmerged:

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tracelet_otel.exporters.reading import Batch
-from tracelet_otel.relay.otlp import parse
+from tracelet_otel.protocol.decode import Batch
+from tracelet_otel.protocol.requests import parse
 from tracelet_otel.relay.packing import pack, pack_shares
 from tracelet_otel.relay.parts import alone, part_of, share, stream_of, without_known
-from tracelet_otel.relay.seen import Seen
+from tracelet_otel.relay.ranges import Seen
 from tracelet_otel.settings import OTLP
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
-from tracelet_otel import samples
+from tracelet_otel.protocol import samples
 from tracelet_otel.zero_code.run import ZeroCodeRun, run_of_this_process
 
 

@@ -14,24 +14,24 @@ from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
-from tracelet_otel.copied import is_started_by_multiprocessing
-from tracelet_otel.environment import sdk_export_interval_s, sdk_exports_otlp
+from tracelet_otel._support.environment import sdk_export_interval_s, sdk_exports_otlp
+from tracelet_otel._support.guard import UNDELIVERED, Guard, log
+from tracelet_otel._support.spawned import is_started_by_multiprocessing
 from tracelet_otel.errors import TrackerUnavailableError
-from tracelet_otel.exporters.identity import to_text
-from tracelet_otel.exporters.metrics_data import sample_count, with_attributes
-from tracelet_otel.guard import UNDELIVERED, Guard, log
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.own_run import Nobodys, Part
-from tracelet_otel.samples import resource_attributes
+from tracelet_otel.protocol.metrics_data import sample_count, with_attributes
+from tracelet_otel.protocol.run_identity import to_text
+from tracelet_otel.protocol.samples import resource_attributes
 from tracelet_otel.zero_code.launching import OpensRun
 from tracelet_otel.zero_code.stream import of_run, resource_of
 
 if TYPE_CHECKING:
-    from tracelet_otel.destination import Destination
-    from tracelet_otel.hardware import Hardware
+    from tracelet_otel.exporters.destination import Destination
     from tracelet_otel.instrumentation.signals import Signals
-    from tracelet_otel.role import Role
+    from tracelet_otel.session.role import Role
     from tracelet_otel.settings import Settings
+    from tracelet_otel.system.monitor import Hardware
 
 _UNNAMED_SERVICE: Final = "unknown_service"
 
@@ -88,7 +88,7 @@ class ZeroCodeRun:
         except Exception as error:
             self._give_up(error)
             return Nobodys().begin()
-        from tracelet_otel.role import Owning
+        from tracelet_otel.session.role import Owning
 
         launching = OpensRun(role.launching, self._open_for_copies)
         return Part(role.membership, launching, owns_run=isinstance(role, Owning))
@@ -171,7 +171,7 @@ class ZeroCodeRun:
 
     def _take_role(self) -> Role:
         if self._role is None:
-            from tracelet_otel.active import next_role
+            from tracelet_otel.api import next_role
             from tracelet_otel.exporters.registry import absolute, check
             from tracelet_otel.settings import OTLP, load
 
@@ -213,8 +213,8 @@ class ZeroCodeRun:
 
     def _prepare(self) -> Role:
         """Import what the run needs; a second call finds all of it there."""
-        from tracelet_otel import hardware
-        from tracelet_otel.identity import repository
+        from tracelet_otel.resource import repository
+        from tracelet_otel.system import monitor as hardware
 
         self._began_unix_nano = self._began_unix_nano or time.time_ns()
         role, settings = self._take_role(), self._settings
@@ -247,7 +247,7 @@ class ZeroCodeRun:
             self._changed.notify_all()
 
     def _measure(self, role: Role) -> None:
-        from tracelet_otel.hardware import hardware_of
+        from tracelet_otel.system.monitor import hardware_of
 
         assert self._settings is not None  # noqa: S101
         assert self._destination is not None  # noqa: S101
@@ -263,7 +263,7 @@ class ZeroCodeRun:
 
     def _identified(self, resource: Mapping[str, Any]) -> dict[str, Any]:
         """The SDK's resource, with what it lacks of a run's."""
-        from tracelet_otel.resource import completed, default_run_name, new_run_id
+        from tracelet_otel.resource.run_resource import completed, default_run_name, new_run_id
         from tracelet_otel.settings import DEFAULT_PROJECT
 
         settings = self._settings

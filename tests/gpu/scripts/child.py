@@ -21,11 +21,11 @@ from opentelemetry.sdk.metrics.export import Gauge, InMemoryMetricReader, Metric
 from tests.gpu.stand_in import StandIn, machine, preload
 from tests.support.waiting import wait_until
 
-from tracelet_otel.environment import environment
+from tracelet_otel._support.environment import environment
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.gpu import GpuInstrumentor, passes
 from tracelet_otel.gpu.devices import Devices
 from tracelet_otel.gpu.instruments import observe_devices
-from tracelet_otel.guard import Guard
 
 
 class Child:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tracelet_otel.detector import TraceletResourceDetector
+from tracelet_otel.resource.detector import TraceletResourceDetector
 
 for _ in range(int(sys.argv[1])):
     print(TraceletResourceDetector().detect().attributes["tracelet.run.id"], flush=True)

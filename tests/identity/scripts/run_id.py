@@ -1,3 +1,3 @@
-from tracelet_otel.detector import TraceletResourceDetector
+from tracelet_otel.resource.detector import TraceletResourceDetector
 
 print(TraceletResourceDetector().detect().attributes["tracelet.run.id"], flush=True)

@@ -3,7 +3,7 @@
 import multiprocessing
 import sys
 
-from tracelet_otel.detector import TraceletResourceDetector
+from tracelet_otel.resource.detector import TraceletResourceDetector
 
 
 def tell(*_):

@@ -9,7 +9,7 @@ import sys
 from tests.support.sdk import exported
 from tests.support.waiting import wait_until
 
-from tracelet_otel.exporters.otlp import OtlpExporter
+from tracelet_otel.exporters.otlp.exporter import OtlpExporter
 
 random.seed(7)
 before = random.getstate()

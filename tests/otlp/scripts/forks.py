@@ -7,7 +7,7 @@ import threading
 from tests.otlp.stream import Stream
 from tests.support.sdk import exported
 
-from tracelet_otel.exporters.otlp import OtlpExporter
+from tracelet_otel.exporters.otlp.exporter import OtlpExporter
 
 exporter = OtlpExporter(sys.argv[1])
 stream = Stream(exporter)

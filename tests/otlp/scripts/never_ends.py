@@ -5,7 +5,7 @@ import sys
 from opentelemetry.sdk.metrics import MeterProvider
 from tests.support.sdk import exported, reader
 
-from tracelet_otel.exporters.otlp import OtlpExporter
+from tracelet_otel.exporters.otlp.exporter import OtlpExporter
 
 exporter = OtlpExporter(sys.argv[1])
 provider = MeterProvider([reader(exporter)])

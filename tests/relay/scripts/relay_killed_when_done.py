@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.support.relays import relays
 
 import tracelet_otel as tracelet
-from tracelet_otel.relay.calls import fetch_status, wait_for
+from tracelet_otel.session.calls import fetch_status, wait_for
 
 number = int(sys.argv[1])
 run = tracelet.start_logging("done", config={"export_interval": 0.1})

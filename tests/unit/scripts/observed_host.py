@@ -14,7 +14,7 @@ import psutil  # noqa: E402
 from opentelemetry.sdk.metrics import MeterProvider  # noqa: E402
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader  # noqa: E402
 
-from tracelet_otel.host import observe_host  # noqa: E402
+from tracelet_otel.system.host import observe_host  # noqa: E402
 
 proc = Path("proc")
 proc.mkdir()

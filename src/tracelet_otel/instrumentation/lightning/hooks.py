@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tracelet_otel.guard import Guard
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.hparams import Hyperparameters
 from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
 from tracelet_otel.instrumentation.lightning.rows import Rows

@@ -23,10 +23,10 @@ from opentelemetry.metrics import MeterProvider, get_meter_provider
 from wrapt import register_post_import_hook
 
 from tracelet_otel import semconv
-from tracelet_otel.environment import environment, sdk_exports_nothing
+from tracelet_otel._support.environment import environment, sdk_exports_nothing
+from tracelet_otel._support.guard import Guard, log
+from tracelet_otel._support.private_names import CONNECTOR, LIGHTNING, check_package, tampered
 from tracelet_otel.errors import IncompatibleVersionError
-from tracelet_otel.guard import Guard, log
-from tracelet_otel.identity.process import process_identity
 from tracelet_otel.instrumentation.lightning.hooks import Hooks
 from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
 from tracelet_otel.instrumentation.lightning.rows import Rows
@@ -34,8 +34,8 @@ from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
 from tracelet_otel.instrumentation.own_run import Nobodys, OwnRun
 from tracelet_otel.instrumentation.patching import Patch
 from tracelet_otel.instrumentation.signals import Signals, make_signals
-from tracelet_otel.private_names import CONNECTOR, LIGHTNING, check_package, tampered
-from tracelet_otel.samples import complete_resource, resource_attributes
+from tracelet_otel.protocol.samples import complete_resource, resource_attributes
+from tracelet_otel.resource.process import process_identity
 
 _METHODS: Final = ("fit", "validate", "test", "predict")
 """Of a trainer, in which something is trained or logged."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tracelet_otel import semconv
-from tracelet_otel.instrumentation.lightning.carrier import Carrier, make_carrier
-from tracelet_otel.instrumentation.lightning.configuration import configuration
+from tracelet_otel._support.private_names import LIGHTNING, STARTS_RANKS, TRIAL
+from tracelet_otel.instrumentation.lightning.rank_callback import Carrier, make_carrier
+from tracelet_otel.instrumentation.lightning.trainer_config import configuration
 from tracelet_otel.instrumentation.signals import Signals
-from tracelet_otel.place import Place
-from tracelet_otel.private_names import LIGHTNING, STARTS_RANKS, TRIAL
+from tracelet_otel.resource.rank_info import Place
 
 
 class Lifecycle:

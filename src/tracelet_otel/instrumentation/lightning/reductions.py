@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from tracelet_otel import semconv
-from tracelet_otel.guard import Guard
+from tracelet_otel._support.guard import Guard
 
 _BY_FUNCTION: Final = {
     "is_sum_reduction": semconv.REDUCTION_SUM,

@@ -1,0 +1,138 @@
+"""ClearML: the one file that imports its client, to read its configuration as it does.
+
+Tasks are written by `clearml_task` on a server and by `clearml_session` without one. `Task.init` is never
+called: it seeds random generators, forks and patches its process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from tracelet_otel import semconv
+from tracelet_otel.errors import ConfigurationError
+from tracelet_otel.exporters.base import Place
+from tracelet_otel.exporters.clearml.address import CREDENTIALS
+from tracelet_otel.exporters.clearml.mapping import (
+    Graph,
+    Graphs,
+    event,
+    exact_name_properties,
+    known_graphs,
+    refusal,
+)
+from tracelet_otel.exporters.clearml.session import OfflineSession
+from tracelet_otel.exporters.clearml.task import Server, ServerTask
+from tracelet_otel.protocol.decode import Param, Reading
+from tracelet_otel.protocol.run_identity import RunIdentity, to_text
+from tracelet_otel.settings import Settings
+
+
+class _Task(Protocol):
+    """A task, on a server or in a folder."""
+
+    task_id: str
+
+    def begin(self, run: RunIdentity) -> str: ...
+    def graphs(self) -> list[Graph]: ...
+    def properties(self) -> dict[str, str]: ...
+    def add(self, events: Sequence[Mapping[str, Any]]) -> None: ...
+    def set_params(self, params: Mapping[str, Param]) -> None: ...
+    def set_properties(self, properties: Mapping[str, str]) -> None: ...
+    def end(self, outcome: str | None) -> None: ...
+
+
+class ClearmlTracker:
+    """A task in ClearML; where no server is configured, a session for `Task.import_offline_session`.
+
+    Args:
+        settings: as `registry.absolute` gives them; `clearml_api_host` is the server's address over the one in
+            `clearml.conf`, `run_id` or `clearml_task_id` continues a task.
+
+    Raises:
+        ConfigurationError: a server is named, and nothing to log in with.
+    """
+
+    name = "clearml"
+    batch_size = 1000
+
+    def __init__(self, settings: Settings) -> None:
+        wanted = settings.run_id or settings.clearml_task_id
+        server, directory = _configured(settings)
+        self._session = OfflineSession(directory, wanted) if server is None else None
+        self._task: _Task = self._session or ServerTask(server, wanted)  # type: ignore[arg-type]
+        self._graphs = Graphs()
+        self._properties: dict[str, str] = {}
+
+    def open(self, run: RunIdentity) -> Place:
+        """See `Tracker.open`; creates the project where it does not exist."""
+        url = self._task.begin(run)
+        self._properties = self._task.properties()
+        self._graphs = Graphs(known_graphs(self._task.graphs(), self._properties))
+        if self._session is None:
+            return Place(url)
+        return Place(
+            url,
+            "no server is configured, so the run is offline: when it has ended, import it with `python -c "
+            f"\"from clearml import Task; Task.import_offline_session('{self._session.archive}')\"`",
+        )
+
+    def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
+        """See `Tracker.refusals`."""
+        return {place: reason for place, one in enumerate(readings) if (reason := refusal(one)) is not None}
+
+    def log_readings(self, readings: Sequence[Reading]) -> None:
+        """See `Tracker.log_readings`; replaying the same readings changes nothing."""
+        graphs = [self._graphs.graph(reading.name, is_system=reading.is_system) for reading in readings]
+        names = {graph: one.name for one, graph in zip(readings, graphs, strict=True) if not one.is_system}
+        exact = exact_name_properties(names)
+        if not exact.items() <= self._properties.items():
+            self._task.set_properties(exact)
+            self._properties.update(exact)
+        self._task.add([event(one, graph, self._task.task_id) for one, graph in zip(readings, graphs, strict=True)])
+
+    def log_params(self, params: Mapping[str, Param]) -> None:
+        """See `Tracker.log_params`; a later value replaces an earlier one."""
+        self._task.set_params(params)
+
+    def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
+        """See `Tracker.close`."""
+        if end_unix_nano is not None:
+            # ClearML counts from and to the calls that it gets: what is true stands among the properties.
+            self._task.set_properties({semconv.RUN_END_TIME: to_text(end_unix_nano)})
+        self._task.end(outcome)
+
+
+def _configured(settings: Settings) -> tuple[Server | None, Path]:
+    """The server that ClearML's own configuration names, if any, and where its offline sessions are."""
+    import clearml.config
+    import pathlib2
+    from clearml.backend_api import Session, load_config
+    from clearml.backend_api.session import defs
+    from clearml.config.defs import CLEARML_CACHE_DIR, DEFAULT_CACHE_DIR
+
+    # Of its own: the one that ClearML keeps for the process would change the levels of other loggers.
+    config: Any = load_config(pathlib2.Path(clearml.config.__file__).parent)
+    cache = CLEARML_CACHE_DIR.get() or config.get("sdk.storage.cache.default_base_dir", None) or DEFAULT_CACHE_DIR
+    directory = Path(os.path.expandvars(cache)).expanduser().absolute() / "offline"
+    if defs.ENV_OFFLINE_MODE.get():
+        return None, directory
+    access_key = defs.ENV_ACCESS_KEY.get() or config.get("api.credentials.access_key", None)
+    secret_key = defs.ENV_SECRET_KEY.get() or config.get("api.credentials.secret_key", None)
+    if not access_key or not secret_key:
+        if settings.clearml_api_host is not None:
+            raise ConfigurationError(
+                f"ClearML's server is named and nothing to log in with: set {CREDENTIALS}, or have them in clearml.conf"
+            )
+        return None, directory
+    configured = Session.get_api_server_host(config=config)
+    api = (settings.clearml_api_host or configured).rstrip("/")
+    web: str | None = None
+    with contextlib.suppress(ValueError):
+        # The address of the web pages is that of another server where ours is not the configured one.
+        web = Session.get_app_server_host(config=config) if api == configured else None
+    verify = defs.ENV_HOST_VERIFY_CERT.get(default=config.get("api.verify_certificate", True))
+    return Server(api, web, access_key, secret_key, str(verify).lower() not in ("false", "0", "no")), directory

@@ -1,0 +1,136 @@
+"""A ClearML offline session: a folder for `Task.import_offline_session`.
+
+Written here and not by `Task.init`, which would seed the random generators of its process, fork, and lose
+what was reported in the last seconds before a kill.
+
+Source of the format: what `Task.init` in offline mode writes, and what `Task.import_offline_session` reads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from tracelet_otel.errors import ConfigurationError, TrackerUnavailableError
+from tracelet_otel.exporters.clearml.mapping import GENERAL, PROPERTIES, Graph, description, items
+from tracelet_otel.protocol.decode import Param
+from tracelet_otel.protocol.run_identity import RunIdentity
+
+_TASK: Final = "task.json"
+_EVENTS: Final = "metrics.jsonl"
+
+
+class OfflineSession:
+    """A task in a folder; what was added is on the disk.
+
+    Args:
+        directory: where sessions are.
+        wanted: the run to continue; None makes a new session, or goes on with that of the run.
+
+    Raises from each method:
+        TrackerUnavailableError: the disk does not take it.
+    """
+
+    def __init__(self, directory: Path, wanted: str | None) -> None:
+        self._directory = directory
+        self._wanted = wanted
+        self._task: dict[str, Any] = {}
+        self.task_id = ""
+        """The session's id; empty before it has begun."""
+
+    @property
+    def archive(self) -> Path:
+        """What it becomes when it ends."""
+        return self._directory / f"{self.task_id}.zip"
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return self._directory / self.task_id
+
+    def begin(self, run: RunIdentity) -> str:
+        """Make the session, or go on with it; returns its folder.
+
+        Raises:
+            ConfigurationError: there is no session to continue.
+        """
+        self.task_id = f"offline-{self._wanted or run.run_id}"
+        exists = (self.folder / _TASK).exists()
+        if self._wanted is not None and not exists:
+            raise ConfigurationError(f"no run to continue: there is no ClearML session {self.folder}")
+        try:
+            if exists:
+                self._task = json.loads((self.folder / _TASK).read_text())
+            else:
+                (self.folder / "data").mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise TrackerUnavailableError(f"the ClearML session {self.folder} cannot be used: {error}") from None
+        if exists:
+            # A line that a kill has cut in half stays alone.
+            self._append("\n")
+            return str(self.folder)
+        # The import stumbles over a first line that was cut in half.
+        self._append("[]\n")
+        self._task = {**description(run), "id": self.task_id, "project_name": run.project, "tags": []}
+        self._store()
+        return str(self.folder)
+
+    def graphs(self) -> list[Graph]:
+        """What it has points of already."""
+        found: set[Graph] = set()
+        with (self.folder / _EVENTS).open() as lines:
+            for line in lines:
+                try:
+                    found.update(Graph(event["metric"], event["variant"]) for event in json.loads(line or "[]"))
+                except ValueError:
+                    continue  # cut in half by a kill
+        return sorted(found)
+
+    def properties(self) -> dict[str, str]:
+        """Its user properties."""
+        return {name: item["value"] for name, item in self._task["hyperparams"].get(PROPERTIES, {}).items()}
+
+    def add(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Store events; the import keeps the last of those with the same graph and iteration."""
+        self._append(json.dumps(events, allow_nan=False) + "\n")
+
+    def set_params(self, params: Mapping[str, Param]) -> None:
+        """Store hyperparameters."""
+        self._task["hyperparams"].setdefault(GENERAL, {}).update(items(GENERAL, params))
+        self._store()
+
+    def set_properties(self, properties: Mapping[str, str]) -> None:
+        """Store user properties."""
+        self._task["hyperparams"].setdefault(PROPERTIES, {}).update(items(PROPERTIES, properties))
+        self._store()
+
+    def end(self, outcome: str | None) -> None:
+        """Pack it. The import gives every task the status completed, so the outcome is a tag."""
+        self._task["tags"] = [f"outcome: {outcome or 'unknown'}"]
+        self._store()
+        try:
+            whole = Path(shutil.make_archive(str(self.folder) + ".part", "zip", self.folder))
+            whole.replace(self.archive)
+        except OSError as error:
+            raise TrackerUnavailableError(f"{self.archive} cannot be written: {error}") from None
+
+    def _store(self) -> None:
+        part = self.folder / f"{_TASK}.part"
+        try:
+            part.write_text(json.dumps(self._task, indent=1))
+            part.replace(self.folder / _TASK)
+        except OSError as error:
+            raise TrackerUnavailableError(f"{self.folder / _TASK} cannot be written: {error}") from None
+
+    def _append(self, text: str) -> None:
+        try:
+            with (self.folder / _EVENTS).open("a") as lines:
+                lines.write(text)
+                lines.flush()
+                os.fsync(lines.fileno())
+        except OSError as error:
+            raise TrackerUnavailableError(f"{self.folder / _EVENTS} cannot be written: {error}") from None

@@ -1,0 +1,134 @@
+"""The address of an MLflow store: the default one, how it is shown, and whether it can be used."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from tracelet_otel._support.redact import without_credentials
+from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
+from tracelet_otel.settings import Settings, did_you_mean
+
+_TIMEOUT_S: Final = 10.0
+_SERVER_ERROR: Final = 500
+_SCHEMES: Final = (
+    "databricks",
+    "databricks-uc",
+    "file",
+    "http",
+    "https",
+    "mssql",
+    "mysql",
+    "postgresql",
+    "sqlite",
+    "uc",
+)
+"""Source: MLflow, "Backend Stores"; a database's may name its driver behind a `+`."""
+CREDENTIALS: Final = "MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+"""What its client logs in with."""
+
+
+def resolved(settings: Settings, url: str | None) -> dict[str, Any]:
+    """Changes to settings, by field, after which they mean the same in another process and directory.
+
+    Args:
+        settings: as they were loaded.
+        url: the address, over the one that they hold.
+    """
+    default = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    return {"mlflow_tracking_uri": _absolute(url or settings.mlflow_tracking_uri or default)}
+
+
+def check(settings: Settings) -> None:
+    """Whether MLflow knows such an address, as far as that shows without its client.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    uri = settings.mlflow_tracking_uri or ""
+    scheme, found, _ = uri.partition("://") if "://" in uri else (urlsplit(uri).scheme, "", "")
+    plugins = {one.name for one in entry_points(group="mlflow.tracking_store")}
+    if found and scheme.partition("+")[0] not in {*_SCHEMES, *plugins}:
+        known = sorted({*_SCHEMES, *plugins})
+        hint = did_you_mean(scheme, known) or "."
+        raise ConfigurationError(
+            f"MLflow has no kind of address {scheme}://{hint} It knows {', '.join(known)}, and databases like sqlite:///mlflow.db"
+        )
+
+
+def without_secrets(settings: Settings) -> dict[str, Any]:
+    """Changes to settings, by field, after which they may be kept on disk."""
+    return {"mlflow_tracking_uri": without_credentials(settings.mlflow_tracking_uri or "")}
+
+
+def _absolute(uri: str) -> str:
+    """An address that means the same from any working directory."""
+    if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
+        name = uri.removeprefix("sqlite:///")
+        return f"sqlite:///{Path.cwd() / name}" if name else uri
+    if "://" not in uri and not uri.startswith(("databricks", "file:")):
+        return str(Path.cwd() / uri)
+    return uri
+
+
+@contextlib.contextmanager
+def alone(uri: str) -> Iterator[None]:
+    """Wait until no other process of this user opens the same SQLite database.
+
+    MLflow makes the tables of a new one in dozens of migrations, and two processes that do so at once both fail.
+    """
+    if urlsplit(uri).scheme != "sqlite" or sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    name = f"tracelet-mlflow-{hashlib.sha256(uri.encode()).hexdigest()[:16]}-{os.getuid()}.lock"
+    path = Path(tempfile.gettempdir(), name)
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def check_usable(uri: str) -> None:
+    """Fail at once where MLflow's own client would retry for minutes.
+
+    Raises:
+        TrackerUnavailableError: no server answers.
+        TrackerError: the database cannot be written.
+    """
+    shown = without_credentials(uri)
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https"):
+        import requests
+
+        try:
+            status = requests.get(f"{uri.rstrip('/')}/health", timeout=_TIMEOUT_S).status_code
+        except requests.exceptions.SSLError:
+            # A server answers; which certificates are good is for MLflow's client and its variables.
+            return
+        except requests.RequestException as error:
+            raise TrackerUnavailableError(
+                f"MLflow at {shown} cannot be reached ({type(error).__name__}): is the server running?"
+            ) from None
+        if status >= _SERVER_ERROR:
+            raise TrackerUnavailableError(
+                f"MLflow at {shown} answers with HTTP status {status}: is it starting or ill?"
+            )
+    elif parts.scheme == "sqlite" and parts.path.strip("/"):
+        path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.closing(sqlite3.connect(path, timeout=_TIMEOUT_S)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.rollback()
+        except (OSError, sqlite3.Error) as error:
+            raise TrackerError(f"MLflow's database {shown} cannot be written: {error}") from error

@@ -1,0 +1,306 @@
+"""MLflow: the one file that imports it. Touches none of its global state.
+
+Only `MlflowClient` with an explicit address is used: no active run, no `set_tracking_uri`, no
+environment variable is set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from tracelet_otel import semconv
+from tracelet_otel._support.redact import without_credentials
+from tracelet_otel.errors import (
+    ConfigurationError,
+    RefusedError,
+    RunLostError,
+    TraceletError,
+    TrackerUnavailableError,
+)
+from tracelet_otel.exporters.base import Place
+from tracelet_otel.exporters.mlflow.address import alone, check_usable
+from tracelet_otel.exporters.mlflow.mapping import (
+    MAX_KEY_LENGTH,
+    MAX_PARAM_LENGTH,
+    STATUS,
+    Infinities,
+    exact_name_tags,
+    exact_names,
+    metric_names,
+    resource_tags,
+    storable,
+)
+from tracelet_otel.protocol.decode import Param, Reading
+from tracelet_otel.protocol.run_identity import RunIdentity
+from tracelet_otel.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+    from mlflow.exceptions import MlflowException
+
+_PARAMS_PER_REQUEST: Final = 100
+_ID_TAG: Final = semconv.RUN_ID
+
+_ABSENT: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow answers where there is no such run, or there cannot be one of that id."""
+
+
+class MlflowTracker:
+    """A run in MLflow.
+
+    Args:
+        settings: as `registry.absolute` gives them; `mlflow_tracking_uri` is the address, `run_id` or
+            `mlflow_run_id` continues a run.
+    """
+
+    name = "mlflow"
+    batch_size = 1000  # mlflow.utils.validation.MAX_METRICS_PER_BATCH
+
+    def __init__(self, settings: Settings) -> None:
+        self._uri = str(settings.mlflow_tracking_uri)
+        self._continued = settings.run_id or settings.mlflow_run_id
+        self._shown_uri = without_credentials(self._uri)
+        self._names = metric_names()
+        self._param_names = metric_names()
+        self._tags: dict[str, str] = {}
+        self._params: dict[str, str] = {}
+        self._infinities: dict[str, Infinities] = {}
+
+    def open(self, run: RunIdentity) -> Place:
+        """See `Tracker.open`; creates the experiment where it does not exist."""
+        check_usable(self._uri)
+        with _translated(f"MLflow at {self._shown_uri}", self._uri), alone(self._uri):
+            self._client = self._connect()
+            info = (self._continue(run) if self._continued else self._create(run)).info
+        self._run_id: str = info.run_id
+        if urlsplit(self._uri).scheme in ("http", "https"):
+            return Place(f"{self._shown_uri.rstrip('/')}/#/experiments/{info.experiment_id}/runs/{info.run_id}")
+        return Place(self._shown_uri)
+
+    def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
+        """See `Tracker.refusals`: none."""
+        return {}
+
+    def log_readings(self, readings: Sequence[Reading]) -> None:
+        """See `Tracker.log_readings`; replaying the same readings changes nothing."""
+        from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
+
+        keys = [self._names.key(reading.name, is_system=reading.is_system) for reading in readings]
+        names = [reading.name for reading in readings]
+        tags = {**exact_name_tags(zip(names, keys, strict=True)), **self._infinity_tags(readings, keys)}
+        with self._run_translated():
+            metrics = [
+                # SQL stores make 1.8e308 of an infinity: the sign goes into a tag.
+                Metric(
+                    key,
+                    math.nan if math.isinf(reading.value) else reading.value,
+                    reading.time_unix_nano // 1_000_000,
+                    reading.step,
+                )
+                for reading, key in zip(readings, keys, strict=True)
+            ]
+            try:
+                self._client.log_batch(self._run_id, metrics=metrics, synchronous=True)
+            except MlflowException:
+                # Servers before 3.17 refuse a NaN that they already have, for instance when the
+                # answer to a first attempt was lost.
+                if len(metrics) > 1 or not math.isnan(metrics[0].value) or not self._has(metrics[0]):
+                    raise
+        self._set_tags(tags)
+
+    def log_params(self, params: Mapping[str, Param]) -> None:
+        """See `Tracker.log_params`. MLflow's params cannot change: a second value becomes a tag."""
+        values = {self._param_names.key(name): storable(param.text, MAX_PARAM_LENGTH) for name, param in params.items()}
+        try:
+            self._store_params(values)
+        except RefusedError:
+            # Another writer may have been first with a value: then ours is the one that changes it.
+            with self._run_translated():
+                stored = self._client.get_run(self._run_id).data.params
+            others = {key: stored[key] for key in values if key in stored and key not in self._params}
+            if not others:
+                raise
+            self._params.update(others)
+            self._store_params(values)
+        tags = {key: f"tracelet.param.{key}"[:MAX_KEY_LENGTH] for key in values}
+        # Also one that is back at its first value, after another one.
+        changed = {key: value for key, value in values.items() if self._params[key] != value or tags[key] in self._tags}
+        self._set_tags({tags[key]: value for key, value in changed.items()})
+
+    def _store_params(self, values: Mapping[str, str]) -> None:
+        from mlflow.entities import Param
+
+        new = {key: value for key, value in values.items() if key not in self._params}
+        for start in range(0, len(new), _PARAMS_PER_REQUEST):
+            chunk = dict(list(new.items())[start : start + _PARAMS_PER_REQUEST])
+            with self._run_translated():
+                self._client.log_batch(
+                    self._run_id, params=[Param(key, value) for key, value in chunk.items()], synchronous=True
+                )
+            self._params.update(chunk)
+
+    def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
+        """See `Tracker.close`."""
+        with self._run_translated():
+            status = STATUS.get(outcome or "", "KILLED")
+            self._client.set_terminated(self._run_id, status=status, end_time=_ms(end_unix_nano))
+
+    def _connect(self) -> MlflowClient:
+        from mlflow import MlflowClient
+
+        # Model registry calls are never made; naming the same store keeps MLflow from looking for one.
+        return MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+
+    def _create(self, run: RunIdentity) -> Run:
+        experiment_id = self._experiment_id(run.project)
+        # A creation whose answer was lost has happened all the same: look before creating again.
+        found = self._search(experiment_id, run.run_id)
+        if found is not None:
+            self._go_on(found)
+            return found
+        return self._client.create_run(
+            experiment_id,
+            start_time=_ms(run.start_unix_nano),
+            run_name=run.run_name,
+            tags=resource_tags(run.attributes),
+        )
+
+    def _continue(self, run: RunIdentity) -> Run:
+        from mlflow.exceptions import MlflowException
+
+        wanted = str(self._continued)
+        found: Run | None = None
+        try:
+            found = self._client.get_run(wanted)
+        except MlflowException as error:
+            # Only what the server says is absent is absent.
+            if error.error_code not in _ABSENT:
+                raise
+        if found is None:
+            experiment = self._client.get_experiment_by_name(run.project)
+            found = self._search(experiment.experiment_id, wanted) if experiment else None
+        if found is None:
+            raise ConfigurationError(
+                f"no run to continue: MLflow at {self._shown_uri} has no run {wanted!r}, neither by MLflow's id nor "
+                f"by Run.id in experiment {run.project!r}"
+            )
+        if found.info.lifecycle_stage == "deleted":
+            raise ConfigurationError(f"run {wanted!r} was deleted in MLflow: restore it, or start a new one")
+        self._go_on(found)
+        return found
+
+    def _go_on(self, found: Run) -> None:
+        self._names = metric_names(exact_names(found.data.tags, found.data.metrics))
+        self._params = dict(found.data.params)
+        self._tags = dict(found.data.tags)
+        self._client.update_run(found.info.run_id, status="RUNNING")
+
+    def _search(self, experiment_id: str, run_id: str) -> Run | None:
+        runs = self._client.search_runs([experiment_id], f"tags.`{_ID_TAG}` = '{run_id}'", max_results=1)
+        return runs[0] if runs else None
+
+    def _experiment_id(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            try:
+                return str(self._client.create_experiment(name))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                # Another process was faster.
+                experiment = self._client.get_experiment_by_name(name)
+        if experiment is None or experiment.lifecycle_stage == "deleted":
+            raise ConfigurationError(
+                f"experiment {name!r} was deleted in MLflow at {self._shown_uri}: restore it with "
+                f"`mlflow experiments restore`, or give another project"
+            )
+        return str(experiment.experiment_id)
+
+    def _has(self, metric: Metric) -> bool:
+        return any(
+            math.isnan(stored.value) and (stored.timestamp, stored.step) == (metric.timestamp, metric.step)
+            for stored in self._client.get_metric_history(self._run_id, metric.key)
+        )
+
+    def _infinity_tags(self, readings: Sequence[Reading], keys: Sequence[str]) -> dict[str, str]:
+        changed: dict[str, str] = {}
+        for reading, key in zip(readings, keys, strict=True):
+            if math.isinf(reading.value):
+                tag = f"tracelet.nonfinite.{key}"[:MAX_KEY_LENGTH]
+                if key not in self._infinities:
+                    self._infinities[key] = Infinities(earlier=self._tags.get(tag, ""))
+                self._infinities[key].add(reading)
+                changed[tag] = self._infinities[key].text
+        return changed
+
+    def _set_tags(self, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        fresh = {key: value for key, value in tags.items() if self._tags.get(key) != value}
+        for start in range(0, len(fresh), _PARAMS_PER_REQUEST):
+            chunk = dict(list(fresh.items())[start : start + _PARAMS_PER_REQUEST])
+            with self._run_translated():
+                self._client.log_batch(
+                    self._run_id, tags=[RunTag(key, value) for key, value in chunk.items()], synchronous=True
+                )
+            self._tags.update(chunk)
+
+    @contextlib.contextmanager
+    def _run_translated(self) -> Iterator[None]:
+        """Errors of a call that writes to the run; one that the run's end explains is final."""
+        try:
+            with _translated("MLflow", self._uri):
+                yield
+        except RefusedError as error:
+            with _translated("MLflow", self._uri):
+                deleted = self._client.get_run(self._run_id).info.lifecycle_stage == "deleted"
+            if deleted:
+                raise RunLostError("the run was deleted in MLflow") from error
+            raise
+
+
+def _ms(unix_nano: int | None) -> int | None:
+    return None if unix_nano is None else unix_nano // 1_000_000
+
+
+@contextlib.contextmanager
+def _translated(what: str, uri: str) -> Iterator[None]:
+    """Turn MLflow's errors into ours, without the credentials that an address may hold.
+
+    Only what MLflow calls a wrong parameter is refused for good, and what cannot be converted;
+    everything else may work later.
+    """
+    from mlflow.exceptions import MlflowException
+
+    # `from None`: MLflow's own error would be shown beside ours, with the address as it is.
+    try:
+        yield
+    except TraceletError:
+        raise
+    except MlflowException as error:
+        if "MLFLOW_ALLOW_FILE_STORE" in error.message:
+            raise ConfigurationError(
+                f"{what}: MLflow keeps no runs in a folder any more. Give it a database, as in sqlite:///mlflow.db, or "
+                f"set MLFLOW_ALLOW_FILE_STORE=true"
+            ) from None
+        raise _kind(error)(f"{what}: {error.message}".replace(uri, without_credentials(uri))) from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RefusedError(f"{what}: {error}") from None
+    except Exception as error:
+        message = f"{what}: {type(error).__name__}: {error}"
+        raise TrackerUnavailableError(message.replace(uri, without_credentials(uri))) from None
+
+
+def _kind(error: MlflowException) -> type[TraceletError]:
+    unconvertible = isinstance(error.__cause__, (OverflowError, UnicodeError))
+    if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST") or unconvertible:
+        return RefusedError
+    return RunLostError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else TrackerUnavailableError

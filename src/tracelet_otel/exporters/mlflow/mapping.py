@@ -1,0 +1,116 @@
+"""Pure translation of names and outcomes into MLflow's terms.
+
+Source of the rules: `mlflow.utils.validation` and Lightning's `MLFlowLogger`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from tracelet_otel import semconv
+from tracelet_otel.exporters.names import Names, with_hash
+from tracelet_otel.protocol.decode import Reading
+
+MAX_KEY_LENGTH: Final = 250
+MAX_TAG_LENGTH: Final = 8000
+MAX_PARAM_LENGTH: Final = 6000
+EXACT_NAME_TAG: Final = "tracelet.metric.name."
+"""Prefix of the tag that keeps a changed metric name as it was logged."""
+
+_INFINITIES_PER_TAG: Final = 100
+_LONGEST_CHANGED_NAME: Final = MAX_KEY_LENGTH - len(EXACT_NAME_TAG)
+
+STATUS: Final = {semconv.OUTCOME_FINISHED: "FINISHED", semconv.OUTCOME_FAILED: "FAILED"}
+"""MLflow's run status by outcome; KILLED for every other and for none."""
+
+_WELL_KNOWN_TAGS: Final = {
+    semconv.PROCESS_OWNER: "mlflow.user",
+    semconv.PROCESS_COMMAND: "mlflow.source.name",
+    semconv.VCS_REVISION: "mlflow.source.git.commit",
+    semconv.VCS_REF_NAME: "mlflow.source.git.branch",
+    semconv.VCS_REPOSITORY_URL: "mlflow.source.git.repoURL",
+}
+"""MLflow's own tags, those which its pages show among others. Source: `mlflow.utils.mlflow_tags`."""
+
+
+def metric_names(known: Mapping[str, str] | None = None) -> Names:
+    """Keys for names of metrics or hyperparameters: what `MLFlowLogger` makes of them, none for two.
+
+    Args:
+        known: exact names by key, from an earlier part of the same run.
+    """
+    return Names(valid_key, _LONGEST_CHANGED_NAME, known)
+
+
+def valid_key(name: str) -> str:
+    """A valid MLflow key for a name: other characters than MLflow's are left out."""
+    key = re.sub(r"[^a-zA-Z0-9_/. -]+", "", name)
+    # A key must be a normal relative path, as file stores made it one.
+    key = "/".join(part for part in key.split("/") if part not in ("", ".", ".."))
+    if key.startswith(".."):
+        key = key.lstrip(".")
+    if not key:
+        return with_hash("metric", name, _LONGEST_CHANGED_NAME)
+    if len(key) > MAX_KEY_LENGTH or (key != name and len(key) > _LONGEST_CHANGED_NAME):
+        return with_hash(key, name, _LONGEST_CHANGED_NAME)
+    return key
+
+
+def exact_name_tags(keys_by_name: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Tags that keep the exact name of each metric whose key differs, from pairs (name, key)."""
+    return {EXACT_NAME_TAG + key: storable(name, MAX_TAG_LENGTH) for name, key in keys_by_name if key != name}
+
+
+def exact_names(tags: Mapping[str, str], metric_keys: Iterable[str]) -> dict[str, str]:
+    """Exact names by key, of a run that is continued."""
+    return {key: tags.get(EXACT_NAME_TAG + key, key) for key in metric_keys}
+
+
+class Infinities:
+    """Signs and steps of one metric's infinite values, as the text of a tag.
+
+    A replayed reading is not told twice.
+
+    Args:
+        earlier: what the tag of a continued run says already.
+    """
+
+    def __init__(self, earlier: str = "") -> None:
+        self._earlier = earlier
+        self._told: dict[tuple[int, int], str] = {}
+        self._more = 0
+        self._last = (0, 0)
+
+    def add(self, reading: Reading) -> None:
+        """Take note of an infinite value."""
+        place = (reading.step, reading.time_unix_nano)
+        if place in self._told or (self._more and place <= self._last):
+            return
+        self._last = place
+        if len(self._told) < _INFINITIES_PER_TAG:
+            self._told[place] = f"{'+Inf' if reading.value > 0 else '-Inf'} at step {reading.step}"
+        else:
+            self._more += 1
+
+    @property
+    def text(self) -> str:
+        """What the tag says."""
+        told = ", ".join(self._told.values()) + (f" and {self._more} more" if self._more else "")
+        return storable(f"{self._earlier}, {told}" if self._earlier else told, MAX_TAG_LENGTH)
+
+
+def storable(text: str, length: int) -> str:
+    """A text that MLflow can store: without lone surrogates, and cut to a length with an ellipsis at its end."""
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= length else f"{text[: length - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def resource_tags(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """MLflow tags for resource attributes: each under its own name, some also under MLflow's."""
+    tags = {valid_key(name): storable(str(value), MAX_TAG_LENGTH) for name, value in attributes.items()}
+    for attribute, tag in _WELL_KNOWN_TAGS.items():
+        if attribute in attributes:
+            tags[tag] = storable(str(attributes[attribute]), MAX_TAG_LENGTH)
+    return {**tags, "mlflow.source.type": "LOCAL"}

@@ -1,0 +1,1 @@
+"""OTLP: any collector, or a database that speaks it."""

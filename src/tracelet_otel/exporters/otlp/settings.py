@@ -1,0 +1,166 @@
+"""The standard variables of OTLP, checked: a stock exporter passes over some mistakes and is silent on others. Pure.
+
+Sources: OpenTelemetry specification, "OpenTelemetry Protocol Exporter"; the SDK's configurator for the protocol that is
+taken where none is named.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from opentelemetry.sdk import environment_variables as names
+
+from tracelet_otel._support.redact import without_credentials
+from tracelet_otel.errors import ConfigurationError
+
+GRPC: Final = "grpc"
+HTTP: Final = "http/protobuf"
+_PROTOCOLS: Final = (GRPC, HTTP)
+_COMPRESSIONS: Final = {GRPC: ("none", "gzip"), HTTP: ("none", "gzip", "deflate")}
+_DEFAULT_ENDPOINTS: Final = {GRPC: "http://localhost:4317", HTTP: "http://localhost:4318"}
+_METRICS_PATH: Final = "/v1/metrics"
+_DEFAULT_TIMEOUT_S: Final = 10.0
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=[\x20!#-+\--:<-\[\]-~]*")
+"""What a stock exporter takes; of anything else it would put the value into the log."""
+
+_GIVEN: Final = "backend_url"
+_PROVIDERS: Final = (
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_METRICS_CREDENTIAL_PROVIDER",
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
+)
+_PROTOCOL: Final = (names.OTEL_EXPORTER_OTLP_METRICS_PROTOCOL, names.OTEL_EXPORTER_OTLP_PROTOCOL)
+_ENDPOINT: Final = (names.OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, names.OTEL_EXPORTER_OTLP_ENDPOINT)
+_COMPRESSION: Final = (names.OTEL_EXPORTER_OTLP_METRICS_COMPRESSION, names.OTEL_EXPORTER_OTLP_COMPRESSION)
+_TIMEOUT: Final = (names.OTEL_EXPORTER_OTLP_METRICS_TIMEOUT, names.OTEL_EXPORTER_OTLP_TIMEOUT)
+_HEADERS: Final = (names.OTEL_EXPORTER_OTLP_METRICS_HEADERS, names.OTEL_EXPORTER_OTLP_HEADERS)
+_FILES: Final = (
+    (names.OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE, names.OTEL_EXPORTER_OTLP_CERTIFICATE),
+    (names.OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY, names.OTEL_EXPORTER_OTLP_CLIENT_KEY),
+    (names.OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE, names.OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE),
+)
+
+
+@dataclass(frozen=True)
+class OtlpSettings:
+    """How metrics are sent; headers and certificates a stock exporter reads by itself."""
+
+    protocol: str
+    endpoint: str
+    """As the stock exporter of the protocol takes it."""
+    compression: str
+    timeout_s: float
+    has_provider: bool
+    """Whether the environment names somebody who makes what HTTP is sent with."""
+
+    @property
+    def shown_endpoint(self) -> str:
+        """The endpoint without what may be secret in it."""
+        return without_credentials(self.endpoint).partition("?")[0]
+
+
+def read(environment: Mapping[str, str], endpoint: str | None) -> OtlpSettings:
+    """What the standard variables say; an empty one says nothing.
+
+    Args:
+        environment: of the process.
+        endpoint: over the variables'; for HTTP, one without a path gets that of metrics.
+
+    Raises:
+        ConfigurationError: a variable holds what OTLP does not know.
+    """
+    variable, protocol = _value(environment, _PROTOCOL)
+    protocol = protocol or GRPC
+    _check_known(variable, protocol, _PROTOCOLS)
+    variable, compression = _value(environment, _COMPRESSION)
+    compression = compression.lower() or "none"
+    _check_known(f"{variable} with {protocol}", compression, _COMPRESSIONS[protocol])
+    _check_headers(*_value(environment, _HEADERS))
+    for pair in _FILES:
+        variable, path = _value(environment, pair)
+        if path and not Path(path).exists():
+            raise ConfigurationError(f"{variable}: there is no file {path}")
+    source, named = _named_endpoint(environment, endpoint, protocol)
+    _check_endpoint(source, named, protocol)
+    return OtlpSettings(
+        protocol,
+        _with_path(source, named) if protocol == HTTP else named,
+        compression,
+        _timeout_s(*_value(environment, _TIMEOUT)),
+        any(environment.get(provider) for provider in _PROVIDERS),
+    )
+
+
+def _value(environment: Mapping[str, str], variables: tuple[str, str]) -> tuple[str, str]:
+    """A variable of a pair and what it holds: that of metrics goes before that of all signals."""
+    for variable in variables:
+        if value := environment.get(variable, "").strip():
+            return variable, value
+    return variables[-1], ""
+
+
+def _check_known(variable: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigurationError(f"{variable}: unknown value {value!r}; known values: {', '.join(known)}")
+
+
+def _timeout_s(variable: str, value: str) -> float:
+    try:
+        timeout_s = float(value or _DEFAULT_TIMEOUT_S)
+    except ValueError:
+        timeout_s = math.nan
+    if not 0 < timeout_s < math.inf:
+        raise ConfigurationError(f"{variable}: {value!r} is no number of seconds, as in 10")
+    return timeout_s
+
+
+def _check_headers(variable: str, value: str) -> None:
+    for number, header in enumerate(value.split(","), 1):
+        if header.strip() and not _HEADER.fullmatch(header.strip()):
+            raise ConfigurationError(
+                f"{variable}: header {number} is not as in name=value; what is no plain character is "
+                "percent-encoded in the value"
+            )
+
+
+def _named_endpoint(environment: Mapping[str, str], given: str | None, protocol: str) -> tuple[str, str]:
+    """Who names the endpoint, and what."""
+    if given:
+        return _GIVEN, given
+    variable, value = _value(environment, _ENDPOINT)
+    return variable, value or _DEFAULT_ENDPOINTS[protocol]
+
+
+def _with_path(source: str, endpoint: str) -> str:
+    """Where metrics are posted to; an endpoint that is for metrics alone is that already."""
+    if source == names.OTEL_EXPORTER_OTLP_ENDPOINT:
+        return endpoint.removesuffix("/") + _METRICS_PATH
+    parts = urlsplit(endpoint)
+    is_bare = source == _GIVEN and parts.path in ("", "/")
+    return parts._replace(path=_METRICS_PATH).geturl() if is_bare else endpoint
+
+
+def _check_endpoint(source: str, endpoint: str, protocol: str) -> None:
+    wanted = "http(s)://host:port" + (" with a path or without one" if protocol == HTTP else " or host:port")
+    # A query may hold a key.
+    shown = without_credentials(endpoint).partition("?")[0]
+    problem = f"{source}: {shown!r} is no endpoint for {protocol}, which is {wanted}"
+    is_target = protocol == GRPC and "://" not in endpoint
+    try:
+        parts = urlsplit(f"//{endpoint}" if is_target else endpoint)
+        is_address = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        raise ConfigurationError(problem) from None
+    if not is_address or not (is_target or parts.scheme in ("http", "https")):
+        raise ConfigurationError(problem)
+    if protocol == GRPC and not _is_grpc(parts):
+        raise ConfigurationError(f"{problem}; for HTTP, set {_PROTOCOL[-1]}={HTTP}")
+
+
+def _is_grpc(parts: SplitResult) -> bool:
+    return parts.path in ("", "/") and parts.username is None and not parts.query

@@ -1,0 +1,320 @@
+"""Weights & Biases: the one file that imports its client.
+
+`wandb.init` patches its process (`sys.exit`, `sys.excepthook`), and a later `wandb.init` there, as that of a
+`WandbLogger`, would get our run instead of its own. So this is used in processes of ours only: a relay, or
+one that `apart` starts. It starts another one itself, wandb-core, which keeps every row in a file and uploads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from tracelet_otel import semconv
+from tracelet_otel._support.private_names import WANDB, check
+from tracelet_otel.errors import ConfigurationError, TraceletError, TrackerError, TrackerUnavailableError
+from tracelet_otel.exporters.base import Place
+from tracelet_otel.exporters.wandb.address import check_reachable, is_in_netrc
+from tracelet_otel.exporters.wandb.files import Config, files_of, records, upload_error, was_online
+from tracelet_otel.exporters.wandb.mapping import (
+    EXACT_NAME,
+    EXIT_CODES,
+    KILLED,
+    STEP,
+    cells,
+    column_names,
+    exact_names,
+    last_step,
+    metrics,
+    nested,
+    rows,
+)
+from tracelet_otel.protocol.decode import Param, Reading
+from tracelet_otel.protocol.run_identity import RunIdentity, to_text
+from tracelet_otel.settings import DEFAULT_PROJECT, Settings
+
+if TYPE_CHECKING:
+    import wandb
+
+_T = TypeVar("_T")
+
+_INIT_S: Final = 25.0
+"""The longest that the beginning of a run waits for the server."""
+_FLUSH_S: Final = 0.02
+"""Between two writes of wandb-core to its file."""
+_RECENT_S: Final = 5.0
+"""For so long a row is remembered: wandb-core may die before it has written it."""
+_OFFLINE: Final = ("offline", "dryrun")
+
+
+class WandbTracker:
+    """A run in Weights & Biases; without an API key, a folder for `wandb sync`.
+
+    Args:
+        settings: as `registry.absolute` gives them; `wandb_base_url` is the server's address, `api_key` the
+            credential over those that W&B finds, `run_id` or `wandb_run_id` continues a run.
+    """
+
+    name = "wandb"
+    batch_size = 20_000
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._names = column_names()
+        self._params: dict[str, Param] = {}
+        self._facts: dict[str, Any] = {}
+        self._last_step: int | None = None
+        self._run: wandb.Run | None = None
+        self._identity: RunIdentity | None = None
+        self._there: Counter[Any] = Counter()
+        self._recent: deque[tuple[float, dict[str, Any]]] = deque()
+
+    def open(self, run: RunIdentity) -> Place:
+        """See `Tracker.open`."""
+        with _translated():
+            mode = self._mode()
+            begun = self._begin(run, mode)
+        if mode not in _OFFLINE:
+            return Place(str(begun.url))
+        folder = begun.settings.sync_dir
+        paths = [str(path.parent) for path in self._files(run)]
+        # In one call: each alone would begin at the same row.
+        return Place(folder, f"the run is offline: upload it with `wandb sync {' '.join(paths) or folder}`")
+
+    def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
+        """See `Tracker.refusals`: none."""
+        return {}
+
+    def log_readings(self, readings: Sequence[Reading]) -> None:
+        """See `Tracker.log_readings`; what an earlier process has written already is left out."""
+
+        def log(run: wandb.Run) -> None:
+            self._tell(run, {EXACT_NAME + column: name for (name, _), column in columns.items() if column != name})
+            for row in self._without_known(made):
+                # Never with `step`: a row below the highest would be dropped without a word.
+                run.log(row)
+                self._recent.append((time.monotonic(), row))
+
+        self._connect()
+        # In the order in which they came: the first has its name.
+        columns = {one: self._names.key(one[0], is_system=one[1]) for one in metrics(readings)}
+        made = rows(readings, columns, self._last_step)
+        self._do(log)
+        # What is not in its file is lost where a machine or container ends.
+        time.sleep(2 * _FLUSH_S)
+        while self._recent and self._recent[0][0] < time.monotonic() - _RECENT_S:
+            self._recent.popleft()
+        self._last_step = last_step(readings, self._last_step)
+
+    def log_params(self, params: Mapping[str, Param]) -> None:
+        """See `Tracker.log_params`."""
+        self._params.update(params)
+        changed = {name.partition("/")[0] for name in params}
+        # A group is replaced as a whole.
+        config = nested({name: param for name, param in self._params.items() if name.partition("/")[0] in changed})
+        self._do(lambda run: run.config.update(config, allow_val_change=True))  # type: ignore[no-untyped-call]
+
+    def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
+        """See `Tracker.close`; waits until everything is uploaded."""
+        # W&B counts a run's time in its own process: what is true stands among the facts.
+        ended = {} if end_unix_nano is None else {semconv.RUN_END_TIME: to_text(end_unix_nano)}
+        self._do(lambda run: self._tell(run, {semconv.RUN_OUTCOME: outcome or "unknown", **ended}))
+        problem = self._do(lambda run: self._finish(run, EXIT_CODES.get(outcome or "", KILLED)))
+        if problem:
+            raise TrackerError(f"W&B has not taken everything: {problem}")
+
+    @property
+    def _patience_s(self) -> float:
+        # Less than who closes a run waits, so that the reason is known.
+        return 0.9 * self._settings.relay_patience
+
+    @property
+    def _run_id(self) -> str | None:
+        return self._settings.run_id or self._settings.wandb_run_id
+
+    def _mode(self) -> str:
+        import wandb
+
+        settings = self._settings
+        mode = settings.wandb_mode
+        if mode == "disabled":
+            raise ConfigurationError("WANDB_MODE=disabled turns W&B off: unset it, or leave out the backend wandb")
+        if mode in _OFFLINE:
+            return "offline"
+        # Not `wandb.login`: it asks the server, and writes down where that is.
+        known = wandb.setup().settings
+        host = settings.wandb_base_url or known.base_url
+        has_key = settings.api_key or known.api_key or known.identity_token_file or is_in_netrc(host, settings.netrc)
+        if mode is not None and not has_key:
+            raise TrackerUnavailableError(
+                f"WANDB_MODE={mode} and no API key: set WANDB_API_KEY, or log in with `wandb login`"
+            )
+        return mode or ("online" if has_key else "offline")
+
+    def _begin(self, run: RunIdentity, mode: str) -> wandb.Run:
+        check(WANDB)
+        if mode not in _OFFLINE:
+            import wandb
+
+            known = wandb.setup().settings
+            address = self._settings.wandb_base_url or known.base_url
+            check_reachable(address, {"http": known.http_proxy, "https": known.https_proxy})
+        before = self._files(run)
+        begun = self._run = self._init(run, mode)
+        # Offline they are empty, also where the run goes on.
+        self._facts = dict(begun.config.get("otel", {}))  # type: ignore[no-untyped-call]
+        columns = set(begun.summary.keys())  # type: ignore[no-untyped-call]
+        if before:
+            columns |= self._go_on(begun, before[-1])
+        if self._identity is None:
+            self._names = column_names(exact_names(columns, self._facts))
+        self._identity = run
+        self._tell(begun, run.attributes)
+        # Charts have the training's step as their x axis, as those of `WandbLogger`.
+        begun.define_metric(STEP)
+        begun.define_metric("*", step_metric=STEP, step_sync=True)
+        return begun
+
+    def _go_on(self, run: wandb.Run, before: Path) -> set[str]:
+        """Take note of what the last process has written, and write again what it has not uploaded.
+
+        Returns:
+            The columns that are there.
+        """
+        columns: set[str] = set()
+        tail: deque[dict[str, Any]] = deque(maxlen=self.batch_size)
+        for record in records(before):
+            if isinstance(record, Config):
+                self._facts.update(record.values.get("otel", {}))
+                continue
+            row = {name: float(value) for name, value in record.cells.items()}
+            tail.append(row)
+            columns |= row.keys()
+            if was_online(before) and row["_step"] >= run.starting_step:
+                run.log({name: value for name, value in row.items() if name not in ("_step", "_runtime")})
+        # Readings are sent again from the last batch only.
+        self._there = Counter(cell for row in tail for cell in cells(row))
+        for row in list(self._without_known([row for _, row in self._recent])):
+            run.log(row)
+        # A batch in which it was lost is sent again.
+        self._there = Counter(cell for row in (*tail, *(row for _, row in self._recent)) for cell in cells(row))
+        return columns
+
+    def _without_known(self, made: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        if not self._there:
+            yield from made
+            return
+        for row in made:
+            known = {cell[0] for cell in cells(row) if self._there[cell] > 0}
+            self._there -= Counter(cell for cell in cells(row) if cell[0] in known)
+            if len(known) < len(cells(row)):
+                yield {name: value for name, value in row.items() if name not in known}
+
+    def _finish(self, run: wandb.Run, exit_code: int) -> str | None:
+        folder = run.settings.sync_dir
+        try:
+            run.finish(exit_code=exit_code)
+            problem = upload_error(Path(run.settings.log_internal or ""))
+        except TimeoutError:
+            problem = f"nothing more within {self._patience_s:g} s"
+        return problem and f"{problem}. All of it is in {folder}, for `wandb sync --include-online {folder}`"
+
+    def _connect(self) -> wandb.Run:
+        """The run; begun again, with what is not in its files, where it was lost."""
+        if self._run is not None:
+            return self._run
+        assert self._identity is not None  # noqa: S101
+        with _translated():
+            begun = self._begin(self._identity, self._mode())
+        if self._params:
+            self.log_params(self._params)
+        return begun
+
+    def _do(self, call: Callable[[wandb.Run], _T]) -> _T:
+        import wandb
+
+        run = self._connect()
+        try:
+            return call(run)
+        except ConnectionError as error:
+            # wandb-core has died, and with it all runs of this process.
+            self._run = None
+            with contextlib.suppress(Exception):
+                wandb.teardown()
+            raise TrackerUnavailableError(f"W&B's process has died: {error}") from None
+
+    def _files(self, run: RunIdentity) -> list[Path]:
+        directory = self._settings.wandb_dir
+        return files_of(directory, self._run_id or run.run_id) if directory else []
+
+    def _init(self, run: RunIdentity, mode: str) -> wandb.Run:
+        import wandb
+
+        settings = self._settings
+        project = run.project if run.project != DEFAULT_PROJECT else settings.wandb_project or run.project
+        key = settings.api_key.get_secret_value() if settings.api_key else None
+        own: dict[str, Any] = {"base_url": settings.wandb_base_url, "api_key": key}
+        return wandb.init(
+            mode=mode,  # type: ignore[arg-type]
+            project=project,
+            name=run.run_name,
+            id=self._run_id or run.run_id,
+            resume=self._resume,  # type: ignore[arg-type]
+            dir=settings.wandb_dir,
+            reinit="create_new",
+            settings=wandb.Settings(
+                **{name: value for name, value in own.items() if value is not None},
+                console="off",
+                silent=True,
+                disable_code=True,
+                disable_git=True,
+                git_remote_url=run.attributes.get(semconv.VCS_REPOSITORY_URL),
+                git_commit=run.attributes.get(semconv.VCS_REVISION),
+                x_disable_meta=True,
+                x_disable_stats=True,
+                x_save_requirements=False,
+                x_transaction_log_flush_interval=_FLUSH_S,
+                init_timeout=min(_INIT_S, settings.start_timeout),
+                finish_timeout=self._patience_s,
+                finish_timeout_raises=True,
+            ),
+        )
+
+    @property
+    def _resume(self) -> str | None:
+        if self._settings.run_id is not None:
+            return "must"
+        # Creation may be repeated, and a relay may be started again.
+        return (self._settings.wandb_run_id and self._settings.wandb_resume) or "allow"
+
+    def _tell(self, run: wandb.Run, facts: Mapping[str, Any]) -> None:
+        """Keep what is no hyperparameter in the run's config, under `otel`."""
+        if not facts.items() <= self._facts.items():
+            self._facts.update(facts)
+            run.config.update({"otel": dict(self._facts)}, allow_val_change=True)  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the errors of W&B's client into ours."""
+    import wandb
+
+    try:
+        yield
+    except TraceletError:
+        raise
+    except wandb.errors.UsageError as error:
+        if "does not exist" in str(error):
+            raise ConfigurationError(f"no run to continue: W&B: {error}") from None
+        raise ConfigurationError(f"W&B: {error}") from None
+    except wandb.errors.AuthenticationError as error:
+        raise TrackerUnavailableError(f"W&B does not take the API key: {error}") from None
+    except Exception as error:
+        message = f"W&B: {type(error).__name__}: {error}"
+        if "not logged in" in message:
+            message = f"W&B does not take the API key ({error}): is it for this server?"
+        raise TrackerUnavailableError(message) from None

@@ -1,0 +1,93 @@
+"""What a training was configured with, read from trainer, module and datamodule. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from tracelet_otel._support.guard import Guard
+
+PREFIX: Final = "lightning"
+"""Names of the trainer's own configuration start with it, so that none is ever a user's."""
+
+_TRAINER: Final = (
+    "max_epochs",
+    "max_steps",
+    "min_epochs",
+    "min_steps",
+    "precision",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "num_nodes",
+    "num_devices",
+    "world_size",
+    "val_check_interval",
+    "check_val_every_n_epoch",
+    "log_every_n_steps",
+)
+
+
+def configuration(trainer: Any, guard: Guard) -> dict[str, Any]:
+    """Hyperparameters by name; what cannot be read is reported and left out.
+
+    `save_hyperparameters` of module and datamodule keep their names, the trainer's configuration is
+    under `lightning/`. Where both name the same, the module's value is taken, for Lightning itself
+    refuses such a pair.
+    """
+    found: dict[str, Any] = {}
+    for read in (_saved_by_datamodule, _saved_by_module, _trainer, _optimizers, _parameters):
+        try:
+            found.update(read(trainer))
+        except Exception as error:
+            guard.report(f"{_described(read)} could not be read", error)
+    return found
+
+
+def _saved_by_datamodule(trainer: Any) -> Mapping[str, Any]:
+    """Hyperparameters of the datamodule."""
+    return _saved(trainer.datamodule)
+
+
+def _saved_by_module(trainer: Any) -> Mapping[str, Any]:
+    """Hyperparameters of the module."""
+    return _saved(trainer.lightning_module)
+
+
+def _saved(owner: Any) -> Mapping[str, Any]:
+    # `save_hyperparameters(logger=False)` asks that loggers do not get them.
+    if owner is None or not getattr(owner, "_log_hyperparams", False):
+        return {}
+    # `_class_path` is internal to Lightning's command line.
+    return {name: value for name, value in owner.hparams_initial.items() if name != "_class_path"}
+
+
+def _trainer(trainer: Any) -> Iterator[tuple[str, Any]]:
+    """The trainer's configuration."""
+    for name in _TRAINER:
+        value = getattr(trainer, name, None)
+        if value is not None:
+            yield f"{PREFIX}/trainer/{name}", value
+    yield f"{PREFIX}/trainer/strategy", type(trainer.strategy).__name__
+    yield f"{PREFIX}/trainer/accelerator", type(trainer.accelerator).__name__
+
+
+def _optimizers(trainer: Any) -> Iterator[tuple[str, Any]]:
+    """The optimizers' settings."""
+    for index, optimizer in enumerate(trainer.optimizers):
+        name = f"{PREFIX}/optimizer_{index}"
+        yield f"{name}/name", type(optimizer).__name__
+        for setting, value in optimizer.defaults.items():
+            yield f"{name}/{setting}", value.item() if hasattr(value, "item") else value
+
+
+def _parameters(trainer: Any) -> Iterator[tuple[str, Any]]:
+    """The model's numbers of parameters."""
+    # Parameters of lazy modules have no size before the first batch.
+    sized = [one for one in trainer.lightning_module.parameters() if not hasattr(one, "materialize")]
+    yield f"{PREFIX}/model/parameters", sum(one.numel() for one in sized)
+    yield f"{PREFIX}/model/trainable_parameters", sum(one.numel() for one in sized if one.requires_grad)
+
+
+def _described(read: Callable[..., Any]) -> str:
+    return (read.__doc__ or "").rstrip(".").lower()

@@ -1,0 +1,44 @@
+"""Versions of CUDA and of NVIDIA's driver, without importing torch or initialising a GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+from tracelet_otel import semconv
+from tracelet_otel._support.text import encodable
+
+DRIVER_FILE: Final = Path("/proc/driver/nvidia/version")
+_DRIVER: Final = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)")
+_CUDA: Final = re.compile(r"""^cuda\s*(?::[^=\n]*)?=\s*["']([^"']+)["']""", re.MULTILINE)
+
+
+def cuda_attributes() -> dict[str, str]:
+    """The version of CUDA that torch was built for; nothing for another torch, or none."""
+    imported = sys.modules.get("torch")
+    version = getattr(getattr(imported, "version", None), "cuda", None) if imported else _cuda_of_installed()
+    return {semconv.CUDA_VERSION: encodable(version)} if isinstance(version, str) and version else {}
+
+
+def driver_attributes(file: Path = DRIVER_FILE) -> dict[str, str]:
+    """The version of NVIDIA's driver; nothing where it is not loaded.
+
+    Args:
+        file: what the driver's kernel module says of itself.
+    """
+    if not file.is_file():
+        return {}
+    version = _DRIVER.search(file.read_text(encoding="utf-8", errors="replace"))
+    return {semconv.DRIVER_VERSION: version[1]} if version else {}
+
+
+def _cuda_of_installed() -> str | None:
+    spec = importlib.util.find_spec("torch")
+    file = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
+    if file is None or not file.is_file():
+        return None
+    version = _CUDA.search(file.read_text(encoding="utf-8", errors="replace"))
+    return version[1] if version else None

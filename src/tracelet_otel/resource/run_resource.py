@@ -1,0 +1,97 @@
+"""Identity of a run and of this process, as OpenTelemetry resource attributes."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from opentelemetry.sdk.resources import Resource
+
+from tracelet_otel import semconv
+from tracelet_otel._support.environment import environment
+from tracelet_otel._support.guard import Guard
+from tracelet_otel._support.text import encodable
+from tracelet_otel.resource.script import script_name
+from tracelet_otel.resource.surroundings import process_attributes, surroundings
+
+_GIT_PATIENCE_S: Final = 1.0
+"""For the state of the code: a repository of some 50,000 files."""
+
+
+def run_resource(
+    run_id: str,
+    run_name: str,
+    project: str,
+    ranks: str,
+    *,
+    track_git: bool = True,
+    guard: Guard | None = None,
+) -> Resource:
+    """The resource of one process of a run.
+
+    `OTEL_RESOURCE_ATTRIBUTES` and the detectors that OpenTelemetry is configured with are included. What
+    they say of surroundings counts more than what is found here, and what they say of the run does not count.
+
+    Args:
+        run_id: the same in all processes of the run.
+        run_name: what people call the run.
+        project: what the run belongs to; also the service's name.
+        ranks: what becomes of the values of several ranks: one of `semconv.RANKS_*`.
+        track_git: whether the state of the code is recorded; nothing about it is otherwise, whoever says it.
+        guard: where errors end; a part that fails is left out.
+    """
+    guard = guard or Guard()
+    found = surroundings(environment(), guard, _GIT_PATIENCE_S if track_git else None)
+    configured = Resource.create(_own(run_id, run_name, project, ranks))
+    # A process is given its rank when it exports: it may learn it only from its trainer.
+    unwanted = {*semconv.PLACE_ATTRIBUTES, *(() if track_git else semconv.VCS_ATTRIBUTES)}
+    attributes = {**found, **configured.attributes}
+    kept = {name: value for name, value in attributes.items() if name not in unwanted}
+    return Resource(kept, configured.schema_url)
+
+
+def completed(
+    resource: Mapping[str, Any], run_id: str, run_name: str, project: str, ranks: str, *, track_git: bool, guard: Guard
+) -> dict[str, Any]:
+    """Attributes of a resource that somebody else has made, with what it lacks of a run's.
+
+    Args:
+        resource: what counts more than what is found here, but for the run's own identity.
+        run_id: see `run_resource`.
+        run_name: see `run_resource`.
+        project: see `run_resource`.
+        ranks: see `run_resource`.
+        track_git: see `run_resource`.
+        guard: where errors end.
+    """
+    found = surroundings(environment(), guard, _GIT_PATIENCE_S if track_git else None)
+    own = _own(run_id, run_name, project, ranks)
+    run = {name: own[name] for name in (semconv.RUN_ID, semconv.RUN_NAME, semconv.PROJECT_NAME)}
+    return {**found, **own, **resource, **run}
+
+
+def _own(run_id: str, run_name: str, project: str, ranks: str) -> dict[str, str | int]:
+    return {
+        semconv.SERVICE_NAME: encodable(project),
+        semconv.SERVICE_INSTANCE_ID: str(uuid.uuid4()),
+        semconv.RUN_ID: run_id,
+        semconv.RUN_NAME: encodable(run_name),
+        semconv.PROJECT_NAME: encodable(project),
+        semconv.PROCESS_PID: os.getpid(),
+        **process_attributes(),
+        **({} if ranks == semconv.RANKS_MERGED else {semconv.RANKS: ranks}),
+    }
+
+
+def new_run_id() -> str:
+    """An id that no other run has; drawn from the system, not from Python's global generator."""
+    return uuid.uuid4().hex
+
+
+def default_run_name() -> str:
+    """The script's name and the time, as in `train-20260131-142501`."""
+    return f"{Path(script_name()).stem}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -1,0 +1,63 @@
+"""All that is known of where a process runs and on which code, each part by itself."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+from collections.abc import Callable, Mapping
+
+from tracelet_otel import semconv
+from tracelet_otel._support.guard import Guard
+from tracelet_otel._support.text import encodable
+from tracelet_otel.resource.kubernetes import kubernetes_attributes
+from tracelet_otel.resource.nvidia import cuda_attributes, driver_attributes
+from tracelet_otel.resource.scheduler import scheduler_attributes
+from tracelet_otel.resource.script import code_directories, script_name
+from tracelet_otel.resource.software import package_attributes, platform_attributes
+from tracelet_otel.resource.vcs import vcs_attributes
+
+Attributes = Mapping[str, str | int | bool]
+
+
+def surroundings(environment: Mapping[str, str], guard: Guard, git_patience_s: float | None) -> dict[str, str | int]:
+    """Resource attributes of scheduler, software and code; a part that fails is left out.
+
+    Args:
+        environment: this process's variables.
+        guard: where errors end.
+        git_patience_s: how long may be spent on whether the code was changed; None leaves out the code.
+    """
+    parts: dict[str, Callable[[], Attributes]] = {
+        "the scheduler": lambda: scheduler_attributes(environment),
+        "the pod": lambda: kubernetes_attributes(environment),
+        "the system": platform_attributes,
+        "versions of libraries": package_attributes,
+        "the version of CUDA": cuda_attributes,
+        "the version of the GPU's driver": driver_attributes,
+    }
+    if git_patience_s is not None:
+        parts["the code"] = lambda: vcs_attributes(code_directories(), guard, git_patience_s)
+    found: dict[str, str | int] = {}
+    for what, part in parts.items():
+        try:
+            found.update(part())
+        except Exception as error:
+            guard.report(f"{what} cannot be told", error)
+    return found
+
+
+def process_attributes() -> dict[str, str]:
+    """Resource attributes of this process and its host that every run has."""
+    return {
+        semconv.HOST_NAME: encodable(platform.node()),
+        semconv.PROCESS_COMMAND: encodable(script_name()),
+        **_owner(),
+    }
+
+
+def _owner() -> dict[str, str]:
+    try:
+        return {semconv.PROCESS_OWNER: encodable(getpass.getuser())}
+    except (OSError, KeyError):
+        # A container's user id need not have a name: then the attribute is absent.
+        return {}

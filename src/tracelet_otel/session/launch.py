@@ -1,0 +1,234 @@
+"""Starting a relay, as its owner, and starting it again where it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import selectors
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any, Final
+
+from tracelet_otel._support.child_environment import child_environment
+from tracelet_otel._support.environment import environment
+from tracelet_otel._support.guard import log
+from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
+from tracelet_otel.protocol.messages import Order, Ready
+from tracelet_otel.relay.journal import SUFFIX, remove_empty
+from tracelet_otel.relay.owner import started
+from tracelet_otel.session.calls import Address
+from tracelet_otel.settings import Settings, to_plain
+
+_AGAIN_S: Final = 30.0
+"""How long a relay that is started again may take until it listens."""
+
+_launched: weakref.WeakSet[RelayProcess] = weakref.WeakSet()
+
+
+class RelayProcess:
+    """The relay of one run, a process in a session of its own.
+
+    Args:
+        settings: what the run is to do; its addresses must hold in any working directory.
+        resource: attributes of the run's resource.
+        run_id: the run's.
+        waits: whether it begins before its backends have the run, and waits for them.
+
+    Raises:
+        TraceletError: it could not be started, or a backend does not give it the run.
+    """
+
+    def __init__(self, settings: Settings, resource: Mapping[str, Any], run_id: str, *, waits: bool = False) -> None:
+        host, _, port = settings.relay_bind.rpartition(":")
+        self._host = host.strip("[]")
+        self._directory = Path.cwd()
+        self._log = settings.journal_dir / f"{run_id}.log"
+        self._changing = threading.Lock()
+        self._released = False
+        self._environment = child_environment(environment(), sys.path)
+        self._order = Order(
+            settings=to_plain(settings),
+            resource={name: _plain(value) for name, value in resource.items()},
+            run_id=run_id,
+            token=secrets.token_urlsafe(32),
+            journal_directory=str(settings.journal_dir),
+            host=self._host,
+            port=int(port),
+            owner_pid=os.getpid(),
+            owner_started=started(os.getpid()),
+            resumes=waits,
+        )
+        try:
+            ready = self._start(self._order, settings.start_timeout)
+        except BaseException:
+            # A relay that had to be killed could not do it.
+            remove_empty(settings.journal_dir / f"{run_id}{SUFFIX}")
+            raise
+        for name, hint in ready.hints.items():
+            log.warning("%s: %s", name, hint)
+        self.tells = True
+        """Whether it says how far the delivery is."""
+        self.urls: Mapping[str, str] = ready.urls
+        """Where people look at the run, by backend."""
+
+    @property
+    def address(self) -> Address:
+        """Where it listens now."""
+        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
+        shown = f"[{reachable}]" if ":" in reachable else reachable
+        return Address(f"http://{shown}:{self._order.port}", self._order.token)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """The file with what it and its trackers print."""
+        return str(self._log)
+
+    def revive(self, wait_s: float = _AGAIN_S) -> None:
+        """Start it again, on the same journal and port, if it has died.
+
+        Args:
+            wait_s: how long it may take until it listens.
+
+        Raises:
+            TraceletError: it could not be started.
+        """
+        if not self._changing.acquire(timeout=wait_s):
+            return  # somebody else starts it
+        try:
+            if not self._released and self._process.poll() is not None:
+                self._close_pipe()
+                self._start(replace(self._order, resumes=True), min(wait_s, _AGAIN_S))
+        finally:
+            self._changing.release()
+
+    def release(self, wait_s: float) -> None:
+        """Let go of it: it ends as soon as it has delivered everything.
+
+        Args:
+            wait_s: how long it is waited for; after that it goes on alone.
+        """
+        self._released = True
+        if not self._changing.acquire(timeout=wait_s):
+            # The thread that starts it again will find that nobody wants it.
+            return
+        try:
+            self._close_pipe()
+        finally:
+            self._changing.release()
+        try:
+            self._process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            # Somebody has to wait for it, or it would stay as a zombie.
+            with contextlib.suppress(RuntimeError):  # at exit some interpreters start no more threads
+                threading.Thread(target=self._process.wait, name="tracelet-reaper", daemon=True).start()
+
+    def abandon(self) -> None:
+        """End it at once, where it could not begin."""
+        self._process.kill()
+        self._process.wait()
+        self._close_pipe()
+
+    def _start(self, order: Order, timeout_s: float) -> Ready:
+        deadline = time.monotonic() + timeout_s
+        try:
+            self._log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            output = os.open(self._log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                f"nothing can be kept in {self._log.parent} ({error}): set TRACELET_JOURNAL_DIR to a directory "
+                f"that can be written"
+            ) from error
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tracelet_otel.relay"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                bufsize=0,
+                cwd=self._directory if self._directory.is_dir() else None,
+                env=self._environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise TrackerError(f"the relay could not be started: {error}") from error
+        finally:
+            os.close(output)
+        _launched.add(self)
+        ready: Ready | None = None
+        try:
+            ready = self._talk(order, deadline)
+            ready.raise_error()
+        except BaseException:
+            self.abandon()
+            if ready is not None and not order.resumes:
+                # It has said all that there is to say.
+                self._log.unlink(missing_ok=True)
+            raise
+        self._order = replace(order, port=ready.port)
+        if self._released:
+            self._close_pipe()
+        return ready
+
+    def _talk(self, order: Order, deadline: float) -> Ready:
+        assert self._process.stdin is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101
+        line = b""
+        try:
+            left = memoryview(f"{order.line()}\n".encode())
+            while left:
+                left = left[self._process.stdin.write(left) or 0 :]
+            while not line.endswith(b"\n"):
+                if not _is_readable(self._process.stdout, deadline):
+                    raise TrackerUnavailableError(
+                        f"no answer from {', '.join(order.settings['backend'])} within "
+                        f"{order.settings['start_timeout']:g} s: is the backend up? (start_timeout; see {self._log})"
+                    )
+                part = self._process.stdout.read(65536)
+                if not part:
+                    raise TrackerError(f"the relay ended at its start: see {self._log}")
+                line += part
+        except BrokenPipeError:
+            raise TrackerError(f"the relay ended at its start: see {self._log}") from None
+        finally:
+            self._process.stdout.close()
+        return Ready.from_line(line.decode())
+
+    def _close_pipe(self) -> None:
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            self._process.stdin.close()
+
+    def _let_go_in_child(self) -> None:
+        self._released = True
+        self._close_pipe()
+
+
+def _let_go_in_child() -> None:
+    # A forked child that held the pipe would keep the relay from noticing the owner's end.
+    for process in _launched:
+        process._let_go_in_child()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+def _is_readable(pipe: IO[bytes], deadline: float) -> bool:
+    # Not `select.select`: it knows no descriptor from 1024 on, which a training with many workers has.
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        return bool(selector.select(max(deadline - time.monotonic(), 0)))
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,202 @@
+"""Trackers that live in a relay, behind one exporter."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from opentelemetry.sdk.metrics.export import MetricExporter
+
+from tracelet_otel._support.guard import Guard, log
+from tracelet_otel.errors import TraceletError
+from tracelet_otel.protocol.account import Account
+from tracelet_otel.protocol.messages import Status
+from tracelet_otel.session.calls import Address, fetch_status, wait_for
+from tracelet_otel.session.client import RelayExporter
+
+_QUIET_S: Final = 2.0
+_PROGRESS_S: Final = 1.0
+_EXIT_S: Final = 2.0
+
+
+class Connection(Protocol):
+    """A relay that has the run, launched by this process or joined."""
+
+    tells: bool
+    """Whether it says how far the delivery is."""
+
+    @property
+    def address(self) -> Address:
+        """Where it listens now."""
+        ...
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """Where people look at the run, by backend."""
+        ...
+
+    @property
+    def log(self) -> str:
+        """Where to look for what it says."""
+        ...
+
+    def revive(self, wait_s: float = ...) -> None:
+        """Start it again within a time if it has died, where that is up to this process."""
+        ...
+
+    def release(self, wait_s: float) -> None:
+        """Let go of it: it ends as soon as it has delivered everything."""
+        ...
+
+
+class Relayed:
+    """A `Destination` of one relay.
+
+    Args:
+        connection: the relay, which has the run.
+        run_id: the run's.
+        attributes: of this process's resource, as far as they are known late.
+        guard: where errors end.
+        on_revived: called when the relay was started again: it may be elsewhere.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        run_id: str,
+        attributes: Callable[[], Mapping[str, Any]],
+        guard: Guard,
+        on_revived: Callable[[], None],
+    ) -> None:
+        self.owns_run = True
+        """See `Destination.owns_run`."""
+        self.run_id = run_id
+        """See `Destination.run_id`."""
+        self._connection = connection
+        self._on_revived = on_revived
+        self._exporter = RelayExporter(lambda: connection.address, self._revive, guard, attributes)
+        self._last: Status | None = None
+        self._finished = False
+        self._guard = guard
+
+    @property
+    def exporters(self) -> Sequence[MetricExporter]:
+        """See `Destination.exporters`."""
+        return [self._exporter]
+
+    @property
+    def streams(self) -> Sequence[MetricExporter]:
+        """See `Destination.streams`."""
+        return ()
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """See `Destination.urls`."""
+        return self._connection.urls
+
+    @property
+    def accounts(self) -> dict[str, Account]:
+        """See `Destination.accounts`; what the relay has not accepted yet is in none."""
+        status = self._ask()
+        return dict(status.accounts) if status else {}
+
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """See `Destination.errors`."""
+        status = self._ask()
+        return status.errors if status else {}
+
+    def wait_for_room(self, timeout_s: float) -> None:
+        """See `Destination.wait_for_room`."""
+        self._exporter.wait_for_room(timeout_s)
+
+    def finish(self, deadline_s: float) -> None:
+        """See `Destination.finish`; what is not delivered until then, the relay goes on with."""
+        if not self._connection.tells:
+            # What it has accepted is its own to deliver.
+            self._connection.release(0)
+            return
+        began_s = said_s = time.monotonic()
+
+        def is_done() -> bool:
+            nonlocal said_s
+            status = self._ask()
+            if status is None:
+                self._revive_until(deadline_s)
+            elif status.over:
+                return True
+            now_s = time.monotonic()
+            if now_s - began_s > _QUIET_S and now_s - said_s > _PROGRESS_S:
+                said_s = now_s
+                self._say_progress()
+            return False
+
+        try:
+            over = wait_for(is_done, deadline_s)
+            self._finished = True
+        finally:
+            self._say_result(time.monotonic() - began_s > _QUIET_S)
+        self._connection.release(_EXIT_S if over else 0)
+
+    def abandon(self) -> None:
+        """See `Destination.abandon`; the relay delivers what it has."""
+        self._exporter.shutdown(timeout_millis=0)
+        self._connection.release(0)
+
+    def _ask(self) -> Status | None:
+        if self._finished:
+            return self._last
+        status = fetch_status(self._connection.address, self.run_id)
+        self._last = status or self._last
+        return status
+
+    def _revive(self) -> None:
+        self._connection.revive()
+        self._on_revived()
+
+    def _revive_until(self, deadline_s: float) -> None:
+        try:
+            self._connection.revive(max(deadline_s - time.monotonic(), 0.1))
+        except TraceletError as problem:
+            self._guard.report("the relay could not be started again", problem)
+        self._on_revived()
+
+    def _say_progress(self) -> None:
+        if self._last is not None:
+            parts = [
+                f"{name} has {account.delivered} of {account.delivered + account.pending}"
+                for name, account in self._last.accounts.items()
+            ]
+            print(f"tracelet: waiting for delivery: {', '.join(parts)}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def _say_result(self, took_long: bool) -> None:
+        status = self._last
+        if status is None:
+            self._guard.report(
+                "nobody knows what was delivered", f"the relay does not answer; see {self._connection.log}"
+            )
+            return
+        for name, account in status.accounts.items():
+            if name in status.unclosed:
+                log.error(
+                    "%s: %d readings delivered, %d refused, %d not delivered yet: %s. The relay goes on; what it "
+                    "cannot deliver stays in %s, for `tracelet-otel replay`",
+                    name,
+                    account.delivered,
+                    account.refused,
+                    account.pending,
+                    account.problem,
+                    status.journal,
+                )
+            elif account.refused:
+                log.error(
+                    "%s: %d readings delivered, %d refused: %s",
+                    name,
+                    account.delivered,
+                    account.refused,
+                    account.problem,
+                )
+            elif took_long:
+                print(f"tracelet: {name} has all {account.delivered} readings", file=sys.stderr, flush=True)  # noqa: T201

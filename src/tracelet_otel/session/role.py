@@ -1,0 +1,218 @@
+"""What a process does for its run: own it, follow another process's, or nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Protocol
+
+from tracelet_otel import semconv
+from tracelet_otel._support.guard import Guard, log
+from tracelet_otel.errors import TrackerUnavailableError
+from tracelet_otel.exporters.destination import Destination, Nowhere
+from tracelet_otel.exporters.in_process import InProcess
+from tracelet_otel.exporters.otlp.exporter import OtlpExporter
+from tracelet_otel.exporters.otlp.exporter import prepare as prepare_stream
+from tracelet_otel.exporters.registry import import_trackers, trackers
+from tracelet_otel.instrumentation.launching import Launching, NoLaunching
+from tracelet_otel.resource.membership import Membership
+from tracelet_otel.resource.rank_info import Place, is_first_of_node
+from tracelet_otel.session.calls import NO_RELAY
+from tracelet_otel.session.ranks.announcement import Telling
+from tracelet_otel.session.ranks.discovery import Finder
+from tracelet_otel.session.streamed import Streamed
+from tracelet_otel.settings import Settings
+
+
+class Role(Protocol):
+    """Of one process in one run."""
+
+    membership: Membership
+    launching: Launching
+    reports_hardware: bool
+    """Whether this process is the one of its node that reads GPU and host."""
+
+    def prepare(self) -> None:
+        """Import what `open` needs, which is called on another thread."""
+        ...
+
+    def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> Destination:
+        """Where this process's stream goes.
+
+        Args:
+            resource: attributes of the run's.
+            guard: where errors end.
+            waits: whether a backend that cannot be reached is to be waited for.
+
+        Raises:
+            TraceletError: a run cannot be had.
+        """
+        ...
+
+    def close(self) -> None:
+        """The run has ended, or could not begin."""
+        ...
+
+
+class Owning:
+    """The run is this process's: it has it created, and ends it.
+
+    Args:
+        settings: what the run is to do.
+        place: of this process, as far as its environment tells.
+        telling: tells other ranks of the run; None where they would have nowhere to send to.
+    """
+
+    def __init__(self, settings: Settings, place: Place | None, telling: Telling | None) -> None:
+        self.membership = Membership(place)
+        self.launching: Launching = telling or NoLaunching()
+        self.reports_hardware = is_first_of_node(place)
+        """See `Role.reports_hardware`."""
+        self._settings = settings
+        self._telling = telling
+
+    def prepare(self) -> None:
+        """See `Role.prepare`."""
+        settings = self._settings
+        if settings.streams:
+            prepare_stream(settings.otlp_endpoint)
+        if not settings.trackers:
+            return
+        if self._telling is None or not settings.has_relay:
+            import_trackers(settings)
+            return
+        import_module("tracelet_otel.session.relayed")
+        import_module(f"tracelet_otel.session.{'launch' if settings.relay_endpoint is None else 'join'}")
+
+    def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> Destination:
+        """See `Role.open`."""
+        # What is wrong with it shows before any backend has a run.
+        stream = self._stream(guard)
+        try:
+            inner = self._trackers(resource, guard, waits=waits)
+        except BaseException:
+            if stream is not None:
+                stream.shutdown(timeout_millis=0)
+            raise
+        return inner if stream is None else Streamed(inner, stream)
+
+    def close(self) -> None:
+        """See `Role.close`."""
+        if self._telling is not None:
+            self._telling.close()
+
+    def _stream(self, guard: Guard) -> OtlpExporter | None:
+        if not self._settings.streams:
+            return None
+        return make_stream(self._settings, lambda: self.membership.attributes, guard)
+
+    def _trackers(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool) -> Destination:
+        settings = self._settings
+        if self._telling is not None and settings.trackers and settings.has_relay:
+            return self._relayed(self._telling, resource, guard, waits=waits)
+        if self._telling is not None:
+            self._telling.open(resource, lambda: NO_RELAY, guard)
+        if not settings.trackers:
+            return Nowhere(str(resource[semconv.RUN_ID]))
+        if "relay" not in settings.model_fields_set:
+            log.warning(
+                "there is no relay on %s: trackers live in this process, and what they have not taken when it dies "
+                "is lost. relay=False says that this is meant",
+                sys.platform,
+            )
+        return InProcess(trackers(settings), resource, guard, waits=waits)
+
+    def _relayed(self, telling: Telling, resource: Mapping[str, Any], guard: Guard, *, waits: bool) -> Destination:
+        from tracelet_otel.session.relayed import Connection, Relayed
+
+        settings, run_id = self._settings, str(resource[semconv.RUN_ID])
+        connection: Connection
+        if settings.relay_endpoint is not None:
+            from tracelet_otel.session.join import JoinedRelay
+
+            connection = JoinedRelay(settings, resource, run_id)
+        else:
+            from tracelet_otel.session.launch import RelayProcess
+
+            try:
+                connection = RelayProcess(settings, resource, run_id)
+            except TrackerUnavailableError as error:
+                if not waits:
+                    raise
+                guard.report("a backend is waited for", str(error))
+                connection = RelayProcess(settings, resource, run_id, waits=True)
+        telling.open(resource, lambda: connection.address, guard)
+        return Relayed(connection, run_id, lambda: self.membership.attributes, guard, telling.tell)
+
+
+class Following:
+    """The run is another process's: this one sends what its rank logs.
+
+    Args:
+        membership: of this process.
+        finder: finds the run.
+        settings: what the run is to do.
+    """
+
+    def __init__(self, membership: Membership, finder: Finder, settings: Settings) -> None:
+        self._settings = settings
+        self.membership = membership
+        self.launching: Launching = NoLaunching()
+        # What a training has started as a copy of its process does not know its place: the process itself reads.
+        self.reports_hardware = membership.place is not None and membership.place.local_rank == 0
+        """See `Role.reports_hardware`."""
+        self._finder = finder
+
+    def prepare(self) -> None:
+        """See `Role.prepare`."""
+        import_module("tracelet_otel.session.ranks.follower")
+        if self._settings.streams:
+            prepare_stream(self._settings.otlp_endpoint)
+
+    def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> Destination:
+        """See `Role.open`."""
+        from tracelet_otel.session.ranks.follower import Followed
+
+        who = str(self.membership.place) if self.membership.place else "this rank"
+        settings = self._settings
+        return Followed(
+            self._finder,
+            lambda: self.membership.attributes,
+            who,
+            guard,
+            to_relay=bool(settings.trackers) and settings.has_relay,
+            make_stream=(lambda attributes: make_stream(settings, attributes, guard)) if settings.streams else None,
+        )
+
+    def close(self) -> None:
+        """See `Role.close`."""
+
+
+def make_stream(settings: Settings, attributes: Callable[[], Mapping[str, Any]], guard: Guard) -> OtlpExporter:
+    """The exporter that takes whatever is measured.
+
+    Raises:
+        ConfigurationError: one of OpenTelemetry's own settings is not of its form.
+    """
+    return OtlpExporter(settings.otlp_endpoint, attributes, guard)
+
+
+class Silent:
+    """Nothing is recorded here: it is, or was, elsewhere."""
+
+    def __init__(self) -> None:
+        self.membership = Membership()
+        self.launching: Launching = NoLaunching()
+        self.reports_hardware = False
+        """See `Role.reports_hardware`."""
+
+    def prepare(self) -> None:
+        """See `Role.prepare`."""
+
+    def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> Destination:
+        """See `Role.open`."""
+        return Nowhere()
+
+    def close(self) -> None:
+        """See `Role.close`."""

@@ -1,0 +1,125 @@
+"""Which role this process has in a run, by who started it and how."""
+
+from __future__ import annotations
+
+import functools
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from tracelet_otel._support.environment import environment, take_handover
+from tracelet_otel._support.guard import log
+from tracelet_otel._support.spawned import is_running_main_again
+from tracelet_otel.instrumentation.launching import InProcess as InRank
+from tracelet_otel.resource.membership import Membership
+from tracelet_otel.resource.rank_info import Place, job_of, place_of
+from tracelet_otel.session.calls import Address
+from tracelet_otel.session.ranks.announcement import Telling
+from tracelet_otel.session.ranks.discovery import Finder, KnownRun, MeetingRanks, NamedRun, NowhereToLook
+from tracelet_otel.session.ranks.rendezvous import Handover, Rendezvous
+from tracelet_otel.session.role import Following, Owning, Role, Silent
+from tracelet_otel.settings import Settings
+
+_OTHER_NODE: Final = (
+    "it is on another node than rank 0, and nothing says where their relay is. Start `tracelet-otel relay` where all "
+    "nodes reach it, and set TRACELET_RELAY_ENDPOINT, TRACELET_RELAY_TOKEN and TRACELET_RUN_ID for all ranks"
+)
+
+_NO_JOB: Final = (
+    "nothing says to which job it belongs: start it as a rank with torchrun, SLURM or Lightning, or set "
+    "TRACELET_RELAY_ENDPOINT, TRACELET_RELAY_TOKEN and TRACELET_RUN_ID for all ranks"
+)
+
+MakeInRank = Callable[[Settings, Handover], InRank]
+"""Makes what a process has to do that starts as a copy of this one."""
+
+
+class Roles:
+    """Which role this process has in each of the runs that its script starts, one after the other.
+
+    Args:
+        make: makes what a copy of this process has to do.
+    """
+
+    def __init__(self, make: MakeInRank) -> None:
+        self._make = make
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pid = os.getpid()
+        self._run_number = 0
+        self._job: str | None = None
+        self._handover: Handover | None = None
+        self._last = Membership()
+
+    def next(self, settings: Settings, of_copies: Settings | None = None) -> Role:
+        """The role in the run that is started now.
+
+        Args:
+            settings: what the run is to do.
+            of_copies: what it is to do in ranks that start as copies of this process, where that differs.
+        """
+        if is_running_main_again():
+            return Silent()
+        if os.getpid() != self._pid:
+            # A forked process has a script of its own.
+            self._forget()
+        told = environment()
+        place = self._with_world_size(place_of(told))
+        # Whoever this process starts is no rank of the run that it was told of.
+        handed = take_handover()
+        self._run_number += 1
+        if place is None or place.is_first:
+            if not settings.has_relay and not settings.streams:
+                return Owning(settings, place, None)
+            # Once it has started ranks, a process has the variables of one itself; these know the first name.
+            self._job = self._job or (job_of(told) if place else None) or uuid.uuid4().hex
+            handover = Handover(self._job, self._run_number, 0)
+            telling = Telling(handover, functools.partial(self._make, of_copies or settings), at_once=place is not None)
+            return self._remembered(Owning(settings, place, telling))
+        self._handover = self._handover or Handover.from_text(handed or "")
+        return self._remembered(self._rank(settings, place, job_of(told)))
+
+    def _remembered(self, role: Role) -> Role:
+        self._last = role.membership
+        return role
+
+    def _with_world_size(self, place: Place | None) -> Place | None:
+        # Lightning takes WORLD_SIZE out of the environment at the end of a training.
+        if place is None or place.world_size is not None:
+            return place
+        return replace(place, world_size=self._last.world_size)
+
+    def _rank(self, settings: Settings, place: Place, job: str | None) -> Role:
+        if not settings.has_relay:
+            if not settings.streams:
+                log.warning("%s records nothing: without a relay (relay=False) only rank 0 does", place)
+                return Silent()
+            if settings.trackers:
+                log.warning("%s is in no tracker: without a relay (relay=False) only rank 0 is", place)
+        handover = self._handover
+        if handover is not None and self._run_number < handover.run_number:
+            # The script runs from its beginning: rank 0 has ended this run before it started this process.
+            return Silent()
+        started_in = handover.training if handover and handover.run_number == self._run_number else 0
+        job = handover.job if handover else job
+        return Following(Membership(place, started_in), self._finder(settings, place, job), settings)
+
+    def _finder(self, settings: Settings, place: Place, job: str | None) -> Finder:
+        if settings.relay_endpoint and settings.relay_token and settings.run_id:
+            address = Address(settings.relay_endpoint.rstrip("/"), settings.relay_token.get_secret_value())
+            return NamedRun(address, settings.run_id, settings.exp_name or settings.run_id, settings.project)
+        if settings.run_id and not settings.trackers:
+            return KnownRun(settings.run_id, settings.exp_name or settings.run_id, settings.project)
+        if place.is_on_another_node:
+            return NowhereToLook(_OTHER_NODE)
+        return MeetingRanks(Rendezvous(job, self._run_number)) if job else NowhereToLook(_NO_JOB)
+
+
+def following(handover: Handover, settings: Settings) -> Following:
+    """The role of a process that another one started as a copy of itself."""
+    membership = Membership()
+    membership.training = handover.training
+    return Following(membership, MeetingRanks(Rendezvous(handover.job, handover.run_number)), settings)

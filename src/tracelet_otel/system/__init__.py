@@ -1,0 +1,1 @@
+"""GPU and host of a node, read while a run goes on."""

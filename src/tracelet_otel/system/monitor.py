@@ -1,0 +1,137 @@
+"""GPU and host of a node while a run goes on: a meter provider and a reader of their own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Final
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+
+from tracelet_otel._support.environment import environment
+from tracelet_otel._support.guard import Guard, log
+from tracelet_otel.exporters.destination import Destination
+from tracelet_otel.gpu import Passes, observe_gpus
+from tracelet_otel.gpu.nvml import prepare as prepare_gpu
+from tracelet_otel.protocol.samples import Reader
+from tracelet_otel.settings import Settings
+from tracelet_otel.system.exporter import SystemExporter
+from tracelet_otel.system.host import observe_host
+from tracelet_otel.system.host import prepare as prepare_host
+
+_EXTRAS: Final = {"gpu": "pynvml", "system": "opentelemetry.instrumentation.system_metrics"}
+"""What reads GPU and host, by the extra that installs it."""
+_LONGEST_STOP_S: Final = 5.0
+"""A driver that has lost its device may answer nothing any more."""
+
+
+def hardware_of(
+    settings: Settings, destination: Destination, identity: Resource, step: Callable[[], int], guard: Guard
+) -> Hardware | None:
+    """What reads GPU and host for a run; None where nobody wants them.
+
+    Args:
+        settings: what the run is to do.
+        destination: see `Hardware`.
+        identity: see `Hardware`.
+        step: see `Hardware`.
+        guard: see `Hardware`.
+    """
+    if not settings.track_system or not destination.exporters:
+        return None
+    if "track_system" in settings.model_fields_set:
+        # Somebody has asked for it: what is missing is no matter of taste.
+        _say_missing()
+    return Hardware(destination, identity, settings.metrics_interval, step, guard)
+
+
+def _say_missing() -> None:
+    missing = [extra for extra, module in _EXTRAS.items() if not _is_installed(module)]
+    if missing:
+        log.warning(
+            "track_system=True and not all that it reads with is installed: pip install 'tracelet-otel[%s]'",
+            ",".join(missing),
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def prepare() -> None:
+    """Import now, on the calling thread, what reads GPU and host."""
+    prepare_gpu()
+    prepare_host()
+
+
+class Hardware:
+    """Reads GPU and host at once, then at an interval, and at the end.
+
+    Args:
+        destination: of the run; its exporters outlive this.
+        identity: resource of the run in this process.
+        interval_s: between two collections.
+        step: where the training is at this moment.
+        guard: where errors end.
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        identity: Resource,
+        interval_s: float,
+        step: Callable[[], int],
+        guard: Guard,
+    ) -> None:
+        self._guard = guard
+        self._stopped = False
+        self._gpus: Passes | None = None
+        self._reader = Reader(
+            SystemExporter(destination.exporters, destination.streams, step, guard),
+            export_interval_millis=interval_s * 1e3,
+        )
+        provider = MeterProvider([self._reader], identity, shutdown_on_exit=False)
+        try:
+            self._gpus = observe_gpus(provider, guard, environment())
+            observe_host(provider)
+        except Exception as error:
+            guard.report("GPU and host are not measured", error)
+        # The reader's own thread waits for an interval first; what is shared over time has to begin with the run.
+        self._first = threading.Thread(target=self._collect, name="tracelet-hardware", daemon=True)
+        self._first.start()
+
+    def stop(self) -> None:
+        """Read a last time, and no more; gives up where a driver does not answer. A second call does nothing."""
+        if self._stopped:
+            return
+        self._stopped = True
+        stopping = threading.Thread(target=self._shut_down, name="tracelet-hardware-stop", daemon=True)
+        try:
+            stopping.start()
+        except RuntimeError:
+            # At exit some interpreters start no more threads; this one waits for the reader's own, for so long.
+            self._reader.shutdown(timeout_millis=_LONGEST_STOP_S * 1e3)
+            return
+        stopping.join(_LONGEST_STOP_S)
+        if stopping.is_alive():
+            self._guard.report("GPU and host could not be read a last time", f"no answer for {_LONGEST_STOP_S:g} s")
+
+    def _collect(self) -> None:
+        try:
+            self._reader.collect()
+        except Exception as error:
+            self._guard.report("GPU and host could not be read", error)
+
+    def _shut_down(self) -> None:
+        try:
+            self._first.join()
+            self._reader.shutdown()
+            if self._gpus is not None:
+                self._gpus.stop()
+        except Exception as error:
+            self._guard.report("GPU and host could not be read a last time", error)
