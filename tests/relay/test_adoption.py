@@ -17,7 +17,7 @@ import tracelet_otel as tracelet
 from tests.support.mlflow_store import StoredRun, multiset, stored_runs
 from tests.support.relays import relays
 from tests.support.waiting import wait_until
-from tracelet_otel.relay.owner import started
+from tracelet_otel._support.processes import started
 
 ROWS = 200
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.waiting import wait_until
 from tracelet_otel._support.guard import Guard
-from tracelet_otel.relay.owner import started
+from tracelet_otel._support.processes import started
 from tracelet_otel.session.calls import Address
 from tracelet_otel.session.ranks.announcement import Telling
 from tracelet_otel.session.ranks.rendezvous import Handover, Rendezvous, RendezvousError, meeting_of_this_process

@@ -10,8 +10,8 @@ from typing import Any, Final
 import psutil
 
 from tracelet_otel import semconv
+from tracelet_otel._support.processes import is_alive, started
 from tracelet_otel.protocol.decode import Batch
-from tracelet_otel.relay.owner import is_alive, started
 
 _SILENT_S: Final = 30.0
 """A process that was not heard of for so long, or three intervals, and cannot be looked at, is gone."""

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tracelet_otel._support.guard import log
+from tracelet_otel._support.processes import is_alive
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters import registry
 from tracelet_otel.relay.journal import SUFFIX, Journal, JournalInUseError, last_touched_s
-from tracelet_otel.relay.owner import is_alive
 from tracelet_otel.relay.replay import deliver
 from tracelet_otel.settings import Settings, from_plain
 

@@ -19,10 +19,10 @@ from typing import IO, Any, Final
 from tracelet_otel._support.child_environment import child_environment
 from tracelet_otel._support.environment import environment
 from tracelet_otel._support.guard import log
+from tracelet_otel._support.processes import started
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
 from tracelet_otel.protocol.messages import Order, Ready
 from tracelet_otel.relay.journal import SUFFIX, remove_empty
-from tracelet_otel.relay.owner import started
 from tracelet_otel.session.calls import Address
 from tracelet_otel.settings import Settings, to_plain
 

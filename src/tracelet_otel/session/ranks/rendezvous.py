@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from tracelet_otel._support.processes import is_alive, started
 from tracelet_otel.errors import TraceletError
-from tracelet_otel.relay.owner import is_alive, started
 
 _SUFFIX: Final = ".run"
 _NEW: Final = ".new"
