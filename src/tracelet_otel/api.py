@@ -17,7 +17,7 @@ from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.registry import absolute, check, without_secrets
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.run import Run, changing
-from tracelet_otel.session.ranks.rendezvous import Handover
+from tracelet_otel.session.ranks.rendezvous import SpawnContext
 from tracelet_otel.session.role import Role
 from tracelet_otel.session.roles import Roles, following
 from tracelet_otel.settings import Settings, from_plain, load, to_plain, unknown_variables
@@ -101,7 +101,7 @@ class StartedRank:
 
     settings: Mapping[str, Any]
     """As `settings.to_plain` gives them, without secrets."""
-    handover: Handover
+    spawn_context: SpawnContext
     parent_pid: int
 
     def __call__(self, trainer: Any, carrier: Any) -> None:
@@ -118,7 +118,7 @@ class StartedRank:
         with changing:
             inherited = _active
             settings = from_plain(self.settings)
-            run = _active = Run(settings, following(self.handover, settings), _forget)
+            run = _active = Run(settings, following(self.spawn_context, settings), _forget)
             if inherited is not None:
                 inherited.hand_on(run)
         LightningInstrumentor().enter_copy(trainer, carrier)
@@ -134,7 +134,7 @@ def next_role(settings: Settings, of_copies: Settings | None = None) -> Role:
 
 @cache
 def _say_unknown_variables() -> None:
-    # No errors: they may be somebody else's. Said once in a process.
+    # No errors: they may be somebody else's. FailureListener once in a process.
     for variable in unknown_variables():
         log.warning("without effect, since there is no such setting: %s", variable)
 
@@ -145,8 +145,8 @@ def _forget(run: Run) -> None:
         _active = None
 
 
-def _make_started_rank(settings: Settings, handover: Handover) -> StartedRank:
-    return StartedRank(to_plain(without_secrets(settings)), handover, os.getpid())
+def _make_started_rank(settings: Settings, spawn_context: SpawnContext) -> StartedRank:
+    return StartedRank(to_plain(without_secrets(settings)), spawn_context, os.getpid())
 
 
 _roles = Roles(_make_started_rank)

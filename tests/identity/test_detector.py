@@ -138,7 +138,7 @@ def test_it_never_raises(monkeypatch, caplog):
     def fail(*arguments):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("tracelet_otel.resource.process.place_of", fail)
+    monkeypatch.setattr("tracelet_otel.resource.process.rank_info_of", fail)
     assert dict(TraceletResourceDetector(raise_on_error=True).detect().attributes) == {}
     assert len(caplog.records) == 1
 

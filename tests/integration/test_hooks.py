@@ -363,7 +363,7 @@ class TestInstrumentor:
         seen = []
 
         def on_train_start(self):
-            (carrier,) = [one for one in self.trainer.callbacks if type(one).__name__ == "TraceletCarrier"]
+            (carrier,) = [one for one in self.trainer.callbacks if type(one).__name__ == "TraceletRankCallback"]
             for copied in (pickle.loads(pickle.dumps(carrier)), copy.deepcopy(carrier)):
                 assert isinstance(copied, pl.Callback)
                 copied.on_fit_start(self.trainer, self)

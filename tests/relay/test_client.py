@@ -12,11 +12,11 @@ from tracelet_otel._support.guard import UNDELIVERED, Guard
 from tracelet_otel.protocol.messages import Taken
 from tracelet_otel.protocol.requests import by_run
 from tracelet_otel.relay.parts import part_of
-from tracelet_otel.relay.server import Application, Server, listen
+from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.session.calls import Address
 from tracelet_otel.session.client import RelayExporter
-from tracelet_otel.session.ranks.follower import Followed
-from tracelet_otel.session.ranks.rendezvous import Meeting
+from tracelet_otel.session.ranks.follower import Follower
+from tracelet_otel.session.ranks.rendezvous import RunAddress
 
 TOKEN = "a-token-for-this-test-only"
 
@@ -51,7 +51,7 @@ def guard():
 @pytest.fixture
 def relay(taker):
     guard = Guard()
-    server = Server(Application(TOKEN, taker, {}.get, guard), listen("127.0.0.1", 0))
+    server = HttpServer(Application(TOKEN, taker, {}.get, guard), listen("127.0.0.1", 0))
     yield Address(f"http://127.0.0.1:{server.port}", TOKEN)
     taker.open.set()
     server.stop()
@@ -146,18 +146,18 @@ def test_room_is_waited_for_as_long_as_the_relay_takes_something(relay, guard):
 
 def test_what_a_rank_keeps_until_its_run_is_found_has_a_bound(taker, relay, guard, monkeypatch):
     class Finder:
-        meeting = None
+        run_address = None
 
         def find(self):
-            return self.meeting
+            return self.run_address
 
     monkeypatch.setattr("tracelet_otel.session.ranks.follower._MOST_KEPT", 100)
     taker.open.set()
     finder = Finder()
-    (exporter,) = Followed(finder, dict, "rank 1", guard).exporters
+    (exporter,) = Follower(finder, dict, "rank 1", guard).exporters
     for export in range(30):
         exporter.export(exported([{"loss": float(export * 10 + row)} for row in range(10)]))
-    finder.meeting = Meeting("r1", "run", "project", relay.endpoint, relay.token, "elsewhere", 0, "")
+    finder.run_address = RunAddress("r1", "run", "project", relay.endpoint, relay.token, "elsewhere", 0, "")
     assert exporter.force_flush(30_000)
     exporter.shutdown()
     assert [value for _, value, _ in taker.readings] == list(range(200, 300))

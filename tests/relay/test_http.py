@@ -21,7 +21,7 @@ from tracelet_otel.protocol.requests import by_run
 from tracelet_otel.relay.journal import Journal
 from tracelet_otel.relay.parts import part_of
 from tracelet_otel.relay.run import RelayedRun
-from tracelet_otel.relay.server import Application, Server, listen
+from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.settings import Settings
 
 TOKEN = "the-token-of-this-run"
@@ -80,7 +80,7 @@ def server(tmp_path_factory):
         return Taken()
 
     application = Application(TOKEN, accept, {"r1": run.status}.get, guard)
-    serving = Server(application, listen("127.0.0.1", 0))
+    serving = HttpServer(application, listen("127.0.0.1", 0))
     yield Relay(serving.port, journal, guard)
     serving.stop()
     journal.remove()

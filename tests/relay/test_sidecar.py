@@ -29,7 +29,7 @@ from tests.support.waiting import wait_until
 from tracelet_otel.cli import main
 from tracelet_otel.protocol.requests import count_points
 from tracelet_otel.relay.sidecar import Sidecar
-from tracelet_otel.session.calls import Address, Connection, fetch_status
+from tracelet_otel.session.calls import Address, HttpConnection, fetch_status
 from tracelet_otel.settings import load
 
 
@@ -115,7 +115,7 @@ def test_a_run_of_which_a_collector_says_no_start_began_before_its_first_value(r
     rank = Rank(0, owns_run=True, run_id="late-news")
     rank.record(0, a=1.0)
     began_ms = 10  # the first row of a simulated rank
-    with Connection() as connection:
+    with HttpConnection() as connection:
         connection.post(address, rank.request().SerializeToString())
         rank.signals.outcome.settle("finished", None)
         rank.signals.outcome.end()
@@ -154,7 +154,7 @@ def test_a_run_whose_data_is_refused_takes_no_other_with_it(relay):
         together = ExportMetricsServiceRequest()
         for request in requests:
             together.resource_metrics.extend(request.resource_metrics)
-        with Connection() as connection:
+        with HttpConnection() as connection:
             answer = connection.post(address, together.SerializeToString())
         assert answer.status == 200, answer.data
         return ExportMetricsServiceResponse.FromString(answer.data).partial_success

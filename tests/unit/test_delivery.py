@@ -21,7 +21,7 @@ from tracelet_otel.errors import (
     TraceletError,
     TrackerUnavailableError,
 )
-from tracelet_otel.exporters.base import Place
+from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.exporters.queue import MemoryQueue
 from tracelet_otel.protocol.decode import Batch, Reading
@@ -47,7 +47,7 @@ class ListTracker:
     def open(self, run):
         self._fail()
         self.run = run
-        return Place("memory")
+        return RunLocation("memory")
 
     def refusals(self, readings):
         return {place: "it is never taken" for place, one in enumerate(readings) if one.value in self.never_taken}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tracelet_otel.resource.rank_info import Place, job_of, place_of
+from tracelet_otel.resource.rank_info import RankInfo, job_of, rank_info_of
 
 TORCHRUN = {
     "RANK": "3",
@@ -35,35 +35,35 @@ LIGHTNING = {
     ("environment", "expected"),
     [
         ({}, None),
-        (TORCHRUN, Place(3, 1, 1, 4)),
+        (TORCHRUN, RankInfo(3, 1, 1, 4)),
         # Kubeflow's says neither the place on the node nor the node.
-        ({"RANK": "1", "WORLD_SIZE": "2"}, Place(1, None, None, 2)),
-        (SLURM, Place(3, 1, 1, 4)),
-        ({**SLURM, **TORCHRUN, "RANK": "0"}, Place(0, 1, 1, 4)),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, RankInfo(1, None, None, 2)),
+        (SLURM, RankInfo(3, 1, 1, 4)),
+        ({**SLURM, **TORCHRUN, "RANK": "0"}, RankInfo(0, 1, 1, 4)),
         # A shell in a SLURM job, and a job without srun.
         ({**SLURM, "SLURM_JOB_NAME": "interactive"}, None),
         ({"SLURM_PROCID": "0", "SLURM_JOB_ID": "77"}, None),
-        (LIGHTNING, Place(1, 1, 0, 2)),
+        (LIGHTNING, RankInfo(1, 1, 0, 2)),
         # Its rank cannot be told from these.
-        ({**LIGHTNING, "NODE_RANK": "1"}, Place(None, 1, 1, 2)),
+        ({**LIGHTNING, "NODE_RANK": "1"}, RankInfo(None, 1, 1, 2)),
         # The first process of a node that is not the first, before Lightning has started the others.
-        ({"NODE_RANK": "1"}, Place(None, 0, 1, None)),
+        ({"NODE_RANK": "1"}, RankInfo(None, 0, 1, None)),
         ({"NODE_RANK": "0"}, None),
         ({"RANK": "", "LOCAL_RANK": "one"}, None),
     ],
 )
 def test_where_a_launcher_has_put_a_process(environment, expected):
-    assert place_of(environment) == expected
+    assert rank_info_of(environment) == expected
 
 
 @pytest.mark.parametrize(
     ("place", "first", "other_node", "text"),
     [
-        (Place(0, 0, 0, 2), True, False, "rank 0"),
-        (Place(1, 1, 0, 2), False, False, "rank 1"),
-        (Place(2, 0, 1, 4), False, True, "rank 2 on node 1"),
-        (Place(None, 0, 1, None), False, True, "rank ? on node 1"),
-        (Place(1, None, None, 2), False, False, "rank 1"),
+        (RankInfo(0, 0, 0, 2), True, False, "rank 0"),
+        (RankInfo(1, 1, 0, 2), False, False, "rank 1"),
+        (RankInfo(2, 0, 1, 4), False, True, "rank 2 on node 1"),
+        (RankInfo(None, 0, 1, None), False, True, "rank ? on node 1"),
+        (RankInfo(1, None, None, 2), False, False, "rank 1"),
     ],
 )
 def test_who_owns_the_run(place, first, other_node, text):

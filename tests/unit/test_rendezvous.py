@@ -15,13 +15,13 @@ from tests.support.waiting import wait_until
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.processes import started
 from tracelet_otel.session.calls import Address
-from tracelet_otel.session.ranks.announcement import Telling
-from tracelet_otel.session.ranks.rendezvous import Handover, Rendezvous, RendezvousError, meeting_of_this_process
+from tracelet_otel.session.ranks.announcement import RunAnnouncement
+from tracelet_otel.session.ranks.rendezvous import Rendezvous, RendezvousError, SpawnContext, address_from_this_process
 
 
 @pytest.fixture
-def meeting():
-    return meeting_of_this_process("r1", "train", "Default", "http://127.0.0.1:1", "sEcReT")
+def run_address():
+    return address_from_this_process("r1", "train", "Default", "http://127.0.0.1:1", "sEcReT")
 
 
 @pytest.fixture
@@ -39,14 +39,14 @@ def other():
     child.stdin.close()
 
 
-def test_what_is_told_is_read_by_this_user_only(rendezvous, meeting):
+def test_what_is_told_is_read_by_this_user_only(rendezvous, run_address):
     assert rendezvous.read() is None
-    assert rendezvous.publish(meeting)
-    assert rendezvous.read() == meeting
+    assert rendezvous.publish(run_address)
+    assert rendezvous.read() == run_address
     assert stat.S_IMODE(rendezvous.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(rendezvous.path.parent.stat().st_mode) == 0o700
     # Somewhere else after a restart.
-    moved = replace(meeting, endpoint="http://127.0.0.1:2")
+    moved = replace(run_address, endpoint="http://127.0.0.1:2")
     assert rendezvous.publish(moved)
     assert rendezvous.read() == moved
     rendezvous.withdraw()
@@ -56,17 +56,20 @@ def test_what_is_told_is_read_by_this_user_only(rendezvous, meeting):
 
 def test_a_file_that_somebody_has_cleaned_away_is_written_again(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    handover = Handover("job", 1, 0)
-    rendezvous, telling = Rendezvous(handover.job, 1), Telling(handover, lambda _: None, at_once=True)
+    spawn_context = SpawnContext("job", 1, 0)
+    rendezvous, announcement = (
+        Rendezvous(spawn_context.job, 1),
+        RunAnnouncement(spawn_context, lambda _: None, at_once=True),
+    )
     resource = {"tracelet.run.id": "r1", "tracelet.run.name": "train", "tracelet.project.name": "Default"}
-    telling.open(resource, lambda: Address("http://127.0.0.1:1", "sEcReT"), Guard())
+    announcement.open(resource, lambda: Address("http://127.0.0.1:1", "sEcReT"), Guard())
     first = rendezvous.read()
     assert first is not None
     rendezvous.path.unlink()
-    telling.begin(2)
-    telling.end()
+    announcement.begin(2)
+    announcement.end()
     assert rendezvous.read() == first
-    telling.close()
+    announcement.close()
 
 
 def test_the_default_place_is_of_this_user():
@@ -74,43 +77,43 @@ def test_the_default_place_is_of_this_user():
     assert Rendezvous("job", 2).path.name == "job.2.run"
 
 
-def test_an_owner_that_lives_keeps_its_place_and_one_that_is_gone_does_not(rendezvous, meeting, other):
-    theirs = replace(meeting, owner_pid=other.pid, owner_started=started(other.pid), run_id="theirs")
+def test_an_owner_that_lives_keeps_its_place_and_one_that_is_gone_does_not(rendezvous, run_address, other):
+    theirs = replace(run_address, owner_pid=other.pid, owner_started=started(other.pid), run_id="theirs")
     assert rendezvous.publish(theirs)
-    assert not rendezvous.publish(meeting)
+    assert not rendezvous.publish(run_address)
     assert rendezvous.read() == theirs
     rendezvous.withdraw()
     assert rendezvous.read() == theirs
     other.kill()
     wait_until(lambda: rendezvous.read() is None, 10, "the end of a killed process")
     # Also where it is of another run of its job.
-    assert Rendezvous("job", 2, rendezvous.path.parent).publish(meeting)
+    assert Rendezvous("job", 2, rendezvous.path.parent).publish(run_address)
     assert not rendezvous.path.exists()
 
 
-def test_a_run_on_another_machine_is_none_of_ours(rendezvous, meeting):
-    assert rendezvous.publish(replace(meeting, host=f"not-{platform.node()}"))
+def test_a_run_on_another_machine_is_none_of_ours(rendezvous, run_address):
+    assert rendezvous.publish(replace(run_address, host=f"not-{platform.node()}"))
     assert rendezvous.read() is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"run_id": "r1"}', b"\xff"])
-def test_a_file_that_is_none_of_ours_is_no_run(rendezvous, meeting, content):
-    assert rendezvous.publish(meeting)
+def test_a_file_that_is_none_of_ours_is_no_run(rendezvous, run_address, content):
+    assert rendezvous.publish(run_address)
     rendezvous.path.write_bytes(content)
     assert rendezvous.read() is None
-    assert rendezvous.publish(meeting)
-    assert rendezvous.read() == meeting
+    assert rendezvous.publish(run_address)
+    assert rendezvous.read() == run_address
 
 
-def test_a_file_that_others_can_read_is_not_trusted(rendezvous, meeting):
-    assert rendezvous.publish(meeting)
+def test_a_file_that_others_can_read_is_not_trusted(rendezvous, run_address):
+    assert rendezvous.publish(run_address)
     rendezvous.path.chmod(0o644)
     with pytest.raises(RendezvousError, match="others than this user have access"):
         rendezvous.read()
 
 
 @pytest.mark.parametrize("kind", ["open to others", "a link", "a file"])
-def test_a_directory_that_is_not_ours_alone_is_refused(tmp_path, meeting, kind):
+def test_a_directory_that_is_not_ours_alone_is_refused(tmp_path, run_address, kind):
     place = tmp_path / "ranks"
     if kind == "open to others":
         place.mkdir()
@@ -121,15 +124,15 @@ def test_a_directory_that_is_not_ours_alone_is_refused(tmp_path, meeting, kind):
     else:
         place.touch()
     with pytest.raises(RendezvousError, match=r"ranks cannot meet in .*ranks: "):
-        Rendezvous("job", 1, place).publish(meeting)
+        Rendezvous("job", 1, place).publish(run_address)
 
 
 def test_what_a_process_is_told_in_its_environment_has_no_secret():
-    handover = Handover("ab12", 2, 3)
-    assert handover.text() == "ab12.2.3"
-    assert Handover.from_text(handover.text()) == handover
+    spawn_context = SpawnContext("ab12", 2, 3)
+    assert spawn_context.text() == "ab12.2.3"
+    assert SpawnContext.from_text(spawn_context.text()) == spawn_context
 
 
 @pytest.mark.parametrize("text", ["", "ab12", "ab12.2", "../x.1.1", "ab12.a.1", "ab12.1.1.1"])
 def test_what_is_no_handover(text):
-    assert Handover.from_text(text) is None
+    assert SpawnContext.from_text(text) is None

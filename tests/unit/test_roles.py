@@ -9,7 +9,7 @@ import pytest
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import RunLostError
 from tracelet_otel.exporters.destination import Nowhere
-from tracelet_otel.session.ranks.rendezvous import Handover
+from tracelet_otel.session.ranks.rendezvous import SpawnContext
 from tracelet_otel.session.role import Following, Owning, Silent
 from tracelet_otel.session.roles import Roles
 from tracelet_otel.settings import load
@@ -25,7 +25,7 @@ def no_launcher(monkeypatch):
 
 @pytest.fixture
 def roles():
-    return Roles(lambda settings, handover: handover)
+    return Roles(lambda settings, spawn_context: spawn_context)
 
 
 def told(monkeypatch, **environment: str) -> None:
@@ -42,9 +42,9 @@ def test_what_a_training_starts_is_told_while_it_runs(roles):
     assert isinstance(role, Owning)
     assert "TRACELET_HANDOVER" not in os.environ
     role.launching.begin(3)
-    handover = Handover.from_text(os.environ["TRACELET_HANDOVER"])
-    assert (handover.run_number, handover.training) == (1, 3)
-    assert role.launching.in_process == handover
+    spawn_context = SpawnContext.from_text(os.environ["TRACELET_HANDOVER"])
+    assert (spawn_context.run_number, spawn_context.training) == (1, 3)
+    assert role.launching.in_process == spawn_context
     role.launching.end()
     assert "TRACELET_HANDOVER" not in os.environ
 
@@ -65,10 +65,10 @@ def test_a_child_of_ddp_is_silent_until_it_was_started(roles, monkeypatch):
     assert not third.membership.repeats
 
 
-@pytest.mark.parametrize("handover", [None, "nonsense", "ab12.1.1"])
-def test_a_script_that_a_training_starts_has_a_run_of_its_own(roles, monkeypatch, handover):
-    if handover:
-        told(monkeypatch, TRACELET_HANDOVER=handover, LOCAL_RANK="0")
+@pytest.mark.parametrize("spawn_context", [None, "nonsense", "ab12.1.1"])
+def test_a_script_that_a_training_starts_has_a_run_of_its_own(roles, monkeypatch, spawn_context):
+    if spawn_context:
+        told(monkeypatch, TRACELET_HANDOVER=spawn_context, LOCAL_RANK="0")
     assert isinstance(roles.next(settings()), Owning)
     assert "TRACELET_HANDOVER" not in os.environ
 

@@ -29,12 +29,12 @@ def own_variables() -> list[str]:
     return [name for name in os.environ if name.startswith("TRACELET_") and name not in left]
 
 
-def take_handover() -> str | None:
+def take_spawn_context() -> str | None:
     """What the process that started this one as a rank has left in its environment; it is gone then."""
     return os.environ.pop(_HANDOVER, None)
 
 
-def set_handover(value: str | None) -> None:
+def set_spawn_context(value: str | None) -> None:
     """Leave something in the environment for processes that are started as ranks, or take it out."""
     if value is None:
         os.environ.pop(_HANDOVER, None)

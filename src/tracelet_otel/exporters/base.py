@@ -11,7 +11,7 @@ from tracelet_otel.protocol.run_identity import RunIdentity
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RunLocation:
     """Where a run is."""
 
     url: str
@@ -32,7 +32,7 @@ class Tracker(Protocol):
     batch_size: int
     """The most readings that one call of `log_readings` takes."""
 
-    def open(self, run: RunIdentity) -> Place:
+    def open(self, run: RunIdentity) -> RunLocation:
         """Create the run, or continue it where it exists.
 
         Raises:

@@ -17,7 +17,7 @@ import tenacity
 from tracelet_otel._support.guard import UNDELIVERED, Guard, log
 from tracelet_otel._support.pauses import spread
 from tracelet_otel.errors import RefusedError, TraceletError, TrackerUnavailableError
-from tracelet_otel.exporters.base import Place, Tracker
+from tracelet_otel.exporters.base import RunLocation, Tracker
 from tracelet_otel.exporters.queue import MemoryQueue, Queue
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.decode import Batch, Param, Reading
@@ -62,7 +62,7 @@ class Delivery:
         self._closed = False
         self._abandoned = threading.Event()
         self._opened = False
-        self._place: Place | None = None
+        self._location: RunLocation | None = None
         self._thread: threading.Thread | None = None
         self._resource: Mapping[str, Any] | None = None
 
@@ -93,24 +93,24 @@ class Delivery:
     @property
     def url(self) -> str | None:
         """Where people look at the run; None as long as the tracker has not given it."""
-        return self._place.url if self._place else None
+        return self._location.url if self._location else None
 
     def begin(self, resource: Mapping[str, Any]) -> None:
         """Create or continue the run on the delivery's own thread, as often as that takes."""
         with self._changed:
             self._start(resource)
 
-    def open(self, resource: Mapping[str, Any]) -> Place:
+    def open(self, resource: Mapping[str, Any]) -> RunLocation:
         """Create or continue the run, on the calling thread; what waits is delivered once something is put.
 
         Raises:
             TraceletError: the run cannot be had.
         """
-        place = self._tracker.open(run_identity(resource))
-        if place.hint:
-            log.warning("%s: %s", self._tracker.name, place.hint)
-        self._opened, self._place, self._resource = True, place, resource
-        return place
+        location = self._tracker.open(run_identity(resource))
+        if location.hint:
+            log.warning("%s: %s", self._tracker.name, location.hint)
+        self._opened, self._location, self._resource = True, location, resource
+        return location
 
     def give_back(self) -> None:
         """End the run in the tracker, with nothing delivered: it cannot be had elsewhere."""

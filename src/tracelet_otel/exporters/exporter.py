@@ -10,7 +10,7 @@ from typing import Any
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
 from tracelet_otel._support.guard import Guard
-from tracelet_otel.exporters.base import Place, Tracker
+from tracelet_otel.exporters.base import RunLocation, Tracker
 from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.account import Account
@@ -46,7 +46,7 @@ class TrackerExporter(MetricExporter):
         """What became of the readings so far."""
         return self._delivery.account if self._delivery else Account(0, 0, 0, None)
 
-    def open(self, resource: Mapping[str, Any]) -> Place:
+    def open(self, resource: Mapping[str, Any]) -> RunLocation:
         """Create or continue the run now, so that what is wrong shows at once.
 
         Args:

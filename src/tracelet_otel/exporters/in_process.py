@@ -15,7 +15,7 @@ from tracelet_otel.exporters.exporter import TrackerExporter
 from tracelet_otel.protocol.account import Account
 
 
-class InProcess:
+class InProcessTrackers:
     """A `Destination` of trackers in this process.
 
     Args:

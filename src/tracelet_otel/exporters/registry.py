@@ -14,7 +14,7 @@ from tracelet_otel.exporters.base import Tracker
 from tracelet_otel.exporters.clearml import address as clearml_address
 from tracelet_otel.exporters.mlflow import address as mlflow_address
 from tracelet_otel.exporters.wandb import address as wandb_address
-from tracelet_otel.exporters.worker_process import ApartTracker
+from tracelet_otel.exporters.worker_process import WorkerProcessTracker
 from tracelet_otel.settings import OTLP, Settings, did_you_mean
 
 _Changes = Mapping[str, Any]
@@ -145,7 +145,7 @@ def tracker(backend: str, settings: Settings) -> Tracker:
     """
     check(backend, settings)
     if _BACKENDS[backend].apart and not _is_ours(settings):
-        return ApartTracker(backend, settings)
+        return WorkerProcessTracker(backend, settings)
     module, _, name = _BACKENDS[backend].tracker.partition(":")
     make: Callable[[Settings], Tracker] = getattr(import_module(module), name)
     return make(settings)

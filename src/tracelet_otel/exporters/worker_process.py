@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 from tracelet_otel._support.child_environment import child_environment
 from tracelet_otel._support.environment import environment
 from tracelet_otel.errors import TrackerUnavailableError
-from tracelet_otel.exporters.base import Place
+from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import RunIdentity
 from tracelet_otel.settings import Settings
@@ -27,10 +27,10 @@ from tracelet_otel.settings import Settings
 _BATCH_SIZE: Final = 5000
 _LET_GO_S: Final = 5.0
 
-_started: weakref.WeakSet[ApartTracker] = weakref.WeakSet()
+_started: weakref.WeakSet[WorkerProcessTracker] = weakref.WeakSet()
 
 
-class ApartTracker:
+class WorkerProcessTracker:
     """A `Tracker` whose calls are done by another process; it is started again where it dies.
 
     Args:
@@ -50,7 +50,7 @@ class ApartTracker:
         self._run: RunIdentity | None = None
         self._params: dict[str, Param] = {}
 
-    def open(self, run: RunIdentity) -> Place:
+    def open(self, run: RunIdentity) -> RunLocation:
         """See `Tracker.open`."""
         self._run = run
         self._end()
@@ -79,17 +79,17 @@ class ApartTracker:
             self._begin()
         return self._ask(method, *arguments)
 
-    def _begin(self) -> Place:
+    def _begin(self) -> RunLocation:
         """Start the process, and bring it to where an earlier one was; all of it or nothing."""
         try:
             self._start()
-            place: Place = self._ask("open", self._run)
+            location: RunLocation = self._ask("open", self._run)
             if self._params:
                 self._ask("log_params", self._params)
         except BaseException:
             self._end()
             raise
-        return place
+        return location
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         assert self._process is not None  # noqa: S101

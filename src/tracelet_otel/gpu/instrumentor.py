@@ -19,7 +19,7 @@ from tracelet_otel.gpu.devices import Devices
 from tracelet_otel.gpu.instruments import observe_devices
 from tracelet_otel.gpu.nvml import prepare
 from tracelet_otel.gpu.passes import Passes
-from tracelet_otel.resource.rank_info import is_first_of_node, place_of
+from tracelet_otel.resource.rank_info import is_first_of_node, rank_info_of
 
 
 class GpuInstrumentor(BaseInstrumentor):
@@ -38,7 +38,7 @@ class GpuInstrumentor(BaseInstrumentor):
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
-        if not is_first_of_node(place_of(environment())):
+        if not is_first_of_node(rank_info_of(environment())):
             return
         meter_provider = kwargs.get("meter_provider") or get_meter_provider()
         passes = self._observed.get(meter_provider)

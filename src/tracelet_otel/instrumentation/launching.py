@@ -21,12 +21,12 @@ class Launching(Protocol):
         ...
 
     @property
-    def in_process(self) -> InProcess | None:
+    def in_process(self) -> InStartedProcess | None:
         """What a process that got a copy of this one's objects has to do; None where nothing is to be done."""
         ...
 
 
-class InProcess(Protocol):
+class InStartedProcess(Protocol):
     """Can be pickled, and be called in another process."""
 
     def __call__(self, trainer: Any, carrier: Any) -> None:

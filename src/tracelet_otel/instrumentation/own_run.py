@@ -9,14 +9,14 @@ from tracelet_otel._support.environment import environment
 from tracelet_otel._support.spawned import is_started_by_multiprocessing
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.resource.membership import Membership
-from tracelet_otel.resource.rank_info import place_of
+from tracelet_otel.resource.rank_info import rank_info_of
 
 if TYPE_CHECKING:
     from tracelet_otel.instrumentation.signals import Signals
 
 
 @dataclass(frozen=True)
-class Part:
+class Participation:
     """What this process is to its run."""
 
     membership: Membership
@@ -28,7 +28,7 @@ class Part:
 class OwnRun(Protocol):
     """A run that begins by itself."""
 
-    def begin(self) -> Part | None:
+    def begin(self) -> Participation | None:
         """Lightning is there, and something may be logged; None where this process reports nothing."""
         ...
 
@@ -48,12 +48,12 @@ class OwnRun(Protocol):
 class Nobodys:
     """An `OwnRun` of which only the SDK knows: its exporters are none of ours."""
 
-    def begin(self) -> Part | None:
+    def begin(self) -> Participation | None:
         """See `OwnRun.begin`."""
         # A rank that is started as a copy has the resource of another process.
         if is_started_by_multiprocessing():
             return None
-        return Part(Membership(place_of(environment())), NoLaunching())
+        return Participation(Membership(rank_info_of(environment())), NoLaunching())
 
     def watch(self, signals: Signals) -> None:
         """See `OwnRun.watch`."""

@@ -26,7 +26,7 @@ from tracelet_otel.relay.owner import Owner
 from tracelet_otel.relay.parts import part_of
 from tracelet_otel.relay.recovery import adopt
 from tracelet_otel.relay.run import REOPENED, RelayedRun
-from tracelet_otel.relay.server import Application, Server, listen
+from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.settings import from_plain, to_plain
 
 _LOOK_S: Final = 0.1
@@ -61,7 +61,7 @@ class Relay:
             self._run.reopen()
         self._owner = Owner(sys.stdin.buffer, order.owner_pid, order.owner_started)
         listener = listen(order.host, order.port)
-        self._server = Server(Application(order.token, self._accept, self._status, guard), listener)
+        self._server = HttpServer(Application(order.token, self._accept, self._status, guard), listener)
         # It means: finish up.
         signal.signal(signal.SIGTERM, lambda *_: self._finish.set())
 

@@ -11,7 +11,7 @@ _OVERTAKEN_S: Final = 30.0
 """For so long samples are waited for that the last word of their process has overtaken."""
 
 
-class LastWords:
+class EndOfStream:
     """Of the processes of a run; times are of the monotonic clock.
 
     Args:

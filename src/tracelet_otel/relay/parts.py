@@ -13,11 +13,11 @@ from tracelet_otel.protocol.decode import Batch, Reading, decode
 from tracelet_otel.protocol.requests import MalformedError, metrics_data
 from tracelet_otel.relay.merge import of_rank
 from tracelet_otel.relay.packing import Share
-from tracelet_otel.relay.ranges import Seen
+from tracelet_otel.relay.ranges import IntegerRanges
 
 
 @dataclass(frozen=True)
-class Part:
+class RequestPart:
     """What one request has for one run."""
 
     request: ExportMetricsServiceRequest
@@ -25,21 +25,21 @@ class Part:
     """The same, translated: one for each process that it comes from."""
 
 
-def part_of(request: ExportMetricsServiceRequest) -> Part:
+def part_of(request: ExportMetricsServiceRequest) -> RequestPart:
     """A request of one run, read.
 
     Raises:
         MalformedError: it cannot be read.
     """
     try:
-        return Part(request, tuple(decode(metrics_data(request))))
+        return RequestPart(request, tuple(decode(metrics_data(request))))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MalformedError(f"not a stream of this package: {error}") from None
 
 
-def without_known(batch: Batch, seen: dict[str, Seen]) -> Batch:
+def without_known(batch: Batch, seen: dict[str, IntegerRanges]) -> Batch:
     """A batch without what has been there, which is added to `seen`."""
-    of_process = seen.setdefault(stream_of(batch), Seen())
+    of_process = seen.setdefault(stream_of(batch), IntegerRanges())
     return replace(batch, readings=tuple(reading for reading in batch.readings if of_process.add(reading.sequence)))
 
 

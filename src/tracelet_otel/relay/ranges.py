@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 
-class Seen:
+class IntegerRanges:
     """Integers that have been added; small as long as they come mostly without gaps.
 
     Args:
@@ -37,7 +37,7 @@ class Seen:
         after = bisect_right(self._firsts, first)
         return bool(after) and last <= self._lasts[after - 1]
 
-    def common(self, other: Seen) -> Seen:
+    def common(self, other: IntegerRanges) -> IntegerRanges:
         """Numbers that are in both."""
         pairs = []
         ours, theirs = iter(self.ranges), iter(other.ranges)
@@ -50,7 +50,7 @@ class Seen:
                 mine = next(ours, None)
             else:
                 yours = next(theirs, None)
-        return Seen(pairs)
+        return IntegerRanges(pairs)
 
     def add(self, number: int) -> bool:
         """Add a number; returns whether it is new."""

@@ -10,20 +10,20 @@ from typing import Any, Final
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import TraceletError
-from tracelet_otel.exporters.base import Place, Tracker
+from tracelet_otel.exporters.base import RunLocation, Tracker
 from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.decode import Batch, Param, Reading, Report
 from tracelet_otel.protocol.hparam_reports import Reports
 from tracelet_otel.protocol.messages import Status
-from tracelet_otel.relay.end_of_stream import LastWords
+from tracelet_otel.relay.end_of_stream import EndOfStream
 from tracelet_otel.relay.journal import Journal, JournalError
 from tracelet_otel.relay.members import Members
 from tracelet_otel.relay.merge import Late, Merge, Result, Source
 from tracelet_otel.relay.outbox import Outbox
 from tracelet_otel.relay.packing import Share, pack_shares, unpack_shares
-from tracelet_otel.relay.parts import Part, alone, joined, process_of, share, without_known
-from tracelet_otel.relay.ranges import Seen
+from tracelet_otel.relay.parts import RequestPart, alone, joined, process_of, share, without_known
+from tracelet_otel.relay.ranges import IntegerRanges
 from tracelet_otel.relay.unmerged import Unmerged, ranges, seen_of
 from tracelet_otel.settings import Settings
 
@@ -73,7 +73,7 @@ class RelayedRun:
         # What a process logs now may leave it after an interval, and arrive after another one.
         interval_s = 2 * settings.export_interval
         self._merge = Merge(max(settings.rank_timeout, interval_s), max(_UNHEARD_S, interval_s))
-        self._last_words = LastWords(self._complete_to)
+        self._end_of_stream = EndOfStream(self._complete_to)
         self._outbox = Outbox(journal, settings.journal_limit * 2**20, guard)
         self._unmerged = Unmerged(state.get("passed", {}))
         # What the merge has passed on and the journal has yet to know.
@@ -99,7 +99,7 @@ class RelayedRun:
             return (
                 self._members.others_may_send(now_s, self._ended_s)
                 or self._merge.waits_for_unheard
-                or self._last_words.have_overtaken(now_s)
+                or self._end_of_stream.have_overtaken(now_s)
             )
 
     def _complete_to(self, process: str) -> int:
@@ -161,7 +161,7 @@ class RelayedRun:
         self._final = None
         self._members.reopen()
 
-    def open(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> dict[str, Place]:
+    def open(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> dict[str, RunLocation]:
         """Create or continue the run in each backend, and deliver from now on.
 
         Returns:
@@ -171,7 +171,7 @@ class RelayedRun:
             TraceletError: a backend does not give us the run.
         """
         deliveries = self._make(trackers)
-        places: dict[str, Place] = {}
+        places: dict[str, RunLocation] = {}
         for name, delivery in deliveries.items():
             try:
                 places[name] = delivery.open(resource)
@@ -189,7 +189,7 @@ class RelayedRun:
             delivery.begin(resource)
         self._feed(deliveries, resource)
 
-    def accept(self, part: Part) -> None:
+    def accept(self, part: RequestPart) -> None:
         """Take what one request has for this run; when this returns, it is on the disk.
 
         Raises:
@@ -199,7 +199,7 @@ class RelayedRun:
         """
         with self._lock:
             self._heard_s = time.monotonic()
-            seen = {process: Seen(one.ranges) for process, one in self._seen.items()}
+            seen = {process: IntegerRanges(one.ranges) for process, one in self._seen.items()}
             fresh = [without_known(batch, seen) for batch in part.batches]
             # All ranks have the same hyperparameters, or nobody could say which count.
             reports, params = self._reports, []
@@ -239,7 +239,7 @@ class RelayedRun:
                 self._new_row_s = self._heard_s
             for one in shares:
                 self._merge_share(one)
-            if self._last_words:
+            if self._end_of_stream:
                 self._hand_on(self._without(self._newly_left()))
             for batch in part.batches:
                 self._tell(batch, params)
@@ -343,7 +343,7 @@ class RelayedRun:
         reports: Reports,
         outcomes: Mapping[str, str],
         ended: bool,
-        seen: Mapping[str, Seen],
+        seen: Mapping[str, IntegerRanges],
     ) -> None:
         state = {
             "outcomes": outcomes,
@@ -376,11 +376,11 @@ class RelayedRun:
         for batch in (one for one in heard if not one.is_system):
             process = process_of(batch.resource)
             self._members.hear(process, batch, self._heard_s)
-            self._last_words.hear(process, batch, self._heard_s)
+            self._end_of_stream.hear(process, batch, self._heard_s)
 
     def _newly_left(self) -> list[int]:
         now_s = time.monotonic()
-        return self._members.newly_left(lambda process: not self._last_words.lacks(process, now_s))
+        return self._members.newly_left(lambda process: not self._end_of_stream.lacks(process, now_s))
 
     def _without(self, ranks: Iterable[int]) -> Result:
         return [one for rank in ranks for one in self._merge.leave(rank)]

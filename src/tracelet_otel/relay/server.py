@@ -125,7 +125,7 @@ class Application:
             raise _Refused(503, str(error), retry_after="1") from None
 
 
-class Server:
+class HttpServer:
     """Serves an application on a thread of its own, from the moment it is made.
 
     Args:

@@ -19,9 +19,9 @@ from tracelet_otel.protocol.messages import Status, Taken
 from tracelet_otel.protocol.requests import MalformedError, by_run, count_points, earliest_unix_nano, resource_of
 from tracelet_otel.protocol.run_identity import to_text
 from tracelet_otel.relay.journal import SIDECAR_DIRECTORY, SUFFIX, Journal
-from tracelet_otel.relay.parts import Part, part_of
+from tracelet_otel.relay.parts import RequestPart, part_of
 from tracelet_otel.relay.run import REOPENED, EndedError, RelayedRun, TooLateError
-from tracelet_otel.relay.server import Application, Server, listen
+from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.settings import Settings, from_plain, to_plain
 
 _LOOK_S: Final = 0.2
@@ -61,7 +61,7 @@ class Sidecar:
         self._resume_all()
         host, _, port = settings.relay_bind.rpartition(":")
         listener = listen(host.strip("[]"), int(port), other_port=False)
-        self._server = Server(Application(token, self._accept, self._status, Guard()), listener)
+        self._server = HttpServer(Application(token, self._accept, self._status, Guard()), listener)
 
     @property
     def port(self) -> int:
@@ -129,7 +129,7 @@ class Sidecar:
             raise MalformedError(f"{semconv.RUN_ID} has to be 1 to 64 letters, digits, '_', '.' or '-'")
         return self._run(run_id, part_of(request)).problems
 
-    def _run(self, run_id: str, part: Part) -> RelayedRun:
+    def _run(self, run_id: str, part: RequestPart) -> RelayedRun:
         with self._changing:
             run = self._runs.get(run_id) or self._begin(run_id, _resource_of(part), {})
             try:
@@ -186,7 +186,7 @@ class Sidecar:
         return run.status
 
 
-def _resource_of(part: Part) -> dict[str, Any]:
+def _resource_of(part: RequestPart) -> dict[str, Any]:
     """Resource attributes of the first process of a run, with a time before which nothing was logged."""
     first_unix_nano = earliest_unix_nano(part.request)
     started = {} if first_unix_nano is None else {semconv.RUN_START_TIME: to_text(first_unix_nano)}

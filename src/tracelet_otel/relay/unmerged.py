@@ -9,7 +9,7 @@ from tracelet_otel.protocol.decode import Reading
 from tracelet_otel.relay.journal import Ranges
 from tracelet_otel.relay.merge import Source
 from tracelet_otel.relay.packing import Share
-from tracelet_otel.relay.ranges import Seen
+from tracelet_otel.relay.ranges import IntegerRanges
 
 
 class Unmerged:
@@ -32,9 +32,9 @@ class Unmerged:
 
     def add(self, number: int, shares: Iterable[Share]) -> None:
         """A part is in the journal, with samples that were in none before."""
-        by_process: dict[str, Seen] = {}
+        by_process: dict[str, IntegerRanges] = {}
         for share in shares:
-            of_process = by_process.setdefault(share.process, Seen())
+            of_process = by_process.setdefault(share.process, IntegerRanges())
             for reading in share.readings:
                 of_process.add(reading.sequence)
         self._parts.append((number, ranges(by_process)))
@@ -46,7 +46,7 @@ class Unmerged:
     def pass_on(self, sources: Iterable[Source]) -> list[int]:
         """Samples are passed on; returns the numbers of parts that have no others any more."""
         for source in sources:
-            self._passed.setdefault(source.process, Seen()).add(source.sequence)
+            self._passed.setdefault(source.process, IntegerRanges()).add(source.sequence)
         done = []
         while self._parts and self._is_done(self._parts[0][1]):
             done.append(self._parts.popleft()[0])
@@ -62,11 +62,11 @@ class Unmerged:
         )
 
 
-def ranges(seen: Mapping[str, Seen]) -> Ranges:
+def ranges(seen: Mapping[str, IntegerRanges]) -> Ranges:
     """Samples by process, as a journal keeps them."""
     return {process: one.ranges for process, one in seen.items()}
 
 
-def seen_of(samples: Ranges) -> dict[str, Seen]:
+def seen_of(samples: Ranges) -> dict[str, IntegerRanges]:
     """What a journal keeps, by process."""
-    return {process: Seen((first, last) for first, last in pairs) for process, pairs in samples.items()}
+    return {process: IntegerRanges((first, last) for first, last in pairs) for process, pairs in samples.items()}

@@ -16,7 +16,7 @@ from tracelet_otel.protocol.decode import Batch
 from tracelet_otel.protocol.requests import parse
 from tracelet_otel.relay.packing import pack, pack_shares
 from tracelet_otel.relay.parts import alone, part_of, share, stream_of, without_known
-from tracelet_otel.relay.ranges import Seen
+from tracelet_otel.relay.ranges import IntegerRanges
 from tracelet_otel.settings import OTLP
 
 
@@ -38,7 +38,7 @@ def upgrade(connection: sqlite3.Connection) -> None:
         for backend, delivered, refused, samples in connection.execute("SELECT * FROM taken")
     }
     done = _done_by_all(connection, {backend: samples for backend, (_, _, samples) in taken.items()})
-    seen: dict[str, Seen] = {}
+    seen: dict[str, IntegerRanges] = {}
     for (content,) in connection.execute("SELECT content FROM body ORDER BY id").fetchall():
         batches = [_without(without_known(batch, seen), done) for batch in part_of(parse(content)).batches]
         ready = [reading for batch in batches for reading in alone(batch)]
@@ -55,17 +55,20 @@ def upgrade(connection: sqlite3.Connection) -> None:
     connection.execute("DROP TABLE taken")
 
 
-def _done_by_all(connection: sqlite3.Connection, taken: Mapping[str, Any]) -> dict[str, Seen]:
+def _done_by_all(connection: sqlite3.Connection, taken: Mapping[str, Any]) -> dict[str, IntegerRanges]:
     """Samples that no backend of the run needs, by their process."""
     (plain,) = connection.execute("SELECT value FROM state WHERE key = 'settings'").fetchone() or ("{}",)
     backends = [backend for backend in json.loads(plain).get("backend", taken) if backend != OTLP]
     of_backends = [
-        {process: Seen(map(tuple, pairs)) for process, pairs in taken.get(backend, {}).items()} for backend in backends
+        {process: IntegerRanges(map(tuple, pairs)) for process, pairs in taken.get(backend, {}).items()}
+        for backend in backends
     ]
     processes = set.intersection(*map(set, of_backends)) if of_backends else set()
-    return {process: functools.reduce(Seen.common, [one[process] for one in of_backends]) for process in processes}
+    return {
+        process: functools.reduce(IntegerRanges.common, [one[process] for one in of_backends]) for process in processes
+    }
 
 
-def _without(batch: Batch, done: Mapping[str, Seen]) -> Batch:
-    of_process = done.get(stream_of(batch), Seen())
+def _without(batch: Batch, done: Mapping[str, IntegerRanges]) -> Batch:
+    of_process = done.get(stream_of(batch), IntegerRanges())
     return replace(batch, readings=tuple(one for one in batch.readings if one.sequence not in of_process))

@@ -15,7 +15,7 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.text import encodable
 from tracelet_otel.resource.membership import Membership
-from tracelet_otel.resource.rank_info import Place, place_of
+from tracelet_otel.resource.rank_info import RankInfo, rank_info_of
 from tracelet_otel.resource.run_id import run_id_of_process
 from tracelet_otel.resource.script import script_name
 from tracelet_otel.resource.surroundings import process_attributes, surroundings
@@ -33,22 +33,22 @@ def process_identity(told: Mapping[str, str], guard: Guard) -> dict[str, str | i
         told: its environment.
         guard: where errors end; a part that fails is left out.
     """
-    place = place_of(told)
+    rank_info = rank_info_of(told)
     tracks_git = told.get("TRACELET_TRACK_GIT", "").lower() not in _FALSE
     return {
         **surroundings(told, guard, _GIT_PATIENCE_S if tracks_git else None),
         **process_attributes(),
-        **Membership(place).attributes,
-        **_run(told, place, guard),
+        **Membership(rank_info).attributes,
+        **_run(told, rank_info, guard),
     }
 
 
-def _run(told: Mapping[str, str], place: Place | None, guard: Guard) -> dict[str, str]:
+def _run(told: Mapping[str, str], rank_info: RankInfo | None, guard: Guard) -> dict[str, str]:
     run_id, name, project = (told.get(f"TRACELET_{name}", "") for name in ("RUN_ID", "EXP_NAME", "PROJECT"))
     if run_id and not re.fullmatch(semconv.RUN_ID_PATTERN, run_id):
         guard.report("TRACELET_RUN_ID is not heeded", "it is not of the form of a run's id")
         run_id = ""
-    run_id = run_id or run_id_of_process(told, place)
+    run_id = run_id or run_id_of_process(told, rank_info)
     found = {
         semconv.RUN_ID: run_id,
         # The same in all ranks, which begin at different times.

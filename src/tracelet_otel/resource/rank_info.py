@@ -12,7 +12,7 @@ _SLURM_INTERACTIVE: Final = ("bash", "interactive")
 
 
 @dataclass(frozen=True)
-class Place:
+class RankInfo:
     """One process among those that train together; None is what is not known."""
 
     rank: int | None = None
@@ -39,12 +39,12 @@ class Place:
         )
 
 
-def is_first_of_node(place: Place | None) -> bool:
+def is_first_of_node(rank_info: RankInfo | None) -> bool:
     """Whether a process is the one of its node that speaks for it; so is one that is no rank, or does not know yet."""
-    return place is None or not place.local_rank
+    return rank_info is None or not rank_info.local_rank
 
 
-def place_of(environment: Mapping[str, str]) -> Place | None:
+def rank_info_of(environment: Mapping[str, str]) -> RankInfo | None:
     """The place that a launcher has given to a process; None where no launcher did.
 
     Sources: torchrun's and SLURM's documentation of their variables; Lightning sets LOCAL_RANK,
@@ -55,11 +55,11 @@ def place_of(environment: Mapping[str, str]) -> Place | None:
     # As Lightning reads them: NODE_RANK over torchrun's GROUP_RANK.
     node_rank = _number(environment, "NODE_RANK", "GROUP_RANK")
     if rank is not None:
-        return Place(rank, local_rank, node_rank, world_size)
+        return RankInfo(rank, local_rank, node_rank, world_size)
     if local_rank is not None:
-        return Place(None if node_rank else local_rank, local_rank, node_rank or 0, world_size)
+        return RankInfo(None if node_rank else local_rank, local_rank, node_rank or 0, world_size)
     if _is_slurm(environment):
-        return Place(
+        return RankInfo(
             _number(environment, "SLURM_PROCID"),
             _number(environment, "SLURM_LOCALID"),
             _number(environment, "SLURM_NODEID"),
@@ -67,7 +67,7 @@ def place_of(environment: Mapping[str, str]) -> Place | None:
         )
     if node_rank:
         # Lightning's own launcher has yet to run, on a node that is not the first.
-        return Place(None, 0, node_rank, world_size)
+        return RankInfo(None, 0, node_rank, world_size)
     return None
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from tracelet_otel._support.environment import inherited_run, leave_run
 from tracelet_otel._support.spawned import is_interpreter_of_multiprocessing
-from tracelet_otel.resource.rank_info import Place, job_of
+from tracelet_otel.resource.rank_info import RankInfo, job_of
 
 _NO_RENDEZVOUS: Final = ("", "none")
 """What torchrun says where nobody has named its job."""
@@ -19,7 +19,7 @@ _START_TIME: Final = 19
 """Of what follows the name of a process in `/proc/<pid>/stat`; source: proc(5), field 22."""
 
 
-def run_id_of_process(environment: Mapping[str, str], place: Place | None) -> str:
+def run_id_of_process(environment: Mapping[str, str], rank_info: RankInfo | None) -> str:
     """The same in all ranks of a job, and another one in every other process.
 
     A rank, or a worker, takes the one of the process that has started it, if that has one; otherwise it is made of
@@ -27,13 +27,13 @@ def run_id_of_process(environment: Mapping[str, str], place: Place | None) -> st
 
     Args:
         environment: this process's variables.
-        place: of this process among ranks; None where no launcher gave it one.
+        rank_info: of this process among ranks; None where no launcher gave it one.
     """
     pid, inherited = inherited_run()
     if inherited and pid == os.getpid():
         return inherited
     # A job of one task may run one training after the other.
-    belongs = (place is not None and place.world_size != 1) or is_interpreter_of_multiprocessing()
+    belongs = (rank_info is not None and rank_info.world_size != 1) or is_interpreter_of_multiprocessing()
     run_id = (inherited or _of_job(environment)) if belongs else None
     run_id = run_id or uuid.uuid4().hex
     leave_run(os.getpid(), run_id)

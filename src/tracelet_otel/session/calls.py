@@ -36,7 +36,7 @@ NO_RELAY: Final = Address("", "")
 """Of a run that has none: its ranks send elsewhere."""
 
 
-class Connection:
+class HttpConnection:
     """Requests to a relay, wherever it is by now, one at a time.
 
     Heeds no proxies: they would get the token, too. A certificate is held against those that the system knows, or that
@@ -47,7 +47,7 @@ class Connection:
         self._endpoint = ""
         self._pool: urllib3.HTTPConnectionPool | None = None
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> HttpConnection:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,7 +104,7 @@ class Connection:
 def fetch_status(address: Address, run_id: str, timeout_s: float = _STATUS_TIMEOUT_S) -> Status | None:
     """How far a run's delivery is; None where the relay does not answer."""
     try:
-        with Connection() as connection:
+        with HttpConnection() as connection:
             answer = connection.get(address, f"{RUNS_PATH}{run_id}", timeout_s)
             return Status.from_line(answer.data.decode()) if answer.status == HTTPStatus.OK else None
     except urllib3.exceptions.HTTPError:
@@ -114,7 +114,7 @@ def fetch_status(address: Address, run_id: str, timeout_s: float = _STATUS_TIMEO
 def is_collector(address: Address) -> bool:
     """Whether what listens there takes metrics and knows of no runs; False where nothing answers."""
     try:
-        with Connection() as connection:
+        with HttpConnection() as connection:
             answer = connection.get(address, f"{RUNS_PATH}any", _STATUS_TIMEOUT_S)
     except urllib3.exceptions.HTTPError:
         return False

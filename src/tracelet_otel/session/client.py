@@ -32,7 +32,7 @@ from tracelet_otel.protocol.encode import encode
 from tracelet_otel.protocol.messages import MAX_BODY_BYTES
 from tracelet_otel.protocol.metrics_data import sample_count, with_attributes
 from tracelet_otel.protocol.requests import count_samples, parse, split
-from tracelet_otel.session.calls import Address, Connection
+from tracelet_otel.session.calls import Address, HttpConnection
 
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
@@ -203,7 +203,7 @@ class RelayExporter(MetricExporter):
             self._send_all()
 
     def _send_until(self, deadline_s: float) -> None:
-        with suppress_instrumentation(), Connection() as connection:
+        with suppress_instrumentation(), HttpConnection() as connection:
             while self._bodies and time.monotonic() < deadline_s:
                 if self._send(connection, self._bodies[0]):
                     self._bodies.popleft()
@@ -212,7 +212,7 @@ class RelayExporter(MetricExporter):
 
     def _send_all(self) -> None:
         pause_s = _FIRST_PAUSE_S
-        with Connection() as connection:
+        with HttpConnection() as connection:
             while (body := self._next()) is not None:
                 if self._send(connection, body):
                     pause_s = _FIRST_PAUSE_S
@@ -231,7 +231,7 @@ class RelayExporter(MetricExporter):
             self._changed.wait_for(lambda: self._closed or bool(self._bodies))
             return None if self._closed else self._bodies[0]
 
-    def _send(self, connection: Connection, body: _Body) -> bool:
+    def _send(self, connection: HttpConnection, body: _Body) -> bool:
         """Returns whether the body is done with."""
         try:
             answer = connection.post(self._address(), body.content, body.encoding)

@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
-from tracelet_otel.session.calls import Address, Connection, fetch_status, is_collector
+from tracelet_otel.session.calls import Address, HttpConnection, fetch_status, is_collector
 from tracelet_otel.settings import Settings
 
 _PAUSE_S: Final = 0.2
@@ -66,7 +66,7 @@ class JoinedRelay:
     def _announce(self, resource: Mapping[str, Any], deadline_s: float, timeout_s: float) -> None:
         """Make the run known: a request that has its resource and nothing else."""
         content = encode_metrics(MetricsData([ResourceMetrics(Resource(resource), [], "")])).SerializeToString()
-        with Connection() as connection:
+        with HttpConnection() as connection:
             while True:
                 try:
                     answer = connection.post(self.address, content, timeout_s=_left_s(deadline_s))

@@ -21,7 +21,7 @@ _PROGRESS_S: Final = 1.0
 _EXIT_S: Final = 2.0
 
 
-class Connection(Protocol):
+class RelayConnection(Protocol):
     """A relay that has the run, launched by this process or joined."""
 
     tells: bool
@@ -64,7 +64,7 @@ class Relayed:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: RelayConnection,
         run_id: str,
         attributes: Callable[[], Mapping[str, Any]],
         guard: Guard,

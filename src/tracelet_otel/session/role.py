@@ -11,15 +11,15 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters.destination import Destination, Nowhere
-from tracelet_otel.exporters.in_process import InProcess
+from tracelet_otel.exporters.in_process import InProcessTrackers
 from tracelet_otel.exporters.otlp.exporter import OtlpExporter
 from tracelet_otel.exporters.otlp.exporter import prepare as prepare_stream
 from tracelet_otel.exporters.registry import import_trackers, trackers
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.resource.membership import Membership
-from tracelet_otel.resource.rank_info import Place, is_first_of_node
+from tracelet_otel.resource.rank_info import RankInfo, is_first_of_node
 from tracelet_otel.session.calls import NO_RELAY
-from tracelet_otel.session.ranks.announcement import Telling
+from tracelet_otel.session.ranks.announcement import RunAnnouncement
 from tracelet_otel.session.ranks.discovery import Finder
 from tracelet_otel.session.streamed import Streamed
 from tracelet_otel.settings import Settings
@@ -60,17 +60,17 @@ class Owning:
 
     Args:
         settings: what the run is to do.
-        place: of this process, as far as its environment tells.
-        telling: tells other ranks of the run; None where they would have nowhere to send to.
+        rank_info: of this process, as far as its environment tells.
+        announcement: tells other ranks of the run; None where they would have nowhere to send to.
     """
 
-    def __init__(self, settings: Settings, place: Place | None, telling: Telling | None) -> None:
-        self.membership = Membership(place)
-        self.launching: Launching = telling or NoLaunching()
-        self.reports_hardware = is_first_of_node(place)
+    def __init__(self, settings: Settings, rank_info: RankInfo | None, announcement: RunAnnouncement | None) -> None:
+        self.membership = Membership(rank_info)
+        self.launching: Launching = announcement or NoLaunching()
+        self.reports_hardware = is_first_of_node(rank_info)
         """See `Role.reports_hardware`."""
         self._settings = settings
-        self._telling = telling
+        self._announcement = announcement
 
     def prepare(self) -> None:
         """See `Role.prepare`."""
@@ -79,7 +79,7 @@ class Owning:
             prepare_stream(settings.otlp_endpoint)
         if not settings.trackers:
             return
-        if self._telling is None or not settings.has_relay:
+        if self._announcement is None or not settings.has_relay:
             import_trackers(settings)
             return
         import_module("tracelet_otel.session.relayed")
@@ -99,8 +99,8 @@ class Owning:
 
     def close(self) -> None:
         """See `Role.close`."""
-        if self._telling is not None:
-            self._telling.close()
+        if self._announcement is not None:
+            self._announcement.close()
 
     def _stream(self, guard: Guard) -> OtlpExporter | None:
         if not self._settings.streams:
@@ -109,10 +109,10 @@ class Owning:
 
     def _trackers(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool) -> Destination:
         settings = self._settings
-        if self._telling is not None and settings.trackers and settings.has_relay:
-            return self._relayed(self._telling, resource, guard, waits=waits)
-        if self._telling is not None:
-            self._telling.open(resource, lambda: NO_RELAY, guard)
+        if self._announcement is not None and settings.trackers and settings.has_relay:
+            return self._relayed(self._announcement, resource, guard, waits=waits)
+        if self._announcement is not None:
+            self._announcement.open(resource, lambda: NO_RELAY, guard)
         if not settings.trackers:
             return Nowhere(str(resource[semconv.RUN_ID]))
         if "relay" not in settings.model_fields_set:
@@ -121,13 +121,15 @@ class Owning:
                 "is lost. relay=False says that this is meant",
                 sys.platform,
             )
-        return InProcess(trackers(settings), resource, guard, waits=waits)
+        return InProcessTrackers(trackers(settings), resource, guard, waits=waits)
 
-    def _relayed(self, telling: Telling, resource: Mapping[str, Any], guard: Guard, *, waits: bool) -> Destination:
-        from tracelet_otel.session.relayed import Connection, Relayed
+    def _relayed(
+        self, announcement: RunAnnouncement, resource: Mapping[str, Any], guard: Guard, *, waits: bool
+    ) -> Destination:
+        from tracelet_otel.session.relayed import RelayConnection, Relayed
 
         settings, run_id = self._settings, str(resource[semconv.RUN_ID])
-        connection: Connection
+        connection: RelayConnection
         if settings.relay_endpoint is not None:
             from tracelet_otel.session.join import JoinedRelay
 
@@ -142,8 +144,8 @@ class Owning:
                     raise
                 guard.report("a backend is waited for", str(error))
                 connection = RelayProcess(settings, resource, run_id, waits=True)
-        telling.open(resource, lambda: connection.address, guard)
-        return Relayed(connection, run_id, lambda: self.membership.attributes, guard, telling.tell)
+        announcement.open(resource, lambda: connection.address, guard)
+        return Relayed(connection, run_id, lambda: self.membership.attributes, guard, announcement.tell)
 
 
 class Following:
@@ -160,7 +162,7 @@ class Following:
         self.membership = membership
         self.launching: Launching = NoLaunching()
         # What a training has started as a copy of its process does not know its place: the process itself reads.
-        self.reports_hardware = membership.place is not None and membership.place.local_rank == 0
+        self.reports_hardware = membership.rank_info is not None and membership.rank_info.local_rank == 0
         """See `Role.reports_hardware`."""
         self._finder = finder
 
@@ -172,11 +174,11 @@ class Following:
 
     def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> Destination:
         """See `Role.open`."""
-        from tracelet_otel.session.ranks.follower import Followed
+        from tracelet_otel.session.ranks.follower import Follower
 
-        who = str(self.membership.place) if self.membership.place else "this rank"
+        who = str(self.membership.rank_info) if self.membership.rank_info else "this rank"
         settings = self._settings
-        return Followed(
+        return Follower(
             self._finder,
             lambda: self.membership.attributes,
             who,

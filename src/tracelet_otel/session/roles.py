@@ -9,16 +9,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from tracelet_otel._support.environment import environment, take_handover
+from tracelet_otel._support.environment import environment, take_spawn_context
 from tracelet_otel._support.guard import log
 from tracelet_otel._support.spawned import is_running_main_again
-from tracelet_otel.instrumentation.launching import InProcess as InRank
+from tracelet_otel.instrumentation.launching import InStartedProcess as InRank
 from tracelet_otel.resource.membership import Membership
-from tracelet_otel.resource.rank_info import Place, job_of, place_of
+from tracelet_otel.resource.rank_info import RankInfo, job_of, rank_info_of
 from tracelet_otel.session.calls import Address
-from tracelet_otel.session.ranks.announcement import Telling
+from tracelet_otel.session.ranks.announcement import RunAnnouncement
 from tracelet_otel.session.ranks.discovery import Finder, KnownRun, MeetingRanks, NamedRun, NowhereToLook
-from tracelet_otel.session.ranks.rendezvous import Handover, Rendezvous
+from tracelet_otel.session.ranks.rendezvous import Rendezvous, SpawnContext
 from tracelet_otel.session.role import Following, Owning, Role, Silent
 from tracelet_otel.settings import Settings
 
@@ -32,7 +32,7 @@ _NO_JOB: Final = (
     "TRACELET_RELAY_ENDPOINT, TRACELET_RELAY_TOKEN and TRACELET_RUN_ID for all ranks"
 )
 
-MakeInRank = Callable[[Settings, Handover], InRank]
+MakeInRank = Callable[[Settings, SpawnContext], InRank]
 """Makes what a process has to do that starts as a copy of this one."""
 
 
@@ -51,7 +51,7 @@ class Roles:
         self._pid = os.getpid()
         self._run_number = 0
         self._job: str | None = None
-        self._handover: Handover | None = None
+        self._spawn_context: SpawnContext | None = None
         self._last = Membership()
 
     def next(self, settings: Settings, of_copies: Settings | None = None) -> Role:
@@ -67,59 +67,61 @@ class Roles:
             # A forked process has a script of its own.
             self._forget()
         told = environment()
-        place = self._with_world_size(place_of(told))
+        rank_info = self._with_world_size(rank_info_of(told))
         # Whoever this process starts is no rank of the run that it was told of.
-        handed = take_handover()
+        handed = take_spawn_context()
         self._run_number += 1
-        if place is None or place.is_first:
+        if rank_info is None or rank_info.is_first:
             if not settings.has_relay and not settings.streams:
-                return Owning(settings, place, None)
+                return Owning(settings, rank_info, None)
             # Once it has started ranks, a process has the variables of one itself; these know the first name.
-            self._job = self._job or (job_of(told) if place else None) or uuid.uuid4().hex
-            handover = Handover(self._job, self._run_number, 0)
-            telling = Telling(handover, functools.partial(self._make, of_copies or settings), at_once=place is not None)
-            return self._remembered(Owning(settings, place, telling))
-        self._handover = self._handover or Handover.from_text(handed or "")
-        return self._remembered(self._rank(settings, place, job_of(told)))
+            self._job = self._job or (job_of(told) if rank_info else None) or uuid.uuid4().hex
+            spawn_context = SpawnContext(self._job, self._run_number, 0)
+            announcement = RunAnnouncement(
+                spawn_context, functools.partial(self._make, of_copies or settings), at_once=rank_info is not None
+            )
+            return self._remembered(Owning(settings, rank_info, announcement))
+        self._spawn_context = self._spawn_context or SpawnContext.from_text(handed or "")
+        return self._remembered(self._rank(settings, rank_info, job_of(told)))
 
     def _remembered(self, role: Role) -> Role:
         self._last = role.membership
         return role
 
-    def _with_world_size(self, place: Place | None) -> Place | None:
+    def _with_world_size(self, rank_info: RankInfo | None) -> RankInfo | None:
         # Lightning takes WORLD_SIZE out of the environment at the end of a training.
-        if place is None or place.world_size is not None:
-            return place
-        return replace(place, world_size=self._last.world_size)
+        if rank_info is None or rank_info.world_size is not None:
+            return rank_info
+        return replace(rank_info, world_size=self._last.world_size)
 
-    def _rank(self, settings: Settings, place: Place, job: str | None) -> Role:
+    def _rank(self, settings: Settings, rank_info: RankInfo, job: str | None) -> Role:
         if not settings.has_relay:
             if not settings.streams:
-                log.warning("%s records nothing: without a relay (relay=False) only rank 0 does", place)
+                log.warning("%s records nothing: without a relay (relay=False) only rank 0 does", rank_info)
                 return Silent()
             if settings.trackers:
-                log.warning("%s is in no tracker: without a relay (relay=False) only rank 0 is", place)
-        handover = self._handover
-        if handover is not None and self._run_number < handover.run_number:
+                log.warning("%s is in no tracker: without a relay (relay=False) only rank 0 is", rank_info)
+        spawn_context = self._spawn_context
+        if spawn_context is not None and self._run_number < spawn_context.run_number:
             # The script runs from its beginning: rank 0 has ended this run before it started this process.
             return Silent()
-        started_in = handover.training if handover and handover.run_number == self._run_number else 0
-        job = handover.job if handover else job
-        return Following(Membership(place, started_in), self._finder(settings, place, job), settings)
+        started_in = spawn_context.training if spawn_context and spawn_context.run_number == self._run_number else 0
+        job = spawn_context.job if spawn_context else job
+        return Following(Membership(rank_info, started_in), self._finder(settings, rank_info, job), settings)
 
-    def _finder(self, settings: Settings, place: Place, job: str | None) -> Finder:
+    def _finder(self, settings: Settings, rank_info: RankInfo, job: str | None) -> Finder:
         if settings.relay_endpoint and settings.relay_token and settings.run_id:
             address = Address(settings.relay_endpoint.rstrip("/"), settings.relay_token.get_secret_value())
             return NamedRun(address, settings.run_id, settings.exp_name or settings.run_id, settings.project)
         if settings.run_id and not settings.trackers:
             return KnownRun(settings.run_id, settings.exp_name or settings.run_id, settings.project)
-        if place.is_on_another_node:
+        if rank_info.is_on_another_node:
             return NowhereToLook(_OTHER_NODE)
         return MeetingRanks(Rendezvous(job, self._run_number)) if job else NowhereToLook(_NO_JOB)
 
 
-def following(handover: Handover, settings: Settings) -> Following:
+def following(spawn_context: SpawnContext, settings: Settings) -> Following:
     """The role of a process that another one started as a copy of itself."""
     membership = Membership()
-    membership.training = handover.training
-    return Following(membership, MeetingRanks(Rendezvous(handover.job, handover.run_number)), settings)
+    membership.training = spawn_context.training
+    return Following(membership, MeetingRanks(Rendezvous(spawn_context.job, spawn_context.run_number)), settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tracelet_otel.instrumentation.launching import InProcess, Launching
+from tracelet_otel.instrumentation.launching import InStartedProcess, Launching
 
 
 class OpensRun:
@@ -28,7 +28,7 @@ class OpensRun:
         self._inner.end()
 
     @property
-    def in_process(self) -> InProcess | None:
+    def in_process(self) -> InStartedProcess | None:
         """See `Launching.in_process`."""
         found = self._inner.in_process
         if found is not None:

@@ -19,7 +19,7 @@ from tracelet_otel._support.guard import UNDELIVERED, Guard, log
 from tracelet_otel._support.spawned import is_started_by_multiprocessing
 from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
-from tracelet_otel.instrumentation.own_run import Nobodys, Part
+from tracelet_otel.instrumentation.own_run import Nobodys, Participation
 from tracelet_otel.protocol.metrics_data import sample_count, with_attributes
 from tracelet_otel.protocol.run_identity import to_text
 from tracelet_otel.protocol.samples import resource_attributes
@@ -78,7 +78,7 @@ class ZeroCodeRun:
         self._backends.append(backend)
         return len(self._backends) == 1
 
-    def begin(self) -> Part | None:
+    def begin(self) -> Participation | None:
         """See `OwnRun.begin`: settings are read, and this process gets its role."""
         if is_started_by_multiprocessing():
             # A rank among these is told by its training what it has to do.
@@ -91,7 +91,7 @@ class ZeroCodeRun:
         from tracelet_otel.session.role import Owning
 
         launching = OpensRun(role.launching, self._open_for_copies)
-        return Part(role.membership, launching, owns_run=isinstance(role, Owning))
+        return Participation(role.membership, launching, owns_run=isinstance(role, Owning))
 
     def watch(self, signals: Signals) -> None:
         """See `OwnRun.watch`."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError
-from tracelet_otel.exporters.base import Place
+from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.clearml.address import CREDENTIALS
 from tracelet_otel.exporters.clearml.mapping import (
     Graph,
@@ -25,7 +25,7 @@ from tracelet_otel.exporters.clearml.mapping import (
     refusal,
 )
 from tracelet_otel.exporters.clearml.session import OfflineSession
-from tracelet_otel.exporters.clearml.task import Server, ServerTask
+from tracelet_otel.exporters.clearml.task import ApiServer, ServerTask
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import RunIdentity, to_text
 from tracelet_otel.settings import Settings
@@ -67,14 +67,14 @@ class ClearmlTracker:
         self._graphs = Graphs()
         self._properties: dict[str, str] = {}
 
-    def open(self, run: RunIdentity) -> Place:
+    def open(self, run: RunIdentity) -> RunLocation:
         """See `Tracker.open`; creates the project where it does not exist."""
         url = self._task.begin(run)
         self._properties = self._task.properties()
         self._graphs = Graphs(known_graphs(self._task.graphs(), self._properties))
         if self._session is None:
-            return Place(url)
-        return Place(
+            return RunLocation(url)
+        return RunLocation(
             url,
             "no server is configured, so the run is offline: when it has ended, import it with `python -c "
             f"\"from clearml import Task; Task.import_offline_session('{self._session.archive}')\"`",
@@ -106,7 +106,7 @@ class ClearmlTracker:
         self._task.end(outcome)
 
 
-def _configured(settings: Settings) -> tuple[Server | None, Path]:
+def _configured(settings: Settings) -> tuple[ApiServer | None, Path]:
     """The server that ClearML's own configuration names, if any, and where its offline sessions are."""
     import clearml.config
     import pathlib2
@@ -135,4 +135,4 @@ def _configured(settings: Settings) -> tuple[Server | None, Path]:
         # The address of the web pages is that of another server where ours is not the configured one.
         web = Session.get_app_server_host(config=config) if api == configured else None
     verify = defs.ENV_HOST_VERIFY_CERT.get(default=config.get("api.verify_certificate", True))
-    return Server(api, web, access_key, secret_key, str(verify).lower() not in ("false", "0", "no")), directory
+    return ApiServer(api, web, access_key, secret_key, str(verify).lower() not in ("false", "0", "no")), directory

@@ -38,7 +38,7 @@ _ENDS: Final = {semconv.OUTCOME_FINISHED: "tasks.completed", semconv.OUTCOME_FAI
 
 
 @dataclass(frozen=True)
-class Server:
+class ApiServer:
     """A ClearML server, and what it takes to log in."""
 
     api: str
@@ -71,7 +71,7 @@ class ServerTask:
         RunLostError: the task is not there any more.
     """
 
-    def __init__(self, server: Server, wanted: str | None) -> None:
+    def __init__(self, server: ApiServer, wanted: str | None) -> None:
         self._server = server
         self._wanted = wanted
         self._shown = without_credentials(server.api)

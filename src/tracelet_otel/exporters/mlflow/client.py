@@ -21,7 +21,7 @@ from tracelet_otel.errors import (
     TraceletError,
     TrackerUnavailableError,
 )
-from tracelet_otel.exporters.base import Place
+from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.mlflow.address import alone, check_usable
 from tracelet_otel.exporters.mlflow.mapping import (
     MAX_KEY_LENGTH,
@@ -71,7 +71,7 @@ class MlflowTracker:
         self._params: dict[str, str] = {}
         self._infinities: dict[str, Infinities] = {}
 
-    def open(self, run: RunIdentity) -> Place:
+    def open(self, run: RunIdentity) -> RunLocation:
         """See `Tracker.open`; creates the experiment where it does not exist."""
         check_usable(self._uri)
         with _translated(f"MLflow at {self._shown_uri}", self._uri), alone(self._uri):
@@ -79,8 +79,8 @@ class MlflowTracker:
             info = (self._continue(run) if self._continued else self._create(run)).info
         self._run_id: str = info.run_id
         if urlsplit(self._uri).scheme in ("http", "https"):
-            return Place(f"{self._shown_uri.rstrip('/')}/#/experiments/{info.experiment_id}/runs/{info.run_id}")
-        return Place(self._shown_uri)
+            return RunLocation(f"{self._shown_uri.rstrip('/')}/#/experiments/{info.experiment_id}/runs/{info.run_id}")
+        return RunLocation(self._shown_uri)
 
     def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
         """See `Tracker.refusals`: none."""

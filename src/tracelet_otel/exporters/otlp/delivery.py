@@ -18,7 +18,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 from tracelet_otel._support.guard import UNDELIVERED, Guard, log
 from tracelet_otel._support.pauses import spread
 from tracelet_otel.exporters.otlp.backlog import Backlog, Waiting
-from tracelet_otel.exporters.otlp.failures import Fate, Said
+from tracelet_otel.exporters.otlp.failures import ExportFailure, FailureListener
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.metrics_data import divided, sample_count
 
@@ -42,7 +42,7 @@ class OtlpDelivery:
         guard: where errors end.
     """
 
-    def __init__(self, stock: MetricExporter, said: Said, endpoint: str, guard: Guard) -> None:
+    def __init__(self, stock: MetricExporter, said: FailureListener, endpoint: str, guard: Guard) -> None:
         self._stock = stock
         self._said = said
         self._endpoint = endpoint
@@ -167,8 +167,8 @@ class OtlpDelivery:
         doubts = 0
         pause_s = _FIRST_PAUSE_S
         while (fate := self._attempt(export)) is not None:
-            doubts += fate is Fate.DOUBTFUL
-            is_refused = fate is Fate.REFUSED or doubts == _ATTEMPTS
+            doubts += fate is ExportFailure.DOUBTFUL
+            is_refused = fate is ExportFailure.REFUSED or doubts == _ATTEMPTS
             if is_refused or self._crowding is export:
                 place = f"{self._endpoint} refused an export" if is_refused else self._too_much
                 with self._changed:
@@ -186,7 +186,7 @@ class OtlpDelivery:
             self._delivered += export.samples
             self._done()
 
-    def _attempt(self, export: Waiting) -> Fate | None:
+    def _attempt(self, export: Waiting) -> ExportFailure | None:
         """Send once, or as often as the stock exporter does; None where the export was delivered."""
         self._said.forget()
         try:
@@ -197,7 +197,7 @@ class OtlpDelivery:
             encode_metrics(export.data)
         except Exception as error:
             self._problem = str(error)
-            return Fate.DOUBTFUL
+            return ExportFailure.DOUBTFUL
         self._problem = self._said.words or "the stock exporter does not say why"
         return self._said.fate
 

@@ -22,7 +22,7 @@ _OF_THE_EXPORT: Final = ("500", "501", "INTERNAL", "UNKNOWN", "DATA_LOSS", "OUT_
 """The endpoint has failed, and it may be for what the export holds."""
 
 
-class Fate(enum.Enum):
+class ExportFailure(enum.Enum):
     """What is to become of an export that was not delivered."""
 
     REFUSED = enum.auto()
@@ -33,7 +33,7 @@ class Fate(enum.Enum):
     """It is not to blame: nobody answered, or nobody is let in."""
 
 
-class Said(logging.Filter):
+class FailureListener(logging.Filter):
     """Listens to a stock exporter on one thread.
 
     Args:
@@ -65,11 +65,11 @@ class Said(logging.Filter):
         self._words = ""
 
     @property
-    def fate(self) -> Fate:
+    def fate(self) -> ExportFailure:
         """What is to become of the export."""
         if self._status in _FINAL:
-            return Fate.REFUSED
-        return Fate.DOUBTFUL if self._status in _OF_THE_EXPORT else Fate.KEPT
+            return ExportFailure.REFUSED
+        return ExportFailure.DOUBTFUL if self._status in _OF_THE_EXPORT else ExportFailure.KEPT
 
     @property
     def words(self) -> str:

@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.redact import without_credentials
 from tracelet_otel.errors import ConfigurationError
-from tracelet_otel.exporters.otlp.failures import Said
+from tracelet_otel.exporters.otlp.failures import FailureListener
 from tracelet_otel.exporters.otlp.settings import HTTP, OtlpSettings
 from tracelet_otel.protocol.encode import encode
 
@@ -22,7 +22,7 @@ _METHOD: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Expor
 """Source: opentelemetry-proto, `metrics_service.proto`."""
 
 
-def stock_exporter(settings: OtlpSettings, guard: Guard) -> tuple[MetricExporter, Said]:
+def stock_exporter(settings: OtlpSettings, guard: Guard) -> tuple[MetricExporter, FailureListener]:
     """The exporter of a protocol, and what hears what it says.
 
     Raises:
@@ -53,12 +53,12 @@ def spare_global_random(module: ModuleType) -> None:
         module.random = random.Random()  # type: ignore[attr-defined]  # noqa: S311  # for pauses
 
 
-def _http(settings: OtlpSettings, guard: Guard) -> tuple[MetricExporter, Said]:
+def _http(settings: OtlpSettings, guard: Guard) -> tuple[MetricExporter, FailureListener]:
     from opentelemetry.exporter.otlp.common import http
     from opentelemetry.exporter.otlp.proto.http import Compression, metric_exporter
 
     spare_global_random(http)
-    said = Said(metric_exporter.__name__, urlsplit(settings.endpoint).query)
+    said = FailureListener(metric_exporter.__name__, urlsplit(settings.endpoint).query)
     exporter = metric_exporter.OTLPMetricExporter(
         endpoint=settings.endpoint,
         timeout=settings.timeout_s,
@@ -68,7 +68,7 @@ def _http(settings: OtlpSettings, guard: Guard) -> tuple[MetricExporter, Said]:
     return exporter, said
 
 
-def _grpc(settings: OtlpSettings) -> tuple[MetricExporter, Said]:
+def _grpc(settings: OtlpSettings) -> tuple[MetricExporter, FailureListener]:
     import grpc  # type: ignore[import-untyped]
     from opentelemetry.exporter.otlp.proto.grpc import exporter as module
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
@@ -93,10 +93,10 @@ def _grpc(settings: OtlpSettings) -> tuple[MetricExporter, Said]:
         timeout=settings.timeout_s,
         compression=compressions[settings.compression],
     )
-    return exporter, Said(module.__name__, "")
+    return exporter, FailureListener(module.__name__, "")
 
 
-def _session(said: Said, guard: Guard) -> Any:
+def _session(said: FailureListener, guard: Guard) -> Any:
     """What a stock exporter sends with, which tells how it was answered."""
     import requests
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from tracelet_otel import semconv
 from tracelet_otel._support.private_names import WANDB, check
 from tracelet_otel.errors import ConfigurationError, TraceletError, TrackerError, TrackerUnavailableError
-from tracelet_otel.exporters.base import Place
+from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.wandb.address import check_reachable, is_in_netrc
 from tracelet_otel.exporters.wandb.files import Config, files_of, records, upload_error, was_online
 from tracelet_otel.exporters.wandb.mapping import (
@@ -73,17 +73,17 @@ class WandbTracker:
         self._there: Counter[Any] = Counter()
         self._recent: deque[tuple[float, dict[str, Any]]] = deque()
 
-    def open(self, run: RunIdentity) -> Place:
+    def open(self, run: RunIdentity) -> RunLocation:
         """See `Tracker.open`."""
         with _translated():
             mode = self._mode()
             begun = self._begin(run, mode)
         if mode not in _OFFLINE:
-            return Place(str(begun.url))
+            return RunLocation(str(begun.url))
         folder = begun.settings.sync_dir
         paths = [str(path.parent) for path in self._files(run)]
         # In one call: each alone would begin at the same row.
-        return Place(folder, f"the run is offline: upload it with `wandb sync {' '.join(paths) or folder}`")
+        return RunLocation(folder, f"the run is offline: upload it with `wandb sync {' '.join(paths) or folder}`")
 
     def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
         """See `Tracker.refusals`: none."""

@@ -36,7 +36,7 @@ def upload_error(log: Path) -> str | None:
         return fatal.strip()
 
 
-class Row(NamedTuple):
+class HistoryRow(NamedTuple):
     """A row of history."""
 
     cells: dict[str, Any]
@@ -66,7 +66,7 @@ def was_online(path: Path) -> bool:
     return path.parent.name.startswith(_ONLINE)
 
 
-def records(path: Path) -> Iterator[Row | Config]:
+def records(path: Path) -> Iterator[HistoryRow | Config]:
     """What a file holds, in order, as far as it is whole.
 
     Raises:
@@ -81,6 +81,6 @@ def records(path: Path) -> Iterator[Row | Config]:
         # Negative zero is a whole number for W&B.
         record = json.loads(line, parse_int=float)
         if record["type"] == "history":
-            yield Row(record["history"]["item"])
+            yield HistoryRow(record["history"]["item"])
         elif record["type"] == "config":
             yield Config(record["config"].get("update", {}))

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from tracelet_otel import semconv
 from tracelet_otel._support.private_names import LIGHTNING, STARTS_RANKS, TRIAL
-from tracelet_otel.instrumentation.lightning.rank_callback import Carrier, make_carrier
+from tracelet_otel.instrumentation.lightning.rank_callback import RankCallback, make_carrier
 from tracelet_otel.instrumentation.lightning.trainer_config import configuration
 from tracelet_otel.instrumentation.signals import Signals
-from tracelet_otel.resource.rank_info import Place
+from tracelet_otel.resource.rank_info import RankInfo
 
 
 class Lifecycle:
@@ -72,7 +72,7 @@ class Lifecycle:
             carrier: the copy of the callback that it carries.
         """
         self.heard = NOBODY
-        self._signals.membership.place = _place(trainer)
+        self._signals.membership.rank_info = _place(trainer)
         self._begin(trainer, carrier)
 
     def leave(self, trainer: Any, error: BaseException | None) -> None:
@@ -97,18 +97,18 @@ class Lifecycle:
     def _take_place(self, trainer: Any, *, starts_ranks: bool, recorded: bool) -> None:
         membership = self._signals.membership
         if starts_ranks:
-            membership.place = None
+            membership.rank_info = None
             if not recorded:
                 self._signals.guard.report(
                     "what the processes of this training log is not recorded",
                     "they are started from this one and need a relay, which relay=False turns off",
                 )
-        elif trainer.world_size > 1 or membership.place is None:
+        elif trainer.world_size > 1 or membership.rank_info is None:
             # Where each rank trains by itself, each would be the first one.
-            told, membership.place = membership.place, _place(trainer)
-            if told is None and not membership.place.is_first:
+            told, membership.rank_info = membership.rank_info, _place(trainer)
+            if told is None and not membership.rank_info.is_first:
                 self._signals.guard.report(
-                    f"{membership.place} has recorded a run of its own",
+                    f"{membership.rank_info} has recorded a run of its own",
                     "nothing said that it is a rank when start_logging was called: set RANK and LOCAL_RANK before",
                 )
 
@@ -131,7 +131,7 @@ class Lifecycle:
         """
         if trainer.fast_dev_run or trainer in self._tuning or self._signals.membership.is_shadow(trainer.world_size):
             return True
-        if trainer not in self._carriers or any(isinstance(one, Carrier) for one in trainer.callbacks):
+        if trainer not in self._carriers or any(isinstance(one, RankCallback) for one in trainer.callbacks):
             return False
         return not trainer.callbacks or any(type(one).__name__ == TRIAL for one in trainer.callbacks)
 
@@ -173,8 +173,8 @@ def _only_tunes(trainer: Any) -> bool:
     return any(getattr(callback, "_early_exit", False) for callback in trainer.callbacks)
 
 
-def _place(trainer: Any) -> Place:
-    return Place(trainer.global_rank, trainer.local_rank, trainer.node_rank, trainer.world_size)
+def _place(trainer: Any) -> RankInfo:
+    return RankInfo(trainer.global_rank, trainer.local_rank, trainer.node_rank, trainer.world_size)
 
 
 def _starts_ranks(trainer: Any) -> bool:

@@ -14,16 +14,16 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from tracelet_otel.instrumentation.launching import InProcess
+from tracelet_otel.instrumentation.launching import InStartedProcess
 
 
-class Carrier:
+class RankCallback:
     """What the callbacks of both packages have in common."""
 
     def __init__(self) -> None:
         self._package = ""
         self._report: Callable[[Any], None] | None = None
-        self._in_process: InProcess | None = None
+        self._in_process: InStartedProcess | None = None
         self._pid = os.getpid()
         self._is_copy = False
 
@@ -63,7 +63,7 @@ class Carrier:
         return make_carrier(self._package)
 
 
-def make_carrier(package: str, in_process: InProcess | None = None) -> Any:
+def make_carrier(package: str, in_process: InStartedProcess | None = None) -> Any:
     """A carrier that is a `Callback` of the package.
 
     Args:
@@ -76,7 +76,7 @@ def make_carrier(package: str, in_process: InProcess | None = None) -> Any:
     return carrier
 
 
-def _copied_carrier(package: str, in_process: InProcess | None) -> Any:
+def _copied_carrier(package: str, in_process: InStartedProcess | None) -> Any:
     carrier = make_carrier(package, in_process)
     carrier._is_copy = True
     return carrier
@@ -84,4 +84,4 @@ def _copied_carrier(package: str, in_process: InProcess | None) -> Any:
 
 @cache
 def _carrier_type(package: str) -> Any:
-    return type("TraceletCarrier", (Carrier, import_module(f"{package}.callbacks").Callback), {})
+    return type("TraceletRankCallback", (RankCallback, import_module(f"{package}.callbacks").Callback), {})

@@ -1,4 +1,4 @@
-"""Telling the processes of other ranks where the run of this process is."""
+"""RunAnnouncement the processes of other ranks where the run of this process is."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from dataclasses import replace
 from typing import Any
 
 from tracelet_otel import semconv
-from tracelet_otel._support.environment import set_handover
+from tracelet_otel._support.environment import set_spawn_context
 from tracelet_otel._support.guard import Guard
-from tracelet_otel.instrumentation.launching import InProcess
+from tracelet_otel.instrumentation.launching import InStartedProcess
 from tracelet_otel.session.calls import Address
-from tracelet_otel.session.ranks.rendezvous import Handover, Rendezvous, meeting_of_this_process
+from tracelet_otel.session.ranks.rendezvous import Rendezvous, SpawnContext, address_from_this_process
 
-MakeInProcess = Callable[[Handover], InProcess]
+MakeInProcess = Callable[[SpawnContext], InStartedProcess]
 """Makes what a process has to do that starts as a copy of this one."""
 
 
-class Telling:
+class RunAnnouncement:
     """A `Launching`: writes the file by which ranks meet, and names it in the environment while ranks may start.
 
     Args:
-        handover: names the file.
+        spawn_context: names the file.
         make: makes what a copy of this process has to do.
         at_once: whether ranks are there already, which this process does not start.
     """
 
-    def __init__(self, handover: Handover, make: MakeInProcess, *, at_once: bool) -> None:
-        self._handover = handover
+    def __init__(self, spawn_context: SpawnContext, make: MakeInProcess, *, at_once: bool) -> None:
+        self._spawn_context = spawn_context
         self._make = make
-        self._rendezvous = Rendezvous(handover.job, handover.run_number)
+        self._rendezvous = Rendezvous(spawn_context.job, spawn_context.run_number)
         self._wanted = at_once
         self._told: Address | None = None
         self._address: Callable[[], Address] | None = None
@@ -54,9 +54,9 @@ class Telling:
         address = self._address()
         names = (semconv.RUN_ID, semconv.RUN_NAME, semconv.PROJECT_NAME)
         run_id, run_name, project = (str(self._resource[name]) for name in names)
-        meeting = meeting_of_this_process(run_id, run_name, project, address.endpoint, address.token)
+        run_address = address_from_this_process(run_id, run_name, project, address.endpoint, address.token)
         try:
-            if self._rendezvous.publish(meeting):
+            if self._rendezvous.publish(run_address):
                 self._told = address
             else:
                 self._guard.report("other ranks are not told of this run", "another process has told them of its own")
@@ -67,18 +67,18 @@ class Telling:
         """See `Launching.begin`."""
         self._wanted = True
         self.tell()
-        self._handover = replace(self._handover, training=training)
-        set_handover(self._handover.text())
+        self._spawn_context = replace(self._spawn_context, training=training)
+        set_spawn_context(self._spawn_context.text())
 
     def end(self) -> None:
         """See `Launching.end`."""
-        set_handover(None)
+        set_spawn_context(None)
 
     def close(self) -> None:
         """The run is over."""
         self._rendezvous.withdraw()
 
     @property
-    def in_process(self) -> InProcess:
+    def in_process(self) -> InStartedProcess:
         """See `Launching.in_process`."""
-        return self._make(self._handover)
+        return self._make(self._spawn_context)

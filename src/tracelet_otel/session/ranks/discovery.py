@@ -6,13 +6,13 @@ from typing import Protocol
 
 from tracelet_otel.errors import RunLostError
 from tracelet_otel.session.calls import NO_RELAY, Address, fetch_status, is_collector
-from tracelet_otel.session.ranks.rendezvous import Meeting, Rendezvous, meeting_of_this_process
+from tracelet_otel.session.ranks.rendezvous import Rendezvous, RunAddress, address_from_this_process
 
 
 class Finder(Protocol):
     """Finds one run."""
 
-    def find(self) -> Meeting | None:
+    def find(self) -> RunAddress | None:
         """The run; None as long as it is not there. Asked often.
 
         Raises:
@@ -20,7 +20,7 @@ class Finder(Protocol):
         """
         ...
 
-    def find_again(self) -> Meeting:
+    def find_again(self) -> RunAddress:
         """Where the run is now that its relay does not answer.
 
         Raises:
@@ -39,16 +39,16 @@ class MeetingRanks:
     def __init__(self, rendezvous: Rendezvous) -> None:
         self._rendezvous = rendezvous
 
-    def find(self) -> Meeting | None:
+    def find(self) -> RunAddress | None:
         """See `Finder.find`."""
         return self._rendezvous.read()
 
-    def find_again(self) -> Meeting:
+    def find_again(self) -> RunAddress:
         """See `Finder.find_again`."""
-        meeting = self._rendezvous.read()
-        if meeting is None:
+        run_address = self._rendezvous.read()
+        if run_address is None:
             raise RunLostError("the run is over, or the process that owned it has died")
-        return meeting
+        return run_address
 
 
 class NamedRun:
@@ -63,16 +63,16 @@ class NamedRun:
 
     def __init__(self, address: Address, run_id: str, run_name: str, project: str) -> None:
         self._address = address
-        self._meeting = meeting_of_this_process(run_id, run_name, project, address.endpoint, address.token)
+        self._run_address = address_from_this_process(run_id, run_name, project, address.endpoint, address.token)
 
-    def find(self) -> Meeting | None:
+    def find(self) -> RunAddress | None:
         """See `Finder.find`: the first request makes the run, and that is up to rank 0."""
-        known = fetch_status(self._address, self._meeting.run_id) or is_collector(self._address)
-        return self._meeting if known else None
+        known = fetch_status(self._address, self._run_address.run_id) or is_collector(self._address)
+        return self._run_address if known else None
 
-    def find_again(self) -> Meeting:
+    def find_again(self) -> RunAddress:
         """See `Finder.find_again`."""
-        return self._meeting
+        return self._run_address
 
 
 class KnownRun:
@@ -85,15 +85,15 @@ class KnownRun:
     """
 
     def __init__(self, run_id: str, run_name: str, project: str) -> None:
-        self._meeting = meeting_of_this_process(run_id, run_name, project, NO_RELAY.endpoint, NO_RELAY.token)
+        self._run_address = address_from_this_process(run_id, run_name, project, NO_RELAY.endpoint, NO_RELAY.token)
 
-    def find(self) -> Meeting | None:
+    def find(self) -> RunAddress | None:
         """See `Finder.find`."""
-        return self._meeting
+        return self._run_address
 
-    def find_again(self) -> Meeting:
+    def find_again(self) -> RunAddress:
         """See `Finder.find_again`."""
-        return self._meeting
+        return self._run_address
 
 
 class NowhereToLook:
@@ -106,10 +106,10 @@ class NowhereToLook:
     def __init__(self, reason: str) -> None:
         self._reason = reason
 
-    def find(self) -> Meeting | None:
+    def find(self) -> RunAddress | None:
         """See `Finder.find`."""
         raise RunLostError(self._reason)
 
-    def find_again(self) -> Meeting:
+    def find_again(self) -> RunAddress:
         """See `Finder.find_again`."""
         raise RunLostError(self._reason)

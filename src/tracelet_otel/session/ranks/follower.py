@@ -22,7 +22,7 @@ from tracelet_otel.protocol.metrics_data import sample_count
 from tracelet_otel.session.calls import Address, fetch_status
 from tracelet_otel.session.client import RelayExporter
 from tracelet_otel.session.ranks.discovery import Finder
-from tracelet_otel.session.ranks.rendezvous import Meeting
+from tracelet_otel.session.ranks.rendezvous import RunAddress
 
 if TYPE_CHECKING:
     from tracelet_otel.exporters.otlp.exporter import OtlpExporter
@@ -46,7 +46,7 @@ _AT_END_S: Final = 2.0
 """For so long it is waited for once this process has nothing more to say."""
 
 
-class Followed:
+class Follower:
     """A `Destination` in a rank that does not own the run: creates nothing, and ends only itself.
 
     Args:
@@ -77,7 +77,7 @@ class Followed:
     @property
     def run_id(self) -> str:
         """See `Destination.run_id`; empty until the run is found."""
-        return next((one.meeting.run_id for one in self._all if one.meeting), "")
+        return next((one.run_address.run_id for one in self._all if one.run_address), "")
 
     @property
     def exporters(self) -> Sequence[MetricExporter]:
@@ -135,7 +135,7 @@ class _Waiting(MetricExporter):
             preferred_temporality=samples.preferred_temporality(),
             preferred_aggregation=samples.preferred_aggregation(),
         )
-        self.meeting: Meeting | None = None
+        self.run_address: RunAddress | None = None
         self._finder = finder
         self._attributes = attributes
         self._who = who
@@ -212,15 +212,15 @@ class _Waiting(MetricExporter):
         said = False
         while time.monotonic() < self._began_s + _LATEST_S:
             try:
-                meeting = self._finder.find()
+                run_address = self._finder.find()
             except RunLostError as lost:
                 self._give_up(str(lost))
                 return
             except Exception as error:
                 self._guard.report("the run of this rank could not be looked for", error)
-                meeting = None
-            if meeting is not None:
-                self._found(meeting)
+                run_address = None
+            if run_address is not None:
+                self._found(run_address)
                 return
             if not said and time.monotonic() > self._began_s + _SAID_S:
                 said = True
@@ -230,11 +230,11 @@ class _Waiting(MetricExporter):
                     return
         self._give_up(f"within {_LATEST_S:g} s, {_HINT}")
 
-    def _found(self, meeting: Meeting) -> None:
+    def _found(self, run_address: RunAddress) -> None:
         with self._changed:
             if self._given_up:
                 return
-            self.meeting = meeting
+            self.run_address = run_address
             try:
                 self._exporter = self._make()
             except Exception as error:
@@ -259,13 +259,13 @@ class _Waiting(MetricExporter):
         self._guard.count(f"values of {self._who} were not delivered", count)
 
     def _all_attributes(self) -> Mapping[str, Any]:
-        assert self.meeting is not None  # noqa: S101
+        assert self.run_address is not None  # noqa: S101
         return {
             **self._attributes(),
-            semconv.RUN_ID: self.meeting.run_id,
-            semconv.RUN_NAME: encodable(self.meeting.run_name),
-            semconv.PROJECT_NAME: encodable(self.meeting.project),
-            semconv.SERVICE_NAME: encodable(self.meeting.project),
+            semconv.RUN_ID: self.run_address.run_id,
+            semconv.RUN_NAME: encodable(self.run_address.run_name),
+            semconv.PROJECT_NAME: encodable(self.run_address.project),
+            semconv.SERVICE_NAME: encodable(self.run_address.project),
         }
 
 
@@ -274,21 +274,21 @@ class _Relaying(_Waiting):
 
     def status(self) -> Status | None:
         """How far the run's delivery is; None where nobody knows."""
-        return fetch_status(self._address(), self.meeting.run_id) if self.meeting else None
+        return fetch_status(self._address(), self.run_address.run_id) if self.run_address else None
 
     def _make(self) -> RelayExporter | OtlpExporter:
         return RelayExporter(self._address, self._look_again, self._guard, self._all_attributes)
 
     def _address(self) -> Address:
-        assert self.meeting is not None  # noqa: S101
-        return Address(self.meeting.endpoint, self.meeting.token)
+        assert self.run_address is not None  # noqa: S101
+        return Address(self.run_address.endpoint, self.run_address.token)
 
     def _look_again(self) -> None:
         """The relay does not answer: it may be elsewhere now, or the run may be over."""
-        meeting = self._finder.find_again()
-        if self.meeting is not None and meeting.run_id != self.meeting.run_id:
+        run_address = self._finder.find_again()
+        if self.run_address is not None and run_address.run_id != self.run_address.run_id:
             raise RunLostError("the run is over")
-        self.meeting = meeting
+        self.run_address = run_address
 
 
 class _Streaming(_Waiting):

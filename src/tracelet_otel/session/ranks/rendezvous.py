@@ -33,7 +33,7 @@ class RendezvousError(TraceletError):
 
 
 @dataclass(frozen=True)
-class Meeting:
+class RunAddress:
     """What a rank needs to know of its run."""
 
     run_id: str
@@ -53,7 +53,7 @@ class Meeting:
 
 
 @dataclass(frozen=True)
-class Handover:
+class SpawnContext:
     """What a process that is started as a rank is told in its environment; no secret."""
 
     job: str
@@ -68,7 +68,7 @@ class Handover:
         return f"{self.job}.{self.run_number}.{self.training}"
 
     @classmethod
-    def from_text(cls, text: str) -> Handover | None:
+    def from_text(cls, text: str) -> SpawnContext | None:
         """What a line says; None where it is not one of ours."""
         job, *numbers = text.split(".")
         if not job.isalnum() or [number.isdigit() for number in numbers] != [True, True]:
@@ -117,7 +117,7 @@ class Rendezvous:
         except (OSError, RendezvousError):
             return False
 
-    def publish(self, meeting: Meeting) -> bool:
+    def publish(self, run_address: RunAddress) -> bool:
         """Tell the ranks; what an owner that is gone has left is replaced.
 
         Returns:
@@ -131,15 +131,15 @@ class Rendezvous:
             self._sweep()
             written = self.path.with_name(f"{uuid.uuid4().hex}{_NEW}")
             with os.fdopen(os.open(written, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-                json.dump(asdict(meeting), file)
+                json.dump(asdict(run_address), file)
             try:
-                return self._place(written, meeting)
+                return self._place(written, run_address)
             finally:
                 written.unlink(missing_ok=True)
         except OSError as error:
             raise RendezvousError(f"ranks cannot meet in {self._directory}: {error}") from error
 
-    def read(self) -> Meeting | None:
+    def read(self) -> RunAddress | None:
         """What the owner has told; None where there is nothing, or nothing that can be trusted.
 
         Raises:
@@ -148,26 +148,26 @@ class Rendezvous:
         try:
             with self.path.open() as file:
                 self._check(os.fstat(file.fileno()))
-                meeting = Meeting(**json.load(file))
+                run_address = RunAddress(**json.load(file))
         except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
             return None
         except OSError as error:
             raise RendezvousError(f"{self.path} cannot be read: {error}") from error
-        return meeting if meeting.is_on else None
+        return run_address if run_address.is_on else None
 
     def withdraw(self) -> None:
         """The run is over; the file goes, where it is this process's."""
         with contextlib.suppress(RendezvousError):
-            meeting = self.read()
-            if meeting is not None and meeting.owner_pid == os.getpid():
+            run_address = self.read()
+            if run_address is not None and run_address.owner_pid == os.getpid():
                 self.path.unlink(missing_ok=True)
 
-    def _place(self, written: Path, meeting: Meeting) -> bool:
+    def _place(self, written: Path, run_address: RunAddress) -> bool:
         with contextlib.suppress(FileExistsError):
             os.link(written, self.path)
             return True
         there = self.read()
-        if there is not None and there.owner_pid != meeting.owner_pid:
+        if there is not None and there.owner_pid != run_address.owner_pid:
             return False
         # In one step: who reads it meanwhile must not find nothing.
         written.replace(self.path)
@@ -193,12 +193,12 @@ class Rendezvous:
     def _left_behind(self) -> Iterator[Path]:
         for path in self._directory.glob(f"*{_SUFFIX}"):
             with contextlib.suppress(OSError, ValueError, TypeError):
-                meeting = Meeting(**json.loads(path.read_text()))
-                if meeting.host == platform.node() and not meeting.is_on:
+                run_address = RunAddress(**json.loads(path.read_text()))
+                if run_address.host == platform.node() and not run_address.is_on:
                     yield path
 
 
-def meeting_of_this_process(run_id: str, run_name: str, project: str, endpoint: str, token: str) -> Meeting:
+def address_from_this_process(run_id: str, run_name: str, project: str, endpoint: str, token: str) -> RunAddress:
     """What this process, as a run's owner, has to tell its ranks."""
     pid = os.getpid()
-    return Meeting(run_id, run_name, project, endpoint, token, platform.node(), pid, started(pid))
+    return RunAddress(run_id, run_name, project, endpoint, token, platform.node(), pid, started(pid))
