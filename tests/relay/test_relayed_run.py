@@ -19,9 +19,10 @@ from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.mlflow.client import MlflowTracker
 from tracelet_otel.protocol.account import Account
+from tracelet_otel.relay.ended import EndedError, TooLateError
 from tracelet_otel.relay.journal import Journal, JournalError
 from tracelet_otel.relay.parts import part_of
-from tracelet_otel.relay.run import EndedError, RelayedRun, TooLateError
+from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.settings import Settings
 from tracelet_otel.system.tracker_view import SystemReadings
 
@@ -40,8 +41,7 @@ def away(tmp_path):
         tmp_path / "r1.journal", Settings(backend_url="http://127.0.0.1:1", rank_timeout=0.1, export_interval=0.01)
     )
     yield journal, run
-    for delivery in run._deliveries.values():
-        delivery.close(0)
+    run._deliveries.close(0)
     journal.close()
 
 
@@ -58,7 +58,7 @@ def points_after(tmp_path, database, away, *later) -> list:
 
 
 def pass_on(run) -> None:
-    while run._merge.waiting:
+    while run._merging.waiting:
         run.look()
 
 

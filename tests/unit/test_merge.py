@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tracelet_otel import semconv
 from tracelet_otel.protocol.decode import Reading
-from tracelet_otel.relay.merge import Late, Merge, Merged
+from tracelet_otel.relay.matches import Late, Merged
+from tracelet_otel.relay.merge import Merge
 from tracelet_otel.relay.reduction import reduced
 
 LIMIT_S = 30.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tracelet_otel import semconv
 from tracelet_otel.protocol.decode import Reading
-from tracelet_otel.relay.merge import Source
+from tracelet_otel.relay.matches import Source
 from tracelet_otel.relay.packing import Share
 from tracelet_otel.relay.unmerged import Unmerged
 

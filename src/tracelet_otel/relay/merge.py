@@ -10,105 +10,20 @@ for a limited time.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Final
 
 from tracelet_otel.protocol.decode import Reading
+from tracelet_otel.relay.matches import Held, Key, Late, Match, Merged, Rank, Result, Source
 from tracelet_otel.relay.reduction import reduced
 
 _MOST_OPEN: Final = 200_000
 """Matches that wait; the oldest is passed on where there would be more."""
 _MOST_MISSED: Final = 50_000
 """Values of ranks that were not waited for any longer, remembered to know them when they come too late."""
-
-
-class Source(NamedTuple):
-    """One sample of one process."""
-
-    process: str
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """What the ranks say of one thing."""
-
-    reading: Reading
-    sources: tuple[Source, ...]
-    """Of which samples it is made."""
-
-
-@dataclass(frozen=True, slots=True)
-class Late:
-    """A sample that came after the others of its match had been passed on."""
-
-    reading: Reading
-    rank: int
-    source: Source
-
-
-Result = list["Merged | Late"]
-
-_Key = tuple[int, int, "int | None", str, str, str, int]
-
-
-@dataclass(eq=False, slots=True)
-class _Match:
-    key: _Key
-    world_size: int
-    since_s: float
-    parts: dict[int, tuple[Reading, Source]] = field(default_factory=dict)
-    rows: dict[int, int] = field(default_factory=dict)
-    """Number of the row in which each rank logged it."""
-    released: bool = False
-
-    @property
-    def training(self) -> int:
-        """In which it was logged."""
-        return self.key[1]
-
-    @property
-    def name(self) -> str:
-        """Of the metric."""
-        return self.key[3]
-
-
-@dataclass(slots=True)
-class _Rank:
-    """What is known of a rank."""
-
-    process: str | None = None
-    """The one that was heard last."""
-    generation: int = 0
-    """How often the ranks had been started again when that process was."""
-    training: int = 0
-    row: int = 0
-    at: tuple[int, str, str, int, int] | None = None
-    """Training, stage, axis, step and time of its current row."""
-    names: set[str] = field(default_factory=set)
-    """Of its current row."""
-    matches: deque[_Match] = field(default_factory=deque)
-    """To which it has contributed, in order, until something after them is complete."""
-    sent_s: float = float("-inf")
-    """When it sent its last value."""
-    not_in: int = -1
-    """Up to this training it is not waited for: it has ended, or nothing at all has come of it."""
-    ended: bool = False
-    """Whether it is not waited for because it has ended: then nothing comes late."""
-    does_not_log: set[str] = field(default_factory=set)
-    """Names for which it was waited in vain."""
-
-
-@dataclass(slots=True)
-class _Held:
-    """Readings of one process that are ahead of some which have not come."""
-
-    since_s: float = 0.0
-    readings: list[tuple[int, int, Reading, int]] = field(default_factory=list)
 
 
 class Merge:
@@ -124,13 +39,13 @@ class Merge:
         self._unheard_s = min(unheard_s, limit_s)
         self._training = 0
         self._generation = 0
-        self._ranks: dict[int, _Rank] = {}
-        self._open: dict[_Key, list[_Match]] = {}
-        self._by_age: OrderedDict[int, _Match] = OrderedDict()
-        self._missed: OrderedDict[_Key, list[set[int]]] = OrderedDict()
+        self._ranks: dict[int, Rank] = {}
+        self._open: dict[Key, list[Match]] = {}
+        self._by_age: OrderedDict[int, Match] = OrderedDict()
+        self._missed: OrderedDict[Key, list[set[int]]] = OrderedDict()
         self._missed_count = 0
         self._unordered: set[str] = set()
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
         self._tie = count()
 
     @property
@@ -158,7 +73,7 @@ class Merge:
             for match in list(self._by_age.values()):
                 if rank not in match.parts and match.key[0] < self._generation:
                     self._release(match, result, (rank,))
-            self._ranks[rank] = _Rank(process, self._generation)
+            self._ranks[rank] = Rank(process, self._generation)
         elif known.process is None:
             known.process, known.generation = process, self._generation
         return result
@@ -175,7 +90,7 @@ class Merge:
             now_s: the time.
         """
         result = self.hear(process, rank)
-        held = self._held.setdefault(process, _Held())
+        held = self._held.setdefault(process, Held())
         for reading in readings:
             held.since_s = held.since_s if held.readings else now_s
             heappush(held.readings, (reading.sequence, next(self._tie), reading, rank))
@@ -255,7 +170,7 @@ class Merge:
         if len(match.parts) >= match.world_size or next(self._awaited(match), None) is None:
             self._complete(match, result)
 
-    def _begin_row(self, rank: _Rank, reading: Reading) -> None:
+    def _begin_row(self, rank: Rank, reading: Reading) -> None:
         # The names of a row may stand in another order on another rank: only whole rows are compared.
         at = (reading.training, reading.stage, reading.axis, reading.step, reading.time_unix_nano)
         if at != rank.at or reading.name in rank.names:
@@ -264,18 +179,18 @@ class Merge:
             rank.names = set()
         rank.names.add(reading.name)
 
-    def _match_for(self, key: _Key, rank: int, world_size: int, now_s: float) -> _Match:
+    def _match_for(self, key: Key, rank: int, world_size: int, now_s: float) -> Match:
         matches = self._open.setdefault(key, [])
         # A rank contributes to the first that lacks it, so those that have it come first.
         first = bisect_left(matches, True, key=lambda match: rank not in match.parts)
         if first < len(matches):
             return matches[first]
-        match = _Match(key, world_size, now_s)
+        match = Match(key, world_size, now_s)
         matches.append(match)
         self._by_age[id(match)] = match
         return match
 
-    def _complete(self, match: _Match, result: Result) -> None:
+    def _complete(self, match: Match, result: Result) -> None:
         """Pass on a match to which all ranks have contributed, and all that they have logged before it."""
         for number, row in match.rows.items():
             before = self._ranks[number].matches
@@ -289,14 +204,14 @@ class Merge:
             if next(self._awaited(match), None) is None:
                 self._release(match, result)
 
-    def _give_up(self, match: _Match, result: Result) -> None:
+    def _give_up(self, match: Match, result: Result) -> None:
         """Pass on a match that has waited for too long; who sent nothing meanwhile does not log that name."""
         for rank in map(self._rank, list(self._awaited(match))):
             if rank.sent_s <= match.since_s:
                 rank.does_not_log.add(match.name)
         self._release(match, result)
 
-    def _release(self, match: _Match, result: Result, passed: Container[int] = ()) -> None:
+    def _release(self, match: Match, result: Result, passed: Container[int] = ()) -> None:
         """Pass on a match.
 
         Args:
@@ -322,11 +237,11 @@ class Merge:
                 contributed.popleft()
         result.append(_merged(match))
 
-    def _may_still_send(self, number: int, match: _Match) -> bool:
+    def _may_still_send(self, number: int, match: Match) -> bool:
         rank = self._rank(number)
         return rank.training <= match.training and not (rank.ended and rank.not_in >= match.training)
 
-    def _is_late(self, key: _Key, rank: int) -> bool:
+    def _is_late(self, key: Key, rank: int) -> bool:
         missed = self._missed.get(key, [])
         for ranks in missed:
             if rank in ranks:
@@ -339,20 +254,20 @@ class Merge:
                 return True
         return False
 
-    def _missing(self, match: _Match) -> Iterator[int]:
+    def _missing(self, match: Match) -> Iterator[int]:
         return (rank for rank in range(match.world_size) if rank not in match.parts)
 
-    def _awaited(self, match: _Match) -> Iterator[int]:
+    def _awaited(self, match: Match) -> Iterator[int]:
         """Ranks that may contribute to a match and have not."""
         for number in self._missing(match):
             rank = self._rank(number)
             if max(rank.training - 1, rank.not_in) < match.training and match.name not in rank.does_not_log:
                 yield number
 
-    def _rank(self, number: int) -> _Rank:
+    def _rank(self, number: int) -> Rank:
         rank = self._ranks.get(number)
         if rank is None:
-            rank = self._ranks[number] = _Rank()
+            rank = self._ranks[number] = Rank()
         return rank
 
 
@@ -361,7 +276,7 @@ def of_rank(reading: Reading, rank: int) -> Reading:
     return reading._replace(name=f"{reading.name}/rank_{rank}")
 
 
-def _merged(match: _Match) -> Merged:
+def _merged(match: Match) -> Merged:
     parts = [match.parts[rank] for rank in sorted(match.parts)]
     lowest = parts[0][0]
     value = reduced(lowest.reduction, [reading.value for reading, _ in parts])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from tracelet_otel.protocol.decode import Reading
 from tracelet_otel.relay.journal import Ranges
-from tracelet_otel.relay.merge import Source
+from tracelet_otel.relay.matches import Source
 from tracelet_otel.relay.packing import Share
 from tracelet_otel.relay.ranges import IntegerRanges
 

@@ -1,0 +1,132 @@
+"""From what ranks share to rows for the trackers: kept in the journal as it came, merged, and written as rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from tracelet_otel._support.guard import Guard
+from tracelet_otel.protocol.decode import Reading
+from tracelet_otel.relay.journal import Journal, JournalError, Ranges
+from tracelet_otel.relay.matches import Late, Result, Source
+from tracelet_otel.relay.merge import Merge
+from tracelet_otel.relay.outbox import Outbox
+from tracelet_otel.relay.packing import Share, pack_shares, unpack_shares
+from tracelet_otel.relay.unmerged import Unmerged
+
+
+class Merging:
+    """The merge of one run, and the way into it and out of it. Not thread-safe.
+
+    Args:
+        journal: of the run.
+        outbox: takes what is merged.
+        merge: new.
+        passed: what the journal says of samples that are passed on, in a relay before this one.
+        complete_to: the sequence number up to which each sample of a process has come.
+        guard: where it is said what came too late.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        outbox: Outbox,
+        merge: Merge,
+        passed: Ranges,
+        complete_to: Callable[[str], int],
+        guard: Guard,
+    ) -> None:
+        self._outbox = outbox
+        self._merge = merge
+        self._unmerged = Unmerged(passed)
+        self._complete_to = complete_to
+        self._guard = guard
+        # What the merge has passed on and the journal has yet to know.
+        self._ready: list[Reading] = []
+        self._done_parts: list[int] = []
+        self._has_news = False
+        self._resume(journal)
+
+    @property
+    def waits_for_unheard(self) -> bool:
+        """Whether something waits for a rank of which nothing at all has come yet."""
+        return self._merge.waits_for_unheard
+
+    @property
+    def waiting(self) -> int:
+        """How many values wait for other ranks."""
+        return self._merge.waiting
+
+    @property
+    def unwritten(self) -> int:
+        """How many readings are merged and wait for room on the disk."""
+        return len(self._ready)
+
+    def keep(self, ready: Sequence[Reading], shares: Sequence[Share], state: Mapping[str, Any]) -> None:
+        """Write what has come: readings that are rows as they are, and those that `add` is called with next.
+
+        Raises:
+            JournalError: none of it is written.
+        """
+        number = self._outbox.write(ready, pack_shares(shares) if shares else None, state=state)
+        if number is not None:
+            self._unmerged.add(number, shares)
+
+    def add(self, share: Share) -> None:
+        """Merge what has come of a rank."""
+        complete_to = self._complete_to(share.process)
+        self._pass_on(self._merge.add(share.process, share.rank, share.readings, complete_to, time.monotonic()))
+
+    def leave(self, ranks: Iterable[int]) -> None:
+        """Ranks have ended: nothing waits for them any more."""
+        self._pass_on([one for rank in ranks for one in self._merge.leave(rank)])
+
+    def expire(self) -> None:
+        """Pass on what has waited for too long; what could not be written is tried again."""
+        self._pass_on(self._merge.expire(time.monotonic()))
+
+    def flush(self) -> None:
+        """Pass on everything: nothing more comes."""
+        self._pass_on(self._merge.flush())
+
+    def _resume(self, journal: Journal) -> None:
+        """Merge what a relay before this one has left; of each process at once, since parts came in any order."""
+        waiting: dict[tuple[str, int], list[Reading]] = {}
+        for number, content in journal.unmerged():
+            shares = unpack_shares(content)
+            self._unmerged.add(number, shares)
+            for one in shares:
+                left = [reading for reading in one.readings if not self._unmerged.is_passed(one.process, reading)]
+                waiting.setdefault((one.process, one.rank), []).extend(left)
+        for (process, rank), readings in waiting.items():
+            self.add(Share(process, rank, tuple(readings)))
+
+    def _pass_on(self, result: Result) -> None:
+        sources: list[Source] = []
+        for one in result:
+            if isinstance(one, Late):
+                sources.append(one.source)
+                self._guard.report(
+                    f"a value of {one.reading.name!r} from rank {one.rank} came too late to be merged",
+                    f"the others' were passed on before, for they had waited too long (rank_timeout); step "
+                    f"{one.reading.step}",
+                )
+            else:
+                sources.extend(one.sources)
+                self._ready.append(one.reading)
+        if sources:
+            self._done_parts += self._unmerged.pass_on(sources)
+            self._has_news = True
+        if self._has_news:
+            self._write()
+
+    def _write(self) -> None:
+        try:
+            # What it is made of is on the disk, and stays there until this is.
+            state = {"passed": self._unmerged.passed}
+            self._outbox.write(self._ready, merged=self._done_parts, state=state, durable=False)
+        except JournalError as error:
+            self._guard.report("values that are merged wait for room on the disk", error)
+            return
+        self._ready, self._done_parts, self._has_news = [], [], False
