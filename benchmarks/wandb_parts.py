@@ -20,7 +20,7 @@ CLIENT = ("wandb", "Run.log", "W&B's `run.log`")
 PARTS = (
     ("tracelet_otel.exporters.exporter", "TrackerExporter.export", "readings out of an export"),
     ("tracelet_otel.exporters.wandb.client", "rows", "rows of readings"),
-    ("tracelet_otel.exporters.delivery", "Delivery._log_readings", "columns, and what a batch takes"),
+    ("tracelet_otel.exporters.writer", "Writer.write_readings", "columns, and what a batch takes"),
     CLIENT,
 )
 CASES: dict[str, tuple[str, Sequence[tuple[str, str, str]]]] = {

@@ -307,7 +307,7 @@ def test_a_refused_hyperparameter_takes_no_other_with_it_and_is_said(tracker, de
 
 
 def test_readings_do_not_wait_for_hyperparameters_that_the_tracker_does_not_take(tracker, delivery, monkeypatch):
-    monkeypatch.setattr("tracelet_otel.exporters.delivery._PARAM_ATTEMPTS", 2)
+    monkeypatch.setattr("tracelet_otel.exporters.writer._PARAM_ATTEMPTS", 2)
     tracker.takes_params = False
     put(delivery, 1, params={"a": "1"})
     wait_until(lambda: tracker.stored == [1], 5, "the reading before the hyperparameter")

@@ -1,4 +1,4 @@
-"""One tracker's queue: batching, retry and accounting, on a thread of its own.
+"""The delivery to one tracker, from a queue, on a thread of its own.
 
 A tracker that is slow or down therefore delays neither a metric reader nor another tracker.
 """
@@ -12,20 +12,15 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, Final
 
-import tenacity
-
 from tracelet_otel._support.guard import UNDELIVERED, Guard, log
-from tracelet_otel._support.pauses import spread
-from tracelet_otel.errors import RefusedError, TraceletError, TrackerUnavailableError
+from tracelet_otel.errors import TraceletError, TrackerUnavailableError
 from tracelet_otel.exporters.base import RunLocation, Tracker
 from tracelet_otel.exporters.queue import MemoryQueue, Queue
+from tracelet_otel.exporters.writer import Writer
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.decode import Batch, Param, Reading
 from tracelet_otel.protocol.run_identity import run_identity
 
-_LONGEST_PAUSE_S: Final = 10.0
-_PAUSES: Final = tenacity.wait_exponential(multiplier=0.5, max=_LONGEST_PAUSE_S)
-_PARAM_ATTEMPTS: Final = 5
 _TIME: Final = attrgetter("time_unix_nano")
 
 
@@ -55,12 +50,12 @@ class Delivery:
         self._outcome: str | None = None
         self._end_unix_nano: int | None = None
         self._last_unix_nano: int | None = None
-        self._problem: str | None = None
         self._lost: str | None = None
         self._ended = False
         self._closing = False
         self._closed = False
         self._abandoned = threading.Event()
+        self._writer = Writer(tracker, guard, self._abandoned, self._count, self._forget_params)
         self._opened = False
         self._location: RunLocation | None = None
         self._thread: threading.Thread | None = None
@@ -70,7 +65,7 @@ class Delivery:
     def account(self) -> Account:
         """The state of things at this moment."""
         with self._changed:
-            return Account(self._queue.delivered, self._queue.refused, self._queue.pending, self._problem)
+            return Account(self._queue.delivered, self._queue.refused, self._queue.pending, self._writer.problem)
 
     @property
     def params_pending(self) -> bool:
@@ -142,7 +137,7 @@ class Delivery:
             if self._in_memory is not None and (dropped := self._in_memory.put(batch.readings)):
                 self._guard.report(
                     f"so much waits for {self._tracker.name} that its oldest values were dropped",
-                    self._problem or "it is slow",
+                    self._writer.problem or "it is slow",
                 )
                 self._guard.count(UNDELIVERED, dropped)
             started = self._opened or bool(batch.readings)
@@ -188,7 +183,7 @@ class Delivery:
         self._closed = True
         try:
             if self._thread is not None and not self.wait(patience_s):
-                self._problem = self._problem or f"it took nothing for {patience_s:g} s"
+                self._writer.problem = self._writer.problem or f"it took nothing for {patience_s:g} s"
                 return self.account
             with self._changed:
                 self._closing = True
@@ -220,7 +215,7 @@ class Delivery:
         try:
             thread.start()
         except RuntimeError as error:
-            self._problem = str(error)
+            self._writer.problem = str(error)
         else:
             self._thread = thread
 
@@ -243,7 +238,7 @@ class Delivery:
     def _work(self, resource: Mapping[str, Any]) -> None:
         try:
             if not self._opened:
-                self._persist(self.open, resource)
+                self._writer.persist(self.open, resource)
             while self._next():
                 pass
             self._finish()
@@ -259,15 +254,15 @@ class Delivery:
         with self._changed:
             self._changed.wait_for(lambda: self._closing or not self._idle())
             params = _each_once(self._params)
-        readings = self._persist(self._first, self._tracker.batch_size)
+        readings = self._writer.persist(self._first, self._tracker.batch_size)
         if not params and not readings:
             # What waited may have made room for something that is not for trackers yet.
             return not self._closing
         if readings:
             self._last_unix_nano = max(self._last_unix_nano or 0, *map(_TIME, readings))
-            self._log_readings(readings)
+            self._writer.write_readings(readings)
         if params:
-            self._log_params(params)
+            self._writer.write_params(params)
         return True
 
     def _first(self, most: int) -> Sequence[Reading]:
@@ -277,54 +272,13 @@ class Delivery:
             # It is no error of the tracker's, and may pass.
             raise TrackerUnavailableError(str(error)) from error
 
-    def _log_params(self, params: Mapping[str, Param]) -> bool:
-        """Returns whether they are done with."""
-        try:
-            # Readings wait behind: after some attempts they have their turn again.
-            self._persist(self._tracker.log_params, params, attempts=_PARAM_ATTEMPTS)
-        except RefusedError as error:
-            if len(params) > 1:
-                names = list(params)
-                halves = names[: len(names) // 2], names[len(names) // 2 :]
-                return all(self._log_params({name: params[name] for name in half}) for half in halves)
-            self._guard.report(f"{self._tracker.name} refused hyperparameter {next(iter(params))!r}", error)
-        except TrackerUnavailableError:
-            if self._abandoned.is_set():
-                raise
-            return False
-        with self._changed:
-            self._progress += 1
-            for _ in params:
-                self._params.popleft()
-            self._changed.notify_all()
-        return True
-
-    def _log_readings(self, readings: Sequence[Reading]) -> None:
-        refused = self._tracker.refusals(readings)
-        good = [one for place, one in enumerate(readings) if place not in refused] if refused else readings
-        try:
-            if good:
-                self._persist(self._tracker.log_readings, good)
-        except RefusedError as error:
-            if len(readings) > 1:
-                middle = len(readings) // 2
-                self._log_readings(readings[:middle])
-                self._log_readings(readings[middle:])
-                return
-            refused = {0: str(error)}
-        for place, reason in refused.items():
-            self._problem = reason
-            self._guard.report(f"{self._tracker.name} refused metric {readings[place].name!r}", reason)
-        # At once: what is done with is counted in the order in which it came.
-        self._count(delivered=len(readings) - len(refused), refused=len(refused))
-
     def _finish(self) -> None:
         # Who was killed has not said when: then it is the time of the last value.
         ended = self._end_unix_nano or self._last_unix_nano
         try:
-            self._persist(partial(self._tracker.close, end_unix_nano=ended), self._outcome)
+            self._writer.persist(partial(self._tracker.close, end_unix_nano=ended), self._outcome)
         except TraceletError as error:
-            self._problem = str(error)
+            self._writer.problem = str(error)
             self._guard.report(f"the run in {self._tracker.name} was not closed", error)
         else:
             self._ended = True
@@ -333,31 +287,22 @@ class Delivery:
         """Nothing more will be accepted."""
         self._guard.report(f"{self._tracker.name} takes no more readings", str(error))
         with self._changed:
-            self._problem = self._lost = str(error)
+            self._writer.problem = self._lost = str(error)
             self._queue.lose()
             self._params.clear()
             self._changed.notify_all()
 
-    def _persist(self, call: Callable[[Any], Any], argument: Any, attempts: int | None = None) -> Any:
-        """Call until it works, fails for good, or the run's end gives up on it."""
-        stop = tenacity.stop_when_event_set(self._abandoned)
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(TrackerUnavailableError),
-            wait=lambda state: spread(_PAUSES(state)),
-            stop=stop if attempts is None else stop | tenacity.stop_after_attempt(attempts),
-            sleep=tenacity.sleep_using_event(self._abandoned),
-            before_sleep=self._say_unavailable,
-            reraise=True,
-        )
-        return retrying(call, argument)
-
-    def _say_unavailable(self, state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        self._problem = str(error)
-        self._guard.report(f"{self._tracker.name} does not answer; its readings are kept and sent again", str(error))
-
-    def _count(self, delivered: int = 0, refused: int = 0) -> None:
+    def _count(self, delivered: int, refused: int) -> None:
         self._queue.take(delivered, refused)
+        self._have_progress()
+
+    def _forget_params(self, number: int) -> None:
+        with self._changed:
+            for _ in range(number):
+                self._params.popleft()
+        self._have_progress()
+
+    def _have_progress(self) -> None:
         with self._changed:
             self._progress += 1
             self._changed.notify_all()

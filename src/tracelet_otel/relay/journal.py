@@ -260,8 +260,22 @@ class Journal:
         except (sqlite3.Error, ValueError) as error:
             raise JournalError(f"the journal {self.path} cannot be read: {error}") from error
 
-    def _transaction(self, *, durable: bool = True) -> _Transaction:
-        return _Transaction(self._connection, self.path, "FULL" if durable else "NORMAL")
+    @contextlib.contextmanager
+    def _transaction(self, *, durable: bool = True) -> Iterator[None]:
+        """All of what is written within, or nothing of it."""
+        try:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            raise JournalError(f"the journal {self.path} cannot be written: {error}") from error
 
 
 def _is_old(connection: sqlite3.Connection) -> bool:
@@ -283,33 +297,3 @@ def remove_empty(path: Path) -> None:
             journal.remove()
         else:
             journal.close()
-
-
-def last_touched_s(path: Path) -> float:
-    """When a journal was last written to, seconds since the epoch."""
-    written = path.with_name(path.name + "-wal")
-    return max(file.stat().st_mtime for file in (path, written) if file.exists())
-
-
-class _Transaction:
-    def __init__(self, connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
-        self._connection = connection
-        self._path = path
-        self._synchronous = synchronous
-
-    def __enter__(self) -> None:
-        try:
-            self._connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-            self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            raise JournalError(f"the journal {self._path} cannot be written: {error}") from error
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        try:
-            self._connection.execute("COMMIT" if error is None else "ROLLBACK")
-        except sqlite3.Error as problem:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise JournalError(f"the journal {self._path} cannot be written: {problem}") from problem
-        if isinstance(error, sqlite3.Error):
-            raise JournalError(f"the journal {self._path} cannot be written: {error}") from error

@@ -12,7 +12,7 @@ from tracelet_otel._support.guard import log
 from tracelet_otel._support.processes import is_alive
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters import registry
-from tracelet_otel.relay.journal import SUFFIX, Journal, JournalInUseError, last_touched_s
+from tracelet_otel.relay.journal import SUFFIX, Journal, JournalInUseError
 from tracelet_otel.relay.replay import deliver
 from tracelet_otel.settings import Settings, from_plain
 
@@ -46,7 +46,7 @@ def adopt(directory: Path, own: Path, settings: Settings, is_over: Callable[[], 
 
 
 def _adopt(path: Path, settings: Settings) -> None:
-    touched_s = last_touched_s(path)
+    touched_s = _last_touched_s(path)
     journal = Journal(path)
     with journal.closed_on_error():
         state = journal.state
@@ -63,3 +63,9 @@ def _is_orphan(state: Mapping[str, Any], touched_s: float) -> bool:
     if owner is not None and owner["host"] == platform.node():
         return not is_alive(owner["pid"], owner["started"])
     return time.time() - touched_s > _UNTOUCHED_S
+
+
+def _last_touched_s(path: Path) -> float:
+    """When a journal was last written to, seconds since the epoch."""
+    written = path.with_name(path.name + "-wal")
+    return max(file.stat().st_mtime for file in (path, written) if file.exists())

@@ -1,0 +1,115 @@
+"""Writing to one tracker: tried again where it may work later, halved where something in it is refused."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import tenacity
+
+from tracelet_otel._support.guard import Guard
+from tracelet_otel._support.pauses import spread
+from tracelet_otel.errors import RefusedError, TrackerUnavailableError
+from tracelet_otel.exporters.base import Tracker
+from tracelet_otel.protocol.decode import Param, Reading
+
+_LONGEST_PAUSE_S: Final = 10.0
+_PAUSES: Final = tenacity.wait_exponential(multiplier=0.5, max=_LONGEST_PAUSE_S)
+_PARAM_ATTEMPTS: Final = 5
+
+
+class Writer:
+    """Hands what it is given to a tracker until that has taken or refused each part of it. For one thread.
+
+    Args:
+        tracker: takes it.
+        guard: where it is said what was refused.
+        abandoned: set once nothing is to be tried again.
+        on_readings: called with how many readings were delivered and refused, in their order.
+        on_params: called with how many hyperparameters are done with, in their order.
+    """
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        guard: Guard,
+        abandoned: threading.Event,
+        on_readings: Callable[[int, int], None],
+        on_params: Callable[[int], None],
+    ) -> None:
+        self._tracker = tracker
+        self._guard = guard
+        self._abandoned = abandoned
+        self._on_readings = on_readings
+        self._on_params = on_params
+        self.problem: str | None = None
+        """Why something was refused, or is tried again, in the tracker's words."""
+
+    def write_readings(self, readings: Sequence[Reading]) -> None:
+        """Write readings, each of which is taken or refused when this returns.
+
+        Raises:
+            TrackerUnavailableError: it is given up.
+            TraceletError: the tracker takes nothing more.
+        """
+        refused = self._tracker.refusals(readings)
+        good = [one for place, one in enumerate(readings) if place not in refused] if refused else readings
+        try:
+            if good:
+                self.persist(self._tracker.log_readings, good)
+        except RefusedError as error:
+            if len(readings) > 1:
+                middle = len(readings) // 2
+                self.write_readings(readings[:middle])
+                self.write_readings(readings[middle:])
+                return
+            refused = {0: str(error)}
+        for place, reason in refused.items():
+            self.problem = reason
+            self._guard.report(f"{self._tracker.name} refused metric {readings[place].name!r}", reason)
+        # At once: what is done with is counted in the order in which it came.
+        self._on_readings(len(readings) - len(refused), len(refused))
+
+    def write_params(self, params: Mapping[str, Param]) -> bool:
+        """Write hyperparameters, and give up after some attempts, as readings wait behind.
+
+        Returns:
+            Whether they are done with.
+
+        Raises:
+            TrackerUnavailableError: it is given up for good.
+            TraceletError: the tracker takes nothing more.
+        """
+        try:
+            self.persist(self._tracker.log_params, params, attempts=_PARAM_ATTEMPTS)
+        except RefusedError as error:
+            if len(params) > 1:
+                names = list(params)
+                halves = names[: len(names) // 2], names[len(names) // 2 :]
+                return all(self.write_params({name: params[name] for name in half}) for half in halves)
+            self._guard.report(f"{self._tracker.name} refused hyperparameter {next(iter(params))!r}", error)
+        except TrackerUnavailableError:
+            if self._abandoned.is_set():
+                raise
+            return False
+        self._on_params(len(params))
+        return True
+
+    def persist(self, call: Callable[[Any], Any], argument: Any, attempts: int | None = None) -> Any:
+        """Call until it works, fails for good, or is given up; returns what it returns."""
+        stop = tenacity.stop_when_event_set(self._abandoned)
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(TrackerUnavailableError),
+            wait=lambda state: spread(_PAUSES(state)),
+            stop=stop if attempts is None else stop | tenacity.stop_after_attempt(attempts),
+            sleep=tenacity.sleep_using_event(self._abandoned),
+            before_sleep=self._say_unavailable,
+            reraise=True,
+        )
+        return retrying(call, argument)
+
+    def _say_unavailable(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self.problem = str(error)
+        self._guard.report(f"{self._tracker.name} does not answer; its readings are kept and sent again", str(error))
