@@ -151,7 +151,7 @@ def test_what_a_rank_keeps_until_its_run_is_found_has_a_bound(taker, relay, guar
         def find(self):
             return self.run_address
 
-    monkeypatch.setattr("tracelet_otel.session.ranks.follower._MOST_KEPT", 100)
+    monkeypatch.setattr("tracelet_otel.session.ranks.waiting._MOST_KEPT", 100)
     taker.open.set()
     finder = Finder()
     (exporter,) = Follower(finder, dict, "rank 1", guard).exporters

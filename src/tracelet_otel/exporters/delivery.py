@@ -13,10 +13,11 @@ from operator import attrgetter
 from typing import Any, Final
 
 from tracelet_otel._support.guard import UNDELIVERED, Guard, log
+from tracelet_otel._support.progress_condition import ProgressCondition
 from tracelet_otel.errors import TraceletError, TrackerUnavailableError
 from tracelet_otel.exporters.base import RunLocation, Tracker
 from tracelet_otel.exporters.queue import MemoryQueue, Queue
-from tracelet_otel.exporters.writer import Writer
+from tracelet_otel.exporters.writer import Writer, each_once
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.decode import Batch, Param, Reading
 from tracelet_otel.protocol.run_identity import run_identity
@@ -34,19 +35,13 @@ class Delivery:
             fills.
     """
 
-    def __init__(
-        self,
-        tracker: Tracker,
-        guard: Guard,
-        queue: Queue | None = None,
-    ) -> None:
+    def __init__(self, tracker: Tracker, guard: Guard, queue: Queue | None = None) -> None:
         self._tracker = tracker
         self._guard = guard
-        self._changed = threading.Condition()
+        self._changed = ProgressCondition()
         self._in_memory = MemoryQueue() if queue is None else None
         self._queue: Queue = self._in_memory or queue  # type: ignore[assignment]  # one of them is there
         self._params: deque[tuple[str, Param]] = deque()
-        self._progress = 0
         self._outcome: str | None = None
         self._end_unix_nano: int | None = None
         self._last_unix_nano: int | None = None
@@ -163,14 +158,12 @@ class Delivery:
 
     def _wait_until(self, is_reached: Callable[[], bool], patience_s: float) -> bool:
         with self._changed:
-            while self._thread is not None and self._thread.is_alive() and not is_reached():
-                before = self._progress
-                if not self._changed.wait_for(
-                    lambda before=before: is_reached() or self._progress != before,  # type: ignore[misc]
-                    patience_s,
-                ):
-                    return False
+            self._changed.wait_until(lambda: is_reached() or not self._is_working, patience_s)
             return is_reached()
+
+    @property
+    def _is_working(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def close(self, patience_s: float) -> Account:
         """Deliver what is left, end the run, and say what was not delivered.
@@ -253,7 +246,7 @@ class Delivery:
     def _next(self) -> bool:
         with self._changed:
             self._changed.wait_for(lambda: self._closing or not self._idle())
-            params = _each_once(self._params)
+            params = each_once(self._params)
         readings = self._writer.persist(self._first, self._tracker.batch_size)
         if not params and not readings:
             # What waited may have made room for something that is not for trackers yet.
@@ -294,25 +287,10 @@ class Delivery:
 
     def _count(self, delivered: int, refused: int) -> None:
         self._queue.take(delivered, refused)
-        self._have_progress()
+        self._changed.advance()
 
     def _forget_params(self, number: int) -> None:
         with self._changed:
             for _ in range(number):
                 self._params.popleft()
-        self._have_progress()
-
-    def _have_progress(self) -> None:
-        with self._changed:
-            self._progress += 1
-            self._changed.notify_all()
-
-
-def _each_once(params: Iterable[tuple[str, Param]]) -> dict[str, Param]:
-    """The first of some hyperparameters, up to another value of one of them."""
-    found: dict[str, Param] = {}
-    for name, value in params:
-        if name in found:
-            break
-        found[name] = value
-    return found
+        self._changed.advance()

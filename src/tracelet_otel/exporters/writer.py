@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import tenacity
@@ -113,3 +113,13 @@ class Writer:
         error = state.outcome.exception() if state.outcome else None
         self.problem = str(error)
         self._guard.report(f"{self._tracker.name} does not answer; its readings are kept and sent again", str(error))
+
+
+def each_once(params: Iterable[tuple[str, Param]]) -> dict[str, Param]:
+    """The first of some hyperparameters, up to another value of one of them."""
+    found: dict[str, Param] = {}
+    for name, value in params:
+        if name in found:
+            break
+        found[name] = value
+    return found

@@ -26,6 +26,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 
 from tracelet_otel._support.guard import UNDELIVERED, Guard, log
 from tracelet_otel._support.pauses import spread
+from tracelet_otel._support.progress_condition import ProgressCondition
 from tracelet_otel.errors import RunLostError
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.encode import encode
@@ -93,7 +94,7 @@ class RelayExporter(MetricExporter):
         self._largest_bytes = largest_bytes
         self._backlog_bytes = backlog_bytes
         self._pid = os.getpid()
-        self._changed = threading.Condition()
+        self._changed = ProgressCondition()
         self._bodies: deque[_Body] = deque()
         self._closed = False
         self._lost = False
@@ -155,11 +156,8 @@ class RelayExporter(MetricExporter):
 
     def wait_for_room(self, timeout_s: float) -> None:
         """Wait until there is room for as much again as waits, or until the relay has taken nothing for so long."""
-        with self._changed:
-            while self.waiting_bytes > self._backlog_bytes / 2 and not self._closed and not self._sends_itself:
-                before = len(self._bodies)
-                if not self._changed.wait_for(lambda before=before: len(self._bodies) != before, timeout_s):  # type: ignore[misc]
-                    return
+        half = self._backlog_bytes / 2
+        self._changed.wait_until(lambda: self.waiting_bytes <= half or self._closed or self._sends_itself, timeout_s)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Wait until the relay has accepted everything."""
@@ -219,7 +217,7 @@ class RelayExporter(MetricExporter):
                     with self._changed:
                         if self._bodies:
                             self._bodies.popleft()
-                        self._changed.notify_all()
+                    self._changed.advance()
                 else:
                     self._woken.wait(spread(pause_s))
                     self._woken.clear()

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import get_meter_provider
 from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
@@ -23,6 +23,7 @@ from tracelet_otel.instrumentation.own_run import Nobodys, Participation
 from tracelet_otel.protocol.metrics_data import sample_count, with_attributes
 from tracelet_otel.protocol.run_identity import to_text
 from tracelet_otel.protocol.samples import resource_attributes
+from tracelet_otel.zero_code.identity import identified
 from tracelet_otel.zero_code.launching import OpensRun
 from tracelet_otel.zero_code.stream import of_run, resource_of
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from tracelet_otel.settings import Settings
     from tracelet_otel.system.monitor import Hardware
 
-_UNNAMED_SERVICE: Final = "unknown_service"
 
 _run: ZeroCodeRun | None = None
 
@@ -228,7 +228,8 @@ class ZeroCodeRun:
     def _open(self, resource: Mapping[str, Any]) -> None:
         try:
             role = self._prepare()
-            identity = self._identified(resource)
+            assert self._settings is not None  # noqa: S101
+            identity = identified(resource, self._settings, self._guard)
             told = {**identity, semconv.RUN_START_TIME: to_text(self._began_unix_nano)}
             destination = role.open(told, self._guard, waits=True)
         except Exception as error:
@@ -260,23 +261,6 @@ class ZeroCodeRun:
                 lambda: signals.progress.step if signals is not None else 0,
                 self._guard,
             )
-
-    def _identified(self, resource: Mapping[str, Any]) -> dict[str, Any]:
-        """The SDK's resource, with what it lacks of a run's."""
-        from tracelet_otel.resource.run_resource import completed, default_run_name, new_run_id
-        from tracelet_otel.settings import DEFAULT_PROJECT
-
-        settings = self._settings
-        assert settings is not None  # noqa: S101
-        service = str(resource.get(semconv.SERVICE_NAME, ""))
-        project = settings.project
-        if project == DEFAULT_PROJECT and service and not service.startswith(_UNNAMED_SERVICE):
-            project = service
-        run_id = settings.run_to_continue or str(resource.get(semconv.RUN_ID) or new_run_id())
-        name = settings.exp_name or str(resource.get(semconv.RUN_NAME) or default_run_name())
-        return completed(
-            resource, run_id, name, project, settings.ranks, track_git=settings.track_git, guard=self._guard
-        )
 
     def _hand_on(self, data: MetricsData) -> MetricExportResult:
         """Must be called with `_changed` held."""

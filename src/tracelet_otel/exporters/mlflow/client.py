@@ -18,11 +18,10 @@ from tracelet_otel.errors import (
     ConfigurationError,
     RefusedError,
     RunLostError,
-    TraceletError,
-    TrackerUnavailableError,
 )
 from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.mlflow.address import alone, check_usable
+from tracelet_otel.exporters.mlflow.errors import translated
 from tracelet_otel.exporters.mlflow.mapping import (
     MAX_KEY_LENGTH,
     MAX_PARAM_LENGTH,
@@ -41,7 +40,6 @@ from tracelet_otel.settings import Settings
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
-    from mlflow.exceptions import MlflowException
 
 _PARAMS_PER_REQUEST: Final = 100
 _ID_TAG: Final = semconv.RUN_ID
@@ -74,7 +72,7 @@ class MlflowTracker:
     def open(self, run: RunIdentity) -> RunLocation:
         """See `Tracker.open`; creates the experiment where it does not exist."""
         check_usable(self._uri)
-        with _translated(f"MLflow at {self._shown_uri}", self._uri), alone(self._uri):
+        with translated(f"MLflow at {self._shown_uri}", self._uri), alone(self._uri):
             self._client = self._connect()
             info = (self._continue(run) if self._continued else self._create(run)).info
         self._run_id: str = info.run_id
@@ -257,10 +255,10 @@ class MlflowTracker:
     def _run_translated(self) -> Iterator[None]:
         """Errors of a call that writes to the run; one that the run's end explains is final."""
         try:
-            with _translated("MLflow", self._uri):
+            with translated("MLflow", self._uri):
                 yield
         except RefusedError as error:
-            with _translated("MLflow", self._uri):
+            with translated("MLflow", self._uri):
                 deleted = self._client.get_run(self._run_id).info.lifecycle_stage == "deleted"
             if deleted:
                 raise RunLostError("the run was deleted in MLflow") from error
@@ -269,38 +267,3 @@ class MlflowTracker:
 
 def _ms(unix_nano: int | None) -> int | None:
     return None if unix_nano is None else unix_nano // 1_000_000
-
-
-@contextlib.contextmanager
-def _translated(what: str, uri: str) -> Iterator[None]:
-    """Turn MLflow's errors into ours, without the credentials that an address may hold.
-
-    Only what MLflow calls a wrong parameter is refused for good, and what cannot be converted;
-    everything else may work later.
-    """
-    from mlflow.exceptions import MlflowException
-
-    # `from None`: MLflow's own error would be shown beside ours, with the address as it is.
-    try:
-        yield
-    except TraceletError:
-        raise
-    except MlflowException as error:
-        if "MLFLOW_ALLOW_FILE_STORE" in error.message:
-            raise ConfigurationError(
-                f"{what}: MLflow keeps no runs in a folder any more. Give it a database, as in sqlite:///mlflow.db, or "
-                f"set MLFLOW_ALLOW_FILE_STORE=true"
-            ) from None
-        raise _kind(error)(f"{what}: {error.message}".replace(uri, without_credentials(uri))) from None
-    except (TypeError, ValueError, OverflowError) as error:
-        raise RefusedError(f"{what}: {error}") from None
-    except Exception as error:
-        message = f"{what}: {type(error).__name__}: {error}"
-        raise TrackerUnavailableError(message.replace(uri, without_credentials(uri))) from None
-
-
-def _kind(error: MlflowException) -> type[TraceletError]:
-    unconvertible = isinstance(error.__cause__, (OverflowError, UnicodeError))
-    if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST") or unconvertible:
-        return RefusedError
-    return RunLostError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else TrackerUnavailableError

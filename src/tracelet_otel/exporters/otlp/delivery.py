@@ -7,7 +7,6 @@ kept and sent again.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -17,6 +16,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 
 from tracelet_otel._support.guard import UNDELIVERED, Guard, log
 from tracelet_otel._support.pauses import spread
+from tracelet_otel._support.progress_condition import ProgressCondition
 from tracelet_otel.exporters.otlp.backlog import Backlog, Waiting
 from tracelet_otel.exporters.otlp.failures import ExportFailure, FailureListener
 from tracelet_otel.protocol.account import Account
@@ -48,13 +48,12 @@ class OtlpDelivery:
         self._endpoint = endpoint
         self._guard = guard
         self._too_much = f"so much waits for {endpoint} that the oldest values were dropped"
-        self._changed = threading.Condition()
+        self._changed = ProgressCondition()
         self._backlog = Backlog(_HEAVIEST_BACKLOG)
         self._sending: Waiting | None = None
         self._crowding: Waiting | None = None
         self._delivered = 0
         self._refused = 0
-        self._progress = 0
         self._problem: str | None = None
         self._closed = False
         self._woken = threading.Event()
@@ -93,17 +92,8 @@ class OtlpDelivery:
         self._wait_until(lambda: self._closed or not self._backlog.is_half_full, timeout_s)
 
     def _wait_until(self, is_reached: Callable[[], bool], timeout_s: float) -> bool:
-        deadline_s = time.monotonic() + timeout_s
         self._woken.set()
-        with self._changed:
-            while not is_reached():
-                before = self._progress
-                if not self._changed.wait_for(
-                    lambda before=before: is_reached() or self._progress != before,  # type: ignore[misc]
-                    min(_PATIENCE_S, max(deadline_s - time.monotonic(), 0)),
-                ):
-                    return False
-        return True
+        return self._changed.wait_until(is_reached, _PATIENCE_S, timeout_s)
 
     def close(self, timeout_s: float) -> None:
         """Wait as `wait` does, send no more, and say what was not delivered."""
@@ -204,8 +194,7 @@ class OtlpDelivery:
     def _done(self) -> None:
         """Must be called with `_changed` held."""
         self._sending = None
-        self._progress += 1
-        self._changed.notify_all()
+        self._changed.advance()
 
     def _refuse(self, number: int, place: str, reason: str) -> None:
         """Must be called with `_changed` held."""

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tracelet_otel import semconv
 from tracelet_otel._support.private_names import WANDB, check
-from tracelet_otel.errors import ConfigurationError, TraceletError, TrackerError, TrackerUnavailableError
+from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.wandb.address import check_reachable, is_in_netrc
+from tracelet_otel.exporters.wandb.errors import translated
 from tracelet_otel.exporters.wandb.files import Config, files_of, records, upload_error, was_online
 from tracelet_otel.exporters.wandb.mapping import (
     EXACT_NAME,
@@ -75,7 +76,7 @@ class WandbTracker:
 
     def open(self, run: RunIdentity) -> RunLocation:
         """See `Tracker.open`."""
-        with _translated():
+        with translated():
             mode = self._mode()
             begun = self._begin(run, mode)
         if mode not in _OFFLINE:
@@ -228,7 +229,7 @@ class WandbTracker:
         if self._run is not None:
             return self._run
         assert self._identity is not None  # noqa: S101
-        with _translated():
+        with translated():
             begun = self._begin(self._identity, self._mode())
         if self._params:
             self.log_params(self._params)
@@ -296,25 +297,3 @@ class WandbTracker:
         if not facts.items() <= self._facts.items():
             self._facts.update(facts)
             run.config.update({"otel": dict(self._facts)}, allow_val_change=True)  # type: ignore[no-untyped-call]
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Turn the errors of W&B's client into ours."""
-    import wandb
-
-    try:
-        yield
-    except TraceletError:
-        raise
-    except wandb.errors.UsageError as error:
-        if "does not exist" in str(error):
-            raise ConfigurationError(f"no run to continue: W&B: {error}") from None
-        raise ConfigurationError(f"W&B: {error}") from None
-    except wandb.errors.AuthenticationError as error:
-        raise TrackerUnavailableError(f"W&B does not take the API key: {error}") from None
-    except Exception as error:
-        message = f"W&B: {type(error).__name__}: {error}"
-        if "not logged in" in message:
-            message = f"W&B does not take the API key ({error}): is it for this server?"
-        raise TrackerUnavailableError(message) from None

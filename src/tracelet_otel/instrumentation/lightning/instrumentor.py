@@ -22,20 +22,18 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 from wrapt import register_post_import_hook
 
-from tracelet_otel import semconv
-from tracelet_otel._support.environment import environment, sdk_exports_nothing
+from tracelet_otel._support.environment import sdk_exports_nothing
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.private_names import CONNECTOR, LIGHTNING, check_package, tampered
 from tracelet_otel.errors import IncompatibleVersionError
 from tracelet_otel.instrumentation.lightning.hooks import Hooks
 from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
+from tracelet_otel.instrumentation.lightning.own_run import end, identify
 from tracelet_otel.instrumentation.lightning.rows import Rows
-from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
+from tracelet_otel.instrumentation.outcome import last_error
 from tracelet_otel.instrumentation.own_run import Nobodys, OwnRun
 from tracelet_otel.instrumentation.patching import Patch
 from tracelet_otel.instrumentation.signals import Signals, make_signals
-from tracelet_otel.protocol.samples import complete_resource, resource_attributes
-from tracelet_otel.resource.process import process_identity
 
 _METHODS: Final = ("fit", "validate", "test", "predict")
 """Of a trainer, in which something is trained or logged."""
@@ -131,7 +129,7 @@ class LightningInstrumentor(BaseInstrumentor):
             self._is_worker = True
             return
         provider, guard = self._meter_provider or get_meter_provider(), Guard()
-        _identify(provider, guard)
+        identify(provider, guard)
         signals = make_signals(
             provider,
             guard,
@@ -144,7 +142,7 @@ class LightningInstrumentor(BaseInstrumentor):
         run.watch(signals)
         # Runs before the provider's own exit handler, which was registered earlier: the final
         # collection of the SDK has little time, too little for a long queue.
-        self._at_exit = atexit.register(functools.partial(_end, run, signals, last_error()))
+        self._at_exit = atexit.register(functools.partial(end, run, signals, last_error()))
         self._take_hooks(signals)
 
     def _take_hooks(self, signals: Signals) -> None:
@@ -268,28 +266,9 @@ class LightningInstrumentor(BaseInstrumentor):
         return call_and_report
 
 
-def _identify(provider: MeterProvider, guard: Guard) -> None:
-    """Have all that a meter provider exports say of which run it is, where its resource does not."""
-    try:
-        if semconv.RUN_ID not in resource_attributes(provider):
-            complete_resource(provider, process_identity(environment(), guard))
-    except Exception as error:
-        guard.report("what is exported does not say of which run it is", error)
-
-
 def _hooks(signals: Signals) -> Hooks:
     lifecycle = Lifecycle(signals)
     return Hooks(Rows(signals, lifecycle), lifecycle, signals.hparams, signals.guard)
-
-
-def _end(run: OwnRun, signals: Signals, error_before: BaseException | None) -> None:
-    try:
-        run.end()
-        signals.recorder.drain()
-        signals.outcome.settle(None, error_that_ended(error_before))
-        signals.outcome.end()
-    except Exception as error:
-        signals.guard.report("the run did not end as it should", error)
 
 
 def _is_defined_in(function: Callable[..., Any], module: str) -> bool:

@@ -2,48 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.metrics.export import MetricExporter
 
-from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
-from tracelet_otel._support.text import encodable
-from tracelet_otel.errors import RunLostError
-from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.messages import Status
-from tracelet_otel.protocol.metrics_data import sample_count
-from tracelet_otel.session.calls import Address, fetch_status
-from tracelet_otel.session.client import RelayExporter
 from tracelet_otel.session.ranks.discovery import Finder
-from tracelet_otel.session.ranks.rendezvous import RunAddress
-
-if TYPE_CHECKING:
-    from tracelet_otel.exporters.otlp.exporter import OtlpExporter
-
-MakeStream = Callable[[Callable[[], Mapping[str, Any]]], "OtlpExporter"]
-"""Makes an exporter, given the attributes of its resource that are known late."""
-
-_LOOK_S: Final = 0.1
-_MOST_KEPT: Final = 200_000
-"""Samples of a rank that has not found its run."""
-_LATEST_S: Final = 600.0
-"""For so long the run is waited for: its owner may have much to do before."""
-_SAID_S: Final = 60.0
-_HINT: Final = (
-    "rank 0 has started none on this machine. Where it is on another one, set TRACELET_RELAY_ENDPOINT, "
-    "TRACELET_RELAY_TOKEN and TRACELET_RUN_ID for all ranks"
-)
-_STARTS_S: Final = 20.0
-"""For so long after this rank's start its values are worth waiting for a run."""
-_AT_END_S: Final = 2.0
-"""For so long it is waited for once this process has nothing more to say."""
+from tracelet_otel.session.ranks.waiting import MakeStream, RelayingExporter, StreamingExporter, WaitingExporter
 
 
 class Follower:
@@ -69,8 +37,8 @@ class Follower:
         to_relay: bool = True,
         make_stream: MakeStream | None = None,
     ) -> None:
-        self._to_relay = [_Relaying(finder, attributes, who, guard)] if to_relay else []
-        self._streaming = [_Streaming(finder, attributes, who, guard, make_stream)] if make_stream else []
+        self._to_relay = [RelayingExporter(finder, attributes, who, guard)] if to_relay else []
+        self._streaming = [StreamingExporter(finder, attributes, who, guard, make_stream)] if make_stream else []
         self.owns_run = False
         """See `Destination.owns_run`."""
 
@@ -120,190 +88,8 @@ class Follower:
             exporter.shutdown(timeout_millis=0)
 
     @property
-    def _all(self) -> list[_Waiting]:
+    def _all(self) -> list[WaitingExporter]:
         return [*self._to_relay, *self._streaming]
 
     def _status(self) -> Status | None:
         return next((one.status() for one in self._to_relay), None)
-
-
-class _Waiting(MetricExporter):
-    """Keeps exports until the run is found."""
-
-    def __init__(self, finder: Finder, attributes: Callable[[], Mapping[str, Any]], who: str, guard: Guard) -> None:
-        super().__init__(
-            preferred_temporality=samples.preferred_temporality(),
-            preferred_aggregation=samples.preferred_aggregation(),
-        )
-        self.run_address: RunAddress | None = None
-        self._finder = finder
-        self._attributes = attributes
-        self._who = who
-        self._guard = guard
-        self._pid = os.getpid()
-        self._changed = threading.Condition()
-        self._kept: deque[MetricsData] = deque()
-        self._kept_samples = 0
-        self._exporter: RelayExporter | OtlpExporter | None = None
-        self._given_up = False
-        self._began_s = time.monotonic()
-        threading.Thread(target=self._wait, name="tracelet-rendezvous", daemon=True).start()
-
-    def _make(self) -> RelayExporter | OtlpExporter:
-        """What exports go to, once the run is found."""
-        raise NotImplementedError
-
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        """Keep an export, or pass it on."""
-        if os.getpid() != self._pid:
-            return MetricExportResult.SUCCESS
-        with self._changed:
-            if self._exporter is not None:
-                return self._exporter.export(metrics_data, timeout_millis)
-            if self._given_up:
-                self._drop([metrics_data])
-                return MetricExportResult.FAILURE
-            # Points are repeated at each collection: of those without samples only the newest matters.
-            if self._kept and not sample_count(self._kept[-1]):
-                self._kept.pop()
-            self._kept.append(metrics_data)
-            self._kept_samples += sample_count(metrics_data)
-            while self._kept_samples > _MOST_KEPT and len(self._kept) > 1:
-                oldest = self._kept.popleft()
-                self._kept_samples -= sample_count(oldest)
-                self._guard.report(
-                    f"so much of {self._who} waits for its run that the oldest values were dropped", _HINT
-                )
-                self._drop([oldest])
-        return MetricExportResult.SUCCESS
-
-    def wait_for_room(self, timeout_s: float) -> None:
-        """See `RelayExporter.wait_for_room`; as long as the run is not found, there is nothing to wait for."""
-        with self._changed:
-            exporter = self._exporter
-        if exporter is not None and os.getpid() == self._pid:
-            exporter.wait_for_room(timeout_s)
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Wait until the relay has accepted everything."""
-        if os.getpid() != self._pid:
-            return True
-        deadline_s = time.monotonic() + timeout_millis / 1e3
-        with self._changed:
-            self._changed.wait_for(lambda: self._exporter is not None or self._given_up, timeout_millis / 1e3)
-            exporter = self._exporter
-        return exporter is not None and exporter.force_flush(max(deadline_s - time.monotonic(), 0) * 1e3)
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Wait until the relay has accepted everything, and send no more."""
-        if os.getpid() != self._pid:
-            return
-        began_s = time.monotonic()
-        timeout_s = max(kwargs.get("timeout", timeout_millis), 0) / 1e3
-        with self._changed:
-            # Rank 0 needs some seconds to start a relay; this rank may have had little to do meanwhile.
-            wait_s = max(_AT_END_S, self._began_s + _STARTS_S - began_s if any(map(sample_count, self._kept)) else 0)
-            self._changed.wait_for(lambda: self._exporter is not None or self._given_up, min(timeout_s, wait_s))
-        self._give_up(_HINT)
-        if self._exporter is not None:
-            self._exporter.shutdown(max(timeout_s - (time.monotonic() - began_s), 0) * 1e3)
-
-    def _wait(self) -> None:
-        said = False
-        while time.monotonic() < self._began_s + _LATEST_S:
-            try:
-                run_address = self._finder.find()
-            except RunLostError as lost:
-                self._give_up(str(lost))
-                return
-            except Exception as error:
-                self._guard.report("the run of this rank could not be looked for", error)
-                run_address = None
-            if run_address is not None:
-                self._found(run_address)
-                return
-            if not said and time.monotonic() > self._began_s + _SAID_S:
-                said = True
-                self._guard.report(f"{self._who} waits for its run", _HINT)
-            with self._changed:
-                if self._changed.wait_for(lambda: self._given_up, _LOOK_S):
-                    return
-        self._give_up(f"within {_LATEST_S:g} s, {_HINT}")
-
-    def _found(self, run_address: RunAddress) -> None:
-        with self._changed:
-            if self._given_up:
-                return
-            self.run_address = run_address
-            try:
-                self._exporter = self._make()
-            except Exception as error:
-                self._give_up(str(error))
-                return
-            while self._kept:
-                self._exporter.export(self._kept.popleft())
-            self._changed.notify_all()
-
-    def _give_up(self, reason: str) -> None:
-        with self._changed:
-            if self._given_up or self._exporter is not None:
-                return
-            self._given_up = True
-            self._guard.report(f"nothing of {self._who} is recorded", reason)
-            self._drop(self._kept)
-            self._kept.clear()
-            self._changed.notify_all()
-
-    def _drop(self, exports: Sequence[MetricsData] | deque[MetricsData]) -> None:
-        count = sum(sample_count(one) for one in exports)
-        self._guard.count(f"values of {self._who} were not delivered", count)
-
-    def _all_attributes(self) -> Mapping[str, Any]:
-        assert self.run_address is not None  # noqa: S101
-        return {
-            **self._attributes(),
-            semconv.RUN_ID: self.run_address.run_id,
-            semconv.RUN_NAME: encodable(self.run_address.run_name),
-            semconv.PROJECT_NAME: encodable(self.run_address.project),
-            semconv.SERVICE_NAME: encodable(self.run_address.project),
-        }
-
-
-class _Relaying(_Waiting):
-    """Sends to the run's relay."""
-
-    def status(self) -> Status | None:
-        """How far the run's delivery is; None where nobody knows."""
-        return fetch_status(self._address(), self.run_address.run_id) if self.run_address else None
-
-    def _make(self) -> RelayExporter | OtlpExporter:
-        return RelayExporter(self._address, self._look_again, self._guard, self._all_attributes)
-
-    def _address(self) -> Address:
-        assert self.run_address is not None  # noqa: S101
-        return Address(self.run_address.endpoint, self.run_address.token)
-
-    def _look_again(self) -> None:
-        """The relay does not answer: it may be elsewhere now, or the run may be over."""
-        run_address = self._finder.find_again()
-        if self.run_address is not None and run_address.run_id != self.run_address.run_id:
-            raise RunLostError("the run is over")
-        self.run_address = run_address
-
-
-class _Streaming(_Waiting):
-    """Sends to a receiver of its own, which wants to know of which run it is."""
-
-    def __init__(
-        self,
-        finder: Finder,
-        attributes: Callable[[], Mapping[str, Any]],
-        who: str,
-        guard: Guard,
-        make: MakeStream,
-    ) -> None:
-        self._make_stream = make
-        super().__init__(finder, attributes, who, guard)
-
-    def _make(self) -> RelayExporter | OtlpExporter:
-        return self._make_stream(self._all_attributes)

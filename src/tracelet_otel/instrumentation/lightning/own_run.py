@@ -1,0 +1,34 @@
+"""The beginning and the end of a run that is reported to an SDK which somebody else has configured."""
+
+from __future__ import annotations
+
+from opentelemetry.metrics import MeterProvider
+
+from tracelet_otel import semconv
+from tracelet_otel._support.environment import environment
+from tracelet_otel._support.guard import Guard
+from tracelet_otel.instrumentation.outcome import error_that_ended
+from tracelet_otel.instrumentation.own_run import OwnRun
+from tracelet_otel.instrumentation.signals import Signals
+from tracelet_otel.protocol.samples import complete_resource, resource_attributes
+from tracelet_otel.resource.process import process_identity
+
+
+def identify(provider: MeterProvider, guard: Guard) -> None:
+    """Have all that a meter provider exports say of which run it is, where its resource does not."""
+    try:
+        if semconv.RUN_ID not in resource_attributes(provider):
+            complete_resource(provider, process_identity(environment(), guard))
+    except Exception as error:
+        guard.report("what is exported does not say of which run it is", error)
+
+
+def end(run: OwnRun, signals: Signals, error_before: BaseException | None) -> None:
+    """End the run: all that was logged is on its way, and its outcome is the last one."""
+    try:
+        run.end()
+        signals.recorder.drain()
+        signals.outcome.settle(None, error_that_ended(error_before))
+        signals.outcome.end()
+    except Exception as error:
+        signals.guard.report("the run did not end as it should", error)
