@@ -1,0 +1,56 @@
+"""What users call: a change of it is a decision, and shows here."""
+
+from __future__ import annotations
+
+import inspect
+
+import tracelet_otel
+from tracelet_otel.run import Run
+
+FUNCTIONS = {
+    "start_logging": (
+        "(exp_name: 'str | None' = None, project: 'str | None' = None, backend: 'str | Sequence[str] | None' = None, "
+        "api_key: 'str | None' = None, backend_url: 'str | None' = None, config: 'Mapping[str, Any] | None' = None) "
+        "-> 'Run'"
+    ),
+    "stop_logging": "() -> 'None'",
+    "get_active_run": "() -> 'Run | None'",
+}
+RUN = {
+    "accounts": "property",
+    "errors": "property",
+    "id": "property",
+    "log_metric": "(self, name: 'str', value: 'Any', step: 'int') -> 'None'",
+    "log_params": "(self, params: 'Mapping[str, Any]') -> 'None'",
+    "stop": "(self, outcome: 'str | None' = None) -> 'None'",
+    "urls": "property",
+}
+INTERNAL = {"check_thread", "hand_on", "is_of_this_process"}
+"""Public for other files of ours."""
+ERRORS = [
+    "ConfigurationError",
+    "IncompatibleVersionError",
+    "MissingDependencyError",
+    "TraceletError",
+    "TrackerError",
+    "TrackerUnavailableError",
+]
+
+
+def shown(found: object) -> str:
+    return "property" if isinstance(found, property) else str(inspect.signature(found))
+
+
+def test_names_and_signatures():
+    assert sorted(tracelet_otel.__all__) == sorted([*FUNCTIONS, *ERRORS, "Run"])
+    assert {name: shown(getattr(tracelet_otel, name)) for name in FUNCTIONS} == FUNCTIONS
+    of_run = {name: found for name, found in vars(Run).items() if not name.startswith("_")}
+    assert {name: shown(found) for name, found in of_run.items() if name not in INTERNAL} == RUN
+    assert of_run.keys() - RUN.keys() == INTERNAL
+
+
+def test_users_can_import_what_they_know():
+    from tracelet_otel.gpu import GpuInstrumentor
+    from tracelet_otel.instrumentation.lightning import LightningInstrumentor
+
+    assert {GpuInstrumentor.__name__, LightningInstrumentor.__name__} == {"GpuInstrumentor", "LightningInstrumentor"}
