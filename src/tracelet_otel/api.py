@@ -33,21 +33,25 @@ def start_logging(
     backend_url: str | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Record everything that Lightning logs from now on; ends the active run, if there is one.
+    """Record everything that Lightning logs from now on.
 
-    A run that is never stopped is ended when the process exits. In a process of another rank than 0
-    the run is that of rank 0, which is found in the background; nothing is created.
+    Call it before `fit`. It may be called before or after the Trainer is made. The active run, if there is one, is
+    ended first. A run that is never stopped ends when the process exits. In a process of another rank than 0 the run
+    is that of rank 0: it is found in the background, and nothing is created.
+
+    Each setting can also be given as a variable `TRACELET_<NAME>`. Arguments win over `config`, and `config` wins over
+    the environment.
 
     Args:
-        exp_name: name of the run; default: the script's name and the time.
-        project: what the run belongs to: MLflow's experiment.
-        backend: a backend's name, several, or names separated by commas; default `mlflow`.
+        exp_name: name of the run. Default: the script's name and the time.
+        project: what the run belongs to: MLflow's experiment, or the project of W&B and ClearML. Default: `Default`.
+        backend: `mlflow`, `wandb`, `clearml` or `otlp`; several as a list, or as text with commas. Default: `mlflow`.
         api_key: the backend's credential, where it takes one.
-        backend_url: the backend's address; default: what its own environment variable says.
-        config: further settings by name, see `docs/configuration.md`.
+        backend_url: the backend's address. Default: what its own environment variable says.
+        config: further settings by name, as in `{"export_interval": 5}` (seconds); `docs/configuration.md` has all.
 
-    Each setting can also be given as `TRACELET_<NAME>`: arguments win over `config`, and `config`
-    over the environment.
+    Returns:
+        The run, which is also a context manager: left by an exception, it ends as failed.
 
     Raises:
         ConfigurationError: a setting or backend is unknown or malformed, OpenTelemetry's SDK is
@@ -56,6 +60,11 @@ def start_logging(
         TrackerError: the backend cannot be reached or does not give us a run.
         IncompatibleVersionError: an installed Lightning, OpenTelemetry SDK or wandb lacks something private that is
             hooked or read; the message names it, and the versions that have it.
+
+    Example:
+        >>> with start_logging("my run", project="my_project", backend=["mlflow", "wandb"]) as run:
+        ...     trainer.fit(model)
+        ...     run.log_metric("score", 0.93, step=120)
     """
     global _active
     arguments = {
@@ -83,7 +92,10 @@ def start_logging(
 
 
 def stop_logging() -> None:
-    """Deliver everything and end the active run, if there is one."""
+    """Deliver everything and end the active run; without one, do nothing.
+
+    Waits as long as a backend takes something, and gives up on one that has taken nothing for `stop_timeout` seconds.
+    """
     run = get_active_run()
     if run is not None:
         run.stop()

@@ -42,9 +42,9 @@ changing: Final = threading.RLock()
 
 
 class Run:
-    """A run that is being recorded; also a context manager that ends it.
+    """A run that is being recorded; `start_logging` gives it.
 
-    Left by an exception, the context manager ends the run as failed.
+    It is also a context manager that ends the run. Left by an exception, the run ends as failed.
 
     Args:
         settings: what it is to do.
@@ -114,7 +114,7 @@ class Run:
 
     @property
     def urls(self) -> dict[str, str]:
-        """Where people look at the run, by backend."""
+        """Where people look at the run, by backend: an address, or the path of an offline run."""
         return dict(self._destination.urls)
 
     @property
@@ -124,21 +124,27 @@ class Run:
 
     @property
     def accounts(self) -> dict[str, Account]:
-        """How many readings each backend has taken, has refused and still has to take."""
+        """What became of the readings, by backend: how many it has taken, has refused and still has to take.
+
+        A reading is one value of one metric at one step. What has not left this process yet is in none of the numbers.
+        """
         return self._destination.accounts
 
     @property
     def errors(self) -> dict[str, int]:
-        """How many errors were kept away from the training, by what could not be done."""
+        """How many errors were kept away from the training, by what could not be done; empty where all is well."""
         return dict(Counter(self._guard.counts) + Counter(self._destination.errors))
 
     def log_metric(self, name: str, value: Any, step: int) -> None:
-        """Record one value.
+        """Record one value of your own. Returns at once; what cannot be recorded is said in the log and counted.
 
         Args:
             name: the metric's name; any text.
-            value: a number or a one-element tensor.
-            step: where on the x axis it belongs.
+            value: a number, or a tensor of one element.
+            step: where on the x axis it belongs, an integer.
+
+        Example:
+            >>> run.log_metric("score", 0.93, step=120)
         """
         if self._heir is not None:
             self._heir.log_metric(name, value, step)
@@ -153,7 +159,14 @@ class Run:
                 self._guard.report("a value was dropped", error)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Record hyperparameters; nested mappings get names joined with `/`."""
+        """Record hyperparameters. Returns at once; what cannot be recorded is said in the log and counted.
+
+        Args:
+            params: values by name. Nested mappings get names joined with `/`, as in `model/width`.
+
+        Example:
+            >>> run.log_params({"lr": 0.1, "model": {"width": 64}})
+        """
         if self._heir is not None:
             self._heir.log_params(params)
         elif self._is_live("hyperparameters"):
