@@ -24,7 +24,7 @@ from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.scalars import snapshot
-from tracelet_otel.instrumentation.signals import Signals, make_signals
+from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.run_identity import to_text
@@ -100,7 +100,7 @@ class Run:
             owns_run=self._destination.owns_run,
         )
         if self._settings.track_lightning and self._records:
-            _instrument_lightning(self._signals)
+            LightningInstrumentor().take_over(self._signals)
         self._hardware: Hardware | None = None
         if self._role.reports_hardware:
             self._hardware = hardware_of(
@@ -294,11 +294,3 @@ class Run:
 
     def _stop_at_exit(self) -> None:
         self._stop(None, error_that_ended(self._error_before))
-
-
-def _instrument_lightning(signals: Signals) -> None:
-    instrumentor = LightningInstrumentor()
-    if instrumentor.is_instrumented_by_opentelemetry:
-        instrumentor.uninstrument()
-    # Lightning may be imported later, installed later, or never: its version is not asked for.
-    instrumentor.instrument(skip_dep_check=True, signals=signals)

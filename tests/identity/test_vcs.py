@@ -143,10 +143,12 @@ def test_a_repository_of_somebody_else(tmp_path):
     expected = on_branch(code)
     for path in [code, *code.rglob("*")]:
         os.chown(path, 12345, 12345)
+    # Git trusts nothing in it, as it may name programs to run.
+    del expected["tracelet.vcs.dirty"]
     assert told(code) == expected
 
 
-def test_without_the_object_of_its_revision(tmp_path, caplog):
+def test_without_the_object_of_its_revision(tmp_path):
     code = checkout(tmp_path)
     shutil.rmtree(code / ".git/objects")
     (code / ".git/objects").mkdir()
@@ -157,8 +159,7 @@ def test_without_the_object_of_its_revision(tmp_path, caplog):
     }
     guard = Guard()
     assert vcs_attributes([code], guard, PATIENCE_S) == expected
-    assert guard.counts == {"whether the code was changed is not recorded": 1}
-    assert len(caplog.records) == 1
+    assert guard.counts == {}
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
 from tracelet_otel import semconv
+from tracelet_otel._support.environment import environment
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.text import encodable
 from tracelet_otel.resource.changes import is_changed
@@ -18,7 +18,7 @@ from tracelet_otel.resource.repository import Repository
 def vcs_attributes(directories: Iterable[Path], guard: Guard, patience_s: float) -> dict[str, str | bool]:
     """Resource attributes of the code that runs; what is not known is absent.
 
-    No program is run for it, also none that the repository's configuration names.
+    Only whether it was changed is asked of git itself, where that is installed; the rest is read from its files.
 
     Args:
         directories: where the code may be; the first that is in a repository counts.
@@ -69,9 +69,9 @@ def _head(repository: Repository) -> dict[str, str]:
 
 
 def _state(repository: Repository, patience_s: float) -> dict[str, bool]:
-    changed = is_changed(repository, time.monotonic() + patience_s)
+    changed = is_changed(repository.root, environment(), patience_s)
     if changed is None:
-        log.debug("whether the code was changed is not known: it takes too long, or only git could tell")
+        log.debug("whether the code was changed is not known: there is no git, it refuses, or it takes too long")
         return {}
     return {semconv.VCS_DIRTY: changed}
 

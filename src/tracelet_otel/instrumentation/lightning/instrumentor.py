@@ -72,6 +72,13 @@ class LightningInstrumentor(BaseInstrumentor):
         installed = [name for name in _DISTRIBUTIONS if _is_installed(name)]
         return [f"{name} >= {LIGHTNING.oldest}" for name in installed or _DISTRIBUTIONS[:1]]
 
+    def take_over(self, signals: Signals) -> None:
+        """Report to these signals from now on, whoever was reported to before."""
+        if self.is_instrumented_by_opentelemetry:
+            self.uninstrument()
+        # Lightning may be imported later, installed later, or never: its version is not asked for.
+        self.instrument(skip_dep_check=True, signals=signals)
+
     def enter_copy(self, trainer: Any, carrier: Any) -> None:
         """Record a trainer that goes on in this process, which was started for it.
 
