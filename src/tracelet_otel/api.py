@@ -116,16 +116,16 @@ class StartedRank:
     spawn_context: SpawnContext
     parent_pid: int
 
-    def __call__(self, trainer: Any, carrier: Any) -> None:
+    def __call__(self, trainer: Any, callback: Any) -> None:
         """See `instrumentation.launching.InProcess`."""
         if os.getpid() == self.parent_pid:
             return
         try:
-            self._record(trainer, carrier)
+            self._record(trainer, callback)
         except Exception as error:
             Guard().report("this rank is not recorded", error)
 
-    def _record(self, trainer: Any, carrier: Any) -> None:
+    def _record(self, trainer: Any, callback: Any) -> None:
         global _active
         with changing:
             inherited = _active
@@ -133,7 +133,7 @@ class StartedRank:
             run = _active = Run(settings, following(self.spawn_context, settings), _forget)
             if inherited is not None:
                 inherited.hand_on(run)
-        LightningInstrumentor().enter_copy(trainer, carrier)
+        LightningInstrumentor().enter_copy(trainer, callback)
         # Such a process may end without exit handlers, and always runs these.
         multiprocessing.util.Finalize(None, run.stop, exitpriority=0)
 

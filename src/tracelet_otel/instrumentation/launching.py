@@ -29,12 +29,12 @@ class Launching(Protocol):
 class InStartedProcess(Protocol):
     """Can be pickled, and be called in another process."""
 
-    def __call__(self, trainer: Any, carrier: Any) -> None:
+    def __call__(self, trainer: Any, callback: Any) -> None:
         """This process is a rank: record what it trains.
 
         Args:
             trainer: the copy of the trainer.
-            carrier: the copy of the callback that came with it.
+            callback: the copy of the callback that came with it.
         """
         ...
 

@@ -66,11 +66,11 @@ class Hooks:
             self.lifecycle.forget_start()
             return False
 
-    def enter_copy(self, trainer: Any, carrier: Any, prepare: Callable[[Any], None]) -> None:
+    def enter_copy(self, trainer: Any, callback: Any, prepare: Callable[[Any], None]) -> None:
         """A trainer goes on in this process; see `Lifecycle.enter_copy`."""
         try:
             prepare(trainer)
-            self.lifecycle.enter_copy(trainer, carrier)
+            self.lifecycle.enter_copy(trainer, callback)
         except Exception as error:
             self.guard.report("the start of a training was not seen", error)
 

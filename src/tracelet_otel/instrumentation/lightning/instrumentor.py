@@ -79,15 +79,15 @@ class LightningInstrumentor(BaseInstrumentor):
         # Lightning may be imported later, installed later, or never: its version is not asked for.
         self.instrument(skip_dep_check=True, signals=signals)
 
-    def enter_copy(self, trainer: Any, carrier: Any) -> None:
+    def enter_copy(self, trainer: Any, callback: Any) -> None:
         """Record a trainer that goes on in this process, which was started for it.
 
         Args:
             trainer: the copy of a trainer that was entered elsewhere.
-            carrier: the copy of the callback that it carries.
+            callback: the copy of the callback that it carries.
         """
         if self._hooks is not None:
-            self._hooks.enter_copy(trainer, carrier, self._patch_loggers)
+            self._hooks.enter_copy(trainer, callback, self._patch_loggers)
 
     def _instrument(self, **kwargs: Any) -> None:
         signals: Signals | None = kwargs.get("signals")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tracelet_otel import semconv
 from tracelet_otel._support.private_names import LIGHTNING, STARTS_RANKS, TRIAL
-from tracelet_otel.instrumentation.lightning.rank_callback import RankCallback, make_carrier
+from tracelet_otel.instrumentation.lightning.rank_callback import RankCallback, make_rank_callback
 from tracelet_otel.instrumentation.lightning.trainer_config import configuration
 from tracelet_otel.instrumentation.signals import Signals
 from tracelet_otel.resource.rank_info import RankInfo
@@ -24,7 +24,7 @@ class Lifecycle:
 
     def __init__(self, signals: Signals) -> None:
         self._signals = signals
-        self._carriers: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self._callbacks: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._tuning: weakref.WeakSet[Any] = weakref.WeakSet()
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
         self.heard = NOBODY
@@ -40,7 +40,7 @@ class Lifecycle:
         Returns:
             Whether `leave` is to be called at its end: not for a call inside another one.
         """
-        if trainer in self._carriers or trainer in self._tuning:
+        if trainer in self._callbacks or trainer in self._tuning:
             return False
         self.heard = NOBODY
         if _only_tunes(trainer):
@@ -53,9 +53,9 @@ class Lifecycle:
             launching.begin(membership.training)
         in_process = launching.in_process if starts_ranks else None
         self._take_place(trainer, starts_ranks=starts_ranks, recorded=in_process is not None)
-        carrier = make_carrier(_package(trainer), in_process)
-        trainer.callbacks.append(carrier)
-        self._begin(trainer, carrier)
+        callback = make_rank_callback(_package(trainer), in_process)
+        trainer.callbacks.append(callback)
+        self._begin(trainer, callback)
         if logs and not self.is_silent(trainer):
             self._signals.training_begins()
         return True
@@ -64,16 +64,16 @@ class Lifecycle:
         """The start of a training could not be seen, and so its end will not be."""
         self._signals.launching.end()
 
-    def enter_copy(self, trainer: Any, carrier: Any) -> None:
+    def enter_copy(self, trainer: Any, callback: Any) -> None:
         """A trainer goes on in this process, which was started for it.
 
         Args:
             trainer: the copy of a trainer that was entered elsewhere.
-            carrier: the copy of the callback that it carries.
+            callback: the copy of the callback that it carries.
         """
         self.heard = NOBODY
         self._signals.membership.rank_info = _place(trainer)
-        self._begin(trainer, carrier)
+        self._begin(trainer, callback)
 
     def leave(self, trainer: Any, error: BaseException | None) -> None:
         """A trainer ends, by an exception or by none."""
@@ -81,15 +81,15 @@ class Lifecycle:
         if trainer in self._tuning:
             self._tuning.discard(trainer)
             return
-        carrier = self._carriers.pop(trainer)
+        callback = self._callbacks.pop(trainer)
         with suppress(ValueError):  # a user's code may have replaced the list
-            trainer.callbacks.remove(carrier)
+            trainer.callbacks.remove(callback)
         self._signals.outcome.training_ended(error)
         self._signals.launching.end()
 
-    def _begin(self, trainer: Any, carrier: Any) -> None:
-        carrier.begin(self._report_configuration)
-        self._carriers[trainer] = carrier
+    def _begin(self, trainer: Any, callback: Any) -> None:
+        callback.begin(self._report_configuration)
+        self._callbacks[trainer] = callback
         self._seen.add(trainer)
         self._signals.progress.watch(trainer, _step_of)
         self._signals.outcome.value = semconv.OUTCOME_RUNNING
@@ -118,7 +118,7 @@ class Lifecycle:
         if self.is_silent(trainer):
             return NOBODY
         found = Heard(trainer, callbacks, len(callbacks), trainer.world_size)
-        if trainer in self._carriers:
+        if trainer in self._callbacks:
             self.heard = found
         return found
 
@@ -131,7 +131,7 @@ class Lifecycle:
         """
         if trainer.fast_dev_run or trainer in self._tuning or self._signals.membership.is_shadow(trainer.world_size):
             return True
-        if trainer not in self._carriers or any(isinstance(one, RankCallback) for one in trainer.callbacks):
+        if trainer not in self._callbacks or any(isinstance(one, RankCallback) for one in trainer.callbacks):
             return False
         return not trainer.callbacks or any(type(one).__name__ == TRIAL for one in trainer.callbacks)
 

@@ -57,31 +57,31 @@ class RankCallback:
     on_validation_start = on_test_start = on_predict_start = _outside_fit
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _copied_carrier, (self._package, self._in_process)
+        return _copied_rank_callback, (self._package, self._in_process)
 
     def __deepcopy__(self, _memo: Any) -> Any:
-        return make_carrier(self._package)
+        return make_rank_callback(self._package)
 
 
-def make_carrier(package: str, in_process: InStartedProcess | None = None) -> Any:
-    """A carrier that is a `Callback` of the package.
+def make_rank_callback(package: str, in_process: InStartedProcess | None = None) -> Any:
+    """A callback that is a `Callback` of the package.
 
     Args:
         package: `lightning.pytorch` or `pytorch_lightning`.
         in_process: what a copy in another process calls, once that is known to be a rank.
     """
-    carrier = _carrier_type(package)()
-    carrier._package = package
-    carrier._in_process = in_process
-    return carrier
+    callback = _callback_type(package)()
+    callback._package = package
+    callback._in_process = in_process
+    return callback
 
 
-def _copied_carrier(package: str, in_process: InStartedProcess | None) -> Any:
-    carrier = make_carrier(package, in_process)
-    carrier._is_copy = True
-    return carrier
+def _copied_rank_callback(package: str, in_process: InStartedProcess | None) -> Any:
+    callback = make_rank_callback(package, in_process)
+    callback._is_copy = True
+    return callback
 
 
 @cache
-def _carrier_type(package: str) -> Any:
+def _callback_type(package: str) -> Any:
     return type("TraceletRankCallback", (RankCallback, import_module(f"{package}.callbacks").Callback), {})
