@@ -172,7 +172,7 @@ def _outage() -> str:
     for found in load("outage")["results"].values():
         grown = {name: found["most_mib"][name] - before for name, before in found["before_mib"].items()}
         delivered = f"{found['same']:,} by the tracker" if "status" in found else f"{found['same']:,} in the journal"
-        after = found.get("replay_mib", found.get("reader_mib"))
+        after = f"{found['replay_mib']:.0f} in all" if "status" in found else f"{found['reader_mib']:.0f} more"
         lines.append(
             (
                 f"{found['hours']:g}",
@@ -180,7 +180,7 @@ def _outage() -> str:
                 f"{grown['training']:.0f}",
                 f"{grown['relay']:.0f}",
                 delivered,
-                f"{after:.0f}",
+                after,
             )
         )
     header = (
