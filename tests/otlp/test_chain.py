@@ -95,5 +95,6 @@ def test_one_run_of_both_ranks(tmp_path, database, collectors, train, without_co
     assert found.params == without_collectors.params
     assert {step for name, step, _ in found.multiset if name == "most"} == set(range(20))
     times_ms = [time_ms for *_, time_ms in found.points]
-    assert found.start_ms <= min(times_ms)
+    # The first request is of either rank, and the other may have begun some moments before.
+    assert found.start_ms < min(times_ms) + 1_000
     assert max(times_ms) <= found.end_ms

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 from tests.relay.simulated import RESOURCE, Rank
 from tests.support.disk import full_disk
 from tests.support.mlflow_store import multiset, stored_run
+from tests.support.waiting import wait_until
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters import registry
@@ -270,6 +272,19 @@ def test_a_start_that_fails_in_one_tracker_delivers_nothing_to_another(tmp_path,
     assert (journal.readings_after(0), stored_run(database).points) == (waiting, [])
     assert stored_run(database).status == "KILLED"
     journal.close()
+
+
+def test_what_waits_for_a_rank_at_the_end_wakes_a_delivery_that_sleeps(tmp_path, database):
+    _, run = run_on(tmp_path / "r1.journal", Settings())
+    first, second = Rank(0), Rank(1)
+    run.accept(first.logs(0, a=1.0))
+    run.accept(second.logs(0, a=3.0))
+    wait_until(lambda: run.status.accounts["mlflow"].delivered == 1, 30, "the delivery")
+    run.accept(first.logs(1, a=5.0))
+    began_s = time.monotonic()
+    assert run.close(60)
+    assert time.monotonic() - began_s < 30
+    assert stored_run(database).multiset == multiset([("a", 0, 2.0), ("a", 1, 5.0)])
 
 
 def test_an_end_on_a_full_disk_says_what_is_missing(tmp_path, database):

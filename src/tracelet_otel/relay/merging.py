@@ -26,6 +26,7 @@ class Merging:
         passed: what the journal says of samples that are passed on, in a relay before this one.
         complete_to: the sequence number up to which each sample of a process has come.
         guard: where it is said what came too late.
+        on_rows: called when rows were written: who takes them may sleep.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class Merging:
         passed: Ranges,
         complete_to: Callable[[str], int],
         guard: Guard,
+        on_rows: Callable[[], None],
     ) -> None:
+        self._on_rows = on_rows
         self._outbox = outbox
         self._merge = merge
         self._unmerged = Unmerged(passed)
@@ -130,3 +133,4 @@ class Merging:
             self._guard.report("values that are merged wait for room on the disk", error)
             return
         self._ready, self._done_parts, self._has_news = [], [], False
+        self._on_rows()

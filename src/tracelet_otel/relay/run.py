@@ -60,8 +60,9 @@ class RelayedRun:
         # What a process logs now may leave it after an interval, and arrive after another one.
         interval_s = 2 * settings.export_interval
         merge = Merge(max(settings.rank_timeout, interval_s), max(_UNHEARD_S, interval_s))
-        self._merging = Merging(journal, self._outbox, merge, state.get("passed", {}), self._complete_to, guard)
         self._deliveries = Deliveries(self._outbox, guard)
+        passed, wake = state.get("passed", {}), self._deliveries.wake
+        self._merging = Merging(journal, self._outbox, merge, passed, self._complete_to, guard, wake)
         self._new_row_s = self._heard_s = time.monotonic()
         self._ended_s = self._heard_s if self._known.ended else None
 
@@ -208,7 +209,6 @@ class RelayedRun:
                 self._merging.leave(self._newly_left())
                 self._merging.leave(self._members.newly_gone(time.monotonic()))
                 self._merging.expire()
-                self._deliveries.wake()
 
     def close(self, patience_s: float, *, marks: bool = False) -> bool:
         """Deliver what is left and end the run in each backend.
