@@ -33,6 +33,7 @@ except MissingDependencyError as error:
 """
 
 
+@pytest.mark.whole
 def test_a_stub_in_the_place_of_a_client_is_no_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", ModuleType("mlflow"))
     monkeypatch.setattr(sys.modules["mlflow"], "__spec__", None)

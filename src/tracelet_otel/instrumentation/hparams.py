@@ -48,7 +48,7 @@ class Hyperparameters:
         self._lock = threading.Lock()
         self._points: list[Observation] = []
         self._latest: dict[str, _Latest] = {}
-        self._observed: set[int] = set()
+        self._observed: dict[int, Observation] = {}
         """Which points a collection has had, by `id`."""
         meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_gauge(
             semconv.HPARAM,
@@ -101,7 +101,8 @@ class Hyperparameters:
 
     def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
         points = self._points
-        self._observed = {id(point) for point in points}
+        # With the points: the number of one that is gone would be that of a new one.
+        self._observed = {id(point): point for point in points}
         return points
 
 
