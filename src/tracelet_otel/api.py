@@ -117,7 +117,7 @@ class StartedRank:
     parent_pid: int
 
     def __call__(self, trainer: Any, callback: Any) -> None:
-        """See `instrumentation.launching.InProcess`."""
+        """See `instrumentation.launching.InStartedProcess`."""
         if os.getpid() == self.parent_pid:
             return
         try:
@@ -146,7 +146,7 @@ def next_role(settings: Settings, of_copies: Settings | None = None) -> Role:
 
 @cache
 def _say_unknown_variables() -> None:
-    # No errors: they may be somebody else's. FailureListener once in a process.
+    # No errors: they may be somebody else's. Said once in a process.
     for variable in unknown_variables():
         log.warning("without effect, since there is no such setting: %s", variable)
 

@@ -14,7 +14,7 @@ CONTENT_TYPE: Final = "application/x-protobuf"
 METRICS_PATH: Final = "/v1/metrics"
 """Where the stream goes. Source: OTLP specification, "OTLP/HTTP Request"."""
 RUNS_PATH: Final = "/v1/runs/"
-"""Follower by a run's id: how far its delivery is, as JSON."""
+"""Followed by a run's id: how far its delivery is, as JSON."""
 MAX_BODY_BYTES: Final = 64 * 2**20
 """Of a request, as it is sent and after it is unpacked."""
 

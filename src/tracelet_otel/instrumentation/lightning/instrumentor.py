@@ -84,7 +84,7 @@ class LightningInstrumentor(BaseInstrumentor):
 
         Args:
             trainer: the copy of a trainer that was entered elsewhere.
-            callback: the copy of the callback that it carries.
+            callback: the copy of our callback among those of the trainer.
         """
         if self._hooks is not None:
             self._hooks.enter_copy(trainer, callback, self._patch_loggers)

@@ -69,7 +69,7 @@ class Lifecycle:
 
         Args:
             trainer: the copy of a trainer that was entered elsewhere.
-            callback: the copy of the callback that it carries.
+            callback: the copy of our callback among those of the trainer.
         """
         self.heard = NOBODY
         self._signals.membership.rank_info = _place(trainer)

@@ -1,4 +1,4 @@
-"""RunAnnouncement the processes of other ranks where the run of this process is."""
+"""Publishes to the processes of other ranks where the run of this process is."""
 
 from __future__ import annotations
 
