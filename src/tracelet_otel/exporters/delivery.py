@@ -142,8 +142,9 @@ class Delivery:
 
     def wait_for_room(self, patience_s: float) -> None:
         """Block until less than half of what fits in memory waits, or nothing was taken for so long."""
-        if self._in_memory is not None:
-            self._wait_until(lambda: self._in_memory is None or not self._in_memory.is_half_full, patience_s)
+        in_memory = self._in_memory
+        if in_memory is not None:
+            self._wait_until(lambda: not in_memory.is_half_full, patience_s)
 
     def wait(self, patience_s: float) -> bool:
         """Block until all that was put is done with.

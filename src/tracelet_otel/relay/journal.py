@@ -38,10 +38,6 @@ class JournalError(TraceletError):
     """The journal cannot be read or written."""
 
 
-Ranges = Mapping[str, list[tuple[int, int]]]
-"""Samples by their process, as first and last number of each range."""
-
-
 @dataclass(frozen=True, slots=True)
 class Position:
     """How far a backend is in the rows of a journal."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.protocol.decode import Reading
-from tracelet_otel.relay.journal import Journal, JournalError, Ranges
+from tracelet_otel.relay.journal import Journal, JournalError
 from tracelet_otel.relay.matches import Late, Result, Source
 from tracelet_otel.relay.merge import Merge
 from tracelet_otel.relay.outbox import Outbox
 from tracelet_otel.relay.packing import Share, pack_shares, unpack_shares
+from tracelet_otel.relay.parts import joined
+from tracelet_otel.relay.ranges import Ranges
 from tracelet_otel.relay.unmerged import Unmerged
 
 
@@ -95,15 +98,15 @@ class Merging:
 
     def _resume(self, journal: Journal) -> None:
         """Merge what a relay before this one has left; of each process at once, since parts came in any order."""
-        waiting: dict[tuple[str, int], list[Reading]] = {}
+        waiting: list[Share] = []
         for number, content in journal.unmerged():
             shares = unpack_shares(content)
             self._unmerged.add(number, shares)
             for one in shares:
-                left = [reading for reading in one.readings if not self._unmerged.is_passed(one.process, reading)]
-                waiting.setdefault((one.process, one.rank), []).extend(left)
-        for (process, rank), readings in waiting.items():
-            self.add(Share(process, rank, tuple(readings)))
+                left = (reading for reading in one.readings if not self._unmerged.is_passed(one.process, reading))
+                waiting.append(replace(one, readings=tuple(left)))
+        for one in joined(waiting):
+            self.add(one)
 
     def _pass_on(self, result: Result) -> None:
         sources: list[Source] = []

@@ -11,8 +11,7 @@ from tracelet_otel.protocol.hparam_reports import Reports
 from tracelet_otel.relay.members import Members
 from tracelet_otel.relay.packing import Share
 from tracelet_otel.relay.parts import RequestPart, joined, process_of, share, without_known
-from tracelet_otel.relay.ranges import IntegerRanges
-from tracelet_otel.relay.unmerged import ranges, seen_of
+from tracelet_otel.relay.ranges import IntegerRanges, ranges, seen_of
 
 
 @dataclass(frozen=True)

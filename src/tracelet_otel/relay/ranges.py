@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class IntegerRanges:
@@ -70,3 +70,17 @@ class IntegerRanges:
             self._firsts.insert(after, number)
             self._lasts.insert(after, number)
         return True
+
+
+Ranges = Mapping[str, list[tuple[int, int]]]
+"""Samples by their process, as first and last number of each range."""
+
+
+def ranges(seen: Mapping[str, IntegerRanges]) -> Ranges:
+    """Samples by process, as a journal keeps them."""
+    return {process: one.ranges for process, one in seen.items()}
+
+
+def seen_of(samples: Ranges) -> dict[str, IntegerRanges]:
+    """What a journal keeps, by process."""
+    return {process: IntegerRanges((first, last) for first, last in pairs) for process, pairs in samples.items()}

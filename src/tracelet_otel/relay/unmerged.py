@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from tracelet_otel.protocol.decode import Reading
-from tracelet_otel.relay.journal import Ranges
 from tracelet_otel.relay.matches import Source
 from tracelet_otel.relay.packing import Share
-from tracelet_otel.relay.ranges import IntegerRanges
+from tracelet_otel.relay.ranges import IntegerRanges, Ranges, ranges, seen_of
 
 
 class Unmerged:
@@ -60,13 +59,3 @@ class Unmerged:
             for process, pairs in samples.items()
             for first, last in pairs
         )
-
-
-def ranges(seen: Mapping[str, IntegerRanges]) -> Ranges:
-    """Samples by process, as a journal keeps them."""
-    return {process: one.ranges for process, one in seen.items()}
-
-
-def seen_of(samples: Ranges) -> dict[str, IntegerRanges]:
-    """What a journal keeps, by process."""
-    return {process: IntegerRanges((first, last) for first, last in pairs) for process, pairs in samples.items()}

@@ -16,7 +16,7 @@ from tracelet_otel.protocol.decode import Batch
 from tracelet_otel.protocol.requests import parse
 from tracelet_otel.relay.packing import pack, pack_shares
 from tracelet_otel.relay.parts import alone, part_of, share, stream_of, without_known
-from tracelet_otel.relay.ranges import IntegerRanges
+from tracelet_otel.relay.ranges import IntegerRanges, seen_of
 from tracelet_otel.settings import OTLP
 
 
@@ -59,10 +59,7 @@ def _done_by_all(connection: sqlite3.Connection, taken: Mapping[str, Any]) -> di
     """Samples that no backend of the run needs, by their process."""
     (plain,) = connection.execute("SELECT value FROM state WHERE key = 'settings'").fetchone() or ("{}",)
     backends = [backend for backend in json.loads(plain).get("backend", taken) if backend != OTLP]
-    of_backends = [
-        {process: IntegerRanges(map(tuple, pairs)) for process, pairs in taken.get(backend, {}).items()}
-        for backend in backends
-    ]
+    of_backends = [seen_of(taken.get(backend, {})) for backend in backends]
     processes = set.intersection(*map(set, of_backends)) if of_backends else set()
     return {
         process: functools.reduce(IntegerRanges.common, [one[process] for one in of_backends]) for process in processes
