@@ -37,13 +37,13 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.session.calls import Address
-from tracelet_otel.session.client import RelayExporter
+from tracelet_otel.session.transport import relay_exporter
 
 run_id, endpoint, token, first, last, began_s = json.loads(sys.stdin.read())
 guard = Guard()
 providers, recorders, ends, exporters = [], [], [], []
 for rank in range(first, last):
-    exporter = RelayExporter(lambda: Address(endpoint, token), lambda: None, guard)
+    exporter = relay_exporter(lambda: Address(endpoint, token), lambda: None, guard)
     reader = PeriodicExportingMetricReader(exporter, 1000, cardinality_limits=samples.cardinality_limits())
     resource = Resource({{semconv.RUN_ID: run_id, semconv.RANK: rank, "service.instance.id": f"rank {{rank}}"}})
     provider = MeterProvider([reader], resource, shutdown_on_exit=False)
@@ -61,7 +61,7 @@ for outcome in ends:
     outcome.end()
 for provider in providers:
     provider.shutdown(60_000)
-left = sum(exporter.queued for exporter in exporters)
+left = sum(exporter.account.pending for exporter in exporters)
 print(json.dumps({{"errors": guard.counts, "left": left, "took_s": time.time() - logged_s}}))
 """
 

@@ -18,11 +18,9 @@ from benchmarks.stopwatch import Stopwatch
 from benchmarks.training import Module, prepared, start
 from opentelemetry.sdk.metrics.export import MetricReader
 
-from tracelet_otel.exporters.otlp import stock as otlp_stock
-from tracelet_otel.exporters.otlp.delivery import OtlpDelivery
-from tracelet_otel.exporters.otlp.exporter import OtlpExporter
+from tracelet_otel.exporters.otlp import exporter
+from tracelet_otel.exporters.otlp.sender import Sender
 from tracelet_otel.instrumentation.recorder import Recorder
-from tracelet_otel.session import client
 
 SAMPLES = "tensors into columns of numbers"
 FREEING = "freeing rows and their tensors"
@@ -46,12 +44,9 @@ def main() -> None:
         (Recorder, "_take", SAMPLES),
         (Recorder, "_measure", MEASURING),
         (MetricReader, "collect", COLLECTING),
-        (client, "encode", ENCODING),
-        (otlp_stock, "encode", ENCODING),
-        (client.RelayExporter, "export", QUEUEING),
-        (OtlpExporter, "export", QUEUEING),
-        (client.RelayExporter, "_send", SENDING),
-        (OtlpDelivery, "_attempt", SENDING),
+        (exporter, "encode", ENCODING),
+        (exporter.OtlpExporter, "export", QUEUEING),
+        (Sender, "_attempt", SENDING),
     ):
         stopwatch.measure(owner, name, part)
     logger, stop = start(order["case"], home, order)

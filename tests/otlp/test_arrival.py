@@ -13,8 +13,12 @@ from tests.support.otlp_receiver import HttpReceiver
 from tests.support.sdk import exported, provider, reader
 from tests.support.waiting import wait_until
 from tracelet_otel._support.guard import Guard
-from tracelet_otel.exporters.otlp import delivery as otlp_delivery
-from tracelet_otel.exporters.otlp.exporter import OtlpExporter
+from tracelet_otel.exporters.otlp import sender as otlp_sender
+from tracelet_otel.exporters.otlp.exporter import collector_exporter
+from tracelet_otel.exporters.otlp.sender import Limits
+
+SMALL = Limits(request_bytes=2**20, backlog_bytes=10_000, patience_s=5)
+"""About ten exports may wait."""
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def guard():
 
 
 def test_every_sample_arrives_once_with_all_that_it_says(receiver, guard):
-    stream = Stream(OtlpExporter(receiver.endpoint, guard=guard), interval_ms=20)
+    stream = Stream(collector_exporter(receiver.endpoint, guard=guard), interval_ms=20)
     stream.log(500)
     stream.end()
     assert receiver.samples == stream.expected
@@ -40,7 +44,7 @@ def test_every_sample_arrives_once_with_all_that_it_says(receiver, guard):
 
 def test_every_sample_passes_a_real_collector_once(protocol, collector, backend, guard):
     collector.start()
-    stream = Stream(OtlpExporter(collector.endpoint(protocol), guard=guard), interval_ms=20)
+    stream = Stream(collector_exporter(collector.endpoint(protocol), guard=guard), interval_ms=20)
     stream.log(500)
     stream.end()
     assert backend.samples == stream.expected
@@ -50,7 +54,7 @@ def test_every_sample_passes_a_real_collector_once(protocol, collector, backend,
 
 def test_an_export_that_is_larger_than_a_collector_takes_travels_in_parts(protocol, collector, backend, guard):
     collector.start()
-    exporter = OtlpExporter(collector.endpoint(protocol), guard=guard)
+    exporter = collector_exporter(collector.endpoint(protocol), guard=guard)
     exporter.export(exported([{f"metric {number}": step * number for number in range(100)} for step in range(500)]))
     exporter.shutdown()
     assert [sample[-1] for sample in backend.samples] == list(range(1, 50_001))
@@ -60,7 +64,7 @@ def test_an_export_that_is_larger_than_a_collector_takes_travels_in_parts(protoc
 def test_a_collector_that_batches_and_limits_its_memory_gets_everything(tmp_path, protocol, backend):
     collector = Collector(tmp_path, backend.endpoint, batch_ms=100, memory_limit_mib=500)
     collector.start()
-    stream = Stream(OtlpExporter(collector.endpoint(protocol)), interval_ms=20)
+    stream = Stream(collector_exporter(collector.endpoint(protocol)), interval_ms=20)
     stream.log(100)
     stream.end()
     collector.stop()
@@ -68,9 +72,9 @@ def test_a_collector_that_batches_and_limits_its_memory_gets_everything(tmp_path
 
 
 def test_a_collector_may_start_late_and_be_killed_in_mid_run(protocol, collector, backend, guard, monkeypatch):
-    # So long does the stock exporter try by itself.
+    # A call to what has died may hang for so long.
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
-    stream = Stream(OtlpExporter(collector.endpoint(protocol), guard=guard), interval_ms=20)
+    stream = Stream(collector_exporter(collector.endpoint(protocol), guard=guard), interval_ms=20)
     stream.log(20)
     wait_until(lambda: guard.counts, 30, "a failed attempt")
     collector.start()
@@ -89,7 +93,7 @@ def test_a_collector_may_start_late_and_be_killed_in_mid_run(protocol, collector
 
 def test_a_lost_answer_makes_duplicates_that_are_known_by_their_sequence(receiver):
     receiver.ill = "loses the answer"
-    stream = Stream(OtlpExporter(receiver.endpoint))
+    stream = Stream(collector_exporter(receiver.endpoint))
     stream.log(3)
     stream.collect()
     wait_until(lambda: len(receiver.requests) > 1, 30, "a second attempt")
@@ -103,7 +107,7 @@ def test_a_lost_answer_makes_duplicates_that_are_known_by_their_sequence(receive
 @pytest.mark.parametrize("ill", ["hangs", "503"])
 def test_an_export_never_waits_for_the_endpoint(receiver, ill):
     receiver.ill = ill
-    exporter = OtlpExporter(receiver.endpoint)
+    exporter = collector_exporter(receiver.endpoint)
     wait_until(lambda: exporter.export(exported([{"a": 1.0}])) and receiver.attempts, 30, "an attempt")
     # It is under way, and will be for seconds.
     data = exported([{"a": 1.0}])
@@ -117,7 +121,7 @@ def test_an_export_never_waits_for_the_endpoint(receiver, ill):
 
 def test_what_is_refused_for_good_holds_up_nothing_else(receiver, guard, caplog):
     receiver.ill = "400"
-    exporter = OtlpExporter(receiver.endpoint, guard=guard)
+    exporter = collector_exporter(receiver.endpoint, guard=guard)
     exporter.export(exported([{"bad": 1.0}]))
     wait_until(lambda: exporter.account.refused, 30, "the refusal")
     receiver.ill = None
@@ -131,10 +135,10 @@ def test_what_is_refused_for_good_holds_up_nothing_else(receiver, guard, caplog)
 
 
 def test_an_export_at_which_the_endpoint_fails_again_and_again_gives_way(receiver, guard, monkeypatch):
-    monkeypatch.setattr(otlp_delivery, "_LONGEST_PAUSE_S", 0.01)
-    monkeypatch.setattr(otlp_delivery, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(otlp_sender, "_LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(otlp_sender, "_FIRST_PAUSE_S", 0.01)
     receiver.ill = "500"
-    exporter = OtlpExporter(receiver.endpoint, guard=guard)
+    exporter = collector_exporter(receiver.endpoint, guard=guard)
     exporter.export(exported([{"bad": 1.0}]))
     wait_until(lambda: exporter.account.refused, 30, "the refusal")
     assert receiver.attempts == 10
@@ -146,7 +150,7 @@ def test_an_export_at_which_the_endpoint_fails_again_and_again_gives_way(receive
 
 def test_a_key_that_is_refused_loses_nothing_as_long_as_the_run_goes_on(receiver, guard):
     receiver.ill = "401"
-    exporter = OtlpExporter(receiver.endpoint, guard=guard)
+    exporter = collector_exporter(receiver.endpoint, guard=guard)
     exporter.export(exported([{"a": 1.0}]))
     wait_until(lambda: receiver.attempts > 1, 30, "a second attempt")
     receiver.ill = None
@@ -154,10 +158,9 @@ def test_a_key_that_is_refused_loses_nothing_as_long_as_the_run_goes_on(receiver
     assert exporter.account.delivered == 1
 
 
-def test_the_queue_is_bounded_and_what_it_drops_is_said(receiver, guard, monkeypatch, caplog):
-    monkeypatch.setattr(otlp_delivery, "_HEAVIEST_BACKLOG", 60)
+def test_the_queue_is_bounded_and_what_it_drops_is_said(receiver, guard, caplog):
     receiver.ill = "401"
-    exporter = OtlpExporter(receiver.endpoint, guard=guard)
+    exporter = collector_exporter(receiver.endpoint, guard=guard, limits=SMALL)
     for number in range(30):
         exporter.export(exported([{f"metric {number}": number}]))
     wait_until(lambda: receiver.attempts > 1, 30, "another attempt")
@@ -173,10 +176,9 @@ def test_the_queue_is_bounded_and_what_it_drops_is_said(receiver, guard, monkeyp
     assert "metric 29" in arrived
 
 
-def test_what_is_kept_without_end_gives_way_where_too_much_waits(receiver, guard, monkeypatch):
-    monkeypatch.setattr(otlp_delivery, "_HEAVIEST_BACKLOG", 60)
+def test_what_is_kept_without_end_gives_way_where_too_much_waits(receiver, guard):
     receiver.ill = "401"
-    exporter = OtlpExporter(receiver.endpoint, guard=guard)
+    exporter = collector_exporter(receiver.endpoint, guard=guard, limits=SMALL)
     exporter.export(exported([{"first": 1.0}]))
     wait_until(lambda: receiver.attempts, 30, "an attempt")
     for _ in range(30):
@@ -190,7 +192,7 @@ def test_what_is_kept_without_end_gives_way_where_too_much_waits(receiver, guard
 
 
 def test_everything_is_cumulative(receiver):
-    meters = provider(only := reader(OtlpExporter(receiver.endpoint)))
+    meters = provider(only := reader(collector_exporter(receiver.endpoint)))
     meter = meters.get_meter("any")
     observed = iter(range(10, 100, 10))
     meter.create_observable_counter("observable", [lambda _: [metric(next(observed))]])
@@ -225,7 +227,7 @@ def metric(value):
 
 def test_what_is_known_late_of_the_resource_is_in_each_export_from_then_on(receiver):
     late: dict[str, str] = {}
-    stream = Stream(OtlpExporter(receiver.endpoint, attributes=lambda: late))
+    stream = Stream(collector_exporter(receiver.endpoint, attributes=lambda: late))
     stream.log()
     stream.collect()
     stream.exporter.force_flush()
@@ -245,7 +247,7 @@ def test_what_an_endpoint_has_taken_in_part_is_said(monkeypatch, guard, caplog):
     answer.partial_success.rejected_data_points = 2
     answer.partial_success.error_message = "too old"
     receiver.answer = answer.SerializeToString()
-    exporter = OtlpExporter(receiver.endpoint, guard=guard)
+    exporter = collector_exporter(receiver.endpoint, guard=guard)
     exporter.export(exported([{"a": 1.0}]))
     exporter.shutdown()
     receiver.stop()
@@ -257,7 +259,7 @@ def test_a_redirect_is_no_delivery_and_shows_no_secret(monkeypatch, guard, caplo
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     receiver = HttpReceiver()
     receiver.ill = "307"
-    exporter = OtlpExporter(f"{receiver.endpoint}/?token=hush", guard=guard)
+    exporter = collector_exporter(f"{receiver.endpoint}/?token=hush", guard=guard)
     exporter.export(exported([{"a": 1.0}]))
     exporter.shutdown(timeout=300)
     receiver.stop()

@@ -1,62 +1,81 @@
-"""Exports that wait, and how large ones are divided."""
+"""Requests that wait: which of them give way, and to what."""
 
 from __future__ import annotations
 
-import pytest
+from tests.support.sdk import exported
+from tracelet_otel.exporters.otlp.backlog import Backlog, Body
+from tracelet_otel.protocol.metrics_data import with_attributes
 
-from tests.support.sdk import comparable, exported
-from tracelet_otel.exporters.otlp.backlog import Backlog, Waiting
-from tracelet_otel.protocol.decode import decode
-from tracelet_otel.protocol.metrics_data import divided, sample_count, weight, with_attributes
+OVERHEAD = Body(b"", is_gzip=False, samples=0).size
 
 
-def waiting(instruments, samples=0, weight=1):
-    return Waiting(None, samples, weight, frozenset(("scope", name) for name in instruments))
+def body(instruments, samples=0, size=0):
+    repeats = None if samples else names(instruments)
+    return Body(b"x" * size, is_gzip=False, samples=samples, repeats=repeats)
+
+
+def names(instruments):
+    return frozenset(("scope", name) for name in instruments)
+
+
+def put(backlog, instruments, samples=0, size=0):
+    export = body(instruments, samples, size)
+    return export, backlog.put([export], lambda: names(instruments))
 
 
 def left(backlog):
-    return list(iter(backlog.take, None))
+    found = []
+    while backlog:
+        found.append(backlog.first)
+        backlog.pop()
+    return found
 
 
 def test_of_exports_without_samples_the_newest_of_its_instruments_is_kept():
-    backlog = Backlog(100)
-    exports = [waiting("ab"), waiting("c"), waiting("ab"), waiting("abc", samples=1), waiting("ab"), waiting("a")]
-    for export in exports:
-        assert backlog.put(export) == 0
-    assert left(backlog) == exports[3:]
+    backlog = Backlog(10_000)
+    first, *_, last_c, last_ab = [put(backlog, names)[0] for names in ("ab", "ab", "a", "c", "ab")]
+    assert left(backlog) == [first, last_c, last_ab]
 
 
-def test_an_export_with_samples_is_never_replaced():
-    backlog = Backlog(100)
-    exports = [waiting("a", samples=1), waiting("a", samples=1), waiting("a")]
-    for export in exports:
-        backlog.put(export)
+def test_an_export_with_samples_replaces_and_is_never_replaced():
+    backlog = Backlog(10_000)
+    first, _, _, samples, last = [put(backlog, *one)[0] for one in (("x",), ("a",), ("b",), ("abc", 2), ("abc",))]
     assert backlog.samples == 2
-    assert left(backlog) == exports
+    assert left(backlog) == [first, samples, last]
 
 
-def test_the_oldest_give_way_and_their_samples_are_counted():
-    backlog = Backlog(10)
-    exports = [waiting("a", samples=number, weight=4) for number in range(1, 6)]
-    assert [backlog.put(export) for export in exports] == [0, 0, 1, 2, 3]
-    assert left(backlog) == exports[3:]
-    assert backlog.put(waiting("a", samples=1, weight=1000)) == 0
-    assert backlog.samples == 1
+def test_the_parts_of_one_export_do_not_replace_each_other():
+    backlog = Backlog(10_000)
+    parts = [body("ab"), body("ab")]
+    put(backlog, "x")
+    backlog.put(parts, lambda: names("ab"))
+    assert left(backlog)[1:] == parts
 
 
-@pytest.mark.parametrize("most", [2, 3, 7, 50, 1000])
-def test_parts_say_the_same_as_the_whole(most):
-    rows = [{f"metric {number}": step + number / 8 for number in range(4)} for step in range(20)]
-    data = exported(rows, end=True)
-    parts = list(divided(data, most))
-    assert all(weight(part) <= most for part in parts)
-    assert sum(map(sample_count, parts)) == sample_count(data) == 80
-    whole, *_ = comparable(decode(data))
-    found = [batch for part in parts for batch in comparable(decode(part))]
-    assert sorted(reading for _, readings, *_ in found for reading in readings) == sorted(whole[1])
-    assert {report for _, _, params, *_ in found for report in params} == {*whole[2]}
-    assert [ended for *_, ended in found if ended] == [True]
-    assert found[-1][-1] is True
+def test_the_oldest_behind_the_first_give_way_and_their_samples_are_counted():
+    backlog = Backlog(2 * (OVERHEAD + 100))
+    exports, dropped = zip(*[put(backlog, "a", number, 100) for number in range(1, 7)], strict=True)
+    # What is on its way takes nothing of the room.
+    assert dropped == (0, 0, 0, 2, 3, 4)
+    assert backlog.has_dropped
+    assert left(backlog) == [exports[0], *exports[-2:]]
+    assert not backlog.has_dropped
+
+
+def test_an_export_is_not_dropped_for_itself():
+    backlog = Backlog(100)
+    put(backlog, "a", 1)
+    large = [body("a", 1, 1000), body("a", 1, 1000)]
+    assert backlog.put(large, lambda: names("a")) == 0
+    assert left(backlog)[1:] == large
+
+
+def test_what_waits_is_the_same_compressed_and_not():
+    content = bytes(range(256)) * 100
+    packed = Body(Body(content, is_gzip=False, samples=1).gzip, is_gzip=True, samples=1)
+    assert len(packed.content) < len(content) / 10
+    assert packed.protobuf == content
+    assert packed.gzip is packed.content
 
 
 def test_attributes_are_added_to_each_resource():

@@ -12,8 +12,8 @@ from tests.otlp.conftest import RECEIVERS
 from tests.support.sdk import exported
 from tests.support.waiting import free_port, wait_until
 from tracelet_otel._support.guard import Guard
-from tracelet_otel.exporters.otlp import delivery as otlp_delivery
-from tracelet_otel.exporters.otlp.exporter import OtlpExporter
+from tracelet_otel.exporters.otlp import sender as otlp_sender
+from tracelet_otel.exporters.otlp.exporter import collector_exporter
 from tracelet_otel.exporters.otlp.settings import HTTP
 
 ILLS = ["hangs", "400", "401", "429", "500", "503"]
@@ -38,7 +38,7 @@ def black_hole():
 def end_of(endpoint):
     """Seconds that the end takes, and what was made of the samples."""
     guard = Guard()
-    exporter = OtlpExporter(endpoint, guard=guard)
+    exporter = collector_exporter(endpoint, guard=guard)
     for _ in range(3):
         exporter.export(exported([{"a": 1.0, "b": 2.0}]))
     start = time.monotonic()
@@ -68,7 +68,7 @@ def test_the_end_waits_no_longer_than_five_seconds_and_counts_what_is_missing(pr
 
 def test_the_end_is_sooner_where_less_time_is_given(receiver):
     receiver.ill = "hangs"
-    exporter = OtlpExporter(receiver.endpoint)
+    exporter = collector_exporter(receiver.endpoint)
     exporter.export(exported([{"a": 1.0}]))
     start = time.monotonic()
     exporter.shutdown(timeout=200)
@@ -80,7 +80,7 @@ def test_the_end_is_sooner_where_less_time_is_given(receiver):
 
 def test_a_flush_does_not_wait_for_ever_either(receiver):
     receiver.ill = "hangs"
-    exporter = OtlpExporter(receiver.endpoint)
+    exporter = collector_exporter(receiver.endpoint)
     exporter.export(exported([{"a": 1.0}]))
     assert not exporter.force_flush(200)
     receiver.ill = None
@@ -90,9 +90,9 @@ def test_a_flush_does_not_wait_for_ever_either(receiver):
 
 
 def test_the_end_does_not_wait_for_the_next_attempt(receiver, monkeypatch):
-    monkeypatch.setattr(otlp_delivery, "_FIRST_PAUSE_S", 60.0)
+    monkeypatch.setattr(otlp_sender, "_FIRST_PAUSE_S", 60.0)
     receiver.ill = "401"
-    exporter = OtlpExporter(receiver.endpoint)
+    exporter = collector_exporter(receiver.endpoint)
     exporter.export(exported([{"a": 1.0}]))
     wait_until(lambda: exporter.account.problem, 30, "a refused attempt")
     receiver.ill = None
@@ -105,7 +105,7 @@ def test_the_end_does_not_wait_for_the_next_attempt(receiver, monkeypatch):
 def test_that_the_last_state_is_missing_is_said_where_no_sample_is(protocol, caplog):
     guard = Guard()
     address = f"127.0.0.1:{free_port()}"
-    exporter = OtlpExporter(f"http://me:hush@{address}" if protocol == HTTP else address, guard=guard)
+    exporter = collector_exporter(f"http://me:hush@{address}" if protocol == HTTP else address, guard=guard)
     exporter.export(exported([]))
     exporter.shutdown(timeout=100)
     assert guard.counts["the last state of metrics was not delivered"] == 1
@@ -114,7 +114,7 @@ def test_that_the_last_state_is_missing_is_said_where_no_sample_is(protocol, cap
 
 def test_values_that_come_after_the_end_are_counted(receiver, caplog):
     guard = Guard()
-    exporter = OtlpExporter(receiver.endpoint, guard=guard)
+    exporter = collector_exporter(receiver.endpoint, guard=guard)
     exporter.shutdown()
     exporter.export(exported([{"a": 1.0}]))
     assert (exporter.account.refused, guard.counts["values were not delivered"]) == (1, 1)

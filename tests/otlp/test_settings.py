@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tracelet_otel.errors import ConfigurationError
-from tracelet_otel.exporters.otlp.exporter import OtlpExporter
+from tracelet_otel.exporters.otlp.exporter import collector_exporter
 from tracelet_otel.exporters.otlp.settings import GRPC, HTTP, read
 
 OTLP = "OTEL_EXPORTER_OTLP"
@@ -84,7 +84,7 @@ def test_a_mistake_is_named_with_its_variable(variables, given, message, monkeyp
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=message) as raised:
-        OtlpExporter(given)
+        collector_exporter(given)
     assert "hush" not in str(raised.value)
 
 
@@ -98,7 +98,7 @@ def test_compression_headers_and_endpoint_are_the_variables(receiver, protocol, 
     monkeypatch.setenv(f"{OTLP}_TIMEOUT", "")
     monkeypatch.setenv(f"{OTLP}_HEADERS", "x-key=a%20b, x-other=c d")
     monkeypatch.setenv(f"{OTLP}_ENDPOINT", receiver.endpoint)
-    exporter = OtlpExporter()
+    exporter = collector_exporter()
     exporter.export(exported([{"a": 1.0}]))
     exporter.shutdown()
     assert exporter.account.delivered == 1

@@ -19,7 +19,7 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.protocol import samples
-from tracelet_otel.session.client import RelayExporter
+from tracelet_otel.session.transport import relay_exporter
 
 WORLD_SIZE = 2
 
@@ -36,7 +36,7 @@ class Rank:
     def __init__(self, run, number: int, **attributes) -> None:
         connection = run._destination._connection
         self.guard = Guard()
-        self.exporter = RelayExporter(lambda: connection.address, connection.revive, self.guard)
+        self.exporter = relay_exporter(lambda: connection.address, connection.revive, self.guard)
         self._reader = PeriodicExportingMetricReader(
             self.exporter, 3_600_000, cardinality_limits=samples.cardinality_limits()
         )

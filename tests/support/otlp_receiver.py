@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import socket
+import ssl
 import threading
 import zlib
 from collections.abc import Callable
@@ -11,7 +13,9 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
+from google.rpc.error_details_pb2 import RetryInfo
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
@@ -43,6 +47,8 @@ class Kept:
     def __init__(self) -> None:
         self.ill: str | None = None
         """`hangs`, `loses the answer`, an HTTP status, or None."""
+        self.pause_s: int | None = None
+        """What it asks those to wait whom it turns away, in seconds."""
         self.well_again = threading.Event()
         self.requests: list[ExportMetricsServiceRequest] = []
         self.headers: list[dict[str, str]] = []
@@ -95,14 +101,21 @@ class Kept:
 class HttpReceiver(Kept, FailingServer):
     """Takes OTLP over HTTP."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         Kept.__init__(self)
         self.answer = ExportMetricsServiceResponse().SerializeToString()
+        self._tls = tls
         FailingServer.__init__(self, _Handler, port)
 
     @property
     def endpoint(self) -> str:
-        return self.uri
+        return self.uri.replace("http:", "https:") if self._tls else self.uri
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        # The handshake is done where the request is read.
+        wrapped = self._tls.wrap_socket(connection, True, do_handshake_on_connect=False) if self._tls else connection
+        return wrapped, address
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -120,6 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
         if ill not in (None, "loses the answer"):
             self.close_connection = True
             self.send_response(int(ill))
+            if self.server.pause_s is not None:
+                self.send_header("Retry-After", str(self.server.pause_s))
             if ill == "307":
                 self.send_header("Location", "http://other/v1/metrics?key=secret")
             content = b"not today"
@@ -151,16 +166,19 @@ class _Handler(BaseHTTPRequestHandler):
 class GrpcReceiver(Kept, MetricsServiceServicer):
     """Takes OTLP over gRPC."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: Any = None) -> None:
         Kept.__init__(self)
+        self._tls = tls
         self._server = grpc.server(futures.ThreadPoolExecutor(4), options=(("grpc.so_reuseport", 0),))
         _add_to_server(self, self._server)
-        self._port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        address = f"127.0.0.1:{port}"
+        server = self._server
+        self._port = server.add_secure_port(address, tls) if tls else server.add_insecure_port(address)
         self._server.start()
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
     def Export(  # noqa: N802
         self, request: ExportMetricsServiceRequest, context: grpc.ServicerContext
@@ -170,6 +188,9 @@ class GrpcReceiver(Kept, MetricsServiceServicer):
         if ill == "hangs":
             self.well_again.wait(120)
         elif ill in CODES:
+            if self.pause_s is not None:
+                pause = RetryInfo(retry_delay=Duration(seconds=self.pause_s))
+                context.set_trailing_metadata((("google.rpc.retryinfo-bin", pause.SerializeToString()),))
             context.abort(CODES[ill], "not today")
         else:
             self.keep(request, {one.key: one.value for one in context.invocation_metadata()})

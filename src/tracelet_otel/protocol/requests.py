@@ -105,7 +105,13 @@ def split(request: ExportMetricsServiceRequest, limit_bytes: int) -> Iterator[Ex
 
 def count_samples(request: ExportMetricsServiceRequest) -> int:
     """How many samples a request has."""
-    return sum(len(point.exemplars) for point in _all_points(request))
+    return sum(
+        len(point.exemplars)
+        for resource_metrics in request.resource_metrics
+        for scope in resource_metrics.scope_metrics
+        for metric in scope.metrics
+        for point in _points_of_any_kind(metric)
+    )
 
 
 def count_points(request: ExportMetricsServiceRequest) -> int:
@@ -169,16 +175,21 @@ def _move_half(request: ExportMetricsServiceRequest, other: ExportMetricsService
 
 
 def _points(metric: metrics_pb2.Metric) -> Any:
+    return _points_of_any_kind(metric) if metric.WhichOneof("data") in ("gauge", "sum") else []
+
+
+def _points_of_any_kind(metric: metrics_pb2.Metric) -> Any:
     kind = metric.WhichOneof("data")
-    return getattr(metric, kind).data_points if kind in ("gauge", "sum") else []
+    return getattr(metric, kind).data_points if kind is not None else []
 
 
 _LEVELS: Final[tuple[Callable[[Any], Any], ...]] = (
     lambda request: request.resource_metrics,
     lambda resource_metrics: resource_metrics.scope_metrics,
     lambda scope: scope.metrics,
-    _points,
-    lambda point: point.exemplars,
+    _points_of_any_kind,
+    # A summary's points have none.
+    lambda point: getattr(point, "exemplars", ()),
 )
 
 

@@ -51,7 +51,7 @@ class HttpConnection:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
+        self.close()
 
     def post(
         self, address: Address, content: bytes, encoding: str | None = None, timeout_s: float = _TIMEOUT_S
@@ -90,12 +90,13 @@ class HttpConnection:
         content: bytes | None = None,
     ) -> urllib3.BaseHTTPResponse:
         if self._pool is None or address.endpoint != self._endpoint:
-            self._close()
+            self.close()
             self._pool = urllib3.connection_from_url(address.endpoint)
             self._endpoint = address.endpoint
         return self._pool.urlopen(method, path, content, headers, retries=False, redirect=False, timeout=timeout_s)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the connection; a later request opens another one."""
         if self._pool is not None:
             self._pool.close()
             self._pool = None

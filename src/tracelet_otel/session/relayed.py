@@ -14,7 +14,7 @@ from tracelet_otel.errors import TraceletError
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.messages import Status
 from tracelet_otel.session.calls import Address, fetch_status, wait_for
-from tracelet_otel.session.client import RelayExporter
+from tracelet_otel.session.transport import relay_exporter
 
 _QUIET_S: Final = 2.0
 _PROGRESS_S: Final = 1.0
@@ -76,7 +76,7 @@ class Relayed:
         """See `Destination.run_id`."""
         self._connection = connection
         self._on_revived = on_revived
-        self._exporter = RelayExporter(lambda: connection.address, self._revive, guard, attributes)
+        self._exporter = relay_exporter(lambda: connection.address, self._revive, guard, attributes)
         self._last: Status | None = None
         self._finished = False
         self._guard = guard

@@ -12,7 +12,7 @@ from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters.destination import Destination, Nowhere
 from tracelet_otel.exporters.in_process import InProcessTrackers
-from tracelet_otel.exporters.otlp.exporter import OtlpExporter
+from tracelet_otel.exporters.otlp.exporter import OtlpExporter, collector_exporter
 from tracelet_otel.exporters.otlp.exporter import prepare as prepare_stream
 from tracelet_otel.exporters.registry import import_trackers, trackers
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
@@ -197,7 +197,7 @@ def make_stream(settings: Settings, attributes: Callable[[], Mapping[str, Any]],
     Raises:
         ConfigurationError: one of OpenTelemetry's own settings is not of its form.
     """
-    return OtlpExporter(settings.otlp_endpoint, attributes, guard)
+    return collector_exporter(settings.otlp_endpoint, attributes, guard)
 
 
 class Silent:

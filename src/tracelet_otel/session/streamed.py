@@ -44,7 +44,7 @@ class Streamed:
     @property
     def urls(self) -> Mapping[str, str]:
         """See `Destination.urls`."""
-        return {**self._inner.urls, OTLP: self._stream.endpoint}
+        return {**self._inner.urls, OTLP: self._stream.receiver}
 
     @property
     def accounts(self) -> dict[str, Account]:

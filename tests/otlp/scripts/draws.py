@@ -9,12 +9,12 @@ import sys
 from tests.support.sdk import exported
 from tests.support.waiting import wait_until
 
-from tracelet_otel.exporters.otlp.exporter import OtlpExporter
+from tracelet_otel.exporters.otlp.exporter import collector_exporter
 
 random.seed(7)
 before = random.getstate()
 for endpoint in sys.argv[1:]:
-    exporter = OtlpExporter(endpoint)
+    exporter = collector_exporter(endpoint)
     exporter.export(exported([{"a": 1.0}]))
     wait_until(lambda one=exporter: one.account.delivered or one.account.problem, 60, "an answer")
     account = exporter.account

@@ -7,9 +7,9 @@ import threading
 from tests.otlp.stream import Stream
 from tests.support.sdk import exported
 
-from tracelet_otel.exporters.otlp.exporter import OtlpExporter
+from tracelet_otel.exporters.otlp.exporter import collector_exporter
 
-exporter = OtlpExporter(sys.argv[1])
+exporter = collector_exporter(sys.argv[1])
 stream = Stream(exporter)
 stream.log(5)
 stream.collect()

@@ -5,8 +5,8 @@ import sys
 from opentelemetry.sdk.metrics import MeterProvider
 from tests.support.sdk import exported, reader
 
-from tracelet_otel.exporters.otlp.exporter import OtlpExporter
+from tracelet_otel.exporters.otlp.exporter import collector_exporter
 
-exporter = OtlpExporter(sys.argv[1])
+exporter = collector_exporter(sys.argv[1])
 provider = MeterProvider([reader(exporter)])
 exporter.export(exported([{"a": 1.0}]))

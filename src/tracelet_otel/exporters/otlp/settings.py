@@ -1,4 +1,4 @@
-"""The standard variables of OTLP, checked: a stock exporter passes over some mistakes and is silent on others. Pure.
+"""The standard variables of OTLP, checked: what is not of its form is named, and never passed over. Pure.
 
 Sources: OpenTelemetry specification, "OpenTelemetry Protocol Exporter"; the SDK's configurator for the protocol that is
 taken where none is named.
@@ -15,6 +15,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from opentelemetry.sdk import environment_variables as names
+from opentelemetry.util.re import parse_env_headers
 
 from tracelet_otel._support.redact import without_credentials
 from tracelet_otel.errors import ConfigurationError
@@ -27,18 +28,23 @@ _DEFAULT_ENDPOINTS: Final = {GRPC: "http://localhost:4317", HTTP: "http://localh
 _METRICS_PATH: Final = "/v1/metrics"
 _DEFAULT_TIMEOUT_S: Final = 10.0
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=[\x20!#-+\--:<-\[\]-~]*")
-"""What a stock exporter takes; of anything else it would put the value into the log."""
+"""What `parse_env_headers` takes; of anything else it would put the value into the log."""
 
 _GIVEN: Final = "backend_url"
-_PROVIDERS: Final = (
-    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_METRICS_CREDENTIAL_PROVIDER",
-    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
-)
+_PROVIDERS: Final = {
+    protocol: (
+        f"OTEL_PYTHON_EXPORTER_OTLP_{infix}_METRICS_CREDENTIAL_PROVIDER",
+        f"OTEL_PYTHON_EXPORTER_OTLP_{infix}_CREDENTIAL_PROVIDER",
+    )
+    for protocol, infix in ((GRPC, "GRPC"), (HTTP, "HTTP"))
+}
+"""Name who makes the credentials. Source: OpenTelemetry's SDK, environment variables."""
 _PROTOCOL: Final = (names.OTEL_EXPORTER_OTLP_METRICS_PROTOCOL, names.OTEL_EXPORTER_OTLP_PROTOCOL)
 _ENDPOINT: Final = (names.OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, names.OTEL_EXPORTER_OTLP_ENDPOINT)
 _COMPRESSION: Final = (names.OTEL_EXPORTER_OTLP_METRICS_COMPRESSION, names.OTEL_EXPORTER_OTLP_COMPRESSION)
 _TIMEOUT: Final = (names.OTEL_EXPORTER_OTLP_METRICS_TIMEOUT, names.OTEL_EXPORTER_OTLP_TIMEOUT)
 _HEADERS: Final = (names.OTEL_EXPORTER_OTLP_METRICS_HEADERS, names.OTEL_EXPORTER_OTLP_HEADERS)
+_INSECURE: Final = (names.OTEL_EXPORTER_OTLP_METRICS_INSECURE, names.OTEL_EXPORTER_OTLP_INSECURE)
 _FILES: Final = (
     (names.OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE, names.OTEL_EXPORTER_OTLP_CERTIFICATE),
     (names.OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY, names.OTEL_EXPORTER_OTLP_CLIENT_KEY),
@@ -48,15 +54,24 @@ _FILES: Final = (
 
 @dataclass(frozen=True)
 class OtlpSettings:
-    """How metrics are sent; headers and certificates a stock exporter reads by itself."""
+    """How metrics are sent."""
 
     protocol: str
     endpoint: str
-    """As the stock exporter of the protocol takes it."""
+    """For HTTP the address that is posted to; for gRPC with a scheme or without one."""
     compression: str
     timeout_s: float
-    has_provider: bool
-    """Whether the environment names somebody who makes what HTTP is sent with."""
+    """Seconds for one attempt."""
+    headers: tuple[tuple[str, str], ...]
+    """Names in lower case, and values."""
+    is_insecure: bool
+    """Whether gRPC goes without TLS; HTTP's scheme says so itself."""
+    certificate: str | None
+    """The file with the certificates that the receiver's is held against; None for those of the system."""
+    client_key: str | None
+    client_certificate: str | None
+    provider: str
+    """The name of the entry point that makes the credentials; empty where there is none."""
 
     @property
     def shown_endpoint(self) -> str:
@@ -81,10 +96,7 @@ def read(environment: Mapping[str, str], endpoint: str | None) -> OtlpSettings:
     compression = compression.lower() or "none"
     _check_known(f"{variable} with {protocol}", compression, _COMPRESSIONS[protocol])
     _check_headers(*_value(environment, _HEADERS))
-    for pair in _FILES:
-        variable, path = _value(environment, pair)
-        if path and not Path(path).exists():
-            raise ConfigurationError(f"{variable}: there is no file {path}")
+    certificate, client_key, client_certificate = (_file(*_value(environment, pair)) for pair in _FILES)
     source, named = _named_endpoint(environment, endpoint, protocol)
     _check_endpoint(source, named, protocol)
     return OtlpSettings(
@@ -92,7 +104,12 @@ def read(environment: Mapping[str, str], endpoint: str | None) -> OtlpSettings:
         _with_path(source, named) if protocol == HTTP else named,
         compression,
         _timeout_s(*_value(environment, _TIMEOUT)),
-        any(environment.get(provider) for provider in _PROVIDERS),
+        tuple(parse_env_headers(_value(environment, _HEADERS)[1], liberal=True).items()),
+        _is_insecure(named, _value(environment, _INSECURE)[1]),
+        certificate,
+        client_key,
+        client_certificate,
+        _value(environment, _PROVIDERS[protocol])[1],
     )
 
 
@@ -117,6 +134,17 @@ def _timeout_s(variable: str, value: str) -> float:
     if not 0 < timeout_s < math.inf:
         raise ConfigurationError(f"{variable}: {value!r} is no number of seconds, as in 10")
     return timeout_s
+
+
+def _file(variable: str, path: str) -> str | None:
+    if path and not Path(path).exists():
+        raise ConfigurationError(f"{variable}: there is no file {path}")
+    return path or None
+
+
+def _is_insecure(endpoint: str, value: str) -> bool:
+    scheme = endpoint.partition("://")[0] if "://" in endpoint else ""
+    return scheme != "https" and (value.lower() == "true" if value else scheme == "http")
 
 
 def _check_headers(variable: str, value: str) -> None:

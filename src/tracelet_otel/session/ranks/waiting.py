@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
@@ -15,18 +15,16 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.text import encodable
 from tracelet_otel.errors import RunLostError
+from tracelet_otel.exporters.otlp.exporter import OtlpExporter
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.messages import Status
 from tracelet_otel.protocol.metrics_data import sample_count
 from tracelet_otel.session.calls import Address, fetch_status
-from tracelet_otel.session.client import RelayExporter
 from tracelet_otel.session.ranks.discovery import Finder
 from tracelet_otel.session.ranks.rendezvous import RunAddress
+from tracelet_otel.session.transport import relay_exporter
 
-if TYPE_CHECKING:
-    from tracelet_otel.exporters.otlp.exporter import OtlpExporter
-
-MakeStream = Callable[[Callable[[], Mapping[str, Any]]], "OtlpExporter"]
+MakeStream = Callable[[Callable[[], Mapping[str, Any]]], OtlpExporter]
 """Makes an exporter, given the attributes of its resource that are known late."""
 
 _LOOK_S: Final = 0.1
@@ -62,12 +60,12 @@ class WaitingExporter(MetricExporter):
         self._changed = threading.Condition()
         self._kept: deque[MetricsData] = deque()
         self._kept_samples = 0
-        self._exporter: RelayExporter | OtlpExporter | None = None
+        self._exporter: OtlpExporter | None = None
         self._given_up = False
         self._began_s = time.monotonic()
         threading.Thread(target=self._wait, name="tracelet-rendezvous", daemon=True).start()
 
-    def _make(self) -> RelayExporter | OtlpExporter:
+    def _make(self) -> OtlpExporter:
         """What exports go to, once the run is found."""
         raise NotImplementedError
 
@@ -96,7 +94,7 @@ class WaitingExporter(MetricExporter):
         return MetricExportResult.SUCCESS
 
     def wait_for_room(self, timeout_s: float) -> None:
-        """See `RelayExporter.wait_for_room`; as long as the run is not found, there is nothing to wait for."""
+        """See `OtlpExporter.wait_for_room`; as long as the run is not found, there is nothing to wait for."""
         with self._changed:
             exporter = self._exporter
         if exporter is not None and os.getpid() == self._pid:
@@ -194,8 +192,8 @@ class RelayingExporter(WaitingExporter):
         """How far the run's delivery is; None where nobody knows."""
         return fetch_status(self._address(), self.run_address.run_id) if self.run_address else None
 
-    def _make(self) -> RelayExporter | OtlpExporter:
-        return RelayExporter(self._address, self._look_again, self._guard, self._all_attributes)
+    def _make(self) -> OtlpExporter:
+        return relay_exporter(self._address, self._look_again, self._guard, self._all_attributes)
 
     def _address(self) -> Address:
         assert self.run_address is not None  # noqa: S101
@@ -223,5 +221,5 @@ class StreamingExporter(WaitingExporter):
         self._make_stream = make
         super().__init__(finder, attributes, who, guard)
 
-    def _make(self) -> RelayExporter | OtlpExporter:
+    def _make(self) -> OtlpExporter:
         return self._make_stream(self._all_attributes)

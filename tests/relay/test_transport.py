@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from tests.support.collector import Collector
 from tests.support.sdk import exported
 from tracelet_otel._support.guard import UNDELIVERED, Guard
+from tracelet_otel.exporters.otlp.sender import Limits
 from tracelet_otel.protocol.messages import Taken
 from tracelet_otel.protocol.requests import by_run
 from tracelet_otel.relay.parts import part_of
 from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.session.calls import Address
-from tracelet_otel.session.client import RelayExporter
 from tracelet_otel.session.ranks.follower import Follower
 from tracelet_otel.session.ranks.rendezvous import RunAddress
+from tracelet_otel.session.transport import TO_RELAY, relay_exporter
 
 TOKEN = "a-token-for-this-test-only"
 
@@ -60,7 +62,7 @@ def relay(taker):
 
 @pytest.fixture
 def exporter(taker, relay, guard):
-    exporter = RelayExporter(lambda: relay, lambda: None, guard, largest_bytes=2000)
+    exporter = relay_exporter(lambda: relay, lambda: None, guard, limits=Limits(2000))
     yield exporter
     taker.open.set()
     exporter.shutdown(timeout_millis=0)
@@ -73,7 +75,7 @@ def test_no_part_of_a_large_export_gives_way_to_a_later_one(exporter, taker):
     # Exports without samples follow while the first is under way.
     for _ in range(3):
         exporter.export(exported([]))
-    assert exporter.queued == 100
+    assert exporter.account.pending == 100
     taker.open.set()
     assert exporter.force_flush(30_000)
     assert sorted(taker.readings) == sorted(
@@ -93,12 +95,12 @@ def test_that_a_run_has_ended_comes_after_all_its_rows(exporter, taker):
 
 
 def test_what_waits_for_a_relay_has_a_bound_and_what_is_dropped_is_counted(taker, relay, guard, caplog):
-    exporter = RelayExporter(lambda: relay, lambda: None, guard, backlog_bytes=20_000)
+    exporter = relay_exporter(lambda: relay, lambda: None, guard, limits=replace(TO_RELAY, backlog_bytes=20_000))
     for export in range(100):
         exporter.export(exported([{"loss": float(export * 20 + row)} for row in range(20)]))
-        assert exporter.waiting_bytes <= 20_000
+        assert exporter.sender.waiting_bytes <= 20_000
     dropped = guard.counts[UNDELIVERED]
-    assert exporter.queued + dropped == 2_000
+    assert exporter.account.pending + dropped == 2_000
     taker.open.set()
     assert exporter.force_flush(30_000)
     exporter.shutdown()
@@ -111,7 +113,7 @@ def test_what_waits_for_a_relay_has_a_bound_and_what_is_dropped_is_counted(taker
 
 def test_a_large_export_is_not_dropped_for_itself(taker, relay, guard):
     """Its parts are more than may wait, the relay is well, and what was on its way takes nothing of the room."""
-    exporter = RelayExporter(lambda: relay, lambda: None, guard, largest_bytes=2_000, backlog_bytes=1_000)
+    exporter = relay_exporter(lambda: relay, lambda: None, guard, limits=Limits(2_000, 1_000))
     exporter.export(exported([{"loss": float(step)} for step in range(10)]))
     exporter.export(exported([{"loss": float(step)} for step in range(10, 200)]))
     taker.open.set()
@@ -122,13 +124,13 @@ def test_a_large_export_is_not_dropped_for_itself(taker, relay, guard):
 
 
 def test_who_exports_much_at_once_waits_for_room(taker, relay, guard):
-    exporter = RelayExporter(lambda: relay, lambda: None, guard, backlog_bytes=5_000)
+    exporter = relay_exporter(lambda: relay, lambda: None, guard, limits=replace(TO_RELAY, backlog_bytes=5_000))
     rows = iter(range(1_000_000))
-    while exporter.waiting_bytes <= 2_500:
+    while exporter.sender.waiting_bytes <= 2_500:
         exporter.export(exported([{"loss": float(next(rows))}]))
     threading.Timer(0.2, taker.open.set).start()
     exporter.wait_for_room(30)
-    assert exporter.waiting_bytes <= 2_500
+    assert exporter.sender.waiting_bytes <= 2_500
     assert exporter.force_flush(30_000)
     exporter.shutdown()
     assert [value for _, value, _ in taker.readings] == list(range(next(rows)))
@@ -136,11 +138,11 @@ def test_who_exports_much_at_once_waits_for_room(taker, relay, guard):
 
 
 def test_room_is_waited_for_as_long_as_the_relay_takes_something(relay, guard):
-    exporter = RelayExporter(lambda: relay, lambda: None, guard, backlog_bytes=5_000)
-    while exporter.waiting_bytes <= 2_500:
+    exporter = relay_exporter(lambda: relay, lambda: None, guard, limits=replace(TO_RELAY, backlog_bytes=5_000))
+    while exporter.sender.waiting_bytes <= 2_500:
         exporter.export(exported([{"loss": 1.0}]))
     exporter.wait_for_room(0.1)
-    assert exporter.waiting_bytes > 2_500
+    assert exporter.sender.waiting_bytes > 2_500
     exporter.shutdown(timeout_millis=0)
 
 
@@ -171,7 +173,7 @@ def test_what_a_rank_keeps_until_its_run_is_found_has_a_bound(taker, relay, guar
 def test_a_collector_in_place_of_a_relay_takes_what_had_to_wait(tmp_path, taker, relay, guard):
     headers = {"Authorization": f"Bearer {TOKEN}"}
     collector = Collector(tmp_path, relay.endpoint, headers)
-    exporter = RelayExporter(lambda: Address(collector.endpoint("http"), TOKEN), lambda: None, guard)
+    exporter = relay_exporter(lambda: Address(collector.endpoint("http"), TOKEN), lambda: None, guard)
     taker.open.set()
     for step in range(20):
         exporter.export(exported([{"loss": float(step)}]))

@@ -1,0 +1,113 @@
+"""OTLP over gRPC, to a receiver that the standard variables name."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import grpc  # type: ignore[import-untyped]
+from google.rpc.error_details_pb2 import RetryInfo
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+
+from tracelet_otel._support.guard import Guard
+from tracelet_otel.exporters.otlp.backlog import Body
+from tracelet_otel.exporters.otlp.settings import OtlpSettings
+from tracelet_otel.exporters.otlp.transport import (
+    DELIVERED,
+    MOST_WORDS,
+    USER_AGENT,
+    Answer,
+    Verdict,
+    provided,
+    report_rejected,
+)
+
+_METHOD: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+"""Source: opentelemetry-proto, `metrics_service.proto`."""
+_RETRY_INFO: Final = "google.rpc.retryinfo-bin"
+"""Where a receiver says when to try again. Source: OTLP specification, "OTLP/gRPC Throttling"."""
+_FINAL: Final = (grpc.StatusCode.INVALID_ARGUMENT,)
+_OF_THE_REQUEST: Final = (
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.DATA_LOSS,
+    grpc.StatusCode.OUT_OF_RANGE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+)
+_OPTIONS: Final = (
+    ("grpc.primary_user_agent", USER_AGENT),
+    # By default a channel tries again after up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
+
+
+class GrpcTransport:
+    """Calls one method of one receiver.
+
+    Args:
+        settings: where it is, and how it is called.
+        guard: where it is said what the receiver has taken in part only.
+
+    Raises:
+        ConfigurationError: the credential provider gives no credentials.
+    """
+
+    def __init__(self, settings: OtlpSettings, guard: Guard) -> None:
+        self.receiver = settings.shown_endpoint
+        self._guard = guard
+        self._headers = settings.headers
+        self._timeout_s = settings.timeout_s
+        self._channel = _channel(settings)
+        # Requests are bytes already.
+        self._export: Any = self._channel.unary_unary(_METHOD, None, ExportMetricsServiceResponse.FromString)
+
+    def send(self, body: Body) -> Answer:
+        """Call once."""
+        try:
+            response = self._export(body.protobuf, timeout=self._timeout_s, metadata=self._headers)
+        except grpc.RpcError as error:
+            return _answer(error)
+        report_rejected(response, self._guard)
+        return DELIVERED
+
+    def close(self) -> None:
+        """Close the channel; a call that hangs ends."""
+        self._channel.close()
+
+
+def _channel(settings: OtlpSettings) -> Any:
+    target = urlsplit(settings.endpoint).netloc if "://" in settings.endpoint else settings.endpoint
+    compressions = {"none": grpc.Compression.NoCompression, "gzip": grpc.Compression.Gzip}
+    compression = compressions[settings.compression]
+    if settings.is_insecure:
+        return grpc.insecure_channel(target, options=_OPTIONS, compression=compression)
+    return grpc.secure_channel(target, _credentials(settings), options=_OPTIONS, compression=compression)
+
+
+def _credentials(settings: OtlpSettings) -> Any:
+    if settings.provider:
+        return provided(settings.provider, grpc.ChannelCredentials)
+    files = (settings.certificate, settings.client_key, settings.client_certificate)
+    return grpc.ssl_channel_credentials(*(Path(one).read_bytes() if one else None for one in files))
+
+
+def _answer(error: Any) -> Answer:
+    code = error.code()
+    verdict = Verdict.KEPT
+    if code in _FINAL:
+        verdict = Verdict.REFUSED
+    elif code in _OF_THE_REQUEST:
+        verdict = Verdict.DOUBTFUL
+    return Answer(verdict, f"gRPC status {code.name}: {error.details()}"[:MOST_WORDS], _pause_s(error))
+
+
+def _pause_s(error: Any) -> float | None:
+    with contextlib.suppress(Exception):
+        for name, value in error.trailing_metadata() or ():
+            if name == _RETRY_INFO:
+                delay = RetryInfo.FromString(value).retry_delay
+                return float(delay.seconds + delay.nanos / 1e9)
+    return None

@@ -1,0 +1,234 @@
+"""Sends requests to one receiver on a thread of its own: retry, bounds and accounting, for each protocol alike.
+
+The stock exporters of OpenTelemetry drop what they could not send within ten seconds, and draw their pauses from
+Python's global random generator, which is the training's. Here a request is kept until it is delivered, refused, or
+there is no room for it any more, and what was not delivered is counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+from tracelet_otel._support.guard import UNDELIVERED, Guard, log
+from tracelet_otel._support.pauses import spread
+from tracelet_otel._support.progress_condition import ProgressCondition
+from tracelet_otel.exporters.otlp.backlog import Backlog, Body, Instruments
+from tracelet_otel.exporters.otlp.transport import Answer, Transport, Verdict
+from tracelet_otel.protocol.account import Account
+
+_FIRST_PAUSE_S: Final = 0.25
+_LONGEST_PAUSE_S: Final = 5.0
+_LONGEST_WISH_S: Final = 60.0
+"""Of a pause that a receiver asks for."""
+_ATTEMPTS: Final = 10
+"""So often the receiver may fail at a request before that counts as refused."""
+_JOIN_S: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is sent at once, kept, and waited for."""
+
+    request_bytes: int
+    """A larger request is divided."""
+    backlog_bytes: int = 32 * 2**20
+    """So much may wait; compressed, it is about 2,000,000 samples."""
+    patience_s: float = math.inf
+    """Whoever waits for the delivery gives up after so many seconds in which nothing was delivered."""
+
+
+class Sender:
+    """Hands requests to a transport, one after the other, until each was delivered or refused.
+
+    Args:
+        transport: sends to the receiver.
+        name: what the receiver is called in the log's last line, and the thread after it.
+        guard: where errors end.
+        limits: how much is kept and waited for.
+    """
+
+    def __init__(self, transport: Transport, name: str, guard: Guard, limits: Limits) -> None:
+        self._transport = transport
+        self._name = name
+        self._guard = guard
+        self._patience_s = limits.patience_s
+        self._too_much = f"so much waits for {transport.receiver} that the oldest values were dropped"
+        self._changed = ProgressCondition()
+        self._backlog = Backlog(limits.backlog_bytes)
+        self._delivered = 0
+        self._refused = 0
+        self._problem: str | None = None
+        self._is_lost = False
+        self._closed = False
+        self._woken = threading.Event()
+        self._thread: threading.Thread | None = threading.Thread(
+            target=self._work, name=f"tracelet-{name}", daemon=True
+        )
+        try:
+            self._thread.start()
+        except RuntimeError:
+            # At exit some interpreters start no more threads: then whoever waits for the delivery sends.
+            self._thread = None
+
+    @property
+    def account(self) -> Account:
+        """How many samples were delivered and refused so far, and how many wait."""
+        with self._changed:
+            return Account(self._delivered, self._refused, self._backlog.samples, self._problem)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is on its way."""
+        return not self._backlog
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What the requests take in memory that wait behind the one on its way."""
+        with self._changed:
+            return self._backlog.waiting_bytes
+
+    def put(self, bodies: Sequence[Body], instruments: Callable[[], Instruments]) -> bool:
+        """Queue the requests of one export; see `Backlog.put`. Returns whether they were taken."""
+        with self._changed:
+            if self._closed or self._is_lost:
+                samples = sum(body.samples for body in bodies)
+                if samples:
+                    why = "was lost" if self._is_lost else "was closed"
+                    self._refuse(samples, f"values came after {self._transport.receiver} {why}", "they were dropped")
+                return not samples
+            dropped = self._backlog.put(bodies, instruments)
+            if dropped:
+                self._refuse(dropped, self._too_much, self._problem or "it is slow")
+            self._changed.notify_all()
+        return True
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until all that was put is done with, or for too long nothing was; returns whether nothing is left."""
+        self._woken.set()
+        if self._thread is None:
+            with suppress_instrumentation():
+                self._send_until(time.monotonic() + timeout_s)
+        return self._changed.wait_until(lambda: self.is_idle, self._patience_s, timeout_s)
+
+    def wait_for_room(self, timeout_s: float) -> None:
+        """Block until less than half of what fits in waits, or nothing was done with for so long."""
+        if self._thread is not None:
+            self._woken.set()
+            patience_s = min(self._patience_s, timeout_s)
+            self._changed.wait_until(lambda: self._closed or not self._backlog.is_half_full, patience_s)
+
+    def close(self, timeout_s: float) -> None:
+        """Wait as `wait` does, send no more, and say what was not delivered. A second call does nothing."""
+        if self._closed:
+            return
+        try:
+            self.wait(timeout_s)
+        finally:
+            # Also where somebody interrupts the wait: what is missing is named.
+            with self._changed:
+                self._closed = True
+                self._changed.notify_all()
+            self._woken.set()
+            self._say_missing()
+            self._let_go()
+
+    def _say_missing(self) -> None:
+        account = self.account
+        if self.is_idle and not account.refused:
+            return
+        self._guard.count(UNDELIVERED, account.pending)
+        if not self.is_idle and not account.pending:
+            self._guard.count("the last state of metrics was not delivered", 1)
+        log.error(
+            "%s: %d values delivered, %d refused, %d not delivered to %s: %s",
+            self._name,
+            account.delivered,
+            account.refused,
+            account.pending,
+            self._transport.receiver,
+            account.problem or "it did not answer in time",
+        )
+
+    def _let_go(self) -> None:
+        try:
+            self._transport.close()
+        except Exception as error:
+            self._guard.report("a connection could not be closed", error)
+        if self.is_idle and self._thread is not None:
+            self._thread.join(_JOIN_S)
+
+    def _work(self) -> None:
+        # Requests of our own are nobody's spans.
+        with suppress_instrumentation():
+            while (body := self._next()) is not None:
+                self._persist(body)
+
+    def _next(self) -> Body | None:
+        """Wait for a request; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or bool(self._backlog))
+            return None if self._closed else self._backlog.first
+
+    def _send_until(self, deadline_s: float) -> None:
+        while self._backlog and time.monotonic() < deadline_s:
+            self._persist(self._backlog.first, deadline_s)
+
+    def _persist(self, body: Body, deadline_s: float = math.inf) -> None:
+        """Send a request until it is done with, or until the end gives up on it."""
+        doubts, pause_s = 0, _FIRST_PAUSE_S
+        while not self._closed and time.monotonic() < deadline_s:
+            answer = self._attempt(body)
+            doubts += answer.verdict is Verdict.DOUBTFUL
+            if self._is_done(body, answer, doubts):
+                self._changed.advance()
+                return
+            wished_s = None if answer.pause_s is None else min(answer.pause_s, _LONGEST_WISH_S)
+            # Whoever waits for the end has no time for long pauses.
+            is_woken = self._woken.wait(spread(pause_s) if wished_s is None else wished_s)
+            pause_s = _FIRST_PAUSE_S if is_woken else min(2 * pause_s, _LONGEST_PAUSE_S)
+            self._woken.clear()
+
+    def _attempt(self, body: Body) -> Answer:
+        try:
+            return self._transport.send(body)
+        except Exception as error:
+            with contextlib.suppress(Exception):
+                self._guard.report(f"{self._transport.receiver} could not be asked", error)
+            return Answer(Verdict.KEPT)
+
+    def _is_done(self, body: Body, answer: Answer, doubts: int) -> bool:
+        """Account for an attempt; returns whether the request needs no other one."""
+        receiver = self._transport.receiver
+        with self._changed:
+            if answer.verdict is Verdict.DELIVERED:
+                self._delivered += body.samples
+                self._backlog.pop()
+                return True
+            self._problem = answer.reason or self._problem
+            if answer.verdict is Verdict.LOST:
+                self._is_lost = True
+                if missing := self._backlog.clear():
+                    self._refuse(missing, f"{receiver} is gone", answer.reason)
+                return True
+            is_refused = answer.verdict is Verdict.REFUSED or doubts == _ATTEMPTS
+            if is_refused or self._backlog.has_dropped:
+                self._backlog.pop()
+                self._refuse(body.samples, f"{receiver} refused an export" if is_refused else self._too_much)
+                return True
+        if answer.reason:
+            self._guard.report(f"{receiver} takes nothing; values are kept and sent again", answer.reason)
+        return False
+
+    def _refuse(self, number: int, place: str, reason: str | None = None) -> None:
+        """Must be called with `_changed` held."""
+        self._refused += number
+        self._guard.report(place, reason or self._problem or "")
+        self._guard.count(UNDELIVERED, number)

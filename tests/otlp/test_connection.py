@@ -1,0 +1,139 @@
+"""How a receiver is reached: TLS, certificates of either side, credentials that a provider makes, and its pauses."""
+
+from __future__ import annotations
+
+import ssl
+import time
+
+import grpc
+import pytest
+
+from tests.support.certificates import Certificates, make_certificates
+from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
+from tests.support.sdk import exported
+from tests.support.waiting import wait_until
+from tracelet_otel.errors import ConfigurationError
+from tracelet_otel.exporters.otlp import sender as otlp_sender
+from tracelet_otel.exporters.otlp.exporter import collector_exporter
+from tracelet_otel.exporters.otlp.settings import HTTP, read
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def guarded(protocol, certificates):
+    """An endpoint with TLS that wants the certificate of whoever calls."""
+    receiver = guarded_receiver(protocol, certificates)
+    yield receiver
+    receiver.stop()
+
+
+def guarded_receiver(protocol: str, files: Certificates) -> GrpcReceiver | HttpReceiver:
+    if protocol == HTTP:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(files.server, files.server_key)
+        context.load_verify_locations(files.authority)
+        context.verify_mode = ssl.CERT_REQUIRED
+        return HttpReceiver(tls=context)
+    pair = (files.server_key.read_bytes(), files.server.read_bytes())
+    credentials = grpc.ssl_server_credentials([pair], files.authority.read_bytes(), require_client_auth=True)
+    return GrpcReceiver(tls=credentials)
+
+
+def sent(endpoint):
+    exporter = collector_exporter(endpoint)
+    exporter.export(exported([{"a": 1.0}]))
+    exporter.shutdown(timeout=3000)
+    return exporter.account
+
+
+def test_certificates_of_both_sides_are_those_of_the_variables(guarded, certificates, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "")
+    assert sent(guarded.endpoint).delivered == 0
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(certificates.authority))
+    assert sent(guarded.endpoint).delivered == 0
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", str(certificates.client_key))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE", str(certificates.client))
+    assert sent(guarded.endpoint).delivered == 1
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "variables", "is_insecure"),
+    [
+        ("http://host:1", {}, True),
+        ("https://host:1", {}, False),
+        ("https://host:1", {"OTEL_EXPORTER_OTLP_INSECURE": "true"}, False),
+        ("http://host:1", {"OTEL_EXPORTER_OTLP_INSECURE": "false"}, False),
+        ("host:1", {}, False),
+        ("host:1", {"OTEL_EXPORTER_OTLP_INSECURE": "True"}, True),
+        ("host:1", {"OTEL_EXPORTER_OTLP_INSECURE": "true", "OTEL_EXPORTER_OTLP_METRICS_INSECURE": "false"}, False),
+    ],
+)
+def test_grpc_has_tls_unless_it_is_said_otherwise(endpoint, variables, is_insecure):
+    assert read(variables, endpoint).is_insecure is is_insecure
+
+
+PROVIDERS = """
+import os
+from pathlib import Path
+import grpc
+import requests
+
+def session():
+    made = requests.Session()
+    made.verify, made.cert = os.environ["AUTHORITY"], (os.environ["CLIENT"], os.environ["CLIENT_KEY"])
+    return made
+
+def channel():
+    files = [Path(os.environ[name]).read_bytes() for name in ("AUTHORITY", "CLIENT_KEY", "CLIENT")]
+    return grpc.ssl_channel_credentials(*files)
+"""
+
+
+@pytest.fixture
+def provider(tmp_path, monkeypatch, protocol, certificates):
+    """A distribution that makes credentials, as somebody installs it beside us."""
+    (tmp_path / "credential_providers.py").write_text(PROVIDERS)
+    metadata = tmp_path / "somebodys-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: somebodys\nVersion: 1.0\n")
+    lines = "[opentelemetry_otlp_credential_provider]\n" + "".join(
+        f"{name} = credential_providers:{name}\n" for name in ("session", "channel")
+    )
+    (metadata / "entry_points.txt").write_text(lines)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("authority", "client", "client_key"):
+        monkeypatch.setenv(name.upper(), str(getattr(certificates, name)))
+    infix = "HTTP" if protocol == HTTP else "GRPC"
+    return f"OTEL_PYTHON_EXPORTER_OTLP_{infix}_METRICS_CREDENTIAL_PROVIDER"
+
+
+def test_credentials_are_those_of_the_provider(guarded, provider, protocol, monkeypatch):
+    monkeypatch.setenv(provider, "session" if protocol == HTTP else "channel")
+    assert sent(guarded.endpoint).delivered == 1
+
+
+def test_a_provider_that_is_none_is_named(provider, protocol, monkeypatch):
+    monkeypatch.setenv(provider, "nobody")
+    with pytest.raises(ConfigurationError, match="no credential provider 'nobody'"):
+        collector_exporter("https://host:1")
+    monkeypatch.setenv(provider, "channel" if protocol == HTTP else "session")
+    with pytest.raises(ConfigurationError, match=r"gives .*, not (Session|ChannelCredentials)"):
+        collector_exporter("https://host:1")
+
+
+def test_the_pause_that_a_receiver_asks_for_is_kept(receiver, monkeypatch):
+    """Its own pause would be a minute."""
+    monkeypatch.setattr(otlp_sender, "_FIRST_PAUSE_S", 60.0)
+    receiver.ill, receiver.pause_s = "503", 1
+    exporter = collector_exporter(receiver.endpoint)
+    start = time.monotonic()
+    exporter.export(exported([{"a": 1.0}]))
+    wait_until(lambda: receiver.attempts >= 2, 30, "another attempt")
+    assert time.monotonic() - start >= 1
+    receiver.ill = None
+    wait_until(lambda: exporter.account.delivered, 30, "the arrival")
+    exporter.shutdown()
