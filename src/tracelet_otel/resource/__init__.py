@@ -1,1 +1,1 @@
-"""What ran where and on which code: what a run's resource says beside the run itself."""
+"""Resource attributes: which run and rank a process belongs to, where it runs, and on which software and code."""

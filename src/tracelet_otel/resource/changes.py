@@ -1,4 +1,4 @@
-"""Whether tracked files differ from the revision: git is asked, where there is one."""
+"""Whether tracked files differ from the revision, according to `git status`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 _STATUS: Final = (
-    # It must not write the index, nor start a program that watches files.
+    # git must not write the index, nor start a program that watches files.
     "--no-optional-locks",
     "-c",
     "core.fsmonitor=false",
@@ -19,25 +19,25 @@ _STATUS: Final = (
     "--branch",
     "--untracked-files=no",
 )
-_FIRST_LINE: Final = b"## "
-"""Of its answer, whatever it finds: the branch."""
+_BRANCH_LINE: Final = b"## "
+"""How the first line of git's answer begins. It names the branch, and is there whether or not files have changed."""
 
 
 def is_changed(root: str, environment: Mapping[str, str], patience_s: float) -> bool | None:
     """Whether any tracked file differs, in the index or in the working tree.
 
     Args:
-        root: of the working tree.
-        environment: of this process.
-        patience_s: git is ended where it takes longer.
+        root: directory of the working tree.
+        environment: environment variables of this process.
+        patience_s: seconds after which git is killed.
 
     Returns:
-        None where it is not known: there is no git, it refuses, or it takes too long.
+        None where it is not known: git is not installed, refuses to answer, or takes too long.
     """
     program = shutil.which("git")
     if program is None:
         return None
-    # In a hook of git's, variables name another repository.
+    # Inside a git hook, `GIT_*` variables name another repository.
     clean = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
     try:
         git = subprocess.Popen(  # noqa: S603  # git itself, with arguments of ours
@@ -46,7 +46,7 @@ def is_changed(root: str, environment: Mapping[str, str], patience_s: float) -> 
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # Ctrl-C is for the training.
+            # Ctrl-C is meant for the training, and must not reach git.
             start_new_session=True,
         )
     except OSError:
@@ -55,10 +55,10 @@ def is_changed(root: str, environment: Mapping[str, str], patience_s: float) -> 
         try:
             answer, _ = git.communicate(timeout=patience_s)
         except subprocess.TimeoutExpired:
-            # With what it has started, as a filter: that would keep its output open.
+            # Kill what git has started too, such as a filter: it would keep git's output open.
             if hasattr(os, "killpg"):
                 os.killpg(git.pid, signal.SIGKILL)
             git.kill()
             return None
-    # Its exit code may have gone to somebody else, who ignores SIGCHLD.
-    return len(answer.splitlines()) > 1 if answer.startswith(_FIRST_LINE) else None
+    # The exit code is not used: it is lost where this process ignores SIGCHLD.
+    return len(answer.splitlines()) > 1 if answer.startswith(_BRANCH_LINE) else None

@@ -1,7 +1,7 @@
-"""A resource detector: who this process is, under anybody's SDK configuration.
+"""A resource detector that adds the identity of this process to the resource of any SDK configuration.
 
-`OTEL_EXPERIMENTAL_RESOURCE_DETECTORS=tracelet` asks for it. It runs before the script does, and neither
-waits nor imports much.
+`OTEL_EXPERIMENTAL_RESOURCE_DETECTORS=tracelet` turns it on. It runs before the script does, so it must neither
+wait long nor import much.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from tracelet_otel.resource.process import process_identity
 
 
 class TraceletResourceDetector(ResourceDetector):
-    """Detects the run that the environment names, this process's rank, and what runs where on which code."""
+    """Detects the run that the environment names, the rank of this process, its host, software and code."""
 
     def detect(self) -> Resource:
-        """What is known; never raises."""
+        """Return what is known of this process. Never raises: an error is reported, and the resource is empty."""
         guard = Guard()
         try:
             return Resource(process_identity(environment(), guard))

@@ -1,4 +1,4 @@
-"""What this process is to its run: which rank, and in which of its trainings."""
+"""The place of this process in its run: its rank, and which training of the run it takes part in."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from tracelet_otel.resource.rank_info import RankInfo
 
 
 class Membership:
-    """One process of a run; what only a trainer knows is told by it when it starts.
+    """Rank and training of one process; what only a trainer knows is filled in when a training starts.
 
     Args:
-        rank_info: what the environment says; None where no launcher did.
-        started_in: number of the training in which rank 0 started this process; 0 where it did not.
-            What is logged before that training was logged by rank 0, alone: this process runs the
-            same script from its beginning.
+        rank_info: the rank according to the environment; None where no launcher set one.
+        started_in: number of the training in which rank 0 started this process; 0 where it did not start it.
+            Such a process runs the same script from its beginning. What it logs before that training is not
+            recorded again: rank 0 has logged it already.
     """
 
     def __init__(self, rank_info: RankInfo | None = None, started_in: int = 0) -> None:
         self.rank_info = rank_info
-        """None for a process that is no rank, or does not know yet."""
+        """None for a process that is not a rank, or does not know its rank yet."""
         self.training = max(started_in - 1, 0)
-        """Number of the current, or else last, training that several processes share, from 1.
+        """Number of the current training or else of the last one, counted from 1; 0 before the first.
 
-        What a process trains by itself does not count: not all need do it.
+        Only trainings that several processes share are counted: not every process needs to run the others.
         """
         self.repeats = started_in > 0
-        """Whether what happens now has happened in rank 0 before it started this process."""
+        """Whether this process is repeating what rank 0 did before it started this process."""
 
     def begin(self, world_size: int) -> None:
-        """A training begins in this process.
+        """Note that a training begins in this process.
 
         Args:
-            world_size: how many processes take part in it.
+            world_size: number of processes that take part in the training.
         """
         if world_size > 1:
             self.training += 1
@@ -41,25 +41,25 @@ class Membership:
 
     @property
     def rank(self) -> int | None:
-        """Which rank this process is; None where it is none, or does not know yet."""
+        """Rank of this process; None where it is not a rank, or does not know its rank yet."""
         return self.rank_info.rank if self.rank_info else None
 
     @property
     def world_size(self) -> int | None:
-        """How many processes train together, where this is one of them."""
+        """Number of processes that train together; None where this is not one of them, or it is not known."""
         return self.rank_info.world_size if self.rank_info else None
 
     def is_shadow(self, world_size: int) -> bool:
-        """Whether a training of this process is nobody's: each rank runs it by itself, and rank 0 reports it.
+        """Whether a training of this process is not recorded: each rank runs it by itself, and only rank 0 reports it.
 
         Args:
-            world_size: how many processes take part in the training.
+            world_size: number of processes that take part in the training.
         """
         return self.repeats or (world_size == 1 and self.rank_info is not None and not self.rank_info.is_first)
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """Resource attributes, of what is known by now."""
+        """Resource attributes of the ranks that are known by now."""
         if self.rank_info is None:
             return {}
         found = {

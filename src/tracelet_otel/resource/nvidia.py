@@ -17,17 +17,17 @@ _CUDA: Final = re.compile(r"""^cuda\s*(?::[^=\n]*)?=\s*["']([^"']+)["']""", re.M
 
 
 def cuda_attributes() -> dict[str, str]:
-    """The version of CUDA that torch was built for; nothing for another torch, or none."""
+    """The version of CUDA that torch was built for; empty where torch is built without CUDA or not installed."""
     imported = sys.modules.get("torch")
     version = getattr(getattr(imported, "version", None), "cuda", None) if imported else _cuda_of_installed()
     return {semconv.CUDA_VERSION: encodable(version)} if isinstance(version, str) and version else {}
 
 
 def driver_attributes(file: Path = DRIVER_FILE) -> dict[str, str]:
-    """The version of NVIDIA's driver; nothing where it is not loaded.
+    """The version of NVIDIA's driver; empty where the driver is not loaded.
 
     Args:
-        file: what the driver's kernel module says of itself.
+        file: version file of the driver's kernel module.
     """
     if not file.is_file():
         return {}

@@ -1,7 +1,7 @@
-"""Who a process is whose resource somebody else has made: its run, its rank, and what runs where on which code.
+"""Identity of a process whose SDK was configured by somebody else: its run, rank, host, software and code.
 
-Neither `process.pid` nor `service.instance.id` is among it: both change in a forked process, where the SDK
-would ask again, and its own detectors have them.
+`process.pid` and `service.instance.id` are left out. Both change in a forked process, where they would have to be
+detected again, and the SDK's own detectors have them.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ from tracelet_otel.resource.script import script_name
 from tracelet_otel.resource.surroundings import process_attributes, surroundings
 
 _GIT_PATIENCE_S: Final = 0.04
-"""For the state of the code: a repository of some 2,000 files. The script's start waits for it."""
+"""Seconds that `git status` may take: enough for some 2,000 files. The start of the script waits for it."""
 _FALSE: Final = ("0", "off", "f", "false", "n", "no")
-"""As settings read a variable."""
+"""Values of a variable that mean false, the same as for settings."""
 
 
-def process_identity(told: Mapping[str, str], guard: Guard) -> dict[str, str | int]:
+def process_identity(environment: Mapping[str, str], guard: Guard) -> dict[str, str | int]:
     """Resource attributes of this process.
 
     Args:
-        told: its environment.
-        guard: where errors end; a part that fails is left out.
+        environment: environment variables of this process.
+        guard: where errors are reported; a part that fails is left out.
     """
-    rank_info = rank_info_of(told)
-    tracks_git = told.get("TRACELET_TRACK_GIT", "").lower() not in _FALSE
+    rank_info = rank_info_of(environment)
+    tracks_git = environment.get("TRACELET_TRACK_GIT", "").lower() not in _FALSE
     return {
-        **surroundings(told, guard, _GIT_PATIENCE_S if tracks_git else None),
+        **surroundings(environment, guard, _GIT_PATIENCE_S if tracks_git else None),
         **process_attributes(),
         **Membership(rank_info).attributes,
-        **_run(told, rank_info, guard),
+        **_run(environment, rank_info, guard),
     }
 
 
-def _run(told: Mapping[str, str], rank_info: RankInfo | None, guard: Guard) -> dict[str, str]:
-    run_id, name, project = (told.get(f"TRACELET_{name}", "") for name in ("RUN_ID", "EXP_NAME", "PROJECT"))
+def _run(environment: Mapping[str, str], rank_info: RankInfo | None, guard: Guard) -> dict[str, str]:
+    run_id, name, project = (environment.get(f"TRACELET_{name}", "") for name in ("RUN_ID", "EXP_NAME", "PROJECT"))
     if run_id and not re.fullmatch(semconv.RUN_ID_PATTERN, run_id):
         guard.report("TRACELET_RUN_ID is not heeded", "it is not of the form of a run's id")
         run_id = ""
-    run_id = run_id or run_id_of_process(told, rank_info)
+    run_id = run_id or run_id_of_process(environment, rank_info)
     found = {
         semconv.RUN_ID: run_id,
-        # The same in all ranks, which begin at different times.
+        # Without the time: ranks begin at different times, and all must use the same name.
         semconv.RUN_NAME: name or f"{Path(script_name()).stem}-{run_id[:8]}",
         semconv.PROJECT_NAME: project,
         semconv.SERVICE_NAME: project,

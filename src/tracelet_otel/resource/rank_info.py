@@ -1,4 +1,4 @@
-"""Which place a process has among the ranks of a training, as its environment tells it. Pure."""
+"""The rank of a process in a training, according to its environment variables. Pure."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from dataclasses import dataclass
 from typing import Final
 
 _SLURM_INTERACTIVE: Final = ("bash", "interactive")
-"""Names of SLURM jobs in which Lightning does not count its tasks as ranks."""
+"""Names of SLURM jobs whose tasks Lightning does not treat as ranks."""
 
 
 @dataclass(frozen=True)
 class RankInfo:
-    """One process among those that train together; None is what is not known."""
+    """The rank of one process among those that train together; None where a value is not known."""
 
     rank: int | None = None
-    """Among all processes."""
+    """Rank among all processes."""
     local_rank: int | None = None
-    """Among those of its node."""
+    """Rank among the processes of its node."""
     node_rank: int | None = None
     world_size: int | None = None
-    """How many processes there are."""
+    """Number of processes that train together."""
 
     @property
     def is_first(self) -> bool:
-        """Whether it is rank 0, which owns the run."""
+        """Whether this is rank 0, which owns the run."""
         return not (self.rank or self.local_rank or self.node_rank)
 
     @property
     def is_on_another_node(self) -> bool:
-        """Whether its launcher says that rank 0 is on another node."""
+        """Whether the launcher says that rank 0 is on another node."""
         return bool(self.node_rank)
 
     def __str__(self) -> str:
@@ -40,19 +40,19 @@ class RankInfo:
 
 
 def is_first_of_node(rank_info: RankInfo | None) -> bool:
-    """Whether a process is the one of its node that speaks for it; so is one that is no rank, or does not know yet."""
+    """Whether a process is the one that reports for its node: local rank 0, or a process without a known rank."""
     return rank_info is None or not rank_info.local_rank
 
 
 def rank_info_of(environment: Mapping[str, str]) -> RankInfo | None:
-    """The place that a launcher has given to a process; None where no launcher did.
+    """The rank that a launcher has given to a process; None where no launcher did.
 
     Sources: torchrun's and SLURM's documentation of their variables; Lightning sets LOCAL_RANK,
-    NODE_RANK and WORLD_SIZE for the processes that it starts, and no RANK.
+    NODE_RANK and WORLD_SIZE for the processes that it starts, but not RANK.
     """
     rank, local_rank = _number(environment, "RANK"), _number(environment, "LOCAL_RANK")
     world_size = _number(environment, "WORLD_SIZE")
-    # As Lightning reads them: NODE_RANK over torchrun's GROUP_RANK.
+    # As in Lightning, NODE_RANK takes precedence over torchrun's GROUP_RANK.
     node_rank = _number(environment, "NODE_RANK", "GROUP_RANK")
     if rank is not None:
         return RankInfo(rank, local_rank, node_rank, world_size)
@@ -66,13 +66,13 @@ def rank_info_of(environment: Mapping[str, str]) -> RankInfo | None:
             _number(environment, "SLURM_NTASKS"),
         )
     if node_rank:
-        # Lightning's own launcher has yet to run, on a node that is not the first.
+        # Lightning's own launcher has not run yet, on a node that is not the first.
         return RankInfo(None, 0, node_rank, world_size)
     return None
 
 
 def job_of(environment: Mapping[str, str]) -> str | None:
-    """A name that the ranks of one job share and no other job has; None where nothing tells jobs apart."""
+    """A hash that the ranks of one job share and no other job has; None where no variable identifies the job."""
     rendezvous = environment.get("TORCHELASTIC_RUN_ID", "")
     parts = [
         environment.get("SLURM_JOB_ID", ""),
@@ -80,7 +80,7 @@ def job_of(environment: Mapping[str, str]) -> str | None:
         environment.get("SLURM_RESTART_COUNT", ""),
     ]
     if "RANK" in environment or "LOCAL_RANK" in environment:
-        # Under SLURM alone, Lightning chooses these, and only once the training starts.
+        # Left out under SLURM alone: there Lightning chooses the address and port, and only once the training starts.
         parts += [environment.get("MASTER_ADDR", ""), environment.get("MASTER_PORT", "")]
         parts += ["" if rendezvous == "none" else rendezvous, environment.get("TORCHELASTIC_RESTART_COUNT", "")]
     if not any(parts):

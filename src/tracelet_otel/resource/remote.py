@@ -1,7 +1,6 @@
-"""The address of a repository as it may be shown: where a browser finds it, without credentials. Pure.
+"""The address of a repository in a form that may be shown: for a browser, without credentials. Pure.
 
-What the user and its secret are and what the address is, cannot always be told apart. Where it cannot,
-nothing is shown.
+User and password cannot always be told apart from the rest of an address. Where they cannot, nothing is shown.
 """
 
 from __future__ import annotations
@@ -18,27 +17,27 @@ _WEB_SCHEMES: Final = {
     "ssh+git": "https",
     "git": "https",
 }
-"""By the scheme of a remote, as git names them, the scheme under which a browser finds the repository."""
-_OTHER_PORT: Final = ("ssh", "git+ssh", "ssh+git", "git")
-"""Of these schemes, the port is none that a browser could use."""
+"""Maps the scheme of a git remote to the scheme that a browser uses for the repository."""
+_NON_WEB_PORT: Final = ("ssh", "git+ssh", "ssh+git", "git")
+"""Schemes whose port is of no use to a browser."""
 _HOST: Final = r"(?P<host>\[[0-9A-Fa-f:.]+\]|[\w.-]{2,})"
 _AUTHORITY: Final = re.compile(rf"{_HOST}(?::(?P<port>\d*))?")
 _SHORT: Final = re.compile(rf"{_HOST}:(?P<path>[^:].*)")
-"""As for `scp`. A host has two characters at least, so `C:/x` is none."""
+"""An address in the short form of `scp`, `host:path`. A host has at least two characters, so `C:/x` does not match."""
 _PATH: Final = re.compile(r"[^\s@?#]*")
 
 
 def shown(remote: str) -> str | None:
-    """What may be said of a remote's address; None for nothing.
+    """Return the address of a remote in a form that may be shown; None where there is none.
 
     Args:
-        remote: as it stands in git's configuration.
+        remote: address of the remote as in git's configuration.
     """
     if remote.startswith("/"):
         return None if remote.startswith("//") else _without_suffix(f"file://{remote}")
     address, *options = re.split("[?#]", remote, maxsplit=1)
     if any("@" in option for option in options):
-        # The sign that cut it may have been a part of a password.
+        # The `?` or `#` at which the address was split may be part of a password.
         return None
     scheme, mark, rest = address.partition("://")
     return _of_url(scheme.lower(), rest) if mark else _of_short_form(address)
@@ -51,7 +50,7 @@ def _of_url(scheme: str, address: str) -> str | None:
     found = _AUTHORITY.fullmatch(authority.rpartition("@")[2])
     if scheme not in _WEB_SCHEMES or found is None or not _PATH.fullmatch(path):
         return None
-    port = "" if scheme in _OTHER_PORT or not found["port"] else f":{found['port']}"
+    port = "" if scheme in _NON_WEB_PORT or not found["port"] else f":{found['port']}"
     return _without_suffix(f"{_WEB_SCHEMES[scheme]}://{found['host']}{port}{slash}{path}")
 
 

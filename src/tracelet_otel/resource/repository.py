@@ -1,4 +1,4 @@
-"""A git repository as it lies on the disk. The one file that imports dulwich."""
+"""A git repository on disk. The only file that imports dulwich."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ID: Final = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def prepare() -> None:
-    """Import dulwich now, on the calling thread: a thread of ours would import it with the first repository."""
+    """Import dulwich now, on the calling thread; otherwise one of our own threads would import it at its first use."""
     import dulwich.config
     import dulwich.errors
     import dulwich.refs
@@ -23,20 +23,27 @@ def prepare() -> None:
 
 
 class Repository:
-    """A repository with a working tree; read only.
+    """A repository with a working tree, which is only read.
 
     Args:
-        repo: dulwich's.
+        repo: dulwich's object for the repository.
     """
 
     def __init__(self, repo: Repo) -> None:
         self._repo = repo
         self.root = repo.path
-        """Where its files are."""
+        """Directory of the working tree."""
 
     @classmethod
     def find(cls, directories: Iterable[Path]) -> Repository | None:
-        """The repository that the first of some directories is in; None where none has files in one."""
+        """Open the repository that contains a directory.
+
+        Args:
+            directories: tried in this order.
+
+        Returns:
+            None where no directory is in a repository with a working tree.
+        """
         from dulwich.errors import NotGitRepository
         from dulwich.repo import Repo
 
@@ -51,18 +58,22 @@ class Repository:
         return None
 
     def close(self) -> None:
-        """Close its files."""
+        """Close the repository's files."""
         self._repo.close()
 
     def remotes(self) -> dict[bytes, bytes]:
-        """Addresses by the names of remotes, in their order."""
+        """Addresses of the remotes by name, in the order of the configuration."""
         config = self._repo.get_config()
         names = [section[1] for section in config.sections() if section[0] == b"remote" and len(section) > 1]
         urls = {name: next(iter(config.get_multivar((b"remote", name), b"url")), b"") for name in names}
         return {name: url for name, url in urls.items() if url}
 
     def head(self) -> tuple[bytes | None, bytes | None]:
-        """Revision and branch; None for what there is not."""
+        """Revision and branch that are checked out; None for each that does not exist.
+
+        Raises:
+            LookupError: HEAD names something that is not a revision.
+        """
         from dulwich.refs import HEADREF
 
         chain, revision = self._repo.refs.follow(HEADREF)

@@ -19,7 +19,7 @@ from tracelet_otel.resource.script import script_name
 from tracelet_otel.resource.surroundings import process_attributes, surroundings
 
 _GIT_PATIENCE_S: Final = 1.0
-"""For the state of the code: a repository of some 50,000 files."""
+"""Seconds that `git status` may take: enough for some 50,000 files."""
 
 
 def run_resource(
@@ -31,23 +31,23 @@ def run_resource(
     track_git: bool = True,
     guard: Guard | None = None,
 ) -> Resource:
-    """The resource of one process of a run.
+    """Create the resource of one process of a run.
 
-    `OTEL_RESOURCE_ATTRIBUTES` and the detectors that OpenTelemetry is configured with are included. What
-    they say of surroundings counts more than what is found here, and what they say of the run does not count.
+    `OTEL_RESOURCE_ATTRIBUTES` and the configured OpenTelemetry detectors are included. Their attributes take
+    precedence over `surroundings`, and are overridden by the attributes of the run and of this process.
 
     Args:
-        run_id: the same in all processes of the run.
-        run_name: what people call the run.
-        project: what the run belongs to; also the service's name.
-        ranks: what becomes of the values of several ranks: one of `semconv.RANKS_*`.
-        track_git: whether the state of the code is recorded; nothing about it is otherwise, whoever says it.
-        guard: where errors end; a part that fails is left out.
+        run_id: id of the run, the same in all its processes.
+        run_name: name of the run, for people.
+        project: project that the run belongs to; also the service's name.
+        ranks: whether the values of several ranks are merged: one of `semconv.RANKS_*`.
+        track_git: whether the state of the code is recorded. If not, its attributes are removed, whoever set them.
+        guard: where errors are reported; a part that fails is left out.
     """
     guard = guard or Guard()
     found = surroundings(environment(), guard, _GIT_PATIENCE_S if track_git else None)
     configured = Resource.create(_own(run_id, run_name, project, ranks))
-    # A process is given its rank when it exports: it may learn it only from its trainer.
+    # The rank is added at each export: a process may learn it only from its trainer.
     unwanted = {*semconv.PLACE_ATTRIBUTES, *(() if track_git else semconv.VCS_ATTRIBUTES)}
     attributes = {**found, **configured.attributes}
     kept = {name: value for name, value in attributes.items() if name not in unwanted}
@@ -57,16 +57,16 @@ def run_resource(
 def completed(
     resource: Mapping[str, Any], run_id: str, run_name: str, project: str, ranks: str, *, track_git: bool, guard: Guard
 ) -> dict[str, Any]:
-    """Attributes of a resource that somebody else has made, with what it lacks of a run's.
+    """Return the attributes of somebody else's resource, together with those of a run that it lacks.
 
     Args:
-        resource: what counts more than what is found here, but for the run's own identity.
-        run_id: see `run_resource`.
-        run_name: see `run_resource`.
-        project: see `run_resource`.
-        ranks: see `run_resource`.
-        track_git: see `run_resource`.
-        guard: where errors end.
+        resource: attributes that take precedence over what is found here, except for the run's id, name and project.
+        run_id: id of the run, the same in all its processes.
+        run_name: name of the run, for people.
+        project: project that the run belongs to; also the service's name.
+        ranks: whether the values of several ranks are merged: one of `semconv.RANKS_*`.
+        track_git: whether the state of the code is looked for.
+        guard: where errors are reported; a part that fails is left out.
     """
     found = surroundings(environment(), guard, _GIT_PATIENCE_S if track_git else None)
     own = _own(run_id, run_name, project, ranks)
@@ -88,10 +88,10 @@ def _own(run_id: str, run_name: str, project: str, ranks: str) -> dict[str, str 
 
 
 def new_run_id() -> str:
-    """An id that no other run has; drawn from the system, not from Python's global generator."""
+    """Draw an id that no other run has, from the operating system and not from Python's global random generator."""
     return uuid.uuid4().hex
 
 
 def default_run_name() -> str:
-    """The script's name and the time, as in `train-20260131-142501`."""
+    """The script's name and the local time, as in `train-20260131-142501`."""
     return f"{Path(script_name()).stem}-{time.strftime('%Y%m%d-%H%M%S')}"

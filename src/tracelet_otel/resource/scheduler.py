@@ -1,6 +1,6 @@
-"""What a scheduler or launcher says of the job in its variables. Pure.
+"""What SLURM or torchrun says of the job in environment variables. Pure.
 
-Only what is named here is read: the environment of a job also holds its secrets.
+Only the variables listed here are read: the environment of a job also holds its secrets.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _VARIABLES: Final = {
 """Source: SLURM's `srun` and torchrun's documentation of the variables that they set."""
 _COUNTS: Final = (semconv.SLURM_JOB_NUM_NODES, semconv.SLURM_RESTART_COUNT, semconv.TORCHRUN_RESTART_COUNT)
 _UNNAMED: Final = {semconv.TORCHRUN_RUN_ID: "none"}
-"""What stands where nobody gave a name."""
+"""Values that stand for a name that nobody has given."""
 
 
 def scheduler_attributes(environment: Mapping[str, str]) -> dict[str, str | int]:
-    """Resource attributes of the job that SLURM or torchrun runs; none without them."""
+    """Resource attributes of the job that SLURM or torchrun runs; empty without them."""
     found: dict[str, str | int] = {}
     for attribute, variable in _VARIABLES.items():
         text = environment.get(variable, "")

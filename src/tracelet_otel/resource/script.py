@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Final
 
 _INSTALLED: Final = ("scripts", "purelib", "platlib")
-"""Where programs are that somebody has installed, by the names of `sysconfig`."""
+"""Directories of installed programs, by their names in `sysconfig`."""
 
 
 def script_name() -> str:
-    """The running script without its arguments, which may hold secrets; `python` where there is none."""
+    """Path of the running script, or `python` where there is none. Arguments are left out: they may hold secrets."""
     script = (getattr(sys, "argv", None) or [""])[0]
     return script if script not in ("", "-c", "-m") else "python"
 
 
 def code_directories() -> Iterator[Path]:
-    """Where the code that runs may be: the script's directory, then the working directory.
+    """Directories where the code that runs may be: the script's directory, then the working directory.
 
-    A script that was installed, as `pytest` or `torchrun`, says nothing of the code that it runs.
+    The directory of an installed script, such as `pytest` or `torchrun`, is left out: it says nothing of the code that
+    the script runs.
     """
     script = Path(script_name()).resolve()
     installed = [Path(sysconfig.get_path(name)).resolve() for name in _INSTALLED]

@@ -1,4 +1,4 @@
-"""What runs: operating system, Python and the libraries of training. Nothing is imported for it."""
+"""Operating system, Python and training libraries of this process. None of the libraries is imported for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ARCHITECTURES: Final = {
     "i686": "x86",
     "ppc64le": "ppc64",
 }
-"""As the OpenTelemetry conventions call them, where they do not call them as the system does."""
+"""Maps the system's name of an architecture to the OpenTelemetry conventions' name, where the two differ."""
 _PACKAGES: Final = {
     semconv.TORCH_VERSION: ("torch",),
     semconv.LIGHTNING_VERSION: ("lightning", "pytorch-lightning"),
@@ -40,7 +40,7 @@ def platform_attributes() -> dict[str, str]:
 
 
 def package_attributes() -> dict[str, str]:
-    """Resource attributes of the libraries of training, of those that are installed."""
+    """Versions of the installed training libraries, as resource attributes."""
     found: dict[str, str] = {}
     for attribute, packages in _PACKAGES.items():
         for package in packages:

@@ -1,4 +1,4 @@
-"""All that is known of where a process runs and on which code, each part by itself."""
+"""All that is known of where a process runs and on which code. Each part may fail without the others."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Attributes = Mapping[str, str | int | bool]
 
 
 def surroundings(environment: Mapping[str, str], guard: Guard, git_patience_s: float | None) -> dict[str, str | int]:
-    """Resource attributes of scheduler, software and code; a part that fails is left out.
+    """Resource attributes of scheduler, pod, system, libraries, GPU driver and code; a part that fails is left out.
 
     Args:
-        environment: this process's variables.
-        guard: where errors end.
-        git_patience_s: how long may be spent on whether the code was changed; None leaves out the code.
+        environment: environment variables of this process.
+        guard: where errors are reported.
+        git_patience_s: seconds that `git status` may take; None leaves out all attributes of the code.
     """
     parts: dict[str, Callable[[], Attributes]] = {
         "the scheduler": lambda: scheduler_attributes(environment),
@@ -59,5 +59,5 @@ def _owner() -> dict[str, str]:
     try:
         return {semconv.PROCESS_OWNER: encodable(getpass.getuser())}
     except (OSError, KeyError):
-        # A container's user id need not have a name: then the attribute is absent.
+        # The user id in a container need not have a name: then the attribute is absent.
         return {}

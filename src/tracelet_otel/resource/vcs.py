@@ -1,4 +1,4 @@
-"""Which code runs: repository, revision, branch, and whether it was changed."""
+"""The code that runs: repository, revision, branch, and whether it was changed."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from tracelet_otel.resource.repository import Repository
 def vcs_attributes(directories: Iterable[Path], guard: Guard, patience_s: float) -> dict[str, str | bool]:
     """Resource attributes of the code that runs; what is not known is absent.
 
-    Only whether it was changed is asked of git itself, where that is installed; the rest is read from its files.
+    Only whether the code was changed is asked of git, where it is installed. The rest is read from the repository's
+    files.
 
     Args:
         directories: where the code may be; the first that is in a repository counts.
-        guard: where errors end.
-        patience_s: how long may be spent on whether the code was changed. It is absent for a repository
-            that takes longer.
+        guard: where errors are reported.
+        patience_s: seconds that git may take to say whether the code was changed. The attribute is absent for a
+            repository that takes longer.
     """
     found: dict[str, str | bool] = {}
     try:
         repository = Repository.find(directories)
     except Exception as error:
-        guard.report("the code's repository cannot be read", _sayable(error))
+        guard.report("the code's repository cannot be read", _without_secrets(error))
         return found
     if repository is None:
         return found
@@ -39,17 +40,17 @@ def vcs_attributes(directories: Iterable[Path], guard: Guard, patience_s: float)
             try:
                 found.update(read(repository))
             except Exception as error:
-                guard.report(f"the {what} of the code is not recorded", _sayable(error))
+                guard.report(f"the {what} of the code is not recorded", _without_secrets(error))
         try:
             if semconv.VCS_REVISION in found:
                 found.update(_state(repository, patience_s))
         except Exception as error:
-            guard.report("whether the code was changed is not recorded", _sayable(error))
+            guard.report("whether the code was changed is not recorded", _without_secrets(error))
     return found
 
 
-def _sayable(error: Exception) -> Exception | str:
-    # Of a malformed configuration it quotes a line, which may be an address with its password.
+def _without_secrets(error: Exception) -> Exception | str:
+    # For a malformed configuration, the error quotes a line, which may be an address with its password.
     return type(error).__name__ if isinstance(error, ValueError) else error
 
 
