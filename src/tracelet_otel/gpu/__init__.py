@@ -1,4 +1,4 @@
-"""NVIDIA GPUs as metrics of OpenTelemetry's hardware conventions."""
+"""Metrics of NVIDIA GPUs, after OpenTelemetry's hardware conventions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One device that is read again and again: what is asked of it, and in which units NVML answers."""
+"""One device that is read repeatedly: the NVML functions for each value, and the conversion of their units."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _PER_CENT: Final = 100
 _MILLI: Final = 1000
 _HERTZ_PER_MHZ: Final = 1_000_000
 _BYTES_PER_KB: Final = 1000
-"""NVML's documentation says KB, and no power of two."""
+"""NVML's documentation says KB, and mentions no power of two."""
 
 
 class Device:
     """A device that NVML has opened.
 
     Args:
-        nvml: as this process has initialised it.
+        nvml: NVML, as initialised in this process.
         guard: where the loss of the device is reported.
-        handle: NVML's.
-        identity: of the device.
+        handle: NVML's handle of the device.
+        identity: what identifies the device.
     """
 
     def __init__(self, nvml: Nvml, guard: Guard, handle: Any, identity: Identity) -> None:
         self.identity = identity
-        """What it is."""
+        """What identifies the device: index, UUID, name and driver version."""
         self._nvml = nvml
         self._guard = guard
         self._handle = handle
@@ -39,13 +39,16 @@ class Device:
         )
 
     def read(self, pid: int) -> GpuReading:
-        """Read all that it tells; once it is lost, it is not asked again.
+        """Read all values of the device. Once the device is lost, it is not read again.
 
         Args:
-            pid: of this process.
+            pid: pid of this process, to find the memory that it uses.
+
+        Returns:
+            The values; for a lost device only that it is lost.
 
         Raises:
-            DriverGoneError: the driver answers no more.
+            DriverGoneError: the driver no longer answers.
         """
         if not self._is_lost:
             try:
@@ -83,7 +86,10 @@ class Device:
         )
 
     def _memory(self) -> tuple[int | None, int | None]:
-        """Bytes that are used, and all; the first version of the call counts the driver's own as used."""
+        """Used and total memory in bytes.
+
+        The second version of the call comes first: the first version counts the driver's own memory as used.
+        """
         memory = self._nvml.ask(
             f"memory of GPU {self.identity.index}",
             ("nvmlDeviceGetMemoryInfo", self._handle, self._nvml.api.nvmlMemory_v2),
@@ -112,14 +118,14 @@ class Device:
         return active
 
     def _pcie(self, direction: int) -> int | None:
-        """Bytes a second; NVML counts them for 20 ms, which is most of the time that a reading takes."""
+        """Bytes per second. NVML counts them for 20 ms, which is most of the time that a reading takes."""
         return _multiplied(self._ask("PCIe throughput", "nvmlDeviceGetPcieThroughput", of=(direction,)), _BYTES_PER_KB)
 
     def _process_memory(self, pid: int) -> int | None:
         processes = self._ask(
             "processes", "nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"
         )
-        # A process is listed once for each MIG device that it uses; what it uses may be unknown.
+        # A process is listed once for each MIG device that it uses; the memory that it uses may be unknown.
         used = [one.usedGpuMemory for one in processes or () if one.pid == pid and one.usedGpuMemory is not None]
         return sum(used) if used else None
 

@@ -1,4 +1,4 @@
-"""All devices that this process may use: opened at the first reading, and again after a fork."""
+"""All GPUs that this process may use: opened at the first reading, and again after a fork."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tracelet_otel.gpu.reading import GpuReading
 from tracelet_otel.gpu.visible import VARIABLE
 
 _RETRY_S: Final = 60.0
-"""Seconds after which NVML is looked for again where it was not found or has gone away."""
+"""Seconds after which NVML is tried again where it was not found or has gone away."""
 
 
 class Devices:
-    """Reads all devices in one pass; not for several threads at once.
+    """Reads all devices in one pass. Not thread-safe.
 
     Args:
         guard: where failures are reported.
-        environment: gives this process's environment, which a script may change before it uses CUDA.
-        clock: seconds, monotonic.
+        environment: returns this process's environment variables, which a script may change before it uses CUDA.
+        clock: returns monotonic time in seconds.
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class Devices:
         self._devices: tuple[Device, ...] = ()
         self._pid: int | None = None
         self._next_try_s = clock()
-        self._said_absent = False
+        self._absence_logged = False
 
     def read(self) -> tuple[GpuReading, ...]:
-        """A reading of each device; none where there is no NVML, or none any more."""
+        """Read each device. The result is empty where NVML is not available, or no longer."""
         try:
             if self._open():
                 return tuple(self._readings())
@@ -53,14 +53,14 @@ class Devices:
         return ()
 
     def close(self) -> None:
-        """Let go of NVML; the next reading opens it again."""
-        # To shut down what a forked process has inherited would take it from its parent.
+        """Release NVML; the next reading opens it again."""
+        # A forked process must not shut down what it has inherited: its parent would lose it.
         if self._nvml is not None and self._pid == os.getpid():
             self._nvml.close()
         self._nvml, self._devices, self._next_try_s = None, (), self._clock()
 
     def _open(self) -> bool:
-        """Open NVML and its devices, unless that is done, or was tried not long ago."""
+        """Open NVML and its devices, unless they are open or were tried recently; return whether they are open."""
         if self._pid != os.getpid():
             self.close()
             self._pid = os.getpid()
@@ -69,7 +69,7 @@ class Devices:
             try:
                 nvml = Nvml(self._guard)
             except NvmlAbsentError as error:
-                self._say_absent(error)
+                self._log_absence(error)
                 return False
             self._nvml = nvml
             self._devices = open_devices(nvml, self._guard, self._environment().get(VARIABLE))
@@ -84,7 +84,7 @@ class Devices:
             except Exception as error:
                 self._guard.report(f"GPU {device.identity.index} could not be read", error)
 
-    def _say_absent(self, error: NvmlAbsentError) -> None:
-        if not self._said_absent:
-            self._said_absent = True
+    def _log_absence(self, error: NvmlAbsentError) -> None:
+        if not self._absence_logged:
+            self._absence_logged = True
             log.debug("no NVIDIA GPU is observed: %s", error)

@@ -1,4 +1,4 @@
-"""Observes GPUs under `opentelemetry-instrument`, or wherever an SDK was configured by somebody else."""
+"""Observes GPUs under `opentelemetry-instrument`, or wherever somebody else has configured the SDK."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from tracelet_otel.resource.rank_info import is_first_of_node, rank_info_of
 
 
 class GpuInstrumentor(BaseInstrumentor):
-    """Observes the GPUs of a node from one of its processes, once that has imported Lightning.
+    """Observes the GPUs of a node from one process of that node, once this process has imported Lightning.
 
     `instrument` takes a `meter_provider` (default: the global one).
     """
 
     def __init__(self) -> None:
-        # The base class hands out one instance: its state must outlive a second construction.
+        # The base class is a singleton: constructing it a second time must not reset its state.
         if not hasattr(self, "_observed"):
             self._observed: WeakKeyDictionary[MeterProvider, Passes] = WeakKeyDictionary()
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """None: a machine without NVML has no GPU to observe, which is no error."""
+        """Return no dependencies: a machine without NVML has no GPU to observe, which is not an error."""
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
@@ -44,9 +44,9 @@ class GpuInstrumentor(BaseInstrumentor):
         passes = self._observed.get(meter_provider)
         if passes is None:
             guard = Guard()
-            # The environment as it will be then: scripts choose their GPUs after we have been loaded.
+            # The environment is read when GPUs are opened: scripts choose their GPUs after this code has been loaded.
             devices = Devices(guard, environment)
-            self._observed[meter_provider] = observe_devices(meter_provider, guard, devices, _trains)
+            self._observed[meter_provider] = observe_devices(meter_provider, guard, devices, _may_train)
             for package in LIGHTNING.packages:
                 register_post_import_hook(lambda _: prepare(), package)
         else:
@@ -57,6 +57,9 @@ class GpuInstrumentor(BaseInstrumentor):
             passes.stop()
 
 
-def _trains() -> bool:
-    """Whether this process may train: the workers that it starts are instrumented too, and so is any other script."""
+def _may_train() -> bool:
+    """Whether this process may train.
+
+    Its worker processes and scripts without Lightning are instrumented too, but must not read GPUs.
+    """
     return not is_started_by_multiprocessing() and any(name in sys.modules for name in LIGHTNING.packages)

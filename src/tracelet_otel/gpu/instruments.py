@@ -16,17 +16,17 @@ from tracelet_otel.gpu.passes import Passes
 
 
 def observe_gpus(meter_provider: MeterProvider, guard: Guard, environment: Mapping[str, str]) -> Passes:
-    """Have each collection observe the GPUs that this process may use.
+    """Create instruments that observe, at each collection, the GPUs that this process may use.
 
-    NVML is asked for nothing before the first collection.
+    NVML is not used before the first collection.
 
     Args:
         meter_provider: where the instruments are created.
         guard: where failures are reported.
-        environment: says which GPUs are visible.
+        environment: environment variables, which say which GPUs are visible.
 
     Returns:
-        what stops observing, and goes on with it.
+        The object that stops and resumes observing.
     """
     prepare()
     pid = os.getpid()
@@ -36,13 +36,18 @@ def observe_gpus(meter_provider: MeterProvider, guard: Guard, environment: Mappi
 def observe_devices(
     meter_provider: MeterProvider, guard: Guard, devices: Devices, is_wanted: Callable[[], bool] = lambda: True
 ) -> Passes:
-    """Have each collection observe devices; once for each provider, which takes no second callback for a name.
+    """Create instruments that observe devices at each collection.
+
+    To be called once for each provider: it accepts no second callback for an instrument's name.
 
     Args:
         meter_provider: where the instruments are created.
         guard: where failures are reported.
-        devices: what is read.
-        is_wanted: asked before each pass.
+        devices: the devices to read.
+        is_wanted: called before each pass; where it returns False, no device is read.
+
+    Returns:
+        The object that stops and resumes observing.
     """
     passes = Passes(devices, is_wanted)
     meter = meter_provider.get_meter(semconv.SCOPE_GPU)

@@ -1,4 +1,4 @@
-"""The metrics of a GPU: names, units and kinds, and which points a reading gives. Pure."""
+"""The metrics of a GPU: names, units and kinds, and the data points of a reading. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tracelet_otel import semconv
 from tracelet_otel.gpu.reading import GpuReading, Identity
 
 _Point = tuple[float | None, dict[str, str]]
-"""A value, None where it is not known, and the attributes that only this point has."""
+"""A value, None where it is not known, and the attributes that distinguish this point from others of the metric."""
 
 
 class Kind(Enum):
-    """The kinds of instruments, all of them observable."""
+    """Kinds of OpenTelemetry instruments, all of them observable."""
 
     GAUGE = "gauge"
     COUNTER = "counter"
@@ -26,13 +26,14 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric of each device."""
+    """Definition of a metric that each device has."""
 
     name: str
     unit: str
     kind: Kind
     description: str
     points: Callable[[GpuReading], tuple[_Point, ...]]
+    """Makes the metric's points from a reading."""
 
 
 def _one(value: Callable[[GpuReading], float | None]) -> Callable[[GpuReading], tuple[_Point, ...]]:
@@ -142,11 +143,11 @@ METRICS: Final = (
         _one(lambda reading: reading.process_memory),
     ),
 )
-"""One instrument each."""
+"""Each becomes one instrument."""
 
 
 def observations(metric: Metric, reading: GpuReading) -> Iterator[Observation]:
-    """The points of one metric of one device; none for what is not known."""
+    """Yield the points of one metric of one device; a value that is not known has no point."""
     common = _attributes(reading.identity)
     for value, own in metric.points(reading):
         if value is not None:

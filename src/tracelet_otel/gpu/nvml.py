@@ -1,4 +1,4 @@
-"""NVML, NVIDIA's management library: the one place that imports pynvml and knows its errors."""
+"""NVML, NVIDIA's management library. The only file that imports pynvml and handles its errors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tracelet_otel._support.guard import Guard
 def prepare() -> None:
     """Import pynvml now, on the calling thread, where it is installed.
 
-    A thread of ours that imported it would hold its lock. A process that is forked meanwhile would wait for that lock
-    for good.
+    A thread of ours that imported it would hold the module's import lock. A process that is forked meanwhile would
+    wait for that lock forever.
     """
     with contextlib.suppress(ImportError):
         import pynvml  # noqa: F401
@@ -23,21 +23,21 @@ class NvmlAbsentError(Exception):
 
 
 class DriverGoneError(Exception):
-    """The driver answers no more, for no device."""
+    """The driver no longer answers, for any device."""
 
 
 class GpuLostError(Exception):
-    """One device answers no more."""
+    """One device no longer answers."""
 
 
 class Nvml:
-    """NVML as this process has initialised it.
+    """NVML, initialised in this process.
 
     Args:
-        guard: where calls are reported that fail and should not.
+        guard: where calls that fail unexpectedly are reported.
 
     Raises:
-        NvmlAbsentError: it cannot be had on this machine.
+        NvmlAbsentError: NVML is not available on this machine.
     """
 
     def __init__(self, guard: Guard) -> None:
@@ -47,14 +47,14 @@ class Nvml:
             raise NvmlAbsentError("nvidia-ml-py is not installed") from error
         self._guard = guard
         self.api: Any = pynvml
-        """pynvml, for its constants."""
+        """The module `pynvml`, for its constants."""
         self._gone = (
             pynvml.NVML_ERROR_UNINITIALIZED,
             pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
             pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
         )
         self._lost = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
-        # Ways to say that a device, a driver or a user does not have this reading.
+        # Errors by which NVML says that a device, a driver or a user does not have this reading.
         self._unavailable = (
             pynvml.NVML_ERROR_NOT_SUPPORTED,
             pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
@@ -72,15 +72,15 @@ class Nvml:
             raise
 
     def ask(self, what: str, *calls: tuple[Any, ...]) -> Any:
-        """What the first call answers that NVML has here; None where none does or it fails.
+        """Return the answer to the first call that is available here; None where none is, or it fails.
 
         Args:
-            what: is asked for, in words that a user understands.
-            calls: the name of a function of pynvml and its arguments; newer ones first.
+            what: what is asked for, in words that a user understands.
+            calls: each the name of a pynvml function and its arguments; newer functions first.
 
         Raises:
-            GpuLostError: the device answers no more.
-            DriverGoneError: the driver answers no more.
+            GpuLostError: the device no longer answers.
+            DriverGoneError: the driver no longer answers.
         """
         for name, *arguments in calls:
             function = getattr(self.api, name, None)
@@ -100,7 +100,7 @@ class Nvml:
         return None
 
     def close(self) -> None:
-        """Let go of NVML; not in a process that has inherited it."""
-        # A driver that is gone says so once more, which has been reported.
+        """Shut NVML down. Not to be called in a forked process that has inherited it."""
+        # A driver that is gone fails here once more; that was reported before.
         with contextlib.suppress(self.api.NVMLError):
             self.api.nvmlShutdown()

@@ -1,4 +1,4 @@
-"""Opens the devices that this process may use: what does not change is asked here, once."""
+"""Opens the devices that this process may use, and reads once what does not change."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from tracelet_otel.gpu.visible import visible
 
 @dataclass(frozen=True)
 class _Listed:
-    """A device of NVML's list, whether it can be opened or not: its place there is CUDA's index."""
+    """A device in NVML's list. Devices that cannot be opened are kept too: the position in the list is CUDA's index."""
 
     index: int
-    """Of the GPU, also for its MIG devices."""
+    """Index of the GPU; a MIG device has that of its GPU."""
     handle: Any
     uuid: str | None
 
 
 def open_devices(nvml: Nvml, guard: Guard, visible_devices: str | None) -> tuple[Device, ...]:
-    """Open devices; one that cannot be opened is reported and left out.
+    """Open the devices that this process may use; one that cannot be opened is reported and left out.
 
     Args:
-        nvml: as this process has initialised it.
+        nvml: NVML, as initialised in this process.
         guard: where failures are reported.
         visible_devices: the value of `CUDA_VISIBLE_DEVICES`.
 
     Raises:
-        DriverGoneError: the driver answers no more.
+        DriverGoneError: the driver no longer answers.
     """
     driver_version = nvml.ask("the version of the GPU driver", ("nvmlSystemGetDriverVersion",))
     gpus = list(_gpus(nvml, guard))

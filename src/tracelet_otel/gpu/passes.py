@@ -1,4 +1,4 @@
-"""One pass over the GPUs for each collection, however many instruments it has."""
+"""Reads the GPUs once for each collection, whatever the number of instruments."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from tracelet_otel.gpu.reading import GpuReading
 
 _NOTHING: Final[tuple[GpuReading, ...]] = ()
 _LONGEST_FORK_S: Final = 5.0
-"""For so long a fork waits for a pass. A driver that has lost its device may never answer."""
+"""Seconds that a fork waits for a pass at most. A driver that has lost its device may never answer."""
 
 _all: Final[WeakSet[Passes]] = WeakSet()
 
 
 class Passes:
-    """Gives each pass to each instrument at most once: who asks again begins the next one.
+    """Gives the readings of each pass to each instrument at most once: an instrument that asks again starts a new pass.
 
-    So several readers that collect in turn have passes of their own, and nothing is as old as the
-    collection before.
+    So several readers that collect in turn have passes of their own, and no reading is as old as the previous
+    collection.
 
-    A fork waits for a pass that is under way: its child would find the driver's library locked for good by a thread
-    that it does not have.
+    A fork waits for a pass that is under way. Otherwise its child would find the driver's library locked forever, by
+    a thread that the child does not have.
 
     Args:
-        devices: what is read.
-        is_wanted: asked before each pass.
+        devices: the devices to read.
+        is_wanted: called before each pass; where it returns False, no device is read.
     """
 
     def __init__(self, devices: Devices, is_wanted: Callable[[], bool]) -> None:
@@ -42,14 +42,14 @@ class Passes:
         self._is_held = False
         """Whether a fork holds the lock."""
         self._is_stuck = False
-        """Whether the last fork has waited in vain: then the next one does not wait."""
+        """Whether the last fork waited without getting the lock: then the next one does not wait."""
         _all.add(self)
 
     def take(self, taker: str) -> tuple[GpuReading, ...]:
-        """Readings of all devices.
+        """Return readings of all devices, which are empty after `stop`.
 
         Args:
-            taker: the instrument's name.
+            taker: name of the instrument that asks.
         """
         with self._lock:
             if not self._is_on:
@@ -60,12 +60,12 @@ class Passes:
             return self._readings
 
     def resume(self) -> None:
-        """Read again."""
+        """Read again after `stop`."""
         with self._lock:
             self._is_on = True
 
     def stop(self) -> None:
-        """Read nothing any more and let go of NVML."""
+        """Stop reading and release NVML."""
         with self._lock:
             self._is_on, self._readings, self._takers = False, _NOTHING, None
             self._devices.close()

@@ -1,4 +1,4 @@
-"""What was read from one GPU at one moment, in the units of the conventions. Pure."""
+"""The values that were read from one GPU at one moment, in the units of OpenTelemetry's conventions. Pure."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ _REASONS: Final = {
     0x080: semconv.THROTTLE_HW_POWER_BRAKE,
     0x100: semconv.THROTTLE_DISPLAY_CLOCK,
 }
-"""NVML's bits of clock event reasons."""
-# Not `hw_slowdown` by itself: NVML may report it while clocks merely change.
+"""NVML's bits of clock event reasons: why clocks are lowered."""
+# Reasons for which a GPU counts as degraded. `hw_slowdown` is none: NVML may report it while clocks merely change.
 _DEGRADING: Final = (semconv.THROTTLE_HW_THERMAL, semconv.THROTTLE_HW_POWER_BRAKE)
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a device is, which does not change."""
+    """What identifies a device and does not change."""
 
     index: int
-    """As `nvidia-smi` counts; that of its GPU for a MIG device."""
+    """Index as `nvidia-smi` counts; a MIG device has that of its GPU."""
     uuid: str
     name: str | None
-    """Of the product."""
+    """Name of the product."""
     driver_version: str | None
 
 
 @dataclass(frozen=True)
 class GpuReading:
-    """One device at one moment; None is what is not known."""
+    """The values of one device at one moment; None where a value is not known."""
 
     identity: Identity
     is_lost: bool = False
-    """Whether the driver has lost the device: then nothing else is known of it."""
+    """Whether the driver has lost the device; if so, no other value is known."""
     utilization: float | None = None
     """Fraction of the time in which it computed."""
     encoder_utilization: float | None = None
@@ -50,9 +50,9 @@ class GpuReading:
     decoder_utilization: float | None = None
     """Fraction of the time in which it decoded video."""
     memory_used: int | None = None
-    """Bytes in use, without those that the driver keeps for itself where it tells them apart."""
+    """Bytes in use, without those that the driver keeps for itself where NVML counts them separately."""
     memory_total: int | None = None
-    """Bytes that there are."""
+    """Bytes in total."""
     power: float | None = None
     """Watts."""
     energy: float | None = None
@@ -70,13 +70,13 @@ class GpuReading:
     memory_clock: int | None = None
     """Hertz."""
     throttle: Mapping[str, bool] | None = None
-    """Whether each reason to lower clocks that the device knows applies: one of `semconv.THROTTLE_*`."""
+    """By reason to lower clocks (`semconv.THROTTLE_*`), whether it applies. Only reasons that the device supports."""
     pcie_received: int | None = None
-    """Bytes a second."""
+    """Bytes per second."""
     pcie_transmitted: int | None = None
-    """Bytes a second."""
+    """Bytes per second."""
     process_memory: int | None = None
-    """Bytes that this process uses on it."""
+    """Bytes of the device's memory that this process uses."""
 
     @property
     def memory_utilization(self) -> float | None:
@@ -85,7 +85,7 @@ class GpuReading:
 
     @property
     def state(self) -> str:
-        """One of `semconv.STATE_*`; what is not known makes it no worse."""
+        """One of `semconv.STATE_*`; a value that is not known does not make it worse."""
         if self.is_lost:
             return semconv.STATE_FAILED
         is_slowed = self.throttle is not None and any(self.throttle.get(reason) for reason in _DEGRADING)
@@ -93,11 +93,14 @@ class GpuReading:
 
 
 def throttle_of(active: int | None, supported: int | None) -> dict[str, bool] | None:
-    """Reasons to lower clocks, by name, out of NVML's bits.
+    """Convert NVML's bits to reasons to lower clocks, by name.
 
     Args:
-        active: those that apply.
-        supported: those that the device knows; of others it cannot be told whether they apply.
+        active: bits of the reasons that apply; None where not known.
+        supported: bits of the reasons that the device supports; None where not known.
+
+    Returns:
+        Whether each supported reason applies; None where that is not known.
     """
     if active is None or supported is None:
         return None

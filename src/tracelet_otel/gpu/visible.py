@@ -1,7 +1,8 @@
-"""Which devices `CUDA_VISIBLE_DEVICES` leaves to a process, read as CUDA reads it. Pure.
+"""Which devices a process may use according to `CUDA_VISIBLE_DEVICES`, parsed as CUDA parses it. Pure.
 
-Indices count as NVML and `nvidia-smi` do, by PCI bus. CUDA's own default order puts the fastest device
-first, which is the same wherever all GPUs of a machine are equal or CUDA_DEVICE_ORDER is PCI_BUS_ID.
+Indices are those of NVML and `nvidia-smi`, which order devices by PCI bus. CUDA's own default order puts the fastest
+device first. Both orders are the same where all GPUs of a machine are equal, and CUDA uses NVML's order where
+CUDA_DEVICE_ORDER is PCI_BUS_ID.
 """
 
 from __future__ import annotations
@@ -15,27 +16,27 @@ _GPU: Final = "GPU-"
 _MIG: Final = "MIG-"
 _NUMBER: Final = re.compile(r"\s*([+-]?)0*([0-9]+)", re.ASCII)
 _MOST_DIGITS: Final = 9
-"""Of an index; Python refuses to read thousands of digits."""
+"""The most digits that an index may have: Python refuses to parse thousands of them."""
 
 
 class _Named(Protocol):
     @property
     def uuid(self) -> str | None:
-        """The device's UUID; None where it cannot be asked."""
+        """The device's UUID; None where it is not known."""
 
 
 _Device = TypeVar("_Device", bound=_Named)
 
 
 def visible(value: str | None, gpus: Sequence[_Device], migs: Sequence[_Device]) -> tuple[_Device, ...]:
-    """The devices that a process may use, in the order in which they are named.
+    """Return the devices that a process may use, in the order in which the variable names them.
 
-    The list ends at the first element that names no device. A device that is named twice leaves none at all.
+    The list ends at the first element that names no device. If a device is named twice, the process may use none.
 
     Args:
-        value: of the variable; None where it is not set, which leaves all GPUs.
+        value: value of the variable; None where it is not set, which makes all GPUs visible.
         gpus: all GPUs in NVML's order.
-        migs: all MIG devices, which only their full UUIDs name.
+        migs: all MIG devices, which are named by their full UUIDs only.
     """
     if value is None:
         return tuple(gpus)
@@ -52,7 +53,7 @@ def visible(value: str | None, gpus: Sequence[_Device], migs: Sequence[_Device])
 
 
 def _finder(value: str, gpus: Sequence[_Device], migs: Sequence[_Device]) -> Callable[[str], _Device | None]:
-    """What looks an element up; the first element says what all of them are."""
+    """Return the function that looks up an element. The first element decides what kind of name all of them are."""
     if value.startswith(_GPU):
         return lambda element: _only([gpu for gpu in gpus if element.startswith(_GPU) and _begins(gpu, element)])
     if value.startswith(_MIG):
@@ -69,7 +70,7 @@ def _only(found: Sequence[_Device]) -> _Device | None:
 
 
 def _at(gpus: Sequence[_Device], element: str) -> _Device | None:
-    """The GPU at the number with which an element begins."""
+    """The GPU whose index is the number at the beginning of an element."""
     match = _NUMBER.match(element)
     if match is None or len(match[2]) > _MOST_DIGITS:
         return None

@@ -1,1 +1,1 @@
-"""GPU and host of a node, read while a run goes on."""
+"""Metrics of a node's GPU and host, read while a run goes on."""

@@ -1,4 +1,4 @@
-"""The `MetricExporter` between the SDK's reader of GPU and host and the exporters of a run."""
+"""The `MetricExporter` between the SDK's metric reader for GPU and host and the exporters of a run."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from tracelet_otel.system.tracker_view import SystemReadings
 
 
 class SystemExporter(MetricExporter):
-    """Hands GPU and host to a run's exporters, which outlive this one: to those of trackers what these show.
+    """Passes metrics of GPU and host to a run's exporters, which outlive this one.
+
+    The exporters of trackers get them converted to the names and units that trackers show.
 
     Args:
-        exporters: of the run.
-        streams: those of them that take whatever is measured.
-        step: where the training is at this moment.
-        guard: where errors end.
+        exporters: all exporters of the run.
+        streams: those of them that take every metric as it is measured.
+        step: returns the current step of the training.
+        guard: where errors are reported.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class SystemExporter(MetricExporter):
         self._pid = os.getpid()
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        """Hand on the readings of one collection."""
+        """Pass on the metrics of one collection; in a forked process, nothing."""
         if os.getpid() != self._pid:
             return MetricExportResult.SUCCESS
         try:
@@ -52,8 +54,8 @@ class SystemExporter(MetricExporter):
         return MetricExportResult.FAILURE if failed else MetricExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Nothing is kept here."""
+        """Return True: nothing is buffered here."""
         return True
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Nothing is kept here, and the exporters are the run's."""
+        """Do nothing: nothing is buffered here, and the exporters belong to the run."""

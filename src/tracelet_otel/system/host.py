@@ -1,4 +1,4 @@
-"""The host: a chosen set of `opentelemetry-instrumentation-system-metrics`, the one file that imports it."""
+"""Metrics of the host: a selection of `opentelemetry-instrumentation-system-metrics`. The only file that imports it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CHOSEN: Final[Mapping[str, list[str] | None]] = {
     "system.disk.io": ["read", "write"],
     "system.network.io": ["receive", "transmit"],
 }
-"""No utilization of processors: the first one of each thread would be 0, and mean nothing."""
+"""Metrics and their states. No CPU utilization: the first value of each thread would be 0, and mean nothing."""
 _PROBES: Final[Mapping[str, Callable[[], Any]]] = {
     "system.cpu.time": lambda: psutil.cpu_times(percpu=True),
     "system.memory.usage": psutil.virtual_memory,
@@ -30,6 +30,7 @@ _PROBES: Final[Mapping[str, Callable[[], Any]]] = {
     "system.disk.io": lambda: psutil.disk_io_counters(perdisk=True).items(),
     "system.network.io": lambda: psutil.net_io_counters(pernic=True).items(),
 }
+"""By metric, a call that raises where the metric cannot be read on this machine."""
 
 
 def prepare() -> None:
@@ -39,12 +40,12 @@ def prepare() -> None:
 
 
 def observe_host(meter_provider: MeterProvider) -> None:
-    """Create instruments of this process and its host; none where the extra `system` is not installed.
+    """Create instruments for this process and its host; none where the extra `system` is not installed.
 
-    What somebody else has instrumented is left as it is.
+    The same instrumentation by somebody else is left as it is.
 
     Args:
-        meter_provider: where they are created.
+        meter_provider: where the instruments are created.
     """
     try:
         from opentelemetry.instrumentation.system_metrics import SystemMetricsInstrumentor
@@ -53,8 +54,8 @@ def observe_host(meter_provider: MeterProvider) -> None:
         return
 
     class OwnInstrumentor(SystemMetricsInstrumentor):  # type: ignore[misc, unused-ignore]
-        # The instrumentor is one object in a process: to make it again changes what it measures for whoever
-        # has made it first, whose callbacks then fail.
+        # The instrumentor is a singleton. Constructing it again changes what it measures for whoever constructed it
+        # first, and their callbacks then fail. So this class makes an instance of its own.
         _instance = None
 
         def __new__(cls, *_args: Any, **_kwargs: Any) -> Any:
@@ -64,7 +65,7 @@ def observe_host(meter_provider: MeterProvider) -> None:
 
 
 def _readable() -> dict[str, list[str] | None]:
-    """What of the chosen set can be read here: else the SDK would log an exception at each collection."""
+    """Return the chosen metrics that can be read here: for others the SDK would log an exception at each collection."""
     readable: dict[str, list[str] | None] = {}
     for name, states in _CHOSEN.items():
         try:

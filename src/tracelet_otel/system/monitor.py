@@ -1,4 +1,4 @@
-"""GPU and host of a node while a run goes on: a meter provider and a reader of their own."""
+"""Collects metrics of a node's GPU and host while a run goes on, with their own meter provider and reader."""
 
 from __future__ import annotations
 
@@ -22,27 +22,30 @@ from tracelet_otel.system.host import observe_host
 from tracelet_otel.system.host import prepare as prepare_host
 
 _EXTRAS: Final = {"gpu": "pynvml", "system": "opentelemetry.instrumentation.system_metrics"}
-"""What reads GPU and host, by the extra that installs it."""
+"""The module that reads GPU or host, by the extra of this package that installs it."""
 _LONGEST_STOP_S: Final = 5.0
-"""A driver that has lost its device may answer nothing any more."""
+"""Seconds that `Hardware.stop` waits. A driver that has lost its device may never answer."""
 
 
 def hardware_of(
     settings: Settings, destination: Destination, identity: Resource, step: Callable[[], int], guard: Guard
 ) -> Hardware | None:
-    """What reads GPU and host for a run; None where nobody wants them.
+    """Start reading GPU and host for a run.
 
     Args:
-        settings: what the run is to do.
-        destination: see `Hardware`.
-        identity: see `Hardware`.
-        step: see `Hardware`.
-        guard: see `Hardware`.
+        settings: settings of the run.
+        destination: destination of the run, with its exporters.
+        identity: resource of the run in this process.
+        step: returns the current step of the training.
+        guard: where errors are reported.
+
+    Returns:
+        None where the settings turn it off, or the run has no exporters.
     """
     if not settings.track_system or not destination.exporters:
         return None
     if "track_system" in settings.model_fields_set:
-        # Somebody has asked for it: what is missing is no matter of taste.
+        # The user has asked for it explicitly, and so has to know what is not installed.
         _say_missing()
     return Hardware(destination, identity, settings.metrics_interval, step, guard)
 
@@ -64,20 +67,20 @@ def _is_installed(module: str) -> bool:
 
 
 def prepare() -> None:
-    """Import now, on the calling thread, what reads GPU and host."""
+    """Import now, on the calling thread, the libraries that read GPU and host."""
     prepare_gpu()
     prepare_host()
 
 
 class Hardware:
-    """Reads GPU and host at once, then at an interval, and at the end.
+    """Collects metrics of GPU and host when it is created, then at an interval, and when it stops.
 
     Args:
-        destination: of the run; its exporters outlive this.
+        destination: destination of the run; its exporters outlive this object.
         identity: resource of the run in this process.
-        interval_s: between two collections.
-        step: where the training is at this moment.
-        guard: where errors end.
+        interval_s: seconds between two collections.
+        step: returns the current step of the training.
+        guard: where errors are reported.
     """
 
     def __init__(
@@ -101,12 +104,13 @@ class Hardware:
             observe_host(provider)
         except Exception as error:
             guard.report("GPU and host are not measured", error)
-        # The reader's own thread waits for an interval first; what is shared over time has to begin with the run.
+        # The reader's own thread collects after one interval for the first time. Values that are a share or growth over
+        # time, such as CPU utilization, have to be measured from the beginning of the run.
         self._first = threading.Thread(target=self._collect, name="tracelet-hardware", daemon=True)
         self._first.start()
 
     def stop(self) -> None:
-        """Read a last time, and no more; gives up where a driver does not answer. A second call does nothing."""
+        """Collect a last time and stop. Gives up where a driver does not answer. A second call does nothing."""
         if self._stopped:
             return
         self._stopped = True
@@ -114,7 +118,8 @@ class Hardware:
         try:
             stopping.start()
         except RuntimeError:
-            # At exit some interpreters start no more threads; this one waits for the reader's own, for so long.
+            # At exit some Python versions start no more threads. Then this thread shuts the reader down, with the same
+            # time limit.
             self._reader.shutdown(timeout_millis=_LONGEST_STOP_S * 1e3)
             return
         stopping.join(_LONGEST_STOP_S)

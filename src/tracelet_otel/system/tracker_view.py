@@ -1,6 +1,6 @@
-"""GPU and host in the terms in which trackers show them, from points of OpenTelemetry's conventions. No I/O.
+"""Converts OpenTelemetry metrics of GPU and host to the names and units that trackers show. No I/O.
 
-Names are those of MLflow's system metrics where it has them; source: `mlflow.system_metrics`.
+Names are those of MLflow's system metrics where MLflow has one; source: `mlflow.system_metrics`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _GPU: Final[Mapping[tuple[str, str], tuple[str, float]]] = {
     (semconv.GPU_PCIE_THROUGHPUT, semconv.DIRECTION_RECEIVE): ("pcie_receive_megabytes_per_second", 1e-6),
     (semconv.GPU_PCIE_THROUGHPUT, semconv.DIRECTION_TRANSMIT): ("pcie_transmit_megabytes_per_second", 1e-6),
 }
-"""Name and factor by metric and by what tells its points of one device apart."""
+"""Name in trackers and factor of the value, by metric and by the attribute value (see `_KINDS`) of the point."""
 
 _HOST: Final[Mapping[tuple[str, str], tuple[str, float]]] = {
     ("system.memory.usage", "used"): ("system_memory_usage_megabytes", 1e-6),
@@ -55,7 +55,7 @@ _SINCE_START: Final[Mapping[tuple[str, str], str]] = {
     ("system.disk.io", "read"): "disk_read_megabytes",
     ("system.disk.io", "write"): "disk_write_megabytes",
 }
-"""What a host counts since its boot, and trackers show since the run's start, of all devices together."""
+"""Names of counters. A host counts since its boot; trackers show the sum of all devices since the run's start."""
 _KINDS: Final = (
     semconv.HW_GPU_TASK,
     semconv.ERROR_TYPE,
@@ -65,42 +65,42 @@ _KINDS: Final = (
     "direction",
     "type",
 )
-"""Attributes, ours and of `opentelemetry-instrumentation-system-metrics`, that tell points apart."""
+"""Attributes that distinguish points of a metric: ours and those of `opentelemetry-instrumentation-system-metrics`."""
 _NOT_BUSY: Final = ("idle", "iowait")
 _LOOPBACK: Final = ("lo", "lo0")
 _STACKED: Final = re.compile(r"(dm-|md|loop|zram)\d+")
-"""Devices on top of others, which count what these do too."""
+"""Block devices that lie on top of others, whose I/O would be counted twice."""
 _DEVICE: Final = "device"
 
 _Key = tuple[str, tuple[tuple[str, Any], ...]]
 
 
 class SystemReadings:
-    """What points of GPU and host say to trackers; remembers the ones before for what grows with time."""
+    """Converts metrics of GPU and host for trackers. Keeps the previous values of counters, to compute their growth."""
 
     def __init__(self) -> None:
-        self._before: dict[_Key, float] = {}
+        self._previous: dict[_Key, float] = {}
         self._grown: defaultdict[_Key, float] = defaultdict(float)
         self._sequence = 0
 
     def of(self, data: MetricsData, step: int) -> MetricsData:
-        """The readings of one collection, as samples of one metric.
+        """Convert the metrics of one collection to samples of one metric.
 
         Args:
-            data: of GPU and host only, of one process.
-            step: of the training at this moment.
+            data: metrics of GPU and host only, from one process.
+            step: current step of the training.
         """
-        return MetricsData([self._resource_metrics(one, step) for one in data.resource_metrics])
+        return MetricsData([self._converted(source, step) for source in data.resource_metrics])
 
-    def _resource_metrics(self, one: ResourceMetrics, step: int) -> ResourceMetrics:
-        points = list(_points(one))
+    def _converted(self, source: ResourceMetrics, step: int) -> ResourceMetrics:
+        points = list(_points(source))
         time_unix_nano = max((point.time_unix_nano for _, point in points), default=0)
         values = dict(self._values(points))
         metric = Metric(
             semconv.SYSTEM_READING, "", "", Gauge([self._point(*item, step, time_unix_nano) for item in values.items()])
         )
         scope = InstrumentationScope(semconv.SCOPE_SYSTEM)
-        return ResourceMetrics(one.resource, [ScopeMetrics(scope, [metric], "")], one.schema_url)
+        return ResourceMetrics(source.resource, [ScopeMetrics(scope, [metric], "")], source.schema_url)
 
     def _point(self, name: str, value: float, step: int, time_unix_nano: int) -> NumberDataPoint:
         self._sequence += 1
@@ -135,27 +135,27 @@ class SystemReadings:
             if name is None or device in _LOOPBACK or _STACKED.fullmatch(device) or _is_partition(device, devices):
                 continue
             key = _key(metric, attributes)
-            # A counter that was set back has grown by what we cannot know: by nothing.
-            self._grown[key] += max(point.value - self._before.get(key, point.value), 0)
-            self._before[key] = point.value
+            # How much a counter that was reset has grown is not known: it counts as 0.
+            self._grown[key] += max(point.value - self._previous.get(key, point.value), 0)
+            self._previous[key] = point.value
             totals[name] = totals.get(name, 0) + self._grown[key] * 1e-6
         yield from totals.items()
 
     def _processor_time(self, points: list[tuple[str, NumberDataPoint]]) -> Iterator[tuple[str, float]]:
-        """Shares of the time since the collection before: nothing is known at the first one."""
+        """CPU utilization since the previous collection; yields nothing at the first one."""
         idle_s = busy_s = process_s = 0.0
         processors: set[Any] = set()
-        known, of_process = True, False
+        has_previous, has_process = True, False
         for metric, point in points:
             if metric not in ("system.cpu.time", "process.cpu.time"):
                 continue
             attributes = point.attributes or {}
             key = _key(metric, attributes)
-            known = known and key in self._before
-            grown_s = point.value - self._before.get(key, point.value)
-            self._before[key] = point.value
+            has_previous = has_previous and key in self._previous
+            grown_s = point.value - self._previous.get(key, point.value)
+            self._previous[key] = point.value
             if metric == "process.cpu.time":
-                of_process = True
+                has_process = True
                 process_s += grown_s
                 continue
             processors.add(attributes.get("cpu"))
@@ -164,15 +164,15 @@ class SystemReadings:
             else:
                 busy_s += grown_s
         total_s = idle_s + busy_s
-        if known and total_s > 0:
+        if has_previous and total_s > 0:
             yield "cpu_utilization_percentage", 100 * (busy_s / total_s)
-            if of_process:
-                # Of one processor, as `top` has it.
+            if has_process:
+                # 100 is one processor, as in `top`.
                 yield "process_cpu_utilization_percentage", 100 * process_s * len(processors) / total_s
 
 
-def _points(one: ResourceMetrics) -> Iterator[tuple[str, NumberDataPoint]]:
-    for scope_metrics in one.scope_metrics:
+def _points(source: ResourceMetrics) -> Iterator[tuple[str, NumberDataPoint]]:
+    for scope_metrics in source.scope_metrics:
         for metric in scope_metrics.metrics:
             for point in metric.data.data_points:
                 if isinstance(point, NumberDataPoint):
@@ -188,6 +188,6 @@ def _key(metric: str, attributes: Mapping[str, Any]) -> _Key:
 
 
 def _is_partition(device: str, devices: Iterable[str]) -> bool:
-    """Whether a disk is a part of another one, which counts what it does too."""
-    # Linux puts a `p` before the number where the disk's name ends with one.
+    """Whether a disk is a partition of another one, whose counters include it."""
+    # Linux puts a `p` before the partition's number where the disk's name ends with a digit.
     return any(re.fullmatch(rf"{re.escape(one)}{'p' if one[-1:].isdigit() else ''}\d+", device) for one in devices)
