@@ -1,4 +1,4 @@
-"""What `start_logging` raises; every message says what to do about it."""
+"""The errors that this package raises; every message of `start_logging` says what to do about it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class ConfigurationError(TraceletError, ValueError):
 
 
 class MissingDependencyError(TraceletError, ImportError):
-    """A backend was asked for whose client library is not installed."""
+    """The client library of a requested backend is not installed."""
 
 
 class IncompatibleVersionError(TraceletError, ImportError):
-    """An installed library lacks something private that this package hooks or reads."""
+    """An installed library lacks a private name that this package hooks or reads."""
 
 
 class TrackerError(TraceletError):
@@ -24,7 +24,7 @@ class TrackerError(TraceletError):
 
 
 class TrackerUnavailableError(TrackerError):
-    """The tracker cannot be reached just now: the same call may succeed later."""
+    """The tracker cannot be reached at the moment: the same call may succeed later."""
 
 
 class RefusedError(TrackerError):

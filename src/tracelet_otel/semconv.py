@@ -1,4 +1,4 @@
-"""Every name, unit and attribute that we emit, and nothing else.
+"""Every name, unit and attribute that this package emits, and nothing else.
 
 Names without the prefix `tracelet.` are those of the OpenTelemetry semantic conventions; they are
 spelled out here where the conventions package marks them as incubating.
@@ -13,20 +13,20 @@ from typing import Final
 SCOPE_LOGGED: Final = "tracelet_otel.logged"
 SCOPE_RUN: Final = "tracelet_otel.run"
 SCOPE_GPU: Final = "tracelet_otel.gpu"
-SCOPE_SYSTEM: Final = "tracelet_otel.system"  # readings of GPU and host in the terms of trackers, as samples
+SCOPE_SYSTEM: Final = "tracelet_otel.system"  # GPU and host as samples, with the names and units of trackers
 
 # Resource attributes
 RUN_ID: Final = "tracelet.run.id"
 RUN_NAME: Final = "tracelet.run.name"
 PROJECT_NAME: Final = "tracelet.project.name"
-RUN_START_TIME: Final = "tracelet.run.start_time"  # as in ISO 8601; what a tracker is told, and on no series
+RUN_START_TIME: Final = "tracelet.run.start_time"  # ISO 8601; only for trackers, on no time series
 SERVICE_NAME: Final = "service.name"
 SERVICE_INSTANCE_ID: Final = "service.instance.id"
 RANK: Final = "tracelet.rank"
 LOCAL_RANK: Final = "tracelet.local_rank"
 NODE_RANK: Final = "tracelet.node_rank"
 PLACE_ATTRIBUTES: Final = (RANK, LOCAL_RANK, NODE_RANK)
-RANKS: Final = "tracelet.ranks"  # what becomes of their values: one of RANKS_*
+RANKS: Final = "tracelet.ranks"  # whether the values of ranks are merged: one of RANKS_*
 HOST_NAME: Final = "host.name"
 PROCESS_PID: Final = "process.pid"
 PROCESS_COMMAND: Final = "process.command"
@@ -65,7 +65,7 @@ K8S_NODE_NAME: Final = "k8s.node.name"
 K8S_CONTAINER_NAME: Final = "k8s.container.name"
 
 RUN_ID_PATTERN: Final = r"^[A-Za-z0-9_.-]{1,64}$"
-"""What a run's id looks like: it names files, and is part of addresses."""
+"""Form of a run's id, which is part of file names and URLs."""
 
 # Attributes of a logged metric's point
 METRIC_NAME: Final = "tracelet.metric.name"
@@ -78,7 +78,7 @@ STEP: Final = "tracelet.step"
 EPOCH: Final = "tracelet.epoch"
 AXIS: Final = "tracelet.axis"
 SEQUENCE: Final = "tracelet.sequence"
-# This and the world size only where several processes train together
+# This and WORLD_SIZE only where several processes train together
 TRAINING: Final = "tracelet.training"
 
 # A value of `vcs.ref.head.type`
@@ -93,7 +93,7 @@ REDUCTION_MEAN: Final = "mean"
 REDUCTION_MIN: Final = "min"
 REDUCTION_MAX: Final = "max"
 REDUCTION_SUM: Final = "sum"
-REDUCTION_NONE: Final = "none"  # synchronised, or meant to be rank 0's
+REDUCTION_NONE: Final = "none"  # already synchronised by Lightning, or logged for rank 0 only
 
 # Values of `tracelet.axis`: what a sample's step counts
 AXIS_TRAINER: Final = "trainer/global_step"  # Lightning's `_batches_that_stepped`
@@ -108,15 +108,15 @@ METRIC_NONFINITE_UNIT: Final = "{value}"
 HPARAM: Final = "tracelet.hparam"
 HPARAM_UNIT: Final = "1"
 HPARAM_NAME: Final = "tracelet.hparam.name"
-HPARAM_VALUE: Final = "tracelet.hparam.value"  # its text
-HPARAM_REVISION: Final = "tracelet.hparam.revision"  # which report of this name; absent for the first
-HPARAM_TYPE: Final = "tracelet.hparam.type"  # what it was: one of TYPE_*; absent for text and all else
+HPARAM_VALUE: Final = "tracelet.hparam.value"  # the value as text
+HPARAM_REVISION: Final = "tracelet.hparam.revision"  # number of the report of this name; absent for the first
+HPARAM_TYPE: Final = "tracelet.hparam.type"  # original type: one of TYPE_*; absent for text and all other types
 RUN_OUTCOME: Final = "tracelet.run.outcome"
 RUN_OUTCOME_UNIT: Final = "1"
 OUTCOME: Final = "outcome"
 RUN_ENDED: Final = "tracelet.run.ended"
 RUN_ENDED_UNIT: Final = "1"
-RUN_END_TIME: Final = "tracelet.run.end_time"  # since the epoch; absent while the run goes on
+RUN_END_TIME: Final = "tracelet.run.end_time"  # since the Unix epoch; absent while the run goes on
 RUN_END_TIME_UNIT: Final = "s"
 RANK_ENDED: Final = "tracelet.rank.ended"
 RANK_ENDED_UNIT: Final = "1"
@@ -131,7 +131,7 @@ SAMPLES_UNIT: Final = "{sample}"
 QUEUE_SIZE: Final = "tracelet.recorder.queue.size"
 QUEUE_SIZE_UNIT: Final = "{row}"
 
-# GPU: names and units of the hardware conventions; ours under `tracelet.gpu.`
+# GPU: names and units of the hardware conventions; names of our own begin with `tracelet.gpu.`
 GPU_UTILIZATION: Final = "hw.gpu.utilization"
 GPU_MEMORY_USAGE: Final = "hw.gpu.memory.usage"
 GPU_MEMORY_LIMIT: Final = "hw.gpu.memory.limit"
@@ -170,7 +170,7 @@ GPU_CLOCK: Final = "tracelet.gpu.clock"
 GPU_THROTTLE_REASON: Final = "tracelet.gpu.throttle.reason"
 NETWORK_IO_DIRECTION: Final = "network.io.direction"
 
-# Their values
+# Values of these attributes
 HW_TYPE_GPU: Final = "gpu"
 HW_VENDOR_NVIDIA: Final = "NVIDIA"
 TASK_GENERAL: Final = "general"
@@ -197,7 +197,7 @@ THROTTLE_HW_THERMAL: Final = "hw_thermal_slowdown"
 THROTTLE_HW_POWER_BRAKE: Final = "hw_power_brake_slowdown"
 THROTTLE_DISPLAY_CLOCK: Final = "display_clock_setting"
 
-# GPU and host as trackers show them
+# GPU and host with the names and units of trackers
 SYSTEM_READING: Final = "tracelet.system.reading"
 SYSTEM_PREFIX: Final = "system/"
 
@@ -214,4 +214,4 @@ OUTCOME_FAILED: Final = "failed"
 OUTCOME_INTERRUPTED: Final = "interrupted"
 OUTCOME_TERMINATED: Final = "terminated"
 OUTCOMES: Final = (OUTCOME_FINISHED, OUTCOME_FAILED, OUTCOME_INTERRUPTED, OUTCOME_TERMINATED)
-"""Those that end a run."""
+"""Outcomes that end a run."""

@@ -1,1 +1,1 @@
-"""What any part may use and no part is about: errors' end, environment, text."""
+"""Code that any part of the package may use: error reporting, environment variables, processes, text."""

@@ -1,4 +1,4 @@
-"""The environment of a process of ours, made from that of the one that starts it. Pure."""
+"""The environment variables of a process that this package starts, made from those of its parent. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-_FOREIGN: Final = ("OTEL_", "TRACELET_")
-_ABSENT: Final = (
-    # wandb-core of the training belongs to the training: it ends with it.
+# Variables that are not passed on, by prefix and by name.
+_PREFIXES: Final = ("OTEL_", "TRACELET_")
+_NAMES: Final = (
+    # It names the wandb-core process of the training, which ends with the training.
     "WANDB_SERVICE",
     "PYTHONINSPECT",
     "PYTHONSTARTUP",
@@ -18,29 +19,29 @@ _ABSENT: Final = (
 )
 _AUTO_INSTRUMENTATION: Final = "opentelemetry/instrumentation/auto_instrumentation"
 PREFERRED: Final = {
-    # Our own delivery retries, with pauses that can be interrupted; MLflow's own would block for minutes.
+    # Our own delivery retries, with pauses that can be interrupted; MLflow's own retries would block for minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # It would print the run's address, with credentials where the address holds any.
+    # MLflow would print the run's address, with credentials where the address holds any.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # It would report errors of its own to its makers, with an SDK and threads for it.
+    # wandb would report its own errors to its makers, with another SDK and its threads.
     "WANDB_ERROR_REPORTING": "false",
     "WANDB_SILENT": "true",
 }
-"""For any process of ours that delivers; what its environment says already stands."""
+"""Defaults for any process of ours that delivers. Variables that its environment already has take precedence."""
 
 
 def child_environment(parent: Mapping[str, str], search_path: list[str]) -> dict[str, str]:
-    """What a process of ours that delivers sees: no OpenTelemetry, no settings of ours, no GPU.
+    """The environment of a process of ours that delivers: no OpenTelemetry settings, no settings of ours, no GPU.
 
     Args:
-        parent: the environment of the process that starts it; what it says of trackers' clients stands.
-        search_path: where that process finds modules.
+        parent: environment of the process that starts it. Its variables for trackers' clients are kept.
+        search_path: module search path (`sys.path`) of that process.
     """
-    kept = {name: value for name, value in parent.items() if not name.startswith(_FOREIGN) and name not in _ABSENT}
-    # The place of `opentelemetry-instrument` would start an SDK in every Python child.
+    kept = {name: value for name, value in parent.items() if not name.startswith(_PREFIXES) and name not in _NAMES}
+    # The directory that `opentelemetry-instrument` puts there would start an SDK in every Python child.
     paths = [str(Path(path).absolute()) for path in search_path if path and Path(path).exists()]
     paths = [path for path in paths if not path.replace(os.sep, "/").endswith(_AUTO_INSTRUMENTATION)]
     return {

@@ -1,4 +1,4 @@
-"""This process's environment: the one file that reads or changes it."""
+"""Environment variables of this process. The only file that reads or changes them."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ _SDK_EXPORT_INTERVAL_S: Final = 60.0
 
 
 def environment() -> dict[str, str]:
-    """A copy of this process's environment."""
+    """Return a copy of this process's environment variables."""
     return dict(os.environ)
 
 
 def set_environment_defaults(values: Mapping[str, str]) -> None:
-    """Say what libraries read from the environment, where it says nothing: for processes of our own only."""
+    """Set environment variables that are not set. Only for processes of our own: libraries read these variables."""
     for name, value in values.items():
         os.environ.setdefault(name, value)
 
 
 def own_variables() -> list[str]:
-    """Names of the variables that begin as ours do, without those that we leave for other processes."""
+    """Names of the variables with our prefix, without those that this package leaves for other processes."""
     left = (_HANDOVER, _RUN, _RECORDER)
     return [name for name in os.environ if name.startswith("TRACELET_") and name not in left]
 
 
 def take_spawn_context() -> str | None:
-    """What the process that started this one as a rank has left in its environment; it is gone then."""
+    """Take out of the environment what the process that started this one as a rank has left there; None for nothing."""
     return os.environ.pop(_HANDOVER, None)
 
 
 def set_spawn_context(value: str | None) -> None:
-    """Leave something in the environment for processes that are started as ranks, or take it out."""
+    """Leave a text in the environment for processes that are started as ranks; None removes it."""
     if value is None:
         os.environ.pop(_HANDOVER, None)
     else:
@@ -43,18 +43,27 @@ def set_spawn_context(value: str | None) -> None:
 
 
 def inherited_run() -> tuple[int | None, str]:
-    """Which process has left the id of its run for ranks, and the id; nothing where none has."""
+    """Pid of the process that left the id of its run for ranks, and that id; None and an empty text where none did."""
     pid, _, run_id = os.environ.get(_RUN, "").partition(".")
     return (int(pid), run_id) if pid.isdigit() and run_id else (None, "")
 
 
 def leave_run(pid: int, run_id: str) -> None:
-    """Leave the id of a run for processes that are started as ranks."""
+    """Leave the id of a run in the environment for processes that are started as ranks.
+
+    Args:
+        pid: pid of this process.
+        run_id: id of the run.
+    """
     os.environ[_RUN] = f"{pid}.{run_id}"
 
 
 def set_recorder(pid: int | None) -> None:
-    """Tell processes that are started from here which process has a run, or that none has."""
+    """Leave the pid of the process that has a run in the environment, for processes that are started from here.
+
+    Args:
+        pid: pid of that process; None where no process has a run.
+    """
     if pid is None:
         os.environ.pop(_RECORDER, None)
     else:
@@ -62,17 +71,17 @@ def set_recorder(pid: int | None) -> None:
 
 
 def is_recorded_elsewhere() -> bool:
-    """Whether the process that has started this one, or one before it, has a run."""
+    """Whether a run belongs to the process that started this one, or to one of its ancestors."""
     return os.environ.get(_RECORDER, str(os.getpid())) != str(os.getpid())
 
 
 def sdk_disabled() -> bool:
-    """Whether OTEL_SDK_DISABLED turns the SDK off, which leaves nothing to record with."""
+    """Whether OTEL_SDK_DISABLED turns the SDK off, so that nothing can be recorded."""
     return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
 def sdk_export_interval_s() -> float:
-    """Seconds between two exports of the SDK where its own configurator makes the readers.
+    """Seconds between two exports, where the SDK's own configurator creates the metric readers.
 
     Source: OpenTelemetry, "Environment Variable Specification", `OTEL_METRIC_EXPORT_INTERVAL` in milliseconds.
     """
@@ -84,11 +93,11 @@ def sdk_export_interval_s() -> float:
 
 
 def sdk_exports_nothing() -> bool:
-    """Whether the SDK's own configurator makes no reader of metrics."""
+    """Whether the SDK's own configurator creates no metric reader."""
     return sdk_disabled() or os.environ.get("OTEL_METRICS_EXPORTER", "").strip().lower() == "none"
 
 
 def sdk_exports_otlp() -> bool:
-    """Whether the SDK's own configurator makes an exporter of OTLP metrics; it does where nothing is said."""
+    """Whether the SDK's own configurator creates an exporter of OTLP metrics, which is its default."""
     named = os.environ.get("OTEL_METRICS_EXPORTER", "").lower() or "otlp"
     return any(name.strip().startswith("otlp") for name in named.split(","))

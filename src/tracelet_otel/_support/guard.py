@@ -1,4 +1,4 @@
-"""Where an error of ours ends: logged once, counted, never raised into training."""
+"""Error handling of this package: an error is logged once, counted, and never raised into the training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 UNDELIVERED: Final = "values were not delivered"
-"""The place at which each value counts that got nowhere."""
+"""The place at which every value that was not delivered is counted."""
 
 _all: Final[WeakSet[Guard]] = WeakSet()
 
@@ -20,14 +20,14 @@ _all: Final[WeakSet[Guard]] = WeakSet()
 if TYPE_CHECKING:
     _Adapter = logging.LoggerAdapter[logging.Logger]
 else:
-    _Adapter = logging.LoggerAdapter  # Python 3.10 knows no parameter of it
+    _Adapter = logging.LoggerAdapter  # in Python 3.10 the class takes no type parameter
 
 
 class _Log(_Adapter):
-    """The package's log. A filter or handler of the user's that raises does not reach who logs."""
+    """The package's logger. An exception in a filter or handler of the user does not reach the caller."""
 
     def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
-        """Log; what cannot be logged goes to standard error, with the reason."""
+        """Log a message. If that fails, print the message and the reason to standard error."""
         try:
             super().log(level, msg, *args, **{"stacklevel": 2, **kwargs})
         except Exception as error:
@@ -42,27 +42,27 @@ log: Final = _Log(logging.getLogger("tracelet_otel"), {})
 class Guard:
     """Keeps errors away from the caller without hiding them.
 
-    The first error at each place is logged with its traceback; every one is counted, so the
-    closing report of a run can name what happened.
+    The first error at each place is logged with its traceback. Every error is counted, so that the closing report of a
+    run can name what happened.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # a signal handler may report while we do
+        self._lock = threading.RLock()  # reentrant: a signal handler may report while this thread reports
         self._counts: Counter[str] = Counter()
         _all.add(self)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many errors ended here, by place."""
+        """Number of errors by place."""
         with self._lock:
             return dict(self._counts)
 
     def count(self, place: str, number: int) -> None:
-        """Count what went wrong for a reason that has been reported.
+        """Count errors without logging them: their reason has been reported already.
 
         Args:
             place: what could not be done, in words that a user understands.
-            number: how often.
+            number: number of errors.
         """
         if number:
             with self._lock:
@@ -84,7 +84,7 @@ class Guard:
 
 
 def _renew_locks() -> None:
-    # A forked child has the locks of its parent, and not the threads that would open them again.
+    # A forked child has copies of its parent's locks, but not the threads that would release them.
     for guard in _all:
         guard._lock = threading.RLock()
 

@@ -1,4 +1,4 @@
-"""Pauses between attempts."""
+"""Pauses between retries."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import random
 from typing import Final
 
 _random: Final = random.Random()  # noqa: S311  # for pauses
-"""Of its own: Python's global generator is the training's."""
+"""A generator of our own: Python's global one belongs to the training."""
 
 
 def spread(pause_s: float) -> float:
-    """Half of some seconds, up to all of them: many who have failed at once do not all come back at once."""
+    """Draw a pause, so that clients that failed at the same time do not all retry at the same time.
+
+    Args:
+        pause_s: the longest pause in seconds.
+
+    Returns:
+        Seconds, from half of the longest pause up to all of it.
+    """
     return pause_s * _random.uniform(0.5, 1.0)

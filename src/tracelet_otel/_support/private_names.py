@@ -1,8 +1,8 @@
 """Every private name of a library that this package hooks or reads, with the versions on which it was seen.
 
-Libraries may rename what is private in any release. A hook that finds nothing then records nothing, and a reading that
-finds nothing is wrong. So these names are looked for before a run begins: `start_logging` raises where one is missing,
-and under `opentelemetry-instrument`, where nobody could catch an error, it is logged once.
+Libraries may rename private names in any release. A hook whose name is gone then records nothing, and a value that is
+read by such a name is wrong. So these names are checked before a run begins: `start_logging` raises where one is
+missing, and under `opentelemetry-instrument`, where nobody could catch an error, it is logged once.
 
 Nothing is imported for that. Names are looked for in modules that the process has loaded.
 """
@@ -27,8 +27,8 @@ class PrivateName:
     Args:
         module: the module that holds it, below the library's package.
         name: what is looked for in the module, with dots for what is in a class.
-        parameters: names that a function's parameters have to have, in order from the first; more may follow.
-        sets: attributes that the function sets on its object, where they exist on instances only.
+        parameters: expected names of a function's first parameters, in order; more may follow.
+        sets: attributes that the function sets on `self`, for attributes that exist on instances only.
     """
 
     module: str
@@ -37,7 +37,11 @@ class PrivateName:
     sets: tuple[str, ...] = ()
 
     def missing(self, module: ModuleType) -> str | None:
-        """What of it the module does not have, in words; None where it is as expected."""
+        """Check the name in its module.
+
+        Returns:
+            What is missing, for a message; None where everything is as expected.
+        """
         found: Any = module
         for part in self.name.split("."):
             if part in getattr(found, "__annotations__", {}):
@@ -46,13 +50,13 @@ class PrivateName:
                 found = inspect.getattr_static(found, part)
             except AttributeError:
                 return self.name
-        return self._unlike(found, module)
+        return self._mismatch(found, module)
 
-    def _unlike(self, function: Any, module: ModuleType) -> str | None:
-        """What is not as expected in a function of the module."""
+    def _mismatch(self, function: Any, module: ModuleType) -> str | None:
+        """Return which parameters or attributes of a function are not as expected; None where all are."""
         code = getattr(inspect.unwrap(function), "__code__", None) if self.parameters or self.sets else None
         if code is None or code.co_filename != module.__file__:
-            return None  # where somebody has put a function of their own, they answer for it
+            return None  # somebody else has replaced the function: it is not checked
         if code.co_varnames[: len(self.parameters)] != self.parameters:
             return f"{self.name}({', '.join(self.parameters)})"
         absent = [attribute for attribute in self.sets if attribute not in code.co_names]
@@ -61,15 +65,14 @@ class PrivateName:
 
 @dataclass(frozen=True)
 class Library:
-    """A library of which private names are used.
+    """A library whose private names are used.
 
     Args:
-        packages: names under which it is imported, each with the distribution that it is installed by.
+        packages: import names of the library, each with the distribution that installs it.
         oldest: the oldest version that the names were seen on.
         newest: the newest version that the names were seen on.
-        names: the names.
-        tampered: releases that were altered by somebody else than their makers, by distribution and version, with the
-            advisory on them.
+        names: the private names.
+        tampered: security advisories on releases that were tampered with, by distribution and version.
     """
 
     packages: Mapping[str, str]
@@ -80,13 +83,13 @@ class Library:
 
 
 CONNECTOR: Final = "trainer.connectors.logger_connector.logger_connector"
-"""Module of what hands rows to Lightning's loggers."""
+"""Module of the connector that passes rows to Lightning's loggers."""
 TRIAL: Final = "_LRCallback"
-"""Class of the callback in a trial of Lightning's learning rate finder."""
+"""Class of the callback that Lightning's learning rate finder uses in its trials."""
 STARTS_RANKS: Final = "_MultiProcessingLauncher"
-"""Class of what starts all ranks, also the first, as processes of `multiprocessing`."""
+"""Class of the launcher that starts all ranks, also rank 0, as processes of `multiprocessing`."""
 TERMINATED: Final = "SIGTERMException"
-"""Class of what Lightning raises after SIGTERM."""
+"""Class of the exception that Lightning raises after SIGTERM."""
 _RESULT: Final = "trainer.connectors.logger_connector.result"
 
 LIGHTNING: Final = Library(
@@ -94,13 +97,13 @@ LIGHTNING: Final = Library(
     oldest="2.5.2",
     newest="2.6.6",
     names=(
-        # The way of a row to the loggers, and where it stands.
+        # How a row reaches the loggers, and the step and epoch of the trainer.
         PrivateName(CONNECTOR, "_LoggerConnector.log_metrics", ("self", "metrics", "step")),
         PrivateName(CONNECTOR, "_LoggerConnector.__init__", sets=("trainer",)),
         PrivateName("trainer.trainer", "Trainer.__init__", sets=("fit_loop",)),
         PrivateName("loops.fit_loop", "_FitLoop.__init__", sets=("epoch_loop", "epoch_progress")),
         PrivateName("loops.training_epoch_loop", "_TrainingEpochLoop.__init__", sets=("_batches_that_stepped",)),
-        # How ranks combine a name.
+        # How the values of several ranks are combined for a name.
         PrivateName("trainer.trainer", "Trainer._results"),
         PrivateName(_RESULT, "_ResultCollection._forked_name", ("self", "result_metric", "on_step")),
         PrivateName(_RESULT, "_ResultMetric.__init__", sets=("meta",)),
@@ -110,7 +113,7 @@ LIGHTNING: Final = Library(
         PrivateName(_RESULT, "_Metadata.is_min_reduction"),
         PrivateName(_RESULT, "_Sync.should"),
         PrivateName(_RESULT, "_Sync.rank_zero_only"),
-        # What a trainer is doing: the tuner's trials, ranks that are started as processes, what was saved.
+        # What a trainer is doing: trials of the tuner, ranks started as processes, saved hyperparameters, SIGTERM.
         PrivateName("tuner.lr_finder", TRIAL),
         PrivateName("callbacks.lr_finder", "LearningRateFinder.__init__", sets=("_early_exit",)),
         PrivateName("callbacks.batch_size_finder", "BatchSizeFinder.__init__", sets=("_early_exit",)),
@@ -159,10 +162,10 @@ WANDB: Final = Library(
 
 
 def check(library: Library) -> None:
-    """Look for the names of a library in what this process has loaded of it.
+    """Check the private names of a library in those of its packages that this process has loaded.
 
     Args:
-        library: the library; one that is not loaded is passed over.
+        library: the library; nothing is checked where it is not loaded.
 
     Raises:
         IncompatibleVersionError: a name is missing. The message names it, the installed version, and the versions
@@ -174,22 +177,26 @@ def check(library: Library) -> None:
 
 
 def check_package(library: Library, package: str) -> None:
-    """Look for the names of a library in one of its packages, all of which is loaded.
+    """Check the private names of a library in one of its packages, which must be loaded completely.
+
+    Args:
+        library: the library.
+        package: import name of the package.
 
     Raises:
-        IncompatibleVersionError: see `check`.
+        IncompatibleVersionError: a name is missing, as for `check`.
     """
     if missing := list(_missing(library, package)):
         raise IncompatibleVersionError(message(library, library.packages[package], missing))
 
 
 def message(library: Library, distribution: str, missing: list[str]) -> str:
-    """What a user is told of names that are missing.
+    """Return the message for a user about names that are missing.
 
     Args:
-        library: whose they are.
-        distribution: by which it is installed.
-        missing: the names.
+        library: library that lacks the names.
+        distribution: distribution that installs the library.
+        missing: the missing names.
     """
     return (
         f"{distribution} {_installed(distribution) or '(of unknown version)'} is not as expected: "
@@ -200,7 +207,7 @@ def message(library: Library, distribution: str, missing: list[str]) -> str:
 
 
 def tampered(library: Library) -> Iterator[str]:
-    """A warning for each installed release that was tampered with."""
+    """Yield a warning for each installed release that was tampered with."""
     for distribution in {name for name, _ in library.tampered}:
         installed = _installed(distribution)
         if advisory := library.tampered.get((distribution, installed or "")):
@@ -220,7 +227,7 @@ def _missing(library: Library, package: str) -> Iterator[str]:
 
 def _is_loaded(package: str) -> bool:
     module = sys.modules.get(package)
-    # A package that is being imported has not all of its modules yet.
+    # A package that is still being imported does not have all of its modules yet.
     return module is not None and not getattr(module.__spec__, "_initializing", False)
 
 

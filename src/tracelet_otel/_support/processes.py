@@ -1,4 +1,4 @@
-"""Processes of this machine, each told from all others that had or will have its pid."""
+"""Identifies processes of this machine in spite of reused pids."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from typing import Final
 import psutil
 
 _START_FIELD: Final = 19
-"""Start time in clock ticks after boot, counted from behind the command's name. Source: proc_pid_stat(5)."""
+"""Index of the start time (clock ticks after boot) among the fields after the command's name.
+
+Source: proc_pid_stat(5).
+"""
 
 
 def is_alive(pid: int, start: str) -> bool:
-    """Whether the process of which `started` said something still runs."""
+    """Whether a process still runs.
+
+    Args:
+        pid: pid of the process.
+        start: what `started` returned for the process, so that another process with the same pid does not count.
+    """
     try:
         return started(pid) == start and bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -22,12 +30,12 @@ def is_alive(pid: int, start: str) -> bool:
 
 
 def started(pid: int) -> str:
-    """What tells a process from all others that had or will have its pid on this machine.
+    """Return a text that distinguishes a process from all others that had or will have its pid on this machine.
 
     Raises:
-        psutil.NoSuchProcess: there is none.
+        psutil.NoSuchProcess: there is no process with this pid.
     """
-    # psutil adds the time of boot, which moves whenever the machine's clock is set.
+    # psutil's creation time is the last choice: it includes the boot time, which changes when the clock is set.
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         stat = Path(f"/proc/{pid}/stat").read_bytes()

@@ -1,4 +1,4 @@
-"""Waiting for somebody as long as he gets on."""
+"""Waiting for another thread for as long as it makes progress."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from collections.abc import Callable
 
 
 class ProgressCondition(threading.Condition):
-    """A condition that counts steps: who waits gives up on who makes none."""
+    """A condition variable that counts steps of progress, so that a waiter can give up when there are none."""
 
     def __init__(self) -> None:
         super().__init__()
         self._steps = 0
 
     def advance(self) -> None:
-        """Say that a step is done."""
+        """Count a step and wake all waiters."""
         with self:
             self._steps += 1
             self.notify_all()
 
     def wait_until(self, is_reached: Callable[[], bool], patience_s: float, timeout_s: float | None = None) -> bool:
-        """Wait for something; `is_reached` is asked after each step and each notification.
+        """Wait until a state is reached, which is checked after each step and each notification.
 
         Args:
-            is_reached: whether it is there.
-            patience_s: give up after so many seconds without a step.
-            timeout_s: give up after so many seconds in all; None for no such limit.
+            is_reached: returns whether the state is reached.
+            patience_s: give up after this many seconds without a step.
+            timeout_s: give up after this many seconds in all; None for no such limit.
 
         Returns:
-            Whether it is there.
+            Whether the state is reached.
         """
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         with self:

@@ -1,4 +1,4 @@
-"""Addresses as they may be shown: without the credentials that they may hold. Pure."""
+"""Removes credentials from addresses, so that the addresses may be shown. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Final
 
 _PORT: Final = re.compile(r"^(\[.*\]|[^:]*)(:\d*)?$")
 _DATABASE_USER: Final = re.compile(r"([^:/]*(?::.*)?)@")
-"""As SQLAlchemy reads an address: a password may hold anything."""
+"""User and password, parsed as SQLAlchemy does: a password may contain any character."""
 _SECRET: Final = re.compile("pass(word|wd)?$|^pwd$|secret|token", re.IGNORECASE)
-"""Options of a database's driver that are for nobody's eyes."""
+"""Options of a database driver that hold secrets."""
 
 
 def without_credentials(uri: str) -> str:
-    """An address that may be shown: user and password are left out, also where they were not escaped."""
+    """Return an address without user, password and secret options, also where they were not escaped."""
     scheme, mark, rest = uri.partition("://")
     if not mark or rest.startswith("/"):
         return uri  # a path

@@ -1,12 +1,11 @@
-"""Text as protobuf, and with it OTLP, can carry it."""
+"""Text in a form that protobuf, and so OTLP, can carry."""
 
 from __future__ import annotations
 
 
 def encodable(text: str) -> str:
-    r"""A text without lone surrogates: those become `\udc..`, so that different texts stay different.
+    r"""Replace lone surrogates with the characters `\udc..`, so that different texts stay different.
 
-    They come from file names and arguments that are no UTF-8 (PEP 383); OTLP would lose the whole
-    attribute.
+    They come from file names and arguments that are not UTF-8 (PEP 383). OTLP would lose the whole attribute.
     """
     return text.encode("utf-8", "backslashreplace").decode()
