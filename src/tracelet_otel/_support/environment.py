@@ -30,7 +30,7 @@ def own_variables() -> list[str]:
 
 
 def take_spawn_context() -> str | None:
-    """Take out of the environment what the process that started this one as a rank has left there; None for nothing."""
+    """Remove and return the text that the process which started this rank left in the environment; None for no text."""
     return os.environ.pop(_HANDOVER, None)
 
 
@@ -43,7 +43,7 @@ def set_spawn_context(value: str | None) -> None:
 
 
 def inherited_run() -> tuple[int | None, str]:
-    """Pid of the process that left the id of its run for ranks, and that id; None and an empty text where none did."""
+    """Pid of the process that left the id of its run for ranks, and that id; None and an empty text for no such process."""
     pid, _, run_id = os.environ.get(_RUN, "").partition(".")
     return (int(pid), run_id) if pid.isdigit() and run_id else (None, "")
 
@@ -71,7 +71,7 @@ def set_recorder(pid: int | None) -> None:
 
 
 def is_recorded_elsewhere() -> bool:
-    """Whether a run belongs to the process that started this one, or to one of its ancestors."""
+    """Whether the process that started this one, or one of its ancestors, has a run."""
     return os.environ.get(_RECORDER, str(os.getpid())) != str(os.getpid())
 
 
