@@ -43,7 +43,7 @@ def set_spawn_context(value: str | None) -> None:
 
 
 def inherited_run() -> tuple[int | None, str]:
-    """Pid of the process that left the id of its run for ranks, and that id; None and an empty text for no such process."""
+    """Pid of the process that left the id of its run for ranks, and that id; None and an empty text if none did."""
     pid, _, run_id = os.environ.get(_RUN, "").partition(".")
     return (int(pid), run_id) if pid.isdigit() and run_id else (None, "")
 
