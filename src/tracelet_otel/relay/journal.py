@@ -1,4 +1,4 @@
-"""What a relay has accepted and not delivered yet, in a SQLite file for each run."""
+"""The journal of a run: a SQLite file with what a relay has accepted and not delivered yet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tracelet_otel.relay.upgrade import is_of_0_1_0, upgrade
 
 SUFFIX: Final = ".journal"
 SIDECAR_DIRECTORY: Final = "sidecar"
-"""Where a relay that belongs to no training keeps its journals, apart from those of the others."""
+"""Subdirectory for the journals of a sidecar, apart from those of relays that a training has launched."""
 _VERSION: Final = 2
 _SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS ready (id INTEGER PRIMARY KEY AUTOINCREMENT, readings INTEGER NOT NULL,
@@ -31,7 +31,7 @@ _SCHEMA: Final = (
 
 
 class JournalInUseError(TraceletError):
-    """Another process has the journal."""
+    """Another process has the journal open."""
 
 
 class JournalError(TraceletError):
@@ -40,23 +40,23 @@ class JournalError(TraceletError):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a backend is in the rows of a journal."""
+    """How far a backend is in the rows of a journal; it is done with a reading once that is delivered or refused."""
 
     after: int = 0
-    """It is done with all rows up to the one with this number."""
+    """The backend is done with all rows up to this id."""
     row: int = 0
-    """Number of the row that it is done with in part; 0 where there is none."""
+    """Id of the next row, if the backend is done with a part of it; 0 if not."""
     taken: int = 0
-    """It is done with so many readings of that row."""
+    """How many readings of that row it is done with."""
     delivered: int = 0
-    """Readings that it has taken since the beginning of the run."""
+    """Readings that it has accepted since the beginning of the run."""
     refused: int = 0
-    """Readings that it has not taken and never will."""
+    """Readings that it has not accepted and never will."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Numbers of what was written."""
+    """Ids of the rows that one call of `Journal.write` has added to each table."""
 
     ready: tuple[int, ...] = ()
     unmerged: int | None = None
@@ -65,15 +65,16 @@ class Written:
 class Journal:
     """The queue of one run: rows of readings for its backends, and how far each backend is.
 
-    A row is ready when any backend may have it; what waits for other ranks is kept apart from the rows. One process
-    has a journal at a time. What a method has written is on the disk when it returns, unless it says otherwise.
+    A row holds readings that can be sent to every backend. Readings that have to be merged with those of other ranks
+    first are kept in another table, `unmerged`. Only one process can have a journal open. What a method has written is
+    on the disk when it returns, unless it says otherwise.
 
     Args:
-        path: made where it does not exist.
-        wait_s: for so long another process may have it.
+        path: the file; it is created where it does not exist.
+        wait_s: seconds to wait where another process has it open.
 
     Raises:
-        JournalInUseError: another process has it.
+        JournalInUseError: another process has it open.
         JournalError: it cannot be read or written.
     """
 
@@ -85,7 +86,7 @@ class Journal:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             connection = sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
-            # Exclusive: no other process, and no shared memory, which network file systems lack.
+            # Exclusive mode keeps other processes out. It also needs no shared memory, which network file systems lack.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             is_old = _is_old(connection)
             connection.execute("PRAGMA journal_mode = WAL")
@@ -99,7 +100,7 @@ class Journal:
         except (OSError, sqlite3.Error, ValueError) as error:
             if connection is not None:
                 connection.close()
-            # As a whole: an address may have the word in it.
+            # The whole message is compared, since an address in another message may contain these words.
             if isinstance(error, sqlite3.Error) and str(error) == "database is locked":
                 raise JournalInUseError(f"the journal {path} is in use by another process") from None
             raise JournalError(f"the journal {path} cannot be used: {error}") from error
@@ -107,7 +108,7 @@ class Journal:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What `write` and `remember` were given last, by key."""
+        """The values that `write` and `remember` have stored, by key."""
         rows = self._rows("SELECT key, value FROM state")
         try:
             return {key: json.loads(value) for key, value in rows}
@@ -123,7 +124,7 @@ class Journal:
 
     @property
     def size_bytes(self) -> int:
-        """What it takes on the disk; room that it can use again is not counted."""
+        """Size of what the file holds; pages that are free for SQLite to use again are not counted."""
         pages, free, size = (
             self._rows(f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count", "page_size")
         )
@@ -138,17 +139,17 @@ class Journal:
         *,
         durable: bool = True,
     ) -> Written:
-        """Change all of this, or nothing of it.
+        """Make several changes in one transaction.
 
         Args:
-            ready: rows, each as the number of its readings and its content.
-            unmerged: what waits for other ranks.
-            merged: numbers of what waits no more.
-            state: what to remember, by key.
-            durable: whether a machine that dies must not take it along. Where it may, what comes after it goes with it.
+            ready: rows to add, each as the number of its readings and its content.
+            unmerged: content to add to the table `unmerged`.
+            merged: ids of rows of `unmerged` to delete.
+            state: values to store, by key.
+            durable: whether a crash of the machine must not lose it. If it is lost, all later writes are lost as well.
 
         Raises:
-            JournalError: none of it is written.
+            JournalError: nothing was written.
         """
         with self._lock, self._transaction(durable=durable):
             numbers = [
@@ -163,35 +164,35 @@ class Journal:
         return Written(tuple(numbers), number)
 
     def remember(self, state: Mapping[str, Any]) -> None:
-        """Keep something by key, over what was there."""
+        """Store values by key; they replace those that were there."""
         self.write(state=state)
 
     def unmerged(self) -> Iterator[tuple[int, bytes]]:
-        """What waits for other ranks, in order, each with its number."""
+        """What waits to be merged, as the id and content of each row, in the order of writing."""
         yield from self._rows("SELECT id, content FROM unmerged ORDER BY id")
 
     def next_row(self, after: int) -> tuple[int, bytes] | None:
-        """The first row behind the one with a number, as its own number and its content."""
+        """The first row after an id, as its own id and its content; None where there is none."""
         rows = self._rows("SELECT id, content FROM ready WHERE id > ? ORDER BY id LIMIT 1", after)
         return (int(rows[0][0]), rows[0][1]) if rows else None
 
     def oldest_rows(self, most: int, up_to: int) -> list[tuple[int, int, int]]:
-        """The first rows, each as its number, how many readings it has, and their size in bytes.
+        """The first rows, each as its id, its number of readings, and its size in bytes.
 
         Args:
-            most: not more rows than that.
-            up_to: none behind the one with this number.
+            most: return at most so many rows.
+            up_to: return no row after this id.
         """
         query = "SELECT id, readings, LENGTH(content) FROM ready WHERE id <= ? ORDER BY id LIMIT ?"
         return self._rows(query, up_to, most)
 
     def readings_after(self, number: int) -> int:
-        """How many readings the rows behind the one with a number have."""
+        """How many readings the rows after an id have in all."""
         return int(self._rows("SELECT COALESCE(SUM(readings), 0) FROM ready WHERE id > ?", number)[0][0])
 
     @property
     def last_row(self) -> int:
-        """Number of the last row that was written; 0 before there is one."""
+        """Id of the last row that was written, even if it is deleted by now; 0 before there was one."""
         rows = self._rows("SELECT seq FROM sqlite_sequence WHERE name = 'ready'")
         return int(rows[0][0]) if rows else 0
 
@@ -201,12 +202,12 @@ class Journal:
         return Position(*rows[0]) if rows else Position()
 
     def move(self, positions: Mapping[str, Position], forget_to: int = 0, forget: Iterable[int] = ()) -> None:
-        """Remember how far backends are, and drop what none of them needs.
+        """Store how far backends are, and delete rows that none of them needs.
 
         Args:
             positions: by backend.
-            forget_to: rows up to this number go.
-            forget: rows with these numbers go as well.
+            forget_to: delete all rows up to this id.
+            forget: delete the rows with these ids as well.
         """
         with self._lock, self._transaction():
             self._connection.executemany(
@@ -218,19 +219,19 @@ class Journal:
             self._connection.executemany("DELETE FROM ready WHERE id = ?", [(number,) for number in forget])
 
     def clear(self) -> None:
-        """Drop all rows, and what waits for other ranks."""
+        """Delete all rows, and all that waits to be merged."""
         with self._lock, self._transaction():
             self._connection.execute("DELETE FROM ready")
             self._connection.execute("DELETE FROM unmerged")
 
     def close(self) -> None:
-        """Let go of the file, and keep it."""
+        """Close the file and keep it."""
         with self._lock:
             self._connection.close()
 
     @contextlib.contextmanager
     def closed_on_error(self) -> Iterator[None]:
-        """Let go of the file where what follows fails: nobody could open it again while we have it."""
+        """Close the file if the block raises; while it is open, nothing else could open it."""
         try:
             yield
         except BaseException:
@@ -238,7 +239,7 @@ class Journal:
             raise
 
     def remove(self) -> None:
-        """Let go of the file and delete it."""
+        """Close the file and delete it."""
         self.close()
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
@@ -258,7 +259,7 @@ class Journal:
 
     @contextlib.contextmanager
     def _transaction(self, *, durable: bool = True) -> Iterator[None]:
-        """All of what is written within, or nothing of it."""
+        """Commit all that the block writes, or nothing of it; `_lock` has to be held."""
         try:
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._connection.execute("BEGIN IMMEDIATE")
@@ -275,7 +276,7 @@ class Journal:
 
 
 def _is_old(connection: sqlite3.Connection) -> bool:
-    """Whether it has the form of 0.1.0; any other form than today's is an error."""
+    """Whether a database has the tables of version 0.1.0; those of a newer version are an error."""
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found not in (0, _VERSION):
         raise sqlite3.DatabaseError("a newer version of tracelet-otel has written it, and can deliver it")
@@ -283,10 +284,10 @@ def _is_old(connection: sqlite3.Connection) -> bool:
 
 
 def remove_empty(path: Path) -> None:
-    """Delete a journal that nobody uses and that holds no reading."""
+    """Delete a journal that no process uses and that holds no reading."""
     if not path.exists():
         return
-    # Another process may have it, for the same run.
+    # Another process may have it open, for the same run.
     with contextlib.suppress(JournalInUseError, JournalError):
         journal = Journal(path)
         if journal.is_empty:

@@ -16,20 +16,20 @@ from tracelet_otel.relay.ranges import IntegerRanges, ranges, seen_of
 
 @dataclass(frozen=True)
 class Known:
-    """What has come of a run so far, but for the readings themselves."""
+    """All that has come of a run so far, except the values of its readings."""
 
     seen: Mapping[str, IntegerRanges] = field(default_factory=dict)
-    """Numbers of all samples that have come, by process."""
+    """Sequence numbers of all samples that have come, by process (`parts.stream_of`)."""
     reports: Reports = field(default_factory=Reports)
-    """Hyperparameters."""
+    """The hyperparameters that were reported."""
     ended: bool = False
     """Whether the run's owner has ended it."""
     end_unix_nano: int | None = None
-    """When it ended, in nanoseconds since the epoch; None where nobody has said it."""
+    """When the run ended, in nanoseconds since the epoch; None where no process has reported it."""
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Known:
-        """What a journal remembers, under the keys of `News.state`."""
+        """Read the state of a journal, which has the keys of `News.state`."""
         return cls(
             seen_of(state.get("seen", {})),
             Reports(state.get("hparams")),
@@ -44,58 +44,64 @@ class Known:
 
     @property
     def memory(self) -> dict[str, Any]:
-        """What a journal has to begin with, where the run goes on after its journal is gone."""
+        """State for a new journal, where the run goes on after its journal was deleted."""
         return {"seen": ranges(self.seen), "hparams": self.reports.state}
 
     def complete_to(self, process: str) -> int:
-        """The sequence number up to which each sample of a process has come."""
+        """The sequence number up to which all samples of a process have come; 0 where the first is missing."""
         return self.seen[process].complete_to if process in self.seen else 0
 
 
 @dataclass(frozen=True)
 class News:
-    """What a request adds."""
+    """What a request adds to what is known of its run."""
 
     fresh: Sequence[Batch]
-    """What each process has sent, without the readings that have come before."""
+    """The batches of the request, without the readings that have come before."""
     shares: Sequence[Share]
-    """Readings among these that other ranks have as well."""
+    """The readings of `fresh` that are to be merged with those of other ranks."""
     params: Sequence[tuple[str, Param]]
     """New hyperparameters, in their order."""
     outcomes: Mapping[str, str]
-    """What all processes say of the run's outcome, the newest of each; see `Members.outcomes`."""
+    """The latest outcome that each process has reported, with the keys of `Members.outcomes`."""
     before: Known
+    """What was known before the request."""
     after: Known
+    """What is known with the request."""
 
     @property
     def has_rows(self) -> bool:
-        """Whether there are new readings that a training has logged."""
+        """Whether there are new readings that were logged, and not only readings of GPU and host."""
         return any(batch.readings for batch in self.fresh if not batch.is_system)
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the journal is to remember, by key."""
+        """Values for the journal to store, by key."""
         state = {
             "outcomes": self.outcomes,
             "ended": self.after.ended,
             "end_unix_nano": self.after.end_unix_nano,
             "seen": ranges(self.after.seen),
         }
-        # Only what has changed: a large model's are many, and nothing else of a request grows with them.
+        # Only where they have changed: a large model has many, and a request should not cost more for that.
         return {**state, "hparams": self.after.reports.state} if self.has_reports else state
 
     @property
     def has_reports(self) -> bool:
-        """Whether hyperparameters were reported again, be it with the values that they have."""
+        """Whether the request has reports of hyperparameters that are new, even if the values are the same."""
         return self.after.reports is not self.before.reports
 
     def says_more_than(self, outcomes: Mapping[str, str]) -> bool:
-        """Whether there is anything new beside readings, where the outcomes so far were these."""
+        """Whether the request has anything new beside readings.
+
+        Args:
+            outcomes: the outcomes before the request (`Members.outcomes`).
+        """
         return bool(self.params) or (self.after.ended, self.outcomes) != (self.before.ended, outcomes)
 
 
 def news_of(part: RequestPart, known: Known, members: Members) -> News:
-    """What a request adds to what is known of its run."""
+    """Compare a request with what is known of its run, and change nothing."""
     seen = {process: IntegerRanges(one.ranges) for process, one in known.seen.items()}
     fresh = [without_known(batch, seen) for batch in part.batches]
     reports, params = known.reports, []
@@ -120,5 +126,8 @@ def news_of(part: RequestPart, known: Known, members: Members) -> News:
 
 
 def _params(batch: Batch) -> tuple[Report, ...]:
-    """Those of a batch that count: all ranks have the same ones, or nobody could say which."""
+    """The hyperparameters of a batch; none where it is of a rank other than 0.
+
+    All ranks have the same ones. If they had not, nothing could tell which to take.
+    """
     return () if batch.rank else batch.params

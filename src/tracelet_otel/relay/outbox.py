@@ -1,4 +1,4 @@
-"""Readings that are ready for the trackers: in the journal, until each tracker is done with them."""
+"""The queue of readings for the trackers, which the journal holds until each tracker is done with them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from tracelet_otel.relay.journal import Journal, Position
 from tracelet_otel.relay.packing import pack, unpack
 
 _LONGEST_ROW: Final = 2_000
-"""Readings."""
+"""Most readings in one row of the journal."""
 _MOST_RECENT: Final = 20_000
-"""Readings that are in memory as well: a tracker that keeps up reads nothing from the disk."""
+"""Most readings that are kept in memory as well, so that a tracker that keeps up reads nothing from the disk."""
 _LEFT: Final = 0.99
-"""Of what a journal may have, so much is left after rows were dropped: many at once cost little more than one."""
+"""Rows are dropped until the journal is this share of its limit: to drop many costs little more than to drop one."""
 _MOST_DROPPED: Final = 1_000
-"""Rows at a time."""
+"""Most rows that are dropped at a time."""
 
 
 class Outbox:
-    """Rows of readings in the order in which each tracker takes them.
+    """The rows of readings of one run, and for each tracker a queue (`Lane`) that reads them in order. Thread-safe.
 
-    Where the journal is as large as it may be, the oldest row makes room: it counts as refused by each tracker that
-    has not taken it. Thread-safe.
+    Where the journal is as large as it may be, the oldest rows are dropped. Their readings count as refused by each
+    tracker that has not taken them.
 
     Args:
-        journal: of the run.
+        journal: the journal of the run.
         limit_bytes: how large the journal may be.
-        guard: where it is said that readings were dropped.
+        guard: reports that readings were dropped.
     """
 
     def __init__(self, journal: Journal, limit_bytes: int, guard: Guard) -> None:
@@ -45,14 +45,14 @@ class Outbox:
         self._lanes: dict[str, Lane] = {}
         self._recent: OrderedDict[int, list[Reading]] = OrderedDict()
         self._recent_count = 0
-        # Numbers of rows: of the last one, and of the last one that is not in memory as well.
+        # Ids of rows: of the last one, and of the last one that is not in memory as well.
         self._last = self._on_disk_only = journal.last_row
 
     def lane(self, backend: str) -> Lane:
-        """The queue of a tracker, by its name, which goes on where it was."""
+        """The queue of a tracker, by its name; it goes on where the journal says that the tracker was."""
         with self._lock:
             position = self._journal.position(backend)
-            # A row of which it has a part stays until it has all of it, or was dropped while others had the run.
+            # The row that the tracker has in part is missing if it was dropped while only other trackers had the run.
             rows = [row for row in [self.next_row(position.after)] if row is not None and row[0] == position.row]
             position = position if rows else replace(position, row=0, taken=0)
             pending = self._journal.readings_after(position.after) - position.taken
@@ -60,7 +60,7 @@ class Outbox:
             return lane
 
     def clear(self) -> None:
-        """Forget what is in memory: the run is over."""
+        """Drop the readings in memory, since the run is over; the journal stays as it is."""
         with self._lock:
             self._forget_recent(self._last)
 
@@ -73,10 +73,17 @@ class Outbox:
         *,
         durable: bool = True,
     ) -> int | None:
-        """Add readings, together with a change of what else the journal has: see `Journal.write`.
+        """Add readings, and change other parts of the journal in the same transaction.
+
+        Args:
+            readings: in the order in which trackers take them.
+            unmerged: passed on to `Journal.write`, as are all that follow.
+            merged: ids of rows of `unmerged` to delete.
+            state: values to store, by key.
+            durable: whether a crash of the machine must not lose it.
 
         Returns:
-            The number of what waits for other ranks.
+            The id of the new row of `unmerged`; None where none was added.
 
         Raises:
             JournalError: nothing was written.
@@ -97,7 +104,7 @@ class Outbox:
         return written.unmerged
 
     def next_row(self, after: int) -> tuple[int, list[Reading]] | None:
-        """The first row behind the one with a number, with its own number.
+        """The first row after an id, as its own id and its readings; None where there is none.
 
         Raises:
             JournalError: it cannot be read.
@@ -110,7 +117,7 @@ class Outbox:
             return (found[0], unpack(found[1])) if found else None
 
     def moved(self, lane: Lane) -> None:
-        """A tracker has taken something."""
+        """Store the new position of a tracker, and delete the rows that all trackers are done with."""
         with self._lock:
             done = min(one.position.after for one in self._lanes.values())
             self._forget_recent(done)
@@ -121,19 +128,20 @@ class Outbox:
 
     @property
     def lock(self) -> threading.RLock:
-        """Held while rows are written, and while lanes move."""
+        """The lock that is held while rows are written and while lanes move."""
         return self._lock
 
     def _forget_recent(self, up_to: int = 0) -> None:
-        """Drop rows from memory: those up to a number, and the oldest of what is too much."""
+        """Drop rows from memory: those up to an id, and the oldest where there are too many readings."""
         while self._recent and (self._recent_count > _MOST_RECENT or next(iter(self._recent)) <= up_to):
             self._on_disk_only, row = self._recent.popitem(last=False)
             self._recent_count -= len(row)
 
     def _make_room(self) -> None:
-        """Drop the oldest rows where the journal is full: many at once, but none that a tracker may have in its hands.
+        """Drop the oldest rows where the journal is full: many at once, but none that a tracker may be sending.
 
-        Rows that are in memory stay. Where they are too much, something else takes the room.
+        Rows that are in memory stay as well. They are few: where the journal is full with them, something else has
+        taken the room.
         """
         size_bytes = self._journal.size_bytes
         if size_bytes < self._limit_bytes or not self._lanes:
@@ -167,7 +175,15 @@ class Outbox:
 
 
 class Lane:
-    """The `Queue` of one tracker in an outbox."""
+    """The `Queue` of one tracker: the rows of an outbox after the tracker's position.
+
+    Args:
+        outbox: the rows.
+        backend: name of the tracker.
+        position: how far the tracker is.
+        pending: how many readings wait for it.
+        rows: the row that it has in part, if there is one, as its id and its readings.
+    """
 
     def __init__(
         self,
@@ -184,44 +200,53 @@ class Lane:
         self.backend = backend
         """Name of the tracker."""
         self.position = position
-        """How far it is."""
+        """How far the tracker is."""
 
     @property
     def delivered(self) -> int:
-        """See `Queue.delivered`."""
+        """How many readings the tracker has taken since the beginning of the run."""
         return self.position.delivered
 
     @property
     def refused(self) -> int:
-        """See `Queue.refused`."""
+        """How many readings the tracker will never have; after `lose`, all that wait are among them."""
         return self.position.refused + (self._pending if self._lost else 0)
 
     @property
     def pending(self) -> int:
-        """See `Queue.pending`."""
+        """How many readings wait; none after `lose`."""
         return 0 if self._lost else self._pending
 
     @property
     def held(self) -> list[int]:
-        """Numbers of the rows that `first` has read, and that must stay."""
+        """Ids of the rows that `first` has read; they must not be dropped."""
         return [number for number, _ in self._rows]
 
     def first(self, most: int) -> Sequence[Reading]:
-        """See `Queue.first`."""
+        """The next readings, up to a number, from memory or from the journal; they stay in the queue.
+
+        Raises:
+            JournalError: they cannot be read.
+        """
         with self._outbox.lock:
             taken = self.position.taken
-            there = sum(len(row) for _, row in self._rows) - taken
-            while there < most:
+            available = sum(len(row) for _, row in self._rows) - taken
+            while available < most:
                 found = self._outbox.next_row(self._rows[-1][0] if self._rows else self.position.after)
                 if found is None:
                     break
                 self._rows.append(found)
-                there += len(found[1])
+                available += len(found[1])
             held = itertools.chain.from_iterable(row for _, row in self._rows)
             return list(itertools.islice(held, taken, taken + most))
 
     def take(self, delivered: int, refused: int) -> None:
-        """See `Queue.take`."""
+        """Move the position behind readings that `first` has given, and store it in the journal.
+
+        Args:
+            delivered: how many the tracker has taken.
+            refused: how many it will never take.
+        """
         with self._outbox.lock:
             after, taken = self.position.after, self.position.taken + delivered + refused
             while self._rows and taken >= len(self._rows[0][1]):
@@ -235,14 +260,19 @@ class Lane:
             self._outbox.moved(self)
 
     def lose(self) -> None:
-        """See `Queue.lose`; in the journal the readings stay."""
+        """Count all that waits, and all that comes, as refused; in the journal the readings stay."""
         self._lost = True
 
     def grow(self, readings: int) -> None:
-        """So many readings were written."""
+        """Count readings that were added to the outbox."""
         self._pending += readings
 
     def drop(self, readings: int, position: Position) -> None:
-        """So many readings were dropped, all of one row that `first` has not read; the position is the new one."""
+        """Take note that rows were dropped which `first` has not read.
+
+        Args:
+            readings: how many they had.
+            position: the new one, in which they count as refused.
+        """
         self.position = position
         self._pending -= readings

@@ -1,6 +1,6 @@
-"""Readings as a journal keeps them: columns in JSON, compressed. Pure.
+"""The form in which a journal keeps readings: columns in JSON, compressed. Pure.
 
-A reading takes about 15 bytes so, of 330 that it takes in memory.
+A reading takes about 15 bytes in this form, and about 330 in memory.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from typing import Any, Final
 from tracelet_otel.protocol.decode import Reading
 
 _LEVEL: Final = 1
-"""The fastest: readings that follow each other are so alike that more work gains little."""
+"""The fastest of zlib: readings that follow each other are so alike that a higher level gains little."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Readings of one rank that wait for those of others."""
+    """Readings of one rank that are to be merged with those of other ranks."""
 
     process: str
+    """The process, as `parts.stream_of` names it."""
     rank: int
     readings: tuple[Reading, ...]
 
 
 def pack(readings: Sequence[Reading]) -> bytes:
-    """Readings as bytes."""
+    """Readings as bytes, which `unpack` reads."""
     return _packed(_columns(readings))
 
 
@@ -37,12 +38,12 @@ def unpack(content: bytes) -> list[Reading]:
 
 
 def pack_shares(shares: Iterable[Share]) -> bytes:
-    """What several ranks have sent, as bytes."""
+    """Shares of several ranks as bytes, which `unpack_shares` reads."""
     return _packed([(share.process, share.rank, _columns(share.readings)) for share in shares])
 
 
 def unpack_shares(content: bytes) -> list[Share]:
-    """What `pack_shares` was given."""
+    """The shares that `pack_shares` was given."""
     return [Share(process, rank, tuple(_readings(columns))) for process, rank, columns in _unpacked(content)]
 
 

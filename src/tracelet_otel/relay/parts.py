@@ -1,4 +1,4 @@
-"""What a request has for each run, read and checked before any of it is taken. Pure."""
+"""The part of a request that belongs to one run, decoded and checked before any of it is accepted. Pure."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from tracelet_otel.relay.ranges import IntegerRanges
 
 @dataclass(frozen=True)
 class RequestPart:
-    """What one request has for one run."""
+    """The part of a request that belongs to one run."""
 
     request: ExportMetricsServiceRequest
+    """As it came; it has nothing of other runs."""
     batches: tuple[Batch, ...]
-    """The same, translated: one for each process that it comes from."""
+    """The content of `request`: one batch for each process, and another for its readings of GPU and host."""
 
 
 def part_of(request: ExportMetricsServiceRequest) -> RequestPart:
-    """A request of one run, read.
+    """Decode a request that belongs to one run.
 
     Raises:
-        MalformedError: it cannot be read.
+        MalformedError: it cannot be decoded.
     """
     try:
         return RequestPart(request, tuple(decode(metrics_data(request))))
@@ -38,13 +39,18 @@ def part_of(request: ExportMetricsServiceRequest) -> RequestPart:
 
 
 def without_known(batch: Batch, seen: dict[str, IntegerRanges]) -> Batch:
-    """A batch without what has been there, which is added to `seen`."""
+    """A batch without the readings that have come before; the new ones are added to `seen`.
+
+    Args:
+        batch: what a process has sent.
+        seen: sequence numbers of the readings that have come, by `stream_of`; changed.
+    """
     of_process = seen.setdefault(stream_of(batch), IntegerRanges())
     return replace(batch, readings=tuple(reading for reading in batch.readings if of_process.add(reading.sequence)))
 
 
 def alone(batch: Batch) -> list[Reading]:
-    """Readings of a batch that are ready for the trackers as they are: no other rank has any of the same thing."""
+    """Readings of a batch that are not merged with those of other ranks, in the form in which trackers get them."""
     if batch.rank is None or batch.is_system:
         return list(batch.readings)
     if _is_each(batch):
@@ -53,14 +59,14 @@ def alone(batch: Batch) -> list[Reading]:
 
 
 def share(batch: Batch) -> Share | None:
-    """Readings of a batch that are to be merged with those of other ranks; None where ranks are not merged."""
+    """Readings of a batch that are to be merged with those of other ranks; None where its process is not merged."""
     if batch.rank is None or batch.is_system or _is_each(batch):
         return None
     return Share(stream_of(batch), batch.rank, tuple(one for one in batch.readings if one.world_size > 1))
 
 
 def joined(shares: Iterable[Share]) -> list[Share]:
-    """One share for each process: a request may have several of one, and those in any order."""
+    """One share for each process and rank; a request may have several of one, in any order."""
     found: dict[tuple[str, int], list[Reading]] = {}
     for one in shares:
         found.setdefault((one.process, one.rank), []).extend(one.readings)
@@ -68,18 +74,18 @@ def joined(shares: Iterable[Share]) -> list[Share]:
 
 
 def _is_each(batch: Batch) -> bool:
-    """Whether each rank has series of its own."""
+    """Whether the ranks of the run are kept apart, each with series of its own."""
     return bool(batch.resource.get(semconv.RANKS) == semconv.RANKS_EACH)
 
 
 def stream_of(batch: Batch) -> str:
-    """Whose sequence numbers a batch has: those of a process, or of what it says of GPU and host."""
+    """Key of the sequence numbers of a batch: a process counts its readings of GPU and host apart from the others."""
     return f"{process_of(batch.resource)}|system" if batch.is_system else process_of(batch.resource)
 
 
 def process_of(resource: Mapping[str, Any]) -> str:
-    """A process of a run, by what its resource says."""
-    # The SDK's own detectors give one instance id to a process and another to its forked child,
-    # but only some of them: the pid tells the two apart.
+    """Key of a process of a run, made of its resource attributes."""
+    # Only some of the SDK's detectors give a forked child another instance id than its parent;
+    # the pid tells the two apart in any case.
     keys = (semconv.HOST_NAME, semconv.PROCESS_PID, semconv.SERVICE_INSTANCE_ID)
     return "|".join(str(resource.get(key, "")) for key in keys)

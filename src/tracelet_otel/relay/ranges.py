@@ -1,4 +1,4 @@
-"""Which numbers of a sequence have been there: a set of integers, kept as ranges."""
+"""A set of integers that is kept as ranges: the sequence numbers of the samples that have come."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 
 class IntegerRanges:
-    """Integers that have been added; small as long as they come mostly without gaps.
+    """A set of integers; it takes little memory as long as they have few gaps.
 
     Args:
         ranges: first and last number of each range, as `ranges` gives them.
@@ -25,7 +25,7 @@ class IntegerRanges:
 
     @property
     def complete_to(self) -> int:
-        """All numbers from 1 to this one are there."""
+        """The number up to which all numbers from 1 on are in the set; 0 where 1 is not."""
         return self._lasts[0] if self._firsts and self._firsts[0] == 1 else 0
 
     def __contains__(self, number: int) -> bool:
@@ -33,23 +33,23 @@ class IntegerRanges:
         return bool(after) and number <= self._lasts[after - 1]
 
     def has_all(self, first: int, last: int) -> bool:
-        """Whether a whole range is there."""
+        """Whether all numbers from `first` to `last` are in the set."""
         after = bisect_right(self._firsts, first)
         return bool(after) and last <= self._lasts[after - 1]
 
     def common(self, other: IntegerRanges) -> IntegerRanges:
-        """Numbers that are in both."""
+        """The numbers that are in both sets."""
         pairs = []
-        ours, theirs = iter(self.ranges), iter(other.ranges)
-        mine, yours = next(ours, None), next(theirs, None)
-        while mine is not None and yours is not None:
-            first, last = max(mine[0], yours[0]), min(mine[1], yours[1])
+        own_ranges, other_ranges = iter(self.ranges), iter(other.ranges)
+        own, others = next(own_ranges, None), next(other_ranges, None)
+        while own is not None and others is not None:
+            first, last = max(own[0], others[0]), min(own[1], others[1])
             if first <= last:
                 pairs.append((first, last))
-            if mine[1] < yours[1]:
-                mine = next(ours, None)
+            if own[1] < others[1]:
+                own = next(own_ranges, None)
             else:
-                yours = next(theirs, None)
+                others = next(other_ranges, None)
         return IntegerRanges(pairs)
 
     def add(self, number: int) -> bool:
@@ -73,14 +73,14 @@ class IntegerRanges:
 
 
 Ranges = Mapping[str, list[tuple[int, int]]]
-"""Samples by their process, as first and last number of each range."""
+"""Sequence numbers of samples by their process, as first and last number of each range."""
 
 
 def ranges(seen: Mapping[str, IntegerRanges]) -> Ranges:
-    """Samples by process, as a journal keeps them."""
+    """Sets of sequence numbers by process, in the form in which a journal keeps them."""
     return {process: one.ranges for process, one in seen.items()}
 
 
 def seen_of(samples: Ranges) -> dict[str, IntegerRanges]:
-    """What a journal keeps, by process."""
+    """Sets of sequence numbers by process, read from the form in which a journal keeps them."""
     return {process: IntegerRanges((first, last) for first, last in pairs) for process, pairs in samples.items()}

@@ -1,4 +1,4 @@
-"""Which samples of a journal wait for other ranks, and which of its parts are needed no more."""
+"""Keeps track of which samples in a journal still wait to be merged, so that what is done can be deleted."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from tracelet_otel.relay.ranges import IntegerRanges, Ranges, ranges, seen_of
 
 
 class Unmerged:
-    """Follows samples from the part of the journal in which they came until they are passed on.
+    """The samples in the table `unmerged` of a journal, and which of them the merge has passed on.
 
-    Not thread-safe.
+    A part is one row of that table. It holds the samples of one request, and can be deleted once all of them are passed
+    on. Not thread-safe.
 
     Args:
-        passed: what `passed` gave, in a relay before this one.
+        passed: the value of `passed` that an earlier relay of this run has stored.
     """
 
     def __init__(self, passed: Ranges) -> None:
@@ -26,11 +27,16 @@ class Unmerged:
 
     @property
     def passed(self) -> Ranges:
-        """Samples that are passed on, of parts that have others."""
+        """Samples that are passed on, but whose parts are still in the journal."""
         return ranges(self._passed)
 
     def add(self, number: int, shares: Iterable[Share]) -> None:
-        """A part is in the journal, with samples that were in none before."""
+        """Take note of a new part.
+
+        Args:
+            number: its id.
+            shares: its samples; none of them is in another part.
+        """
         by_process: dict[str, IntegerRanges] = {}
         for share in shares:
             of_process = by_process.setdefault(share.process, IntegerRanges())
@@ -39,11 +45,11 @@ class Unmerged:
         self._parts.append((number, ranges(by_process)))
 
     def is_passed(self, process: str, reading: Reading) -> bool:
-        """Whether a sample was passed on."""
+        """Whether a sample of a part that is still in the journal was passed on."""
         return process in self._passed and reading.sequence in self._passed[process]
 
     def pass_on(self, sources: Iterable[Source]) -> list[int]:
-        """Samples are passed on; returns the numbers of parts that have no others any more."""
+        """Take note that samples are passed on; returns the ids of parts that can be deleted now."""
         for source in sources:
             self._passed.setdefault(source.process, IntegerRanges()).add(source.sequence)
         done = []

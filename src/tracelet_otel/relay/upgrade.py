@@ -1,6 +1,7 @@
-"""Journals as version 0.1.0 wrote them, brought into today's form.
+"""Converts journals that version 0.1.0 wrote to today's tables.
 
-They held the OTLP requests as they came, and for each backend the samples that it was done with.
+They held the OTLP requests as they came (table `body`), and for each backend the samples that it was done with (table
+`taken`).
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ from tracelet_otel.settings import OTLP
 
 
 def is_of_0_1_0(connection: sqlite3.Connection) -> bool:
-    """Whether a database is such a journal."""
+    """Whether a database is a journal of version 0.1.0."""
     return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'body'").fetchall())
 
 
 def upgrade(connection: sqlite3.Connection) -> None:
-    """Bring its tables into today's form, which are there and empty; within a transaction of the caller's.
+    """Fill today's tables from the old ones, and drop those.
 
-    Samples with which only some backends were done are sent to those again: today's form has no place for that.
+    Samples with which only some backends were done are sent to those again: today's tables have no place for that.
+
+    Args:
+        connection: a database with an open transaction, in which today's tables exist and are empty.
 
     Raises:
         ValueError: something in it cannot be read.
@@ -56,7 +60,7 @@ def upgrade(connection: sqlite3.Connection) -> None:
 
 
 def _done_by_all(connection: sqlite3.Connection, taken: Mapping[str, Any]) -> dict[str, IntegerRanges]:
-    """Samples that no backend of the run needs, by their process."""
+    """Samples with which all backends of the run are done, by their process."""
     (plain,) = connection.execute("SELECT value FROM state WHERE key = 'settings'").fetchone() or ("{}",)
     backends = [backend for backend in json.loads(plain).get("backend", taken) if backend != OTLP]
     of_backends = [seen_of(taken.get(backend, {})) for backend in backends]
