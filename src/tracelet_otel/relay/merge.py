@@ -1,10 +1,20 @@
-"""The values of all ranks of a training, made one stream. Pure: no I/O, and time comes from the caller.
+"""Merges the values that all ranks of a training log into one stream. Pure: no I/O, and the caller passes the time.
 
-What several ranks log for the same thing is matched: the same training, epoch, name, stage, axis and
-step, and, where these repeat, the same occurrence on each rank. A match is passed on once each rank has
-contributed, or has gone on to something that all ranks have logged: ranks run one program, so what
-stands before it in one rank's stream has been passed by all. Where no rank does that, a match waits
-for a limited time.
+A match is what ranks have logged for the same thing: the same training, epoch, name, stage, axis and step. Where these
+repeat, the first occurrence on one rank is matched with the first on the others, and so on. Each match is passed on as
+one value. It waits for a rank until that has contributed, or there is a reason not to wait (`NotAwaited`), or a time
+limit is over. Ranks run one program: once all have logged the same thing, all are past what any logged before it.
+
+An example of three ranks. `a@1` is the metric `a` at step 1; its values of ranks 0, 1 and 2 are 0, 4 and 8:
+
+    rank 0    rank 1    rank 2                        the match of a@1 is passed on as
+    a@1       a@1       a@1                           4 at once: all ranks have contributed
+    a@1, b@2  a@1, b@2  b@2                           2 at once: all ranks have logged b@2, so rank 2 is past a@1
+    a@1       a@1       a value of the next training  2 at once: `IN_LATER_TRAINING`
+    a@1       a@1       the end of its process        2 at once: `ENDED`
+    a@1       a@1       nothing, now or before        2 after `unheard_s`: `NEVER_HEARD`
+    a@1       a@1       z@0 before, nothing now       2 after `limit_s`; the next `a` waits no more: `DOES_NOT_LOG`
+    a@1       a@1       a@1 after one of these waits  2 as before; the value of rank 2 is `Late`
 """
 
 from __future__ import annotations
@@ -17,21 +27,21 @@ from itertools import count
 from typing import Final
 
 from tracelet_otel.protocol.decode import Reading
-from tracelet_otel.relay.matches import Held, Key, Late, Match, Merged, Rank, Result, Source
+from tracelet_otel.relay.matches import Held, Key, Late, Match, Merged, NotAwaited, Rank, Result, Source
 from tracelet_otel.relay.reduction import reduced
 
 _MOST_OPEN: Final = 200_000
-"""Matches that wait; the oldest is passed on where there would be more."""
+"""Most matches that wait; where there would be more, the oldest is passed on."""
 _MOST_MISSED: Final = 50_000
-"""Values of ranks that were not waited for any longer, remembered to know them when they come too late."""
+"""Most matches remembered that went on without a rank's value, so that the value is known as late when it comes."""
 
 
 class Merge:
-    """Matches of one run.
+    """The matches of one run. Methods return what they have passed on.
 
     Args:
-        limit_s: for so long a match waits for ranks that are there and have not logged it.
-        unheard_s: for so long it waits for ranks of which nothing at all has come.
+        limit_s: how long a match waits for ranks of which something has come.
+        unheard_s: how long it waits for ranks of which nothing at all has come; `limit_s` at most.
     """
 
     def __init__(self, limit_s: float, unheard_s: float = 10.0) -> None:
@@ -50,7 +60,7 @@ class Merge:
 
     @property
     def waiting(self) -> int:
-        """How many matches have not been passed on, and readings have not been matched."""
+        """How many matches have not been passed on, plus how many readings have not been matched."""
         return len(self._by_age) + sum(len(held.readings) for held in self._held.values())
 
     @property
@@ -59,11 +69,11 @@ class Merge:
         return any(self._rank(rank).process is None for match in self._by_age.values() for rank in self._awaited(match))
 
     def hear(self, process: str, rank: int) -> Result:
-        """A process is there, whether it has sent a value or not.
+        """Take note of a process, whether it has sent a value or not.
 
         Args:
-            process: which.
-            rank: its rank; a process that had it before has ended.
+            process: key of the process.
+            rank: its rank. A process that had this rank before has ended, and is not waited for.
         """
         result: Result = []
         known = self._rank(rank)
@@ -82,11 +92,11 @@ class Merge:
         """Take what a rank has sent.
 
         Args:
-            process: the process that sent it.
+            process: key of the process that sent it.
             rank: its rank.
-            readings: each once, of several processes that train together.
-            complete_to: all samples of the process up to this number have come; what is beyond waits
-                for those in between, since parts of one export may come in any order.
+            readings: readings that are to be merged, each of them passed once.
+            complete_to: all samples of the process up to this sequence number have come. Those beyond wait for the
+                ones that are missing, since the parts of an export may come in any order.
             now_s: the time.
         """
         result = self.hear(process, rank)
@@ -94,34 +104,34 @@ class Merge:
         for reading in readings:
             held.since_s = held.since_s if held.readings else now_s
             heappush(held.readings, (reading.sequence, next(self._tie), reading, rank))
-        self._let_in(process, complete_to, now_s, result)
+        self._match_held(process, complete_to, now_s, result)
         while len(self._by_age) > _MOST_OPEN:
             self._give_up(next(iter(self._by_age.values())), result)
         return result
 
     def leave(self, rank: int) -> Result:
-        """A rank has ended, by itself or not: in this training it is not waited for any more."""
+        """Take note that a rank's process has ended or died; in this training it is not waited for any more."""
         result: Result = []
-        ended = self._rank(rank)
-        ended.not_in, ended.ended = self._training, True
-        self._sweep(result)
+        left = self._rank(rank)
+        left.absent_through, left.ended = self._training, True
+        self._release_unawaited(result)
         return result
 
     def expire(self, now_s: float) -> Result:
         """Pass on what has waited for too long."""
         result: Result = []
         for process, held in self._held.items():
-            # Before the others give up on its values: what is lost on the way is lost.
+            # The missing samples are taken for lost after half the limit, before matches give up on those held here.
             if held.readings and now_s - held.since_s >= self._limit_s / 2:
                 self._unordered.add(process)
-                self._let_in(process, None, now_s, result)
+                self._match_held(process, None, now_s, result)
         while self._by_age:
             oldest = next(iter(self._by_age.values()))
             unheard = [rank for rank in self._awaited(oldest) if self._rank(rank).process is None]
             if unheard and now_s - oldest.since_s >= self._unheard_s:
                 for rank in unheard:
-                    self._rank(rank).not_in = max(oldest.training, self._training)
-                self._sweep(result)
+                    self._rank(rank).absent_through = max(oldest.training, self._training)
+                self._release_unawaited(result)
             elif now_s - oldest.since_s >= self._limit_s:
                 self._give_up(oldest, result)
             else:
@@ -129,15 +139,16 @@ class Merge:
         return result
 
     def flush(self) -> Result:
-        """Pass on everything: nothing more comes."""
+        """Pass on everything; called when nothing more comes."""
         result: Result = []
         for process in list(self._held):
-            self._let_in(process, None, 0.0, result)
+            self._match_held(process, None, 0.0, result)
         for match in list(self._by_age.values()):
             self._release(match, result)
         return result
 
-    def _let_in(self, process: str, complete_to: int | None, now_s: float, result: Result) -> None:
+    def _match_held(self, process: str, complete_to: int | None, now_s: float, result: Result) -> None:
+        """Match readings of a process in order, up to a sequence number; all of them where that is None."""
         held = self._held[process].readings
         complete_to = None if process in self._unordered else complete_to
         while held and (complete_to is None or held[0][0] <= complete_to):
@@ -148,19 +159,19 @@ class Merge:
         rank = self._rank(number)
         rank.sent_s = now_s
         rank.does_not_log.discard(reading.name)
-        if rank.not_in >= reading.training:
-            # It is there again.
-            rank.not_in, rank.ended = reading.training - 1, False
+        if rank.absent_through >= reading.training:
+            # It is back.
+            rank.absent_through, rank.ended = reading.training - 1, False
         self._training = max(self._training, reading.training)
-        # The epoch tells apart what evaluation loops log at steps that begin anew in each.
+        # The epoch is part of the key since evaluation loops count their steps from 0 in each epoch.
         of_training = (reading.training, reading.epoch, reading.name, reading.stage, reading.axis, reading.step)
         key = (rank.generation, *of_training)
         source = Source(process, reading.sequence)
-        self._begin_row(rank, reading)
+        self._note_row(rank, reading)
         if reading.training > rank.training:
             rank.training = reading.training
-            self._sweep(result)
-        if self._is_late(key, number):
+            self._release_unawaited(result)
+        if self._pop_missed(key, number):
             result.append(Late(reading, number, source))
             return
         match = self._match_for(key, number, reading.world_size, now_s)
@@ -170,8 +181,8 @@ class Merge:
         if len(match.parts) >= match.world_size or next(self._awaited(match), None) is None:
             self._complete(match, result)
 
-    def _begin_row(self, rank: Rank, reading: Reading) -> None:
-        # The names of a row may stand in another order on another rank: only whole rows are compared.
+    def _note_row(self, rank: Rank, reading: Reading) -> None:
+        # Ranks may log the names of a row in different orders, so only whole rows tell what comes before what.
         at = (reading.training, reading.stage, reading.axis, reading.step, reading.time_unix_nano)
         if at != rank.at or reading.name in rank.names:
             rank.row += 1
@@ -181,7 +192,7 @@ class Merge:
 
     def _match_for(self, key: Key, rank: int, world_size: int, now_s: float) -> Match:
         matches = self._open.setdefault(key, [])
-        # A rank contributes to the first that lacks it, so those that have it come first.
+        # A rank contributes to the first match that lacks it, so the matches that have it come first.
         first = bisect_left(matches, True, key=lambda match: rank not in match.parts)
         if first < len(matches):
             return matches[first]
@@ -191,21 +202,21 @@ class Merge:
         return match
 
     def _complete(self, match: Match, result: Result) -> None:
-        """Pass on a match to which all ranks have contributed, and all that they have logged before it."""
+        """Pass on a match that waits for no rank, and before it all that its ranks have logged in earlier rows."""
         for number, row in match.rows.items():
             before = self._ranks[number].matches
             while before and before[0].rows[number] < row:
                 self._release(before[0], result, match.parts)
         self._release(match, result)
 
-    def _sweep(self, result: Result) -> None:
-        """Pass on what waits for nobody any more."""
+    def _release_unawaited(self, result: Result) -> None:
+        """Pass on the matches that wait for no rank any more."""
         for match in list(self._by_age.values()):
             if next(self._awaited(match), None) is None:
                 self._release(match, result)
 
     def _give_up(self, match: Match, result: Result) -> None:
-        """Pass on a match that has waited for too long; who sent nothing meanwhile does not log that name."""
+        """Pass on a match that has waited for too long; ranks that sent nothing meanwhile do not log its name."""
         for rank in map(self._rank, list(self._awaited(match))):
             if rank.sent_s <= match.since_s:
                 rank.does_not_log.add(match.name)
@@ -216,8 +227,8 @@ class Merge:
 
         Args:
             match: the match.
-            result: where it goes.
-            passed: ranks that have gone on without contributing: what they log there is another occurrence.
+            result: the merged value is appended to it.
+            passed: ranks that are past the match; what they still log with its key belongs to another match.
         """
         match.released = True
         del self._by_age[id(match)]
@@ -238,10 +249,11 @@ class Merge:
         result.append(_merged(match))
 
     def _may_still_send(self, number: int, match: Match) -> bool:
-        rank = self._rank(number)
-        return rank.training <= match.training and not (rank.ended and rank.not_in >= match.training)
+        reason = self._rank(number).reason_not_to_wait(match)
+        return reason not in (NotAwaited.IN_LATER_TRAINING, NotAwaited.ENDED)
 
-    def _is_late(self, key: Key, rank: int) -> bool:
+    def _pop_missed(self, key: Key, rank: int) -> bool:
+        """Whether a match was passed on without this rank's value, which comes too late then; asked once for each."""
         missed = self._missed.get(key, [])
         for ranks in missed:
             if rank in ranks:
@@ -258,11 +270,8 @@ class Merge:
         return (rank for rank in range(match.world_size) if rank not in match.parts)
 
     def _awaited(self, match: Match) -> Iterator[int]:
-        """Ranks that may contribute to a match and have not."""
-        for number in self._missing(match):
-            rank = self._rank(number)
-            if max(rank.training - 1, rank.not_in) < match.training and match.name not in rank.does_not_log:
-                yield number
+        """Ranks for which a match has to wait."""
+        return (rank for rank in self._missing(match) if self._rank(rank).reason_not_to_wait(match) is None)
 
     def _rank(self, number: int) -> Rank:
         rank = self._ranks.get(number)
@@ -272,7 +281,7 @@ class Merge:
 
 
 def of_rank(reading: Reading, rank: int) -> Reading:
-    """A reading as a series of its rank's own."""
+    """A reading under a name of its rank's own, for runs that keep ranks apart."""
     return reading._replace(name=f"{reading.name}/rank_{rank}")
 
 
