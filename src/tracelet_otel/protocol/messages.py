@@ -1,4 +1,4 @@
-"""What owner and relay tell each other beside the stream, as lines of JSON."""
+"""Messages between a relay and the process that owns its run, in addition to the stream: lines of JSON."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tracelet_otel.protocol.account import Account
 
 CONTENT_TYPE: Final = "application/x-protobuf"
 METRICS_PATH: Final = "/v1/metrics"
-"""Where the stream goes. Source: OTLP specification, "OTLP/HTTP Request"."""
+"""Path to which metrics are posted. Source: OTLP specification, "OTLP/HTTP Request"."""
 RUNS_PATH: Final = "/v1/runs/"
-"""Followed by a run's id: how far its delivery is, as JSON."""
+"""Path that, followed by a run's id, gives the run's `Status` as JSON."""
 MAX_BODY_BYTES: Final = 64 * 2**20
-"""Of a request, as it is sent and after it is unpacked."""
+"""Largest body of a request, both as it is sent and after it is decompressed."""
 
 _ERRORS: Final = {
     error.__name__: error
@@ -32,65 +32,69 @@ _ERRORS: Final = {
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of a request that was accepted, as a whole or in part."""
+    """What became of a request that was accepted as a whole or in part."""
 
     news: str = ""
-    """What its sender should know, a line each; empty for nothing."""
+    """Problems that the sender should know of, one to a line; empty where there are none."""
     rejected_points: int = 0
-    """How many data points will never be accepted."""
+    """How many data points were rejected, and will be if they are sent again."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a relay is to do; goes over its standard input, since it holds secrets."""
+    """Tells a relay what to do. It goes over the relay's standard input, since it holds secrets."""
 
     settings: Mapping[str, Any]
-    """As `settings.to_plain` gives them."""
+    """Settings in the form of `settings.to_plain`."""
     resource: Mapping[str, Any]
     """Resource attributes of the process that owns the run."""
     run_id: str
     token: str
-    """What each request has to bear."""
+    """The bearer token that each request has to have."""
     journal_directory: str
     host: str
+    """Name or address on which to listen."""
     port: int
-    """0 for any that is free."""
+    """Port on which to listen; 0 for any that is free."""
     owner_pid: int
     owner_started: str
-    """As `owner.started` gives it: a pid may be used again."""
+    """What `processes.started` gives for the owner, since a pid may be used again."""
     resumes: bool = False
-    """Whether it takes the place of a relay that died."""
+    """Whether this relay takes the place of one that died."""
 
     def line(self) -> str:
-        """This as one line of JSON."""
+        """The order as one line of JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_line(cls, line: str) -> Order:
-        """The order that a line holds."""
+        """Read an order from its line."""
         return cls(**json.loads(line))
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The relay listens and has its run, or the reason why not."""
+    """A relay's answer to its order: it listens and has its run, or the error that prevents it."""
 
     port: int = 0
+    """Port on which the relay listens."""
     run_id: str = ""
     urls: Mapping[str, str] = field(default_factory=dict)
+    """Addresses of the run for people, by backend."""
     hints: Mapping[str, str] = field(default_factory=dict)
-    """What has to be done before people see the run there, by backend."""
+    """What has to be done before people can see the run, by backend."""
     error: str | None = None
-    """Name of the error's class."""
+    """Name of the error's class; None where there is no error."""
     message: str = ""
+    """The error's message."""
 
     def line(self) -> str:
-        """This as one line of JSON."""
+        """The answer as one line of JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_line(cls, line: str) -> Ready:
-        """What a line says."""
+        """Read an answer from its line."""
         return cls(**json.loads(line))
 
     @classmethod
@@ -99,37 +103,43 @@ class Ready:
         return cls(error=type(error).__name__, message=str(error))
 
     def raise_error(self) -> None:
-        """Raise the error that the relay met, if it met one."""
+        """Raise the error that the answer holds, if there is one.
+
+        Raises:
+            TraceletError: of the class that the answer names, where that is known; else a `TrackerError`.
+        """
         if self.error is not None:
             raise _ERRORS.get(self.error, errors.TrackerError)(self.message)
 
 
 @dataclass(frozen=True)
 class Status:
-    """How far a run's delivery is."""
+    """How far the delivery of a run is."""
 
     urls: Mapping[str, str]
+    """Addresses of the run for people, by backend, as far as they are known."""
     accounts: Mapping[str, Account]
+    """How many readings were delivered, refused and are pending, by backend."""
     errors: Mapping[str, int]
-    """How many errors the relay kept away from the training, by what could not be done."""
+    """How many errors the relay has kept away from the training, by what could not be done."""
     complete: bool
     """Whether each backend has taken everything and its run is closed."""
     over: bool
-    """Whether nothing more is tried: all is delivered, or the relay's patience has ended."""
+    """Whether nothing more is tried: all is delivered, or the relay has given up."""
     unclosed: Sequence[str]
     """Backends that have not taken everything, or whose run is not closed."""
     lost: Mapping[str, str]
-    """Backends that take nothing more, and why."""
+    """Backends that take nothing more, each with the reason."""
     journal: str
-    """Where the relay keeps what is not delivered."""
+    """Path of the journal, which holds what is not delivered."""
 
     def line(self) -> str:
-        """This as JSON."""
+        """The status as one line of JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_line(cls, line: str) -> Status:
-        """The status that JSON holds."""
+        """Read a status from its line."""
         plain = json.loads(line)
         accounts = {name: Account(**account) for name, account in plain.pop("accounts").items()}
         return cls(accounts=accounts, **plain)

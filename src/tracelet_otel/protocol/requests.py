@@ -1,4 +1,4 @@
-"""OTLP requests: read, divided by run, and split where they are too large. Pure.
+"""Parses OTLP requests, divides them by run, and splits those that are too large. Pure.
 
 Source: opentelemetry-proto, `ExportMetricsServiceRequest`.
 """
@@ -29,6 +29,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from tracelet_otel import semconv
 
 _INTEGERS = 2**63
+"""A time has to be below this, to fit a signed integer of 64 bits."""
 _TEXTS: Final = (
     semconv.METRIC_NAME,
     semconv.NONFINITE_KIND,
@@ -39,18 +40,18 @@ _TEXTS: Final = (
     semconv.HPARAM_TYPE,
     semconv.OUTCOME,
 )
-"""Attributes of points that have to be text where they are there."""
+"""Attributes of data points that have to be strings if they are present."""
 
 
 class MalformedError(ValueError):
-    """A body is no OTLP metrics request, or not one that a run can be read from."""
+    """A body is no OTLP metrics request, or has content that is not in the form of this package."""
 
 
 def parse(body: bytes) -> ExportMetricsServiceRequest:
-    """A request from its protobuf form.
+    """Parse a request from its protobuf form.
 
     Raises:
-        MalformedError: the body is none.
+        MalformedError: the body is no OTLP metrics request.
     """
     request = ExportMetricsServiceRequest()
     try:
@@ -61,7 +62,11 @@ def parse(body: bytes) -> ExportMetricsServiceRequest:
 
 
 def by_run(request: ExportMetricsServiceRequest) -> dict[str, ExportMetricsServiceRequest]:
-    """The parts of a request by the run that they belong to; what names no run is left out."""
+    """Divide a request by run; resources without a run id are left out.
+
+    Returns:
+        For each run id, a request with the resources of that run.
+    """
     parts: dict[str, ExportMetricsServiceRequest] = {}
     for resource_metrics in request.resource_metrics:
         run_id = _attributes(resource_metrics.resource.attributes).get(semconv.RUN_ID)
@@ -71,15 +76,17 @@ def by_run(request: ExportMetricsServiceRequest) -> dict[str, ExportMetricsServi
 
 
 def resource_of(part: ExportMetricsServiceRequest) -> dict[str, Any]:
-    """Resource attributes of the first process in a part that has at least one."""
+    """Resource attributes of the first process in a request; there has to be one."""
     return _attributes(part.resource_metrics[0].resource.attributes)
 
 
 def metrics_data(request: ExportMetricsServiceRequest) -> MetricsData:
-    """A request in the terms of the SDK; only gauges and sums, which are all that we emit.
+    """Convert a request to the types of the SDK.
+
+    Scopes of other packages are left out. Gauges and sums are converted, which are all that we emit.
 
     Raises:
-        MalformedError: a sample lacks something, or has it in another form.
+        MalformedError: an attribute of a point or of a sample is missing or of another type, or a time is too large.
     """
     return MetricsData(
         [
@@ -94,9 +101,13 @@ def metrics_data(request: ExportMetricsServiceRequest) -> MetricsData:
 
 
 def split(request: ExportMetricsServiceRequest, limit_bytes: int) -> Iterator[ExportMetricsServiceRequest]:
-    """Requests that together say the same, each below a size as far as it can be divided.
+    """Split a request into several with the same content, none larger than a limit.
 
-    That the run has ended is in the last one.
+    The metrics that report the end of a run or rank are in the last one.
+
+    Args:
+        request: is changed, and becomes the first of them.
+        limit_bytes: largest size of each; what cannot be divided, as a single sample, may be larger.
     """
     if request.ByteSize() > limit_bytes:
         _move_end_to_end(request)
@@ -104,7 +115,7 @@ def split(request: ExportMetricsServiceRequest, limit_bytes: int) -> Iterator[Ex
 
 
 def count_samples(request: ExportMetricsServiceRequest) -> int:
-    """How many samples a request has."""
+    """How many samples (exemplars) a request has, in metrics of every kind."""
     return sum(
         len(point.exemplars)
         for resource_metrics in request.resource_metrics
@@ -115,12 +126,12 @@ def count_samples(request: ExportMetricsServiceRequest) -> int:
 
 
 def count_points(request: ExportMetricsServiceRequest) -> int:
-    """How many data points a request has, of what we read."""
+    """How many data points the gauges and sums of a request have."""
     return sum(1 for _ in _all_points(request))
 
 
 def earliest_unix_nano(request: ExportMetricsServiceRequest) -> int | None:
-    """The first time that a request has of anything, in nanoseconds since the epoch; None where it has no points."""
+    """The earliest time of a point or sample, in nanoseconds since the epoch; None where there is none."""
     times = (
         time_unix_nano
         for point in _all_points(request)
@@ -137,7 +148,7 @@ def _all_points(request: ExportMetricsServiceRequest) -> Iterator[metrics_pb2.Nu
 
 
 def _move_end_to_end(request: ExportMetricsServiceRequest) -> None:
-    # Whoever reads that a run has ended closes it.
+    # A relay closes the run when it reads that the run has ended, so nothing may come after that.
     for resource_metrics in request.resource_metrics:
         resource_metrics.scope_metrics.sort(key=lambda scope: scope.scope.name == semconv.SCOPE_RUN)
         for scope in resource_metrics.scope_metrics:
@@ -165,7 +176,7 @@ def _move_half(request: ExportMetricsServiceRequest, other: ExportMetricsService
             return True
         if not items:
             return False
-        # Both halves are in the same resource, scope, metric and point.
+        # Only one item here: the other half gets a copy of it without its content, and the next level is divided.
         shell = others.add()
         shell.CopyFrom(items[0])
         here, there = items[0], shell
@@ -191,6 +202,7 @@ _LEVELS: Final[tuple[Callable[[Any], Any], ...]] = (
     # A summary's points have none.
     lambda point: getattr(point, "exemplars", ()),
 )
+"""The nested lists of a request, from the outermost in: each function gets an item of the list before."""
 
 
 def _is_ours(scope: metrics_pb2.ScopeMetrics) -> bool:
@@ -256,6 +268,6 @@ def _value(value: AnyValue) -> Any:
     if kind == "bytes_value":
         return value.bytes_value.hex()
     if kind in (None, "kvlist_value"):
-        # Resources of the SDK hold neither.
+        # The SDK's resources have neither of the two kinds.
         return str(value)
     return getattr(value, kind)

@@ -1,4 +1,7 @@
-"""What processes say last, and which samples of theirs it has overtaken on the way."""
+"""Keeps track of which processes have reported their end, and whether samples of them are still to come.
+
+The report of an end may overtake samples on the way: requests need not arrive in the order in which they were sent.
+"""
 
 from __future__ import annotations
 
@@ -8,37 +11,38 @@ from typing import Final
 from tracelet_otel.protocol.decode import Batch
 
 _OVERTAKEN_S: Final = 30.0
-"""For so long samples are waited for that the last word of their process has overtaken."""
+"""How long, after a process has reported its end, its missing samples are waited for."""
 
 
 class EndOfStream:
-    """Of the processes of a run; times are of the monotonic clock.
+    """The ends of the streams of all processes of a run. Times are of the monotonic clock.
 
     Args:
-        complete_to: the sequence number up to which each sample of a process has come.
+        complete_to: returns the sequence number up to which all samples of a process have come.
     """
 
     def __init__(self, complete_to: Callable[[str], int]) -> None:
         self._complete_to = complete_to
         self._sent: dict[str, int] = {}
-        """Samples that each process has sent, by what it says."""
-        self._said_s: dict[str, float] = {}
+        """How many samples each process has sent, as it reports."""
+        self._ended_s: dict[str, float] = {}
+        """When each process first reported its end."""
 
     def __bool__(self) -> bool:
-        """Whether any process has said its last word."""
-        return bool(self._said_s)
+        """Whether any process has reported its end."""
+        return bool(self._ended_s)
 
     def hear(self, process: str, batch: Batch, now_s: float) -> None:
-        """Hear what a process says."""
+        """Take note of what a process reports about its stream."""
         self._sent[process] = max(batch.samples, self._sent.get(process, 0))
         if batch.ended or batch.left:
-            self._said_s.setdefault(process, now_s)
+            self._ended_s.setdefault(process, now_s)
 
     def have_overtaken(self, now_s: float) -> bool:
-        """Whether a process has said its last word, and samples of it are still on their way."""
-        return any(self.lacks(process, now_s) for process in self._said_s)
+        """Whether any process has reported its end while samples of it are still to come."""
+        return any(self.lacks(process, now_s) for process in self._ended_s)
 
     def lacks(self, process: str, now_s: float) -> bool:
-        """Whether samples of a process are still on their way."""
+        """Whether samples of a process are missing, and it has not ended so long ago that they count as lost."""
         is_short = self._sent.get(process, 0) > self._complete_to(process)
-        return is_short and now_s < self._said_s.get(process, now_s) + _OVERTAKEN_S
+        return is_short and now_s < self._ended_s.get(process, now_s) + _OVERTAKEN_S

@@ -1,4 +1,4 @@
-"""The processes of a run: which are there, and how each says that the run stands."""
+"""The processes of a run: which of them are alive, and which outcome of the run each has reported."""
 
 from __future__ import annotations
 
@@ -14,70 +14,83 @@ from tracelet_otel._support.processes import is_alive, started
 from tracelet_otel.protocol.decode import Batch
 
 _SILENT_S: Final = 30.0
-"""A process that was not heard of for so long, or three intervals, and cannot be looked at, is gone."""
-_LAST_WORD_S: Final = 2.0
-"""For so long, or two intervals, the last rows of a process that does not train are waited for."""
+"""A process that cannot be seen from here is gone if nothing came from it for so long, or three export intervals."""
+_LAST_EXPORT_S: Final = 2.0
+"""How long, or two export intervals, the last rows of a process that does not train are waited for at a run's end."""
 _ON_ITS_WAY_S: Final = 10.0
-"""For so long after a process has ended its last export may be on its way: collectors try again after seconds."""
-_LOOK_S: Final = 1.0
+"""So long after a process has ended its last export may still arrive: collectors retry after seconds."""
+_CHECK_INTERVAL_S: Final = 1.0
+"""Time between two checks of which processes are gone."""
 _OWNER: Final = "owner"
-_ON_PURPOSE: Final = (semconv.OUTCOME_INTERRUPTED, semconv.OUTCOME_FAILED, semconv.OUTCOME_TERMINATED)
-"""What counts if any rank says it, the first of them most: where one rank is interrupted, others fail
-for want of it; where one fails, its launcher terminates the others."""
+_DECISIVE_OUTCOMES: Final = (semconv.OUTCOME_INTERRUPTED, semconv.OUTCOME_FAILED, semconv.OUTCOME_TERMINATED)
+"""Outcomes that are those of the run if any rank reports them; earlier ones take precedence. Where one rank is
+interrupted, others fail since they miss it; where one fails, its launcher terminates the others."""
 
 
 @dataclass
 class _Member:
+    """One process of the run."""
+
     rank: int | None
     owns_run: bool
     pid: int | None
-    """Where it is on this machine."""
+    """None where the process is not on this machine, or is not visible from here."""
     started: str
+    """What `processes.started` gives for the process, since a pid may be used again."""
     heard_s: float = 0.0
-    trains: bool = False
-    """Whether more may come: it trains, or has rows to send."""
+    """When something came from it last."""
+    is_active: bool = False
+    """Whether it trains, or has rows that it has yet to send."""
     left: bool = False
+    """Whether it has reported that it ends."""
     ended_s: float | None = None
-    """Since when it is known to be no more."""
+    """When it was first found to be no longer running."""
 
 
 class Members:
-    """Processes of one run, each known since something came from it.
+    """The processes of one run; each is known from the first time that something came from it.
 
     Args:
-        outcomes: what `outcomes` gave, in a relay before this one.
-        export_interval_s: a process that is alive sends as often as that.
+        outcomes: the value of `outcomes` that an earlier relay of this run has stored.
+        export_interval_s: seconds between two exports of a process that is alive.
     """
 
     def __init__(self, outcomes: Mapping[str, str], export_interval_s: float = 1.0) -> None:
         self._members: dict[str, _Member] = {}
         self._silent_s = max(_SILENT_S, 3 * export_interval_s)
-        self._last_word_s = max(_LAST_WORD_S, 2 * export_interval_s)
-        # Of a relay before this one: their processes have yet to find this one.
-        self._expected = {said for said, outcome in outcomes.items() if outcome == semconv.OUTCOME_RUNNING} - {_OWNER}
+        self._last_export_s = max(_LAST_EXPORT_S, 2 * export_interval_s)
+        # Ranks that were running under an earlier relay, and have sent nothing to this one yet.
+        running = {reporter for reporter, outcome in outcomes.items() if outcome == semconv.OUTCOME_RUNNING}
+        self._expected = running - {_OWNER}
         self._expected_until_s: float | None = None
-        self._looked_s = 0.0
-        self._over: set[str] = set()
+        self._checked_s = 0.0
+        self._ended: set[str] = set()
         self.outcomes = dict(outcomes)
-        """The last one by rank, and the owner's."""
+        """The latest outcome that each rank has reported, under `rank N`, and the owner's, under `owner`."""
 
     @property
     def outcome(self) -> str | None:
-        """The run's outcome so far; None where its owner has said nothing."""
-        said = set(self.outcomes.values())
-        return next((outcome for outcome in _ON_PURPOSE if outcome in said), self.outcomes.get(_OWNER))
+        """The run's outcome so far; None where no process has reported a decisive one, and its owner none at all."""
+        reported = set(self.outcomes.values())
+        return next((outcome for outcome in _DECISIVE_OUTCOMES if outcome in reported), self.outcomes.get(_OWNER))
 
     def reopen(self) -> None:
-        """The run goes on: what was said of its end does not count any more."""
+        """Forget the reported outcomes and ends, since the run goes on."""
         self.outcomes.clear()
-        self._over.clear()
+        self._ended.clear()
 
     def hear(self, process: str, batch: Batch, now_s: float) -> None:
-        """Something came from a process."""
-        if self._was_overtaken(process, batch):
+        """Take note of what came from a process.
+
+        Args:
+            process: key of the process.
+            batch: what it has sent.
+            now_s: the time.
+        """
+        if self._is_outdated(process, batch):
             return
         if batch.ended or batch.left:
-            self._over.add(process)
+            self._ended.add(process)
         member = self._members.get(process)
         if member is None:
             member = self._members[process] = _member(batch.resource)
@@ -86,42 +99,46 @@ class Members:
         member.owns_run = member.owns_run or batch.ended is not None
         member.left = batch.left
         if batch.outcome is not None:
-            member.trains = (batch.outcome == semconv.OUTCOME_RUNNING and batch.has_trainer) or batch.queued > 0
-        said = self.said(process, batch)
-        self._expected -= said.keys()
-        self.outcomes.update(said)
+            member.is_active = (batch.outcome == semconv.OUTCOME_RUNNING and batch.has_trainer) or batch.queued > 0
+        reported = self.said(process, batch)
+        self._expected -= reported.keys()
+        self.outcomes.update(reported)
 
     def said(self, process: str, batch: Batch) -> dict[str, str]:
-        """What a process says of the run's outcome, by rank or as its owner."""
-        if batch.outcome is None or self._was_overtaken(process, batch):
+        """The outcome of the run that a batch reports, under the key that its process has in `outcomes`."""
+        if batch.outcome is None or self._is_outdated(process, batch):
             return {}
         return {_OWNER if self.owns_run(process, batch) else f"rank {batch.rank}": batch.outcome}
 
-    def _was_overtaken(self, process: str, batch: Batch) -> bool:
-        """Whether the last word of its process came before it, by another way."""
-        return process in self._over and not (batch.ended or batch.left)
+    def _is_outdated(self, process: str, batch: Batch) -> bool:
+        """Whether a batch arrives after the last one of its process, though it was sent before that."""
+        return process in self._ended and not (batch.ended or batch.left)
 
     def owns_run(self, process: str, batch: Batch) -> bool:
-        """Whether something came from the run's owner."""
-        # A part of a large export need not have the word that only an owner says.
+        """Whether a batch came from the run's owner."""
+        # `ended` is what tells an owner; not each part of a large export has it.
         known = self._members.get(process)
         return batch.ended is not None or (known is not None and known.owns_run)
 
     def others_may_send(self, now_s: float, ended_s: float | None) -> bool:
-        """Whether a process other than the owner is there that may have more to say.
+        """Whether a process other than the owner may send more.
 
-        One that trains may, and one of which nothing has come since the owner's end.
+        That is one which trains or has rows to send, for a short time one from which nothing has come since the owner
+        ended the run, and for some time one that was running under an earlier relay.
 
         Args:
             now_s: the time.
-            ended_s: when the owner has said that the run has ended, if it has.
+            ended_s: when the owner reported the end of the run; None where it has not.
         """
         if self._expected_until_s is None:
             self._expected_until_s = now_s + self._silent_s
         if self._expected and now_s < self._expected_until_s:
             return True
         return any(
-            (member.trains or (ended_s is not None and member.heard_s <= ended_s < now_s < ended_s + self._last_word_s))
+            (
+                member.is_active
+                or (ended_s is not None and member.heard_s <= ended_s < now_s < ended_s + self._last_export_s)
+            )
             and not member.left
             and not self._is_gone(member, now_s)
             for member in self._members.values()
@@ -129,21 +146,22 @@ class Members:
         )
 
     def newly_left(self, is_complete: Callable[[str], bool]) -> list[int]:
-        """Ranks that have said that they end, and were in no answer before.
+        """Ranks that have reported that they end; each is returned once.
 
         Args:
-            is_complete: whether all has come that a process has sent.
+            is_complete: returns whether all that a process has sent has come; before that its rank is not returned.
         """
         return self._forget(lambda process, member: member.left and is_complete(process))
 
     def newly_gone(self, now_s: float) -> list[int]:
-        """Ranks whose processes have ended without a word, and were in no answer before."""
-        if now_s - self._looked_s < _LOOK_S:
+        """Ranks whose processes were found to be gone; each is returned once."""
+        if now_s - self._checked_s < _CHECK_INTERVAL_S:
             return []
-        self._looked_s = now_s
+        self._checked_s = now_s
         return self._forget(lambda _, member: self._is_gone(member, now_s))
 
     def _forget(self, has_ended: Callable[[str, _Member], bool]) -> list[int]:
+        """Remove processes that have ended; returns the ranks that no other process has."""
         ended = {process: one for process, one in self._members.items() if not one.owns_run and has_ended(process, one)}
         for process in ended:
             del self._members[process]
@@ -170,6 +188,6 @@ def _member(resource: Mapping[str, Any]) -> _Member:
         try:
             member.pid, member.started = pid, started(pid)
         except (psutil.Error, OSError):
-            # In a container of its own its pid is another one here.
+            # In a container of its own, the process has another pid than the one that is seen from here.
             member.pid = None
     return member

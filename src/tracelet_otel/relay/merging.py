@@ -1,4 +1,7 @@
-"""From what ranks share to rows for the trackers: kept in the journal as it came, merged, and written as rows."""
+"""Connects the merge of a run with its journal and its outbox.
+
+Readings that have to be merged are in the journal, as they came, until their merged values are written to the outbox.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +23,16 @@ from tracelet_otel.relay.unmerged import Unmerged
 
 
 class Merging:
-    """The merge of one run, and the way into it and out of it. Not thread-safe.
+    """The merge of one run: readings of ranks go in, rows of merged values come out. Not thread-safe.
 
     Args:
-        journal: of the run.
-        outbox: takes what is merged.
-        merge: new.
-        passed: what the journal says of samples that are passed on, in a relay before this one.
-        complete_to: the sequence number up to which each sample of a process has come.
-        guard: where it is said what came too late.
-        on_rows: called when rows were written: who takes them may sleep.
+        journal: the journal of the run; what an earlier relay has left in it is merged first.
+        outbox: merged values are written to it.
+        merge: a new merge.
+        passed: the samples that an earlier relay has passed on (`Unmerged.passed`), as stored in the journal.
+        complete_to: returns the sequence number up to which all samples of a process have come.
+        guard: reports values that came too late.
+        on_rows: called when rows were written, to wake the threads that deliver them.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class Merging:
         self._unmerged = Unmerged(passed)
         self._complete_to = complete_to
         self._guard = guard
-        # What the merge has passed on and the journal has yet to know.
+        # What the merge has passed on and is not written to the journal yet.
         self._ready: list[Reading] = []
         self._done_parts: list[int] = []
         self._has_news = False
@@ -61,50 +64,55 @@ class Merging:
 
     @property
     def waiting(self) -> int:
-        """How many values wait for other ranks."""
+        """How many matches, and readings that are not matched yet, wait for other ranks or for missing samples."""
         return self._merge.waiting
 
     @property
     def unwritten(self) -> int:
-        """How many readings are merged and wait for room on the disk."""
+        """How many merged readings wait for room on the disk."""
         return len(self._ready)
 
     def keep(self, ready: Sequence[Reading], shares: Sequence[Share], state: Mapping[str, Any]) -> None:
-        """Write what has come: readings that are rows as they are, and those that `add` is called with next.
+        """Write what a request has brought to the journal.
+
+        Args:
+            ready: readings that are not to be merged.
+            shares: readings that are to be merged; the caller passes them to `add` after this.
+            state: values for the journal to store, by key.
 
         Raises:
-            JournalError: none of it is written.
+            JournalError: nothing was written.
         """
         number = self._outbox.write(ready, pack_shares(shares) if shares else None, state=state)
         if number is not None:
             self._unmerged.add(number, shares)
 
     def add(self, share: Share) -> None:
-        """Merge what has come of a rank."""
+        """Merge readings of a rank that `keep` has written."""
         complete_to = self._complete_to(share.process)
         self._pass_on(self._merge.add(share.process, share.rank, share.readings, complete_to, time.monotonic()))
 
     def leave(self, ranks: Iterable[int]) -> None:
-        """Ranks have ended: nothing waits for them any more."""
+        """Take note that ranks have ended, and pass on what waited only for them."""
         self._pass_on([one for rank in ranks for one in self._merge.leave(rank)])
 
     def expire(self) -> None:
-        """Pass on what has waited for too long; what could not be written is tried again."""
+        """Pass on what has waited for too long, and try again to write what could not be written before."""
         self._pass_on(self._merge.expire(time.monotonic()))
 
     def flush(self) -> None:
-        """Pass on everything: nothing more comes."""
+        """Pass on everything; called when nothing more comes."""
         self._pass_on(self._merge.flush())
 
     def _resume(self, journal: Journal) -> None:
-        """Merge what a relay before this one has left; of each process at once, since parts came in any order."""
+        """Merge what an earlier relay has left; all of a process at once, since parts came in any order."""
         waiting: list[Share] = []
         for number, content in journal.unmerged():
             shares = unpack_shares(content)
             self._unmerged.add(number, shares)
             for one in shares:
-                left = (reading for reading in one.readings if not self._unmerged.is_passed(one.process, reading))
-                waiting.append(replace(one, readings=tuple(left)))
+                unpassed = (reading for reading in one.readings if not self._unmerged.is_passed(one.process, reading))
+                waiting.append(replace(one, readings=tuple(unpassed)))
         for one in joined(waiting):
             self.add(one)
 
@@ -129,7 +137,7 @@ class Merging:
 
     def _write(self) -> None:
         try:
-            # What it is made of is on the disk, and stays there until this is.
+            # It need not be durable. If it is lost, the samples that it is made of are still on the disk.
             state = {"passed": self._unmerged.passed}
             self._outbox.write(self._ready, merged=self._done_parts, state=state, durable=False)
         except JournalError as error:

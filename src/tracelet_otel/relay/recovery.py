@@ -1,4 +1,4 @@
-"""Runs whose training and relay both died: the next relay on the machine delivers and ends them."""
+"""Delivers and ends runs whose training and relay both died; the next relay on the machine does it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from tracelet_otel.relay.replay import deliver
 from tracelet_otel.settings import Settings, from_plain
 
 _PATIENCE_S: Final = 30.0
+"""A backend that has taken nothing for so long is given up."""
 _UNTOUCHED_S: Final = 120.0
-"""Whether an owner on another machine lives cannot be asked; its relay would have written by then."""
+"""Whether an owner on another machine is alive cannot be checked. Its journal is an orphan if nothing was written to it
+for so long: a relay would have written by then."""
 
 
 def adopt(directory: Path, own: Path, settings: Settings, is_over: Callable[[], bool]) -> None:
-    """Deliver and end each run in a directory that nobody has any more.
+    """Deliver and end each run in a directory that has neither a training nor a relay any more.
 
     Args:
-        directory: with journals.
-        own: the journal of the caller's run. It must not even be opened: POSIX drops a process's
-            locks on a file with any of its descriptors.
-        settings: the caller's; their credentials serve where a run's address is the same.
-        is_over: asked before each journal; what is left then is left to the next start.
+        directory: the directory of the journals.
+        own: the journal of the caller's run. It must not even be opened here: when a process closes any descriptor of a
+            file, POSIX drops all locks that it has on that file.
+        settings: the caller's settings; their credentials are used where a run has the same address.
+        is_over: asked before each journal whether to stop; the journals after that are left to the next start.
     """
     for path in sorted(directory.glob(f"*{SUFFIX}")):
         if path == own:
@@ -41,7 +43,7 @@ def adopt(directory: Path, own: Path, settings: Settings, is_over: Callable[[], 
         except JournalInUseError:
             continue
         except (TraceletError, OSError, LookupError, ValueError, TypeError) as error:
-            # Whatever is in a file of another version, or of nobody's, it keeps no run from its end.
+            # A file of another version, or of another program, must not stop the others from being delivered.
             log.warning("%s is left as it is: %s", path, error)
 
 
@@ -59,6 +61,7 @@ def _adopt(path: Path, settings: Settings) -> None:
 
 
 def _is_orphan(state: Mapping[str, Any], touched_s: float) -> bool:
+    """Whether the owner of a run is dead, or has to be taken for dead."""
     owner = state.get("owner")
     if owner is not None and owner["host"] == platform.node():
         return not is_alive(owner["pid"], owner["started"])

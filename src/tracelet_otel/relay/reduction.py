@@ -1,4 +1,4 @@
-"""How the values that ranks logged for one thing become one value. Pure."""
+"""Reduces the values that ranks have logged for one thing to one value. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _CHOICE: Final[Mapping[str, Callable[[Sequence[float]], float]]] = {
 
 
 def reduced(reduction: str, values: Sequence[float]) -> float:
-    """One value of those that ranks have logged.
+    """Reduce the values of ranks to one.
 
-    The mean of equal values is that value: computed, the mean of three times 0.1 would not be 0.1. What is not
-    finite on any rank shows in the result.
+    The mean of equal values is that value: computed, the mean of three times 0.1 would not be 0.1. NaN on any rank
+    gives NaN. In a mean or sum, infinity on any rank gives infinity, or NaN where both signs are there.
 
     Args:
-        reduction: one of `semconv.REDUCTION_*`; with `none` the first value is taken.
+        reduction: one of `semconv.REDUCTION_*`; with `none` the first value is taken, whatever the others are.
         values: at least one, in the order of their ranks.
     """
     first = values[0]
@@ -34,12 +34,12 @@ def reduced(reduction: str, values: Sequence[float]) -> float:
     if reduction in _CHOICE:
         return _CHOICE[reduction](values)
     if infinities := [value for value in values if math.isinf(value)]:
-        return sum(infinities)  # one of them, or NaN where both are there
+        return sum(infinities)  # NaN where both signs are there
     return _rounded(_sum(values) / len(values) if is_mean else _sum(values))
 
 
 def _sum(values: Sequence[float]) -> float | Fraction:
-    """The exact sum, rounded once; a fraction where it, or a part of it, is beyond the largest number."""
+    """The exact sum, rounded once; an exact fraction where it, or a partial sum, is beyond the largest float."""
     try:
         return math.fsum(values)
     except OverflowError:
@@ -47,6 +47,7 @@ def _sum(values: Sequence[float]) -> float | Fraction:
 
 
 def _rounded(number: float | Fraction) -> float:
+    """The nearest float; infinity where the number is beyond the largest one."""
     try:
         return float(number)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Delivering what a relay left behind."""
+"""Delivers a journal that a relay has left behind."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tracelet_otel.settings import Settings, from_plain
 
 
 def journals(path: Path) -> list[Path]:
-    """The journal at a path, or those in a directory and in what a sidecar keeps below it.
+    """The journal at a path, or the journals in a directory and in its subdirectory for those of a sidecar.
 
     Raises:
-        ConfigurationError: there is nothing.
+        ConfigurationError: there is nothing at the path.
     """
     if path.is_dir():
         return sorted([*path.glob(f"*{SUFFIX}"), *path.glob(f"{SIDECAR_DIRECTORY}/*{SUFFIX}")])
@@ -31,15 +31,15 @@ def replay(path: Path, patience_s: float, backend_url: str | None = None) -> Sta
 
     Args:
         path: a journal that no relay uses.
-        patience_s: give up on a backend that has taken nothing for this long.
+        patience_s: give up on a backend that has taken nothing for so many seconds.
         backend_url: the backend's address, where it has moved or needs credentials.
 
     Returns:
         How far each backend is.
 
     Raises:
-        JournalInUseError: a relay uses it.
-        TraceletError: it is no journal, or a backend is not installed.
+        JournalInUseError: a relay uses the journal.
+        TraceletError: it is not the journal of a run, or a backend is not installed.
     """
     journal = Journal(path)
     with journal.closed_on_error():
@@ -54,7 +54,15 @@ def replay(path: Path, patience_s: float, backend_url: str | None = None) -> Sta
 
 
 def deliver(journal: Journal, settings: Settings, patience_s: float) -> Status:
-    """Deliver a journal that is open, end its run, and close the journal.
+    """Deliver a journal that is open, and end its run; then close the journal, or remove it if nothing is left.
+
+    Args:
+        journal: an open journal.
+        settings: the settings of the run.
+        patience_s: give up on a backend that has taken nothing for so many seconds.
+
+    Returns:
+        How far each backend is.
 
     Raises:
         TraceletError: a backend is not installed.
@@ -71,6 +79,7 @@ def deliver(journal: Journal, settings: Settings, patience_s: float) -> Status:
 
 
 def _settings(journal: Journal) -> Settings:
+    """The settings of the run, as its journal has them: without credentials."""
     state = journal.state
     if "settings" not in state:
         raise ConfigurationError(f"{journal.path} is not the journal of a run")
