@@ -49,12 +49,17 @@ class Merge:
         self._unheard_s = min(unheard_s, limit_s)
         self._training = 0
         self._generation = 0
+        """How often the ranks were started again; it keeps values of old and new processes apart."""
         self._ranks: dict[int, Rank] = {}
         self._open: dict[Key, list[Match]] = {}
+        """Matches that wait, by key, in the order of occurrence."""
         self._by_age: OrderedDict[int, Match] = OrderedDict()
+        """The same matches by `id`, the oldest first."""
         self._missed: OrderedDict[Key, list[set[int]]] = OrderedDict()
+        """For each match that went on without some ranks, which of them may still send their value."""
         self._missed_count = 0
         self._unordered: set[str] = set()
+        """Processes of which samples were lost: their readings are no longer held back."""
         self._held: dict[str, Held] = {}
         self._tie = count()
 
