@@ -1,1 +1,1 @@
-"""From training code to OpenTelemetry instruments."""
+"""Turns what training code logs and does into OpenTelemetry instruments."""

@@ -16,27 +16,27 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.text import encodable
 
 _MAX_VALUE_LENGTH: Final = 8000
-"""Characters; a value of any length is exported again at every collection."""
+"""In characters. A longer value is cut, because each value is exported again at every collection."""
 _MOST_REVISIONS: Final = 1_000
-"""Values that have been replaced, of all names; each is exported again at every collection."""
+"""Replaced values that are kept, over all names; limited because each is exported again at every collection."""
 _DEEPEST: Final = 20
 _INTEGERS: Final = 2**63
 
 
 @dataclasses.dataclass(frozen=True)
 class _Latest:
-    """The last value of a name."""
+    """The newest value of one hyperparameter."""
 
     attributes: Mapping[str, str]
-    """Without the revision."""
+    """Attributes of its point, without the revision."""
     revision: int
     point: Observation
 
 
 class Hyperparameters:
-    """What the run was configured with; each collection exports all of it, also values that have been replaced.
+    """The run's hyperparameters. Each collection exports all of them, also values that have been replaced since.
 
-    So nothing is lost with a collection, and trackers get each value in its order.
+    So a lost export loses no value, and trackers get the values in the order in which they were set.
 
     Args:
         meter_provider: where the instrument is created.
@@ -49,7 +49,7 @@ class Hyperparameters:
         self._points: list[Observation] = []
         self._latest: dict[str, _Latest] = {}
         self._observed: dict[int, Observation] = {}
-        """Which points a collection has had, by `id`."""
+        """The points that the last collection exported, by `id`."""
         meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_gauge(
             semconv.HPARAM,
             callbacks=[self._observe],
@@ -58,13 +58,17 @@ class Hyperparameters:
         )
 
     def update(self, params: Any) -> None:
-        """Add hyperparameters: a mapping, namespace or dataclass.
+        """Add hyperparameters.
 
-        Nested ones get names joined with `/`. Another value of a name is its next revision. Values become
-        text at once: objects may change, and tensors would be copied from their device each time.
+        Names of nested ones are joined with `/`. A new value of a known name is exported as its next revision. Values
+        are converted to text at once: objects may change later, and a tensor would be copied from its device at every
+        collection.
+
+        Args:
+            params: a mapping, namespace or dataclass.
 
         Raises:
-            TypeError: they are of another kind.
+            TypeError: `params` has another type.
         """
         if not isinstance(params, (Mapping, Namespace)) and not dataclasses.is_dataclass(params):
             raise TypeError(f"they are no mapping, namespace or dataclass, but {type(params).__name__}")
@@ -77,7 +81,7 @@ class Hyperparameters:
             except Exception as error:
                 self._guard.report(f"hyperparameter {name!r} was dropped", error)
         with self._lock:
-            # A new list, so that the thread which observes never iterates one that grows.
+            # A new list: a collection on another thread may be iterating the old one.
             points = list(self._points)
             for name, number, attributes in found:
                 self._add(points, name, number, attributes)
@@ -101,15 +105,23 @@ class Hyperparameters:
 
     def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
         points = self._points
-        # With the points: the number of one that is gone would be that of a new one.
+        # The points are held too: otherwise the `id` of a deleted point could be given to a new one.
         self._observed = {id(point): point for point in points}
         return points
 
 
 def flatten(params: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Names and leaves of nested mappings, namespaces and dataclasses, as Lightning's loggers name them.
+    """Flatten nested mappings, namespaces and dataclasses, with the names that Lightning's loggers use.
 
-    What is nested deeper than 20 levels, or in itself, is a leaf.
+    Flattening stops after 20 levels, so that an object which contains itself ends: what is deeper is one value.
+
+    Args:
+        params: the object to flatten.
+        prefix: name of `params` itself; empty at the top.
+        depth: how many levels are above `params`.
+
+    Yields:
+        Name, joined with `/`, and value.
     """
     if isinstance(params, Namespace):
         params = vars(params)
@@ -133,7 +145,7 @@ def _as_number(value: Any) -> float:
 
 
 def _type_of(value: Any) -> dict[str, str]:
-    """Only of what its text says in full: an enumeration's member or a tensor is text."""
+    """The type attribute, where the text is enough to restore the value: not for enumeration members or tensors."""
     types = {bool: semconv.TYPE_BOOL, int: semconv.TYPE_INT, float: semconv.TYPE_FLOAT, type(None): semconv.TYPE_NONE}
     return {semconv.HPARAM_TYPE: types[type(value)]} if type(value) in types else {}
 

@@ -1,4 +1,4 @@
-"""What an instrumentation has to say where processes of other ranks may be started."""
+"""How an instrumentation announces a run to the processes of other ranks that a training may start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class Launching(Protocol):
     """Makes this run known to the processes of other ranks."""
 
     def begin(self, training: int) -> None:
-        """A training begins, which may start processes that inherit the environment.
+        """A training begins, which may start processes that inherit this one's environment.
 
         Args:
             training: its number in this process.
@@ -17,20 +17,20 @@ class Launching(Protocol):
         ...
 
     def end(self) -> None:
-        """The training has ended: who starts now is no rank of ours."""
+        """The training has ended: a process that starts from now on is not one of its ranks."""
         ...
 
     @property
     def in_process(self) -> InStartedProcess | None:
-        """What a process that got a copy of this one's objects has to do; None where nothing is to be done."""
+        """What a process that is started with a copy of this one's objects has to call; None for nothing."""
         ...
 
 
 class InStartedProcess(Protocol):
-    """Can be pickled, and be called in another process."""
+    """A function that is pickled here and called in a process that this one has started."""
 
     def __call__(self, trainer: Any, callback: Any) -> None:
-        """This process is a rank: record what it trains.
+        """Record what this process trains: it is a rank.
 
         Args:
             trainer: the copy of the trainer.
@@ -40,15 +40,15 @@ class InStartedProcess(Protocol):
 
 
 class NoLaunching:
-    """Nobody is told: the processes of other ranks record nothing, or find the run by themselves."""
+    """A `Launching` that announces nothing: other ranks record nothing, or find the run by themselves."""
 
     def begin(self, training: int) -> None:
-        """See `Launching.begin`."""
+        """Do nothing."""
 
     def end(self) -> None:
-        """See `Launching.end`."""
+        """Do nothing."""
 
     @property
     def in_process(self) -> None:
-        """See `Launching.in_process`."""
+        """None: a started process has nothing to call."""
         return None

@@ -1,36 +1,41 @@
-"""Times of rows that trackers can tell apart."""
+"""Times of rows, moved by milliseconds where a tracker could not tell two rows apart otherwise."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 _MOST_FRESH: Final = 256
+"""Rows in `Milliseconds._fresh` before they are moved to `_last`."""
 _NOTHING: Final[tuple[int, dict[int, int]]] = (-1, {})
-"""Older than any row."""
+"""What `Milliseconds._last` would have of a name without rows: older than any row."""
 
 
 class Milliseconds:
-    """Gives a row a time that differs in its millisecond from those of its names at its step before it.
+    """Moves a row to a later millisecond where one of its metrics already has a value in it at the same step.
 
     Lightning logs the epoch twice at one step, within microseconds. Trackers keep milliseconds, and MLflow takes two
-    points for one where all else is equal. The whole row moves, so that its samples still have one time.
+    points for one where all else is equal. The whole row is moved, so that its samples still have one time.
     """
 
     def __init__(self) -> None:
         self._newest_ms = -1
         self._fresh: dict[tuple[Any, ...], tuple[int, int]] = {}
-        """The last millisecond and step of rows by their names, before they are in `_last`. Nearly every row has a
-        millisecond of its own, and nobody asks for one of its names."""
+        """Last millisecond and step of rows, by the tuple of their names. They are moved to `_last` when a row comes
+        that is not in a newer millisecond. That is rare, so most rows are spared the work for each name."""
         self._last: dict[Any, tuple[int, dict[int, int]]] = {}
-        """By name, its newest millisecond, and of each step since the last row that had one of its own the last one."""
+        """By metric name: its newest millisecond, and the last millisecond of each step. The steps are forgotten when
+        a row of the name is logged after its newest millisecond."""
 
     def apart(self, time_unix_nano: int, step: int, names: tuple[Any, ...]) -> int:
-        """The time that a row gets, in nanoseconds since the epoch.
+        """Choose the time of a row.
 
         Args:
-            time_unix_nano: when it was logged.
-            step: where.
-            names: of its metrics.
+            time_unix_nano: when the row was logged, in nanoseconds since the epoch.
+            step: the step at which it was logged.
+            names: names of its metrics.
+
+        Returns:
+            The row's time, in nanoseconds since the epoch: unchanged, or a later whole millisecond.
         """
         time_ms = time_unix_nano // 1_000_000
         if time_ms > self._newest_ms:
@@ -53,6 +58,7 @@ class Milliseconds:
         return time_unix_nano if time_ms == logged_ms else time_ms * 1_000_000
 
     def _settle(self) -> None:
+        """Move the rows of `_fresh` to `_last`."""
         for names, (time_ms, step) in self._fresh.items():
             for name in names:
                 if time_ms > self._last.get(name, _NOTHING)[0]:

@@ -1,4 +1,4 @@
-"""How the run stands, as a point of an observable gauge."""
+"""The run's outcome, as points of observable gauges: running, finished, failed, interrupted or terminated."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from tracelet_otel import semconv
 from tracelet_otel._support.private_names import TERMINATED
 
 _MILLISECONDS_S: Final = 0.002
+"""In seconds: long enough that the next collection is in another millisecond."""
 
 
 class Outcome:
     """The run's outcome so far: running at first, then how the last training really ended.
 
-    An exception that the script caught and followed by a good fit is therefore finished.
+    So a run is finished where the script caught an exception and then completed another fit.
 
     Args:
-        meter_provider: where the instrument is created.
-        owns_run: whether the run ends with this process, and not only its rank.
-        last_value: when the last value was logged, in nanoseconds since the epoch; 0 where none was.
+        meter_provider: where the instruments are created.
+        owns_run: whether the end of this process ends the run, and not only this rank's part of it.
+        last_value: returns when the last value was logged, in nanoseconds since the epoch; 0 where none was.
     """
 
     def __init__(
@@ -60,37 +61,43 @@ class Outcome:
 
     @property
     def end_unix_nano(self) -> int:
-        """When the run ended: with its last training or value, and not when all of it was delivered.
+        """When the run ended, in nanoseconds since the epoch.
 
-        Where there was neither, when its end was settled. In nanoseconds since the epoch.
+        That is the time of its last training or value, not of the last delivery. Without either, it is the time of
+        the call of `settle`.
         """
         return max(self._training_ended_ns, self._last_value()) or self._settled_ns
 
     def training_ended(self, error: BaseException | None) -> None:
-        """A training has ended, by an exception or by none."""
+        """Take the outcome of a training that has ended.
+
+        Args:
+            error: the exception that ended it; None for none.
+        """
         self.value, self._training_ended_ns = outcome_of(error), time.time_ns()
 
     def settle(self, outcome: str | None, error: BaseException | None) -> None:
-        """End the run.
+        """Decide the run's final outcome.
 
         Args:
-            outcome: what the caller says, over all else.
-            error: what ended the process or block; without one the last training's outcome stands.
+            outcome: the outcome that the caller asks for; it takes precedence over all else.
+            error: what ended the process or the `with` block; without it the last training's outcome stands.
         """
         self._settled_ns = time.time_ns()
         if outcome is not None:
             self.value = outcome
         elif outcome_of(error) != semconv.OUTCOME_FINISHED:
-            # Lightning turns an interrupt into an exit: the training knew better what it was.
+            # Lightning turns Ctrl-C into `SystemExit`: an outcome that the training reported is more precise.
             if self.value in (semconv.OUTCOME_RUNNING, semconv.OUTCOME_FINISHED):
                 self.value = outcome_of(error)
         elif self.value == semconv.OUTCOME_RUNNING:
             self.value = semconv.OUTCOME_FINISHED
 
     def end(self) -> None:
-        """Say from now on that nothing more comes: only once all rows have been exported."""
+        """Report the end from now on. Call it once all rows have been exported: whoever reads it waits for no more."""
         self._ended = True
-        # Databases keep milliseconds, and of two values in one the first: the next collection has to be in another.
+        # Databases keep milliseconds, and the first of two values in the same one. So the next collection, which has
+        # the end, must not be in the same millisecond as the last one.
         time.sleep(_MILLISECONDS_S)
 
     def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
@@ -105,10 +112,10 @@ class Outcome:
 
 
 def outcome_of(error: BaseException | None) -> str:
-    """The outcome of something that was left by an exception, or by none.
+    """The outcome of a training, block or process that ended with an exception, or with none.
 
-    Lightning leaves a fit by `SystemExit(1)` after Ctrl-C, which it raises while it handles the
-    KeyboardInterrupt, and by its own `SIGTERMException`, a `SystemExit`, after SIGTERM.
+    After Ctrl-C, Lightning ends a fit with `SystemExit(1)`, raised while it handles the KeyboardInterrupt. After
+    SIGTERM it raises its own `SIGTERMException`, which is a `SystemExit`.
     """
     if error is None:
         return semconv.OUTCOME_FINISHED
@@ -123,21 +130,25 @@ def outcome_of(error: BaseException | None) -> str:
 
 
 def last_error() -> BaseException | None:
-    """The exception that the interpreter has kept as the last one that nobody caught."""
+    """The last uncaught exception, which the interpreter keeps in `sys.last_value`; None where there was none."""
     return getattr(sys, "last_value", None)
 
 
 def error_that_ended(before: BaseException | None) -> BaseException | None:
-    """What ends this process; to be asked in an exit handler. In a session at the prompt it ended nothing.
+    """The uncaught exception that ends this process; for use in an exit handler.
 
     Args:
-        before: what `last_error` was at the run's beginning.
+        before: what `last_error` returned at the run's beginning.
+
+    Returns:
+        None where there is no new one, or in an interactive session, which an uncaught exception does not end.
     """
     error = last_error()
     return None if error is before or hasattr(sys, "ps1") else error
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those it was raised from, or while handling."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

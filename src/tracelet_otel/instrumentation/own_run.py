@@ -1,4 +1,4 @@
-"""Whose run it is that an instrumentor reports to where nobody gives it one: that of the SDK's configuration."""
+"""The run that an instrumentor begins by itself, where it is enabled by the SDK's configuration and not by a call."""
 
 from __future__ import annotations
 
@@ -17,23 +17,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Participation:
-    """What this process is to its run."""
+    """What part a process has in its run."""
 
     membership: Membership
     launching: Launching
     owns_run: bool = True
-    """Whether the run ends with this process, and not only its rank."""
+    """Whether the end of this process ends the run, and not only this rank's part of it."""
 
 
 class OwnRun(Protocol):
-    """A run that begins by itself."""
+    """A run that nobody started with `start_logging`: the instrumentor tells it what happens in the process."""
 
     def begin(self) -> Participation | None:
-        """Lightning is there, and something may be logged; None where this process reports nothing."""
+        """Lightning has been imported, so something may be logged.
+
+        Returns:
+            None where this process reports nothing.
+        """
         ...
 
     def watch(self, signals: Signals) -> None:
-        """What is going to be logged is reported there."""
+        """Take the signals to which everything in this process will be reported."""
         ...
 
     def training_begins(self) -> None:
@@ -41,25 +45,25 @@ class OwnRun(Protocol):
         ...
 
     def end(self) -> None:
-        """The process ends, and nothing more is logged."""
+        """The process ends, and nothing more will be logged."""
         ...
 
 
 class Nobodys:
-    """An `OwnRun` of which only the SDK knows: its exporters are none of ours."""
+    """An `OwnRun` without an exporter of this package: only the configured SDK exports what is recorded."""
 
     def begin(self) -> Participation | None:
-        """See `OwnRun.begin`."""
-        # A rank that is started as a copy has the resource of another process.
+        """Take the rank from the environment; None in a process that `multiprocessing` started."""
+        # Such a process has the resource of the process that started it.
         if is_started_by_multiprocessing():
             return None
         return Participation(Membership(rank_info_of(environment())), NoLaunching())
 
     def watch(self, signals: Signals) -> None:
-        """See `OwnRun.watch`."""
+        """Do nothing."""
 
     def training_begins(self) -> None:
-        """See `OwnRun.training_begins`."""
+        """Do nothing."""
 
     def end(self) -> None:
-        """See `OwnRun.end`."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""Replacing a function of somebody's class, and putting the original back."""
+"""Replaces a function of another library's class, and puts the original back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from types import FunctionType
 from typing import Any, Final
 
 _DEEPEST: Final = 100
+"""Most wrappers that are looked through."""
 
 
 class Patch:
@@ -16,18 +17,18 @@ class Patch:
     Args:
         owner: the class or module.
         name: the attribute to replace.
-        make_wrapper: gets the original function, returns the one to put in its place.
+        make_wrapper: takes the original function and returns the one to put in its place.
 
     Raises:
-        TypeError: what is there is no plain function. A mock, a partial or a static method is called without the
-            instance, and a function in its place would be called with it: such a thing is left alone.
+        TypeError: the attribute is not a plain function. A mock, a partial or a static method is called without the
+            instance, but a function put in its place would be called with it. So it is left alone.
     """
 
     def __init__(self, owner: Any, name: str, make_wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         self._owner = owner
         self._name = name
         found = inspect.getattr_static(owner, name)
-        # A mock may say that it is a function, but does not bind as one.
+        # A mock may pass for a function in `isinstance`, but is not bound to an instance as one is.
         if not isinstance(found, FunctionType) or not hasattr(type(found), "__get__"):
             raise TypeError(f"{name} of {owner!r} is no plain function")
         self._inherited = name not in vars(owner)
@@ -37,7 +38,7 @@ class Patch:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether a call still comes by: ours is there, or what is there wraps ours."""
+        """Whether calls still reach our wrapper: it is the attribute, or what is there wraps it."""
         current = vars(self._owner).get(self._name)
         for _ in range(_DEEPEST):
             if current is self._wrapper:
@@ -49,8 +50,8 @@ class Patch:
         """Put the original back.
 
         Returns:
-            False where somebody has wrapped our wrapper since: then nothing is touched, and the
-            wrapper has to pass calls through by itself.
+            False where somebody has replaced or wrapped our wrapper since. Then nothing is changed, and the wrapper
+            itself has to pass calls through.
         """
         if vars(self._owner).get(self._name) is not self._wrapper:
             return False

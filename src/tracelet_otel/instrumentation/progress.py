@@ -1,4 +1,4 @@
-"""How far the training is, as points of observable gauges: also a sign of life."""
+"""Progress of the training, as points of observable gauges. They also show that the process is alive."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tracelet_otel.resource.membership import Membership
 
 
 class Progress:
-    """Step and epoch of the trainer that trains, and how many processes train with it; absent without one.
+    """Step and epoch of the last trainer, none before there is one, and how many processes train together.
 
     Args:
         meter_provider: where the instruments are created.
-        guard: where a trainer that cannot be asked is reported.
+        guard: where a trainer that cannot be read is reported.
         membership: of this process.
     """
 
@@ -49,17 +49,17 @@ class Progress:
         )
 
     def watch(self, trainer: Any, step: Callable[[Any], int]) -> None:
-        """Report this trainer from now on; it is not kept alive.
+        """Report this trainer from now on. Only a weak reference to it is kept.
 
         Args:
-            trainer: which.
-            step: where it is on the axis on which it logs.
+            trainer: the trainer.
+            step: returns the trainer's step, on the axis on which it logs.
         """
         self._trainer, self._step_of = weakref.ref(trainer), step
 
     @property
     def step(self) -> int:
-        """Where the last trainer is, or was, on the axis on which it logs; 0 before there is one."""
+        """Current or last step of the last trainer, on the axis on which it logs; 0 before there is one."""
         trainer = self._trainer()
         if trainer is not None:
             try:

@@ -1,8 +1,8 @@
-"""Rows of metrics on their way into OpenTelemetry instruments.
+"""Turns rows of metrics into measurements of OpenTelemetry instruments.
 
-The thread that logs only appends a `Row` of references to a queue, or what makes one later. A metric
-reader's thread drains the queue at the start of each of its collections, and pays there for
-conversion, for waiting on a device and for the SDK. Knows nothing of Lightning.
+The logging thread only appends a `Row` of references to a queue, or a tuple that makes one later. A metric reader's
+thread drains the queue at the start of each collection. So conversion, waiting for a device and calls of the SDK take
+that thread's time, not the training's. This module knows nothing of Lightning.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from tracelet_otel.instrumentation.table import Table
 from tracelet_otel.protocol.samples import Moment, Samples
 
 DRAIN_BUDGET_S: Final = 0.05
-"""How long one collection drains under an SDK that is not ours: it gives a final one little time."""
+"""In seconds: how long one collection drains under an SDK that is not ours, which gives the final one little time."""
 
 _MOST_ROWS: Final = 1_000
-"""Of one table, before their columns are made."""
+"""Rows that one table holds before their columns are made."""
 _MOST_TABLES: Final = 256
-"""Kept for rows of the same names; where every row has others, they are of no use."""
+"""Tables that are kept for later rows of the same names. Where every row has new names, keeping more is of no use."""
 _NO_REDUCTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -53,26 +53,26 @@ class Row(NamedTuple):
     training: int | None = None
     """Number of the training in this process, where several processes train together."""
     world_size: int | None = None
-    """How many they are."""
+    """How many processes train together."""
     reductions: Mapping[str, str] = _NO_REDUCTIONS
-    """How the values of ranks combine, by name; a name that is not there: mean."""
+    """How the values of ranks combine, by metric name; a missing name means the mean."""
 
 
 Later: TypeAlias = tuple[Any, ...]
-"""Makes a row when the queue is drained, which the logging thread need not do: a function, and what the row is made of.
-The function gets the whole tuple."""
+"""A row that is made when the queue is drained, so that the logging thread need not do it: a function, and what the row
+is made of. The function is called with the whole tuple and returns the `Row`."""
 
 
 class Recorder:
-    """Turns rows into one gauge for each metric name, every value kept as a sample.
+    """Records rows in one gauge for each metric name, and keeps every value as a sample.
 
-    A forked child gets a recorder that does nothing: the queue belongs to the process that made it.
+    In a forked child it does nothing: the queue belongs to the process that made it.
 
     Args:
         meter_provider: where the instruments are created.
         guard: where rows that cannot be converted are reported.
-        drain_budget_s: how long one collection may drain.
-        rank: of this process, for an attribute of each point.
+        drain_budget_s: how long one collection may drain, in seconds.
+        rank: returns this process's rank, for an attribute of each point; None for no such attribute.
     """
 
     def __init__(
@@ -91,14 +91,14 @@ class Recorder:
         self._sequence = 0
         self._measured = 0
         self.last_unix_nano = 0
-        """When the last of the rows was logged that have been drained, in nanoseconds since the epoch; 0 for none."""
+        """When the latest of the drained rows was logged, in nanoseconds since the epoch; 0 for none."""
         self._milliseconds = Milliseconds()
         self._series = AllSeries(meter_provider.get_meter(semconv.SCOPE_LOGGED))
         self._waiting: dict[Series, list[Samples]] = {}
-        """What the SDK does not have yet."""
+        """Samples that have not been handed to the SDK yet."""
         self._tables: dict[tuple[Any, ...], Table] = {}
         self._table: Table | None = None
-        """The one that the last row was put in."""
+        """The table that the last row was added to."""
         run_meter = meter_provider.get_meter(semconv.SCOPE_RUN)
         run_meter.create_observable_gauge(
             semconv.QUEUE_SIZE,
@@ -106,8 +106,8 @@ class Recorder:
             unit=semconv.QUEUE_SIZE_UNIT,
             description="Rows logged and not yet turned into measurements",
         )
-        # Asked after the queue: on their way exports may overtake each other, and who reads the last one knows by this
-        # what is missing.
+        # Created after the gauge of the queue, so that a collection drains the queue first. Exports may overtake each
+        # other on the way: from this number the receiver of the last one knows how many samples are still missing.
         run_meter.create_observable_gauge(
             semconv.SAMPLES,
             callbacks=[lambda _: [Observation(self._measured)]],
@@ -153,7 +153,7 @@ class Recorder:
         yield Observation(self.drain(self._drain_budget_s))
 
     def _take(self, logged: Row | Later) -> None:
-        """Make numbers of a row."""
+        """Convert a row's values to numbers, and add them to its table."""
         try:
             row = logged if isinstance(logged, Row) else logged[0](logged)
         except Exception as error:
@@ -181,14 +181,14 @@ class Recorder:
         self.last_unix_nano = max(self.last_unix_nano, time_unix_nano)
         moment = Moment(time_unix_nano, step, row.axis, row.epoch, row.training, row.world_size)
         first = self._sequence + 1
-        # First: where this is interrupted, a number is missing, and none is there twice.
+        # Raised before the row is added: an interrupt in between leaves a gap in the numbers, never a duplicate.
         self._sequence += len(numbers)
         table.add(moment, first, numbers)
         if len(table) >= _MOST_ROWS:
             self._settle()
 
     def _one_by_one(self, row: Row, rank: int | None) -> dict[Any, float]:
-        """Those values of a row that can be recorded."""
+        """The values of a row that can be recorded, as numbers by name; the others are reported."""
         kept: dict[Any, float] = {}
         for name, value in row.values.items():
             try:
@@ -201,7 +201,7 @@ class Recorder:
         return kept
 
     def _table_of(self, row: Row, names: tuple[Any, ...], rank: int | None) -> Table | None:
-        """Where rows like this one are put; None where a name cannot be recorded."""
+        """The table of rows with these names, reductions and stage; None where a name cannot be recorded."""
         reductions = tuple(_reduction(row.reductions, name) for name in names) if row.reductions else ()
         stage = row.stage
         key = (stage, rank, names, reductions)
@@ -209,7 +209,7 @@ class Recorder:
         if table is None:
             by_name = dict(zip(names, reductions, strict=False))
 
-            # The table outlives the row, whose values it must not keep.
+            # The table keeps this function and outlives the row: the function must not refer to the row and its values.
             def series_of(name: Any, kind: str | None) -> Series:
                 return self._series.of(name, kind, _reduction(by_name, name), stage, rank)
 
@@ -224,7 +224,7 @@ class Recorder:
         return table
 
     def _settle(self) -> None:
-        """Give each time series its column of the last rows."""
+        """Turn the rows of the current table into samples of each time series."""
         if self._table is None:
             return
         for series, samples in self._table.take():
@@ -234,7 +234,7 @@ class Recorder:
         """Hand the samples to the SDK."""
         self._settle()
         for series in list(self._waiting):
-            # Taken out first: who is interrupted hands nothing over twice.
+            # Removed first, so that nothing is handed over twice after an interrupt.
             samples = Samples.joined(self._waiting.pop(series))
             try:
                 series.measure(samples)

@@ -1,4 +1,4 @@
-"""Values as they are logged, tensors for the most part, as numbers."""
+"""Converts logged values, most of which are tensors, to numbers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _PLAIN: Final = frozenset((float, int, bool))
 
 
 def as_floats(values: Iterable[Any]) -> list[float] | None:
-    """All values of a row at once; None where one of them needs `as_float`, or is no number."""
+    """Convert all values of a row at once; None where one of them needs `as_float` or is not a number."""
     try:
-        # The look at `ndim` spares an array that is no scalar from becoming a list before it is refused.
+        # `ndim` is checked so that an array which is no scalar is not converted to a list before it is refused.
         numbers = [value if type(value) in _PLAIN or value.ndim != 0 else value.tolist() for value in values]
         return list(map(float, numbers)) if _PLAIN.issuperset(map(type, numbers)) else None
     except Exception:
@@ -20,10 +20,11 @@ def as_floats(values: Iterable[Any]) -> list[float] | None:
 
 
 def as_float(value: Any) -> float:
-    """One value.
+    """Convert one value.
 
     Raises:
-        Exception: it is no number, or not one alone; what its type raises.
+        TypeError: it is text.
+        Exception: it is not a single number; what its type raises.
     """
     number = _scalar(value)
     if isinstance(number, (str, bytes)):
@@ -32,11 +33,11 @@ def as_float(value: Any) -> float:
 
 
 def as_step(value: Any) -> int:
-    """A step.
+    """Convert a step.
 
     Raises:
-        OverflowError: it is no 64-bit number.
-        Exception: it is no number; what its type raises.
+        OverflowError: it does not fit a signed 64-bit integer.
+        Exception: it is not a number; what its type raises.
     """
     step = int(_scalar(value))
     if not -_STEPS <= step < _STEPS:
@@ -45,15 +46,15 @@ def as_step(value: Any) -> int:
 
 
 def snapshot(value: Any) -> Any:
-    """A value that stays as it is: a user may change a tensor or array in place before it is converted."""
+    """Copy a tensor or array, which the user may change in place later; return any other value as it is."""
     if hasattr(value, "detach"):
         return value.detach().clone()
     return value.copy() if hasattr(value, "__array__") and hasattr(value, "copy") else value
 
 
 def _scalar(value: Any) -> Any:
-    # `float` would warn of a tensor that requires a gradient, and `item` of a masked value is what the mask hides. It
-    # also lets go of the interpreter's lock for each value, and takes it from the training again; `tolist` does so only
-    # where it waits for a device.
+    # Not `float`: it warns about a tensor that requires a gradient. Not `item` where `tolist` gives the number: `item`
+    # of a masked value returns what the mask hides. It also releases the interpreter's lock for each value, and takes
+    # it from the training again; `tolist` does so only where it waits for a device.
     to_number = getattr(value, "tolist" if getattr(value, "ndim", None) == 0 else "item", None)
     return to_number() if callable(to_number) else value

@@ -20,13 +20,13 @@ class Series:
     """One time series."""
 
     name: str
-    """Of the metric, exactly as logged."""
+    """Name of the metric, exactly as logged."""
     measure: Callable[[Samples], None]
-    """Hands samples to the SDK, as one measurement: each has its price there."""
+    """Hands samples to the SDK, all in one measurement, because each measurement costs time there."""
 
 
 class AllSeries:
-    """Makes each time series once: a gauge's, or of values that a gauge cannot have, a counter's.
+    """Makes each time series once: of a gauge, or of a counter for NaN and infinities, which a gauge drops.
 
     Args:
         meter: where the instruments are created.
@@ -43,7 +43,15 @@ class AllSeries:
         )
 
     def of(self, name: Any, kind: str | None, reduction: str, stage: str, rank: int | None) -> Series:
-        """The one of a name as logged, of finite values or of one kind of others."""
+        """The time series of a metric, made on first use.
+
+        Args:
+            name: name of the metric, as logged.
+            kind: what `nonfinite_kind` returns for its values; None for finite ones.
+            reduction: how the values of ranks combine: one of `semconv.REDUCTION_*`.
+            stage: `fit`, `validate`, `test`, or empty.
+            rank: rank of this process; None for no such attribute.
+        """
         key = name, kind, reduction, stage, rank
         series = self._made.get(key)
         if series is None:
@@ -72,7 +80,7 @@ class AllSeries:
 
 
 def nonfinite_kind(value: float) -> str | None:
-    """What a value is that a gauge cannot have; None for one that it can."""
+    """`NaN`, `+Inf` or `-Inf` for a value that a gauge would drop; None for a finite one."""
     if math.isfinite(value):
         return None
     if math.isnan(value):
@@ -83,7 +91,7 @@ def nonfinite_kind(value: float) -> str | None:
 def instrument_name(name: str) -> str:
     """A valid OpenTelemetry instrument name for a metric's name as logged.
 
-    Different names may become one: the exact name travels as the attribute `tracelet.metric.name`.
+    Different names may become the same one, so the exact name is exported as the attribute `tracelet.metric.name`.
     Source: OpenTelemetry metrics API, "Instrument name syntax" (a letter, then up to 254 letters,
     digits, `_`, `.`, `-` or `/`).
     """

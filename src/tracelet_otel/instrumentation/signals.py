@@ -1,4 +1,4 @@
-"""All that an instrumentation reports to, made for one meter provider."""
+"""Everything that an instrumentation reports to, made for one meter provider."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tracelet_otel.resource.membership import Membership
 
 @dataclass(frozen=True)
 class Signals:
-    """What a run reports: its rows, its hyperparameters, how far it is and how it stands."""
+    """What a run reports: its rows, hyperparameters, progress and outcome."""
 
     recorder: Recorder
     hparams: Hyperparameters
@@ -45,15 +45,16 @@ def make_signals(
 
     Args:
         meter_provider: where they are created.
-        guard: where errors end.
-        drain_budget_s: see `Recorder`.
+        guard: where errors are reported.
+        drain_budget_s: how long one collection may drain the queue of rows, in seconds.
         membership: of this process.
-        launching: told of trainings that may start processes.
-        owns_run: see `Outcome`.
-        tells_rank: whether each point says which rank logged it, as a resource that is not ours may not.
+        launching: announces the run to processes that a training may start; None: nothing does.
+        owns_run: whether the end of this process ends the run, and not only this rank's part of it.
+        tells_rank: whether each point has the rank as an attribute, for a resource that may lack it as it is not ours.
     """
     membership = membership or Membership()
-    # Asked first: that nothing more comes must not be said ahead of rows that are queued meanwhile.
+    # Created first, so that a collection reads the end before it drains the queue. In the other order, a row queued in
+    # between would be exported after the report of the end.
     outcome = Outcome(meter_provider, owns_run=owns_run, last_value=lambda: recorder.last_unix_nano)
     recorder = Recorder(meter_provider, guard, drain_budget_s, (lambda: membership.rank) if tells_rank else None)
     return Signals(

@@ -1,4 +1,4 @@
-"""Rows of the same names, as the columns that their time series get."""
+"""Collects rows of the same metric names, and turns them into one column for each time series."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tracelet_otel.protocol.samples import Moment, Samples
 class Table:
     """Rows whose metrics have the same names, in the same order.
 
-    Most of what is done with a row is done for each column here, of many rows at once, and not for each value.
+    Most of the work is done once for each column of many rows, and not for each value.
 
     Args:
-        names: of the columns.
-        series_of: the time series of a name; of its finite values, or of one kind of others.
+        names: names of the columns.
+        series_of: returns the time series of a name, and of what `nonfinite_kind` returns for its values.
     """
 
     def __init__(self, names: Sequence[Any], series_of: Callable[[Any, str | None], Series]) -> None:
@@ -30,13 +30,19 @@ class Table:
         return len(self._rows)
 
     def add(self, moment: Moment, sequence: int, numbers: Sequence[float]) -> None:
-        """Put in a row, of which the first value has this sequence number."""
+        """Add a row.
+
+        Args:
+            moment: when and at which step it was logged.
+            sequence: sequence number of its first value; those of the others follow.
+            numbers: its values, in the order of the names.
+        """
         self._rows.append((moment, sequence, numbers))
 
     def take(self) -> list[tuple[Series, Samples]]:
-        """What each time series has got; no row is left."""
+        """Remove all rows, and return them as samples of each time series."""
         taken = list(self._columns()) if self._rows else []
-        # Last: who is interrupted has taken nothing.
+        # Cleared last: an interrupt before this leaves all rows in place.
         self._rows = []
         return taken
 
@@ -52,6 +58,7 @@ class Table:
 
 
 def _by_kind(samples: Samples) -> Iterator[tuple[str | None, Samples]]:
+    """Separate finite values from each kind of others, which are counted: their value is 1."""
     kinds = [nonfinite_kind(value) for value in samples.values]
     for kind in dict.fromkeys(kinds):
         chosen = [place for place, one in enumerate(kinds) if one == kind]

@@ -1,4 +1,7 @@
-"""A worker that multiprocessing has started, with `spawn` or from a server, for a process that has a run."""
+"""Warns where a worker process trains, which is not recorded.
+
+Such a worker was started by `multiprocessing`, with `spawn` or `forkserver`, from a process that has a run.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from tracelet_otel._support.spawned import is_interpreter_of_multiprocessing
 
 
 def say_if_worker_trains() -> None:
-    """Have it said that a training in this process is not recorded, unless it calls `start_logging`."""
+    """Warn when this process trains, if it is such a worker and has not called `start_logging`."""
     if not is_interpreter_of_multiprocessing():
         return
     if any(package in sys.modules for package in LIGHTNING.packages):
