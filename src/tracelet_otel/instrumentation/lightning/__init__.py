@@ -1,4 +1,4 @@
-"""PyTorch Lightning, under both of its package names."""
+"""Instrumentation of PyTorch Lightning, under both of its package names."""
 
 from tracelet_otel.instrumentation.lightning.instrumentor import LightningInstrumentor
 

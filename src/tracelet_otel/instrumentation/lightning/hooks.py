@@ -1,6 +1,6 @@
-"""What the wrappers around Lightning's functions call, with the one guard around each.
+"""What the wrappers around Lightning's functions call. Errors are caught and reported here.
 
-Rows of the logger connector go to `Rows.take` itself: there a call more at each step would be felt.
+The wrapper of the logger connector calls `Rows.take` itself: one more call at each step would cost noticeable time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tracelet_otel.instrumentation.lightning.rows import Rows
 
 @dataclass(frozen=True)
 class Hooks:
-    """Nothing raised in here reaches who called Lightning."""
+    """Functions that the wrappers call. No exception leaves them, so none reaches the code that called Lightning."""
 
     rows: Rows
     lifecycle: Lifecycle
@@ -28,11 +28,18 @@ class Hooks:
     def take_logged_row(
         self, log_metrics: Callable[..., Any], logger: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        """Somebody handed a row to one logger; see `Rows.take_logged`."""
+        """Record a row that was handed to one logger.
+
+        Args:
+            log_metrics: the logger's own function.
+            logger: the logger.
+            args: positional arguments of the call.
+            kwargs: keyword arguments of the call.
+        """
         try:
             # A user's logger may name and order its arguments as it likes.
             given = inspect.signature(log_metrics).bind(logger, *args, **kwargs).arguments if args else kwargs
-            # One that takes whatever it is given is called as Lightning calls all of them: metrics, then step.
+            # A function that takes any arguments is called as Lightning calls all loggers: metrics, then step.
             metrics = given.get("metrics", args[0] if args else kwargs.get("metrics"))
             step = given.get("step", args[1] if len(args) > 1 else kwargs.get("step"))
             trainer = self.lifecycle.trainer_of(logger)
@@ -42,7 +49,7 @@ class Hooks:
             self.guard.report("a row of metrics could not be taken from a logger", error)
 
     def take_hyperparams(self, logger: Any, params: Any) -> None:
-        """Somebody handed hyperparameters to one logger."""
+        """Record hyperparameters that were handed to one logger."""
         try:
             trainer = self.lifecycle.trainer_of(logger)
             if trainer is not None and params is not None and not self.lifecycle.is_silent(trainer):
@@ -51,12 +58,15 @@ class Hooks:
             self.guard.report("hyperparameters could not be taken from a logger", error)
 
     def enter(self, trainer: Any, prepare: Callable[[Any], None], *, logs: bool) -> bool:
-        """A trainer starts; see `Lifecycle.enter`.
+        """A trainer starts.
 
         Args:
             trainer: the trainer.
             prepare: called with the trainer first.
             logs: whether what it does now logs anything.
+
+        Returns:
+            Whether `leave` is to be called at its end.
         """
         try:
             prepare(trainer)
@@ -67,7 +77,13 @@ class Hooks:
             return False
 
     def enter_copy(self, trainer: Any, callback: Any, prepare: Callable[[Any], None]) -> None:
-        """A trainer goes on in this process; see `Lifecycle.enter_copy`."""
+        """A trainer continues in this process, which was started for it.
+
+        Args:
+            trainer: the copy of a trainer that was entered elsewhere.
+            callback: the copy of our callback among those of the trainer.
+            prepare: called with the trainer first.
+        """
         try:
             prepare(trainer)
             self.lifecycle.enter_copy(trainer, callback)
@@ -75,7 +91,7 @@ class Hooks:
             self.guard.report("the start of a training was not seen", error)
 
     def leave(self, trainer: Any, raised: BaseException | None) -> None:
-        """A trainer ends; see `Lifecycle.leave`."""
+        """A trainer ends, by the exception `raised` or by none."""
         try:
             self.lifecycle.leave(trainer, raised)
         except Exception as error:

@@ -1,8 +1,8 @@
-"""Puts the hooks into Lightning and takes them out again.
+"""Wraps functions of Lightning, and unwraps them again.
 
-`LightningModule.log` is not touched and no logger is added: `torch.compile` would see the one,
-and checkpoints would move for the other. Both packages, `lightning` and `pytorch_lightning`, are
-patched when they are imported, and neither is imported from here.
+`LightningModule.log` is not wrapped, because `torch.compile` would see the wrapper. No logger is added, because
+Lightning would then save checkpoints elsewhere. Both packages, `lightning` and `pytorch_lightning`, are patched when
+they are imported, and neither is imported from here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tracelet_otel.instrumentation.patching import Patch
 from tracelet_otel.instrumentation.signals import Signals, make_signals
 
 _METHODS: Final = ("fit", "validate", "test", "predict")
-"""Of a trainer, in which something is trained or logged."""
+"""Methods of a trainer in which something is trained or logged."""
 _DISTRIBUTIONS: Final = tuple(LIGHTNING.packages.values())
 
 
@@ -47,7 +47,7 @@ class LightningInstrumentor(BaseInstrumentor):
     """
 
     def __init__(self) -> None:
-        # The base class hands out one instance: its state must outlive a second construction.
+        # The base class returns the same instance each time: a second construction must not reset its state.
         if not hasattr(self, "_patches"):
             self._patches: dict[tuple[Any, str], Patch] = {}
             self._hooks: Hooks | None = None
@@ -56,31 +56,31 @@ class LightningInstrumentor(BaseInstrumentor):
             self._own_pid = 0
             self._hooks_pid = 0
             self._is_worker = False
-            """Whether this process is one that another has started to work for it, which records nothing."""
+            """Whether this process works for another one that has started it, and so records nothing."""
             self._waits_for_lightning = False
             self._meter_provider: MeterProvider | None = None
             self.own_run: OwnRun = Nobodys()
-            """Whose run it is that is reported where `signals` are not given."""
+            """The run that is reported where `instrument` is called without `signals`."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A user's logger that is pickled by value takes the wrappers along, and they take us: the
-        # copy is the other process' own instrumentor, which does nothing unless it is told to.
+        # A user's logger that is pickled by value contains the wrappers, and they refer to this object. Unpickling
+        # gives the other process's own instrumentor, which does nothing unless it is enabled there.
         return LightningInstrumentor, ()
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Either distribution is enough; with none installed, the first is named as missing."""
+        """Requirements on those distributions that are installed, of which one is enough; with none, on the first."""
         installed = [name for name in _DISTRIBUTIONS if _is_installed(name)]
         return [f"{name} >= {LIGHTNING.oldest}" for name in installed or _DISTRIBUTIONS[:1]]
 
     def take_over(self, signals: Signals) -> None:
-        """Report to these signals from now on, whoever was reported to before."""
+        """Report to these signals from now on, and no longer to any earlier ones."""
         if self.is_instrumented_by_opentelemetry:
             self.uninstrument()
-        # Lightning may be imported later, installed later, or never: its version is not asked for.
+        # Lightning may be imported later, installed later, or never: its version is not checked here.
         self.instrument(skip_dep_check=True, signals=signals)
 
     def enter_copy(self, trainer: Any, callback: Any) -> None:
-        """Record a trainer that goes on in this process, which was started for it.
+        """Record a trainer that continues in this process, which was started for it.
 
         Args:
             trainer: the copy of a trainer that was entered elsewhere.
@@ -100,7 +100,7 @@ class LightningInstrumentor(BaseInstrumentor):
         self._await_lightning()
 
     def say_if_worker_trains(self) -> None:
-        """Record nothing in this process, and say so where it trains: another one has started it, and has a run."""
+        """Record nothing in this process, and warn when it trains: another process, which has a run, has started it."""
         self._is_worker = True
         self._await_lightning()
 
@@ -114,10 +114,10 @@ class LightningInstrumentor(BaseInstrumentor):
                 register_post_import_hook(self._patch_package, package)
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        # What somebody has wrapped since stays in place and passes calls through.
+        # A wrapper that somebody else has wrapped since stays in place and passes calls through.
         self._hooks, self._waits_for_lightning = None, False
         if self._at_exit is not None:
-            # The run that began by itself ends here: whoever takes over reports nothing to it.
+            # A run that began by itself ends here: nothing is reported to it from now on.
             end, self._at_exit = self._at_exit, None
             atexit.unregister(end)
             if os.getpid() == self._own_pid:
@@ -125,14 +125,14 @@ class LightningInstrumentor(BaseInstrumentor):
         self._patches = {key: patch for key, patch in self._patches.items() if not patch.undo()}
 
     def _begin_own_run(self) -> None:
-        """Lightning is there: until now a script might have had no use for us."""
+        """Begin a run that no call started; not before Lightning is imported, without which nothing is recorded."""
         self._waits_for_lightning, self._own_pid = False, os.getpid()
         if self._meter_provider is None and sdk_exports_nothing():
-            # Nobody would ever take what is queued.
+            # No metric reader would ever drain the queue.
             return
         run = self.own_run
-        part = run.begin()
-        if part is None:
+        participation = run.begin()
+        if participation is None:
             self._is_worker = True
             return
         provider, guard = self._meter_provider or get_meter_provider(), Guard()
@@ -140,15 +140,15 @@ class LightningInstrumentor(BaseInstrumentor):
         signals = make_signals(
             provider,
             guard,
-            membership=part.membership,
-            launching=part.launching,
-            owns_run=part.owns_run,
+            membership=participation.membership,
+            launching=participation.launching,
+            owns_run=participation.owns_run,
             tells_rank=True,
         )
         signals = replace(signals, training_begins=run.training_begins)
         run.watch(signals)
-        # Runs before the provider's own exit handler, which was registered earlier: the final
-        # collection of the SDK has little time, too little for a long queue.
+        # Runs before the provider's own exit handler, which was registered earlier: the SDK's final collection has too
+        # little time for a long queue.
         self._at_exit = atexit.register(functools.partial(end, run, signals, last_error()))
         self._take_hooks(signals)
 
@@ -161,7 +161,7 @@ class LightningInstrumentor(BaseInstrumentor):
         hooks = self._hooks
         if hooks is None:
             if self._is_worker:
-                # To say it where one of them trains.
+                # Only to warn where this worker trains.
                 for method in _METHODS:
                     self._patch_method(package.Trainer, method, self._wrap_lifecycle)
             return
@@ -176,7 +176,7 @@ class LightningInstrumentor(BaseInstrumentor):
             hooks.guard.report(f"nothing that {package.__name__} logs is recorded", reason)
 
     def _patch_method(self, owner: Any, method: str, make_wrapper: Callable[..., Any]) -> None:
-        # Others restore what they found, and then ours is gone.
+        # Other libraries may restore the function that they had replaced, which removes our wrapper.
         patch = self._patches.get((owner, method))
         if patch is None or not patch.is_in_place:
             self._patches[owner, method] = Patch(owner, method, make_wrapper)
@@ -193,14 +193,14 @@ class LightningInstrumentor(BaseInstrumentor):
                         self._hooks.guard.report(place, error)
 
     def _wrap_connector(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:
-        # Lightning's own hands the row to loggers, and without any it does nothing: no call is nested in it then.
-        # What others have put over it may hold a wrapper of ours.
+        # Lightning's own function hands the row to the loggers, and without any it does nothing: then no call is nested
+        # in it. A function that others have put in its place may call a wrapper of ours.
         is_lightnings = _is_defined_in(log_metrics, CONNECTOR)
 
         @functools.wraps(log_metrics)
         def log_metrics_and_record(connector: Any, metrics: Any, step: int | None = None) -> Any:
             hooks = self._hooks
-            # In a nested call somebody has wrapped us and we have wrapped them: the row is one.
+            # A nested call comes where somebody has wrapped us and we have wrapped them: it has the same row.
             if hooks is None or ((threads := hooks.rows.handing_out.threads) and get_ident() in threads):
                 return log_metrics(connector, metrics, step)
             trainer = connector.trainer
@@ -236,7 +236,7 @@ class LightningInstrumentor(BaseInstrumentor):
             if hooks is None or get_ident() in hooks.rows.handing_out.threads:
                 return log_hyperparams(logger, *args, **kwargs)
             try:
-                # Some loggers write a metric of their own in here, which is nobody's row.
+                # Some loggers log a metric of their own in here, which is not to be recorded.
                 with hooks.rows.handing_out:
                     return log_hyperparams(logger, *args, **kwargs)
             finally:
@@ -245,7 +245,7 @@ class LightningInstrumentor(BaseInstrumentor):
         return log_hyperparams_and_record
 
     def _say_unrecorded(self) -> None:
-        # What a forked process has of its parent's would be queued there for ever.
+        # In a forked process, rows for the parent's signals would stay in the queue for ever.
         self._hooks, self._is_worker = None, False
         log.warning(
             "what process %d trains is not recorded: it was started by one whose run has no part of it. Call "
@@ -279,7 +279,7 @@ def _hooks(signals: Signals) -> Hooks:
 
 
 def _is_defined_in(function: Callable[..., Any], module: str) -> bool:
-    # A wrapper may carry all names of what it wraps, but it sees another module.
+    # A wrapper may copy the names of what it wraps, but its globals are those of another module.
     return str(getattr(function, "__globals__", {}).get("__name__")).endswith(f".{module}")
 
 

@@ -1,4 +1,4 @@
-"""Start and end of `Trainer.fit`, `validate`, `test` and `predict`."""
+"""Reports start and end of `Trainer.fit`, `validate`, `test` and `predict`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tracelet_otel.resource.rank_info import RankInfo
 
 
 class Lifecycle:
-    """Knows which trainers are training, and reports what they train with and how it ended.
+    """Keeps track of the trainers that are running, and reports their configuration and outcome.
 
     Args:
         signals: where configuration and outcome go.
@@ -28,7 +28,7 @@ class Lifecycle:
         self._tuning: weakref.WeakSet[Any] = weakref.WeakSet()
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
         self.heard = NOBODY
-        """The answer of `hear`, while it holds."""
+        """Last result of `hear`, reused as long as it is valid; `NOBODY` otherwise."""
 
     def enter(self, trainer: Any, *, logs: bool = True) -> bool:
         """A trainer starts.
@@ -38,7 +38,7 @@ class Lifecycle:
             logs: whether what it does now logs anything.
 
         Returns:
-            Whether `leave` is to be called at its end: not for a call inside another one.
+            Whether `leave` is to be called at its end: not for a call inside another one of the same trainer.
         """
         if trainer in self._callbacks or trainer in self._tuning:
             return False
@@ -52,7 +52,7 @@ class Lifecycle:
         if starts_ranks or trainer.world_size > 1:
             launching.begin(membership.training)
         in_process = launching.in_process if starts_ranks else None
-        self._take_place(trainer, starts_ranks=starts_ranks, recorded=in_process is not None)
+        self._learn_rank(trainer, starts_ranks=starts_ranks, recorded=in_process is not None)
         callback = make_rank_callback(_package(trainer), in_process)
         trainer.callbacks.append(callback)
         self._begin(trainer, callback)
@@ -61,22 +61,27 @@ class Lifecycle:
         return True
 
     def forget_start(self) -> None:
-        """The start of a training could not be seen, and so its end will not be."""
+        """Take back what `enter` announced, where it failed: `leave` will not be called."""
         self._signals.launching.end()
 
     def enter_copy(self, trainer: Any, callback: Any) -> None:
-        """A trainer goes on in this process, which was started for it.
+        """A trainer continues in this process, which was started for it.
 
         Args:
             trainer: the copy of a trainer that was entered elsewhere.
             callback: the copy of our callback among those of the trainer.
         """
         self.heard = NOBODY
-        self._signals.membership.rank_info = _place(trainer)
+        self._signals.membership.rank_info = _rank_info(trainer)
         self._begin(trainer, callback)
 
     def leave(self, trainer: Any, error: BaseException | None) -> None:
-        """A trainer ends, by an exception or by none."""
+        """A trainer ends.
+
+        Args:
+            trainer: the trainer.
+            error: the exception that ended it; None for none.
+        """
         self.heard = NOBODY
         if trainer in self._tuning:
             self._tuning.discard(trainer)
@@ -94,7 +99,14 @@ class Lifecycle:
         self._signals.progress.watch(trainer, _step_of)
         self._signals.outcome.value = semconv.OUTCOME_RUNNING
 
-    def _take_place(self, trainer: Any, *, starts_ranks: bool, recorded: bool) -> None:
+    def _learn_rank(self, trainer: Any, *, starts_ranks: bool, recorded: bool) -> None:
+        """Take this process's rank from its trainer.
+
+        Args:
+            trainer: the trainer.
+            starts_ranks: whether it only starts the processes that train, and is no rank itself.
+            recorded: whether those processes record.
+        """
         membership = self._signals.membership
         if starts_ranks:
             membership.rank_info = None
@@ -104,16 +116,22 @@ class Lifecycle:
                     "they are started from this one and need a relay, which relay=False turns off",
                 )
         elif trainer.world_size > 1 or membership.rank_info is None:
-            # Where each rank trains by itself, each would be the first one.
-            told, membership.rank_info = membership.rank_info, _place(trainer)
-            if told is None and not membership.rank_info.is_first:
+            # A trainer of one process takes itself for rank 0, on each rank. So a known rank is not replaced by it.
+            known, membership.rank_info = membership.rank_info, _rank_info(trainer)
+            if known is None and not membership.rank_info.is_first:
                 self._signals.guard.report(
                     f"{membership.rank_info} has recorded a run of its own",
                     "nothing said that it is a rank when start_logging was called: set RANK and LOCAL_RANK before",
                 )
 
     def hear(self, trainer: Any) -> Heard:
-        """Whether a trainer's rows are to be recorded now; the answer holds as long as `heard` has it."""
+        """Determine whether a trainer's rows are to be recorded now.
+
+        The result is valid as long as `heard` has it and the trainer's callbacks are the same.
+
+        Returns:
+            `NOBODY` where they are not recorded.
+        """
         callbacks = trainer.callbacks
         if self.is_silent(trainer):
             return NOBODY
@@ -123,11 +141,11 @@ class Lifecycle:
         return found
 
     def is_silent(self, trainer: Any) -> bool:
-        """Whether what is logged now is for nobody's eyes.
+        """Whether what a trainer logs now is not to be recorded.
 
-        That is `fast_dev_run`, in which Lightning replaces all loggers, and a trial run of the
-        tuner, which replaces all callbacks by its own or none. A user's code may replace them too.
-        And it is what every rank does by itself, which rank 0 reports.
+        This holds in `fast_dev_run`, in which Lightning replaces all loggers, and in a trial run of the tuner, which
+        replaces all callbacks by its own or by none. A user's code may replace them too, which is no trial. It also
+        holds for what every rank does by itself, because rank 0 reports that.
         """
         if trainer.fast_dev_run or trainer in self._tuning or self._signals.membership.is_shadow(trainer.world_size):
             return True
@@ -136,7 +154,7 @@ class Lifecycle:
         return not trainer.callbacks or any(type(one).__name__ == TRIAL for one in trainer.callbacks)
 
     def trainer_of(self, logger: Any) -> Any | None:
-        """The trainer that a logger belongs to; None for one that somebody uses by itself."""
+        """The trainer that a logger belongs to; None for a logger that is used without one."""
         for trainer in list(self._seen):
             if any(one is logger for one in trainer.loggers):
                 return trainer
@@ -151,7 +169,7 @@ class Lifecycle:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A trainer that is known to be recorded, as long as its callbacks are these."""
+    """A trainer that is recorded, and its callbacks when that was determined: it is valid while they are the same."""
 
     trainer: Any
     callbacks: Any
@@ -160,20 +178,21 @@ class Heard:
 
 
 NOBODY: Final = Heard(None, None, 0, 0)
+"""What stands for "not recorded": its world size of 0 occurs in no trainer."""
 
 
 def _step_of(trainer: Any) -> int:
-    """Where a trainer is on the axis on which Lightning's loggers have it."""
+    """A trainer's step, as Lightning passes it to its loggers."""
     step: int = trainer.fit_loop.epoch_loop._batches_that_stepped
     return step
 
 
 def _only_tunes(trainer: Any) -> bool:
-    # `Tuner` puts a finder in front that ends the call once it has its result.
+    # `Tuner` puts a finder callback in front, which ends the call once it has its result.
     return any(getattr(callback, "_early_exit", False) for callback in trainer.callbacks)
 
 
-def _place(trainer: Any) -> RankInfo:
+def _rank_info(trainer: Any) -> RankInfo:
     return RankInfo(trainer.global_rank, trainer.local_rank, trainer.node_rank, trainer.world_size)
 
 

@@ -1,4 +1,4 @@
-"""The beginning and the end of a run that is reported to an SDK which somebody else has configured."""
+"""Begins and ends a run that is reported to an SDK which somebody else has configured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tracelet_otel.resource.process import process_identity
 
 
 def identify(provider: MeterProvider, guard: Guard) -> None:
-    """Have all that a meter provider exports say of which run it is, where its resource does not."""
+    """Add the run's identity to the resource of a meter provider, where it has none."""
     try:
         if semconv.RUN_ID not in resource_attributes(provider):
             complete_resource(provider, process_identity(environment(), guard))
@@ -24,7 +24,13 @@ def identify(provider: MeterProvider, guard: Guard) -> None:
 
 
 def end(run: OwnRun, signals: Signals, error_before: BaseException | None) -> None:
-    """End the run: all that was logged is on its way, and its outcome is the last one."""
+    """End the run: record what is queued, and report the final outcome.
+
+    Args:
+        run: the run.
+        signals: what it reports to.
+        error_before: what `last_error` returned at the run's beginning.
+    """
     try:
         run.end()
         signals.recorder.drain()

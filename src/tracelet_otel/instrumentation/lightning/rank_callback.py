@@ -1,9 +1,8 @@
-"""The callback that a training carries while it is recorded.
+"""The callback that a trainer has while it is recorded.
 
-It says when trainer, module and optimizers are set up, and marks the training itself: the trial
-runs of Lightning's tuner replace all callbacks, and it is not among theirs. It has no state and
-changes no checkpoint. A copy in a process that the training started, pickled or forked, makes that
-process record its rank; any other copy does nothing.
+It reports when trainer, module and optimizers are set up. It also marks the real training: the trial runs of
+Lightning's tuner replace all callbacks, so it is missing there. It has no state and changes no checkpoint. A pickled or
+forked copy, in a process that the training started, makes that process record its rank. Any other copy does nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class RankCallback:
         self._is_copy = False
 
     def begin(self, report: Callable[[Any], None]) -> None:
-        """Belong to this process.
+        """Make this callback report trainers of this process.
 
         Args:
             report: called with the trainer when all is set up; never raises.
@@ -41,16 +40,16 @@ class RankCallback:
             self._report(trainer)
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Begin to record, in a process that came to life with this copy: ranks get here, other workers do not."""
+        """Begin to record, where this is a copy in another process. Only ranks call this hook, other workers do not."""
         if (self._is_copy or os.getpid() != self._pid) and self._in_process is not None:
             self._in_process(trainer, self)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Report: the optimizers are there."""
+        """Report the trainer: its optimizers exist now."""
         self._ready(trainer)
 
     def _outside_fit(self, trainer: Any, pl_module: Any) -> None:
-        # Each validation of a fit comes here too: that was reported at its start.
+        # Each validation within a fit calls this too, but the fit was reported at its start.
         if trainer.state.fn != "fit":
             self._ready(trainer)
 
@@ -64,11 +63,11 @@ class RankCallback:
 
 
 def make_rank_callback(package: str, in_process: InStartedProcess | None = None) -> Any:
-    """A callback that is a `Callback` of the package.
+    """Make the callback, as a `Callback` of the package.
 
     Args:
         package: `lightning.pytorch` or `pytorch_lightning`.
-        in_process: what a copy in another process calls, once that is known to be a rank.
+        in_process: what a copy calls in another process, once that is known to be a rank; None for nothing.
     """
     callback = _callback_type(package)()
     callback._package = package

@@ -1,4 +1,4 @@
-"""How the values that ranks log under one name combine, as the user asked Lightning to combine them."""
+"""How the values that ranks log under one name combine: as the user asked for in `self.log`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BY_FUNCTION: Final = {
 
 
 class Reductions:
-    """Asked once for each name.
+    """The reduction of each metric name, read from Lightning's results once for each.
 
     Args:
         guard: where results that are not as expected are reported.
@@ -25,10 +25,15 @@ class Reductions:
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self.by_name: dict[str, str] = {}
-        """One of `semconv.REDUCTION_*`; only grows."""
+        """One of `semconv.REDUCTION_*` by metric name. Names are only added."""
 
     def look_up(self, trainer: Any, row: Mapping[str, Any]) -> None:
-        """Find the reductions of names that are new, of a row that Lightning hands to its loggers now."""
+        """Read the reductions of those names of a row that are new.
+
+        Args:
+            trainer: the trainer, which logs the row at this moment.
+            row: the row's values by name.
+        """
         new = row.keys() - self.by_name.keys()
         if not new:
             return
@@ -38,7 +43,7 @@ class Reductions:
             self._guard.report("how the values of ranks combine could not be read from Lightning", error)
             found = {}
         for name in new:
-            # What is in no result was added by Lightning itself, as `epoch`: the same on all ranks.
+            # A name without a result was added by Lightning itself, like `epoch`: its value is the same on all ranks.
             self.by_name[name] = found.get(name, semconv.REDUCTION_MEAN)
 
 

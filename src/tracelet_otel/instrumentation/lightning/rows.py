@@ -1,8 +1,7 @@
-"""Rows that Lightning, or the user, hands to the loggers.
+"""Records the rows that Lightning, or the user, hands to the loggers.
 
-Lightning reduces, names and paces what `self.log` gets and hands finished rows to its logger
-connector. Callbacks such as `LearningRateMonitor`, and users, call the loggers themselves. Both are
-taken, each row once.
+Lightning reduces, names and paces what `self.log` gets, and hands finished rows to its logger connector. Callbacks such
+as `LearningRateMonitor`, and users, call the loggers themselves. Both kinds of rows are recorded, each row once.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from tracelet_otel.instrumentation.scalars import snapshot
 from tracelet_otel.instrumentation.signals import Signals
 
 _REMEMBERED: Final = 32
-"""Rows among which a copy for another logger is looked for."""
+"""Rows that are kept to recognize the same row when it is handed to another logger."""
 
 
 class Rows:
@@ -30,7 +29,7 @@ class Rows:
 
     Args:
         signals: where rows go.
-        lifecycle: knows whose rows are recorded.
+        lifecycle: knows which trainers' rows are recorded.
     """
 
     def __init__(self, signals: Signals, lifecycle: Lifecycle) -> None:
@@ -47,22 +46,27 @@ class Rows:
     def take(self, trainer: Any, metrics: Mapping[str, Any], step: int | None) -> None:
         """Record a row of the logger connector. Never raises.
 
-        On the training thread only what may have changed later is looked up. The values are fresh, detached
-        tensors, so references are enough.
+        This runs on the training thread, so it reads only what may change later. The values are new, detached
+        tensors, so references to them are enough.
+
+        Args:
+            trainer: the trainer whose connector it is.
+            metrics: values by name.
+            step: the step that Lightning passed; None where it is yet to be resolved.
         """
         try:
             if not metrics:
                 return
-            heard, callbacks = self._lifecycle.heard, trainer.callbacks
+            known, callbacks = self._lifecycle.heard, trainer.callbacks
             if (
-                trainer is not heard.trainer
-                or callbacks is not heard.callbacks
-                or len(callbacks) != heard.callback_count
+                trainer is not known.trainer
+                or callbacks is not known.callbacks
+                or len(callbacks) != known.callback_count
             ):
-                heard = self._lifecycle.hear(trainer)
-            world_size, training = heard.world_size, None
+                known = self._lifecycle.hear(trainer)
+            world_size, training = known.world_size, None
             if world_size != 1:
-                if not world_size:
+                if not world_size:  # `NOBODY`: this trainer is not recorded
                     return
                 self._reductions.look_up(trainer, metrics)
                 training = self._membership.training
@@ -84,20 +88,20 @@ class Rows:
         except Exception as error:
             self._guard.report("a row of metrics could not be taken from Lightning", error)
 
-    def _row_of(self, handed: tuple[Any, ...]) -> Row:
-        """A row of the logger connector, step and epoch resolved as `_LoggerConnector.log_metrics` does it inside."""
+    def _row_of(self, queued: tuple[Any, ...]) -> Row:
+        """Make a row of what `take` queued, with step and epoch resolved as `_LoggerConnector.log_metrics` does it."""
         # In the order of `take`.
-        _, time_unix_nano, values, at, function, running_stage, epoch, trainer_step, training, world_size = handed
+        _, time_unix_nano, values, step, function, running_stage, epoch, trainer_step, training, world_size = queued
         is_evaluating = running_stage is not None and running_stage.evaluating
         axis = semconv.AXIS_EVAL_BATCH if is_evaluating else semconv.AXIS_TRAINER
-        if at is None:
-            at = values.pop("step", None)
-            if at is not None:
+        if step is None:
+            step = values.pop("step", None)
+            if step is not None:
                 axis = semconv.AXIS_LOGGED
             else:
                 values.setdefault("epoch", epoch)
-                at, axis = trainer_step, semconv.AXIS_TRAINER
-        row = Row(time_unix_nano, values, at, axis, _stage(function), epoch)
+                step, axis = trainer_step, semconv.AXIS_TRAINER
+        row = Row(time_unix_nano, values, step, axis, _stage(function), epoch)
         if training is None:
             return row
         return row._replace(training=training, world_size=world_size, reductions=self._reductions.by_name)
@@ -105,21 +109,29 @@ class Rows:
     def take_logged(self, trainer: Any, logger: Any, metrics: Mapping[str, Any], step: int | None) -> None:
         """Record a row that a callback or the user hands to one logger.
 
-        The same row handed to each of several loggers is recorded once. A missing step is 0, as in
-        Lightning's loggers for MLflow and TensorBoard, on an axis of its own, since others know rows without one.
+        The same row handed to each of several loggers is recorded once. A missing step is recorded as 0, as Lightning's
+        loggers for MLflow and TensorBoard do it. It is on an axis of its own, since other loggers have rows without a
+        step.
+
+        Args:
+            trainer: the trainer that the logger belongs to.
+            logger: the logger.
+            metrics: values by name.
+            step: the step that was given; None for none.
         """
         if len(trainer.loggers) > 1 and self._is_copy(trainer, logger, metrics, step):
             return
-        # Unlike the connector's values these may be changed in place later.
+        # Unlike the connector's values, these may be changed in place later.
         values = {name: snapshot(value) for name, value in metrics.items()}
-        at = 0 if step is None else snapshot(step)
+        kept_step = 0 if step is None else snapshot(step)
         axis = semconv.AXIS_NONE if step is None else semconv.AXIS_USER
-        row = Row(time_ns(), values, at, axis, _stage(trainer.state.fn), trainer.current_epoch)
+        row = Row(time_ns(), values, kept_step, axis, _stage(trainer.state.fn), trainer.current_epoch)
         if trainer.world_size > 1:
             row = row._replace(training=self._membership.training, world_size=trainer.world_size)
         self._record(row)
 
     def _is_copy(self, trainer: Any, logger: Any, metrics: Mapping[str, Any], step: Any) -> bool:
+        """Whether another logger of the trainer has had the same row."""
         if self._handed_by() is not trainer:
             self._handed_by = weakref.ref(trainer)
             self._handed.clear()
@@ -131,7 +143,7 @@ class Rows:
 
 
 class _LoggedRow:
-    """A row that a logger got, to know its copies by."""
+    """A row that a logger got, kept to recognize the same row when other loggers get it."""
 
     def __init__(self, logger: Any, metrics: Mapping[str, Any], step: Any) -> None:
         self._loggers = {id(logger)}
@@ -148,20 +160,20 @@ class _LoggedRow:
 
 
 class HandingOut:
-    """Threads that hand a row to the loggers now: their nested calls are the same row.
+    """The threads that are handing a row to the loggers: calls nested in that have the same row.
 
     Not thread-local storage, which would cost as much as all else that is done for a row.
     """
 
     def __init__(self) -> None:
         self.threads: set[int] = set()
-        """By `threading.get_ident`."""
+        """Their ids, from `threading.get_ident`."""
 
     def __enter__(self) -> None:
         try:
             self.threads.add(threading.get_ident())
         except BaseException:
-            # An interrupt gets in here: nobody would call `__exit__`.
+            # An interrupt may come here, and `with` does not call `__exit__` then.
             self.__exit__()
             raise
 
@@ -175,5 +187,5 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def _stage(function: Any) -> str:
-    """Of a `TrainerFn`, or of None."""
+    """Name of the stage, from a `TrainerFn` or None."""
     return str(function.value) if function else ""

@@ -1,4 +1,4 @@
-"""What a training was configured with, read from trainer, module and datamodule. Pure."""
+"""Reads what a training was configured with from trainer, module and datamodule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 from tracelet_otel._support.guard import Guard
 
 PREFIX: Final = "lightning"
-"""Names of the trainer's own configuration start with it, so that none is ever a user's."""
+"""Prefix of the names of the trainer's own configuration, so that they never equal a user's."""
 
 _TRAINER: Final = (
     "max_epochs",
@@ -31,9 +31,13 @@ _TRAINER: Final = (
 def configuration(trainer: Any, guard: Guard) -> dict[str, Any]:
     """Hyperparameters by name; what cannot be read is reported and left out.
 
-    `save_hyperparameters` of module and datamodule keep their names, the trainer's configuration is
-    under `lightning/`. Where both name the same, the module's value is taken, for Lightning itself
-    refuses such a pair.
+    What module and datamodule saved with `save_hyperparameters` keeps its names. The trainer's configuration is under
+    `lightning/`. Where module and datamodule have the same name, the module's value is taken; Lightning itself refuses
+    such a pair.
+
+    Args:
+        trainer: the trainer, with its optimizers set up.
+        guard: where it is reported what could not be read.
     """
     found: dict[str, Any] = {}
     for read in (_saved_by_datamodule, _saved_by_module, _trainer, _optimizers, _parameters):
@@ -90,4 +94,5 @@ def _parameters(trainer: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _described(read: Callable[..., Any]) -> str:
+    """What a function reads, for a message: its docstring is part of what users see."""
     return (read.__doc__ or "").rstrip(".").lower()
