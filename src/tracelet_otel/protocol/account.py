@@ -1,4 +1,4 @@
-"""How far the delivery to one backend is."""
+"""State of the delivery to one backend."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What became of the readings that one backend was to take; a reading is one value of one metric at one step."""
+    """How many readings one backend has taken or not. A reading is one value of one metric at one step."""
 
     delivered: int
-    """How many it has taken."""
+    """Readings that it has taken."""
     refused: int
-    """How many it will never have: it has refused them, or there was no room for them."""
+    """Readings that it will never have: it has refused them, or there was no room for them."""
     pending: int
-    """How many it has yet to take."""
+    """Readings that it has yet to take."""
     problem: str | None
-    """Why something is pending or was refused, in the tracker's words."""
+    """Why readings are pending or were refused, in the tracker's words."""

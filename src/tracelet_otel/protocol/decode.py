@@ -1,4 +1,4 @@
-"""Pure translation of OpenTelemetry's `MetricsData` into what a tracker understands."""
+"""Translates OpenTelemetry's `MetricsData` into readings, hyperparameters and outcomes for trackers. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Reading(NamedTuple):
     """One value of one metric at one step. A tuple, since there are many."""
 
     name: str
-    """Exactly as logged."""
+    """Name of the metric, exactly as logged."""
     value: float
     """May be NaN or infinite."""
     step: int
@@ -44,7 +44,7 @@ class Reading(NamedTuple):
     world_size: int = 1
     """How many processes train together."""
     is_system: bool = False
-    """Whether it is one of GPU or host, and not logged by anybody."""
+    """Whether it was measured on GPU or host, and not logged by a training."""
 
 
 class Param(NamedTuple):
@@ -52,11 +52,11 @@ class Param(NamedTuple):
 
     text: str
     type: str = ""
-    """What it was: one of `semconv.TYPE_*`, or empty for text and all else."""
+    """Type of the original value: one of `semconv.TYPE_*`, or empty for text and all else."""
 
     @property
     def value(self) -> bool | int | float | str | None:
-        """As it was, where that is a number, a truth value or None; its text otherwise."""
+        """The original value where it was a number, a bool or None; its text otherwise."""
         if self.type in (semconv.TYPE_BOOL, semconv.TYPE_NONE):
             return {"True": True, "False": False, "None": None}.get(self.text, self.text)
         with contextlib.suppress(ValueError):
@@ -74,7 +74,7 @@ class Report(NamedTuple):
     """Flat, as in `model/width`."""
     param: Param
     revision: int = 1
-    """The process's number of reports of this name so far."""
+    """Number of this report among those of the same name by the process, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +90,23 @@ class Batch:
     outcome: str | None
     """The outcome that the run reports, one of `semconv.OUTCOME_*`."""
     ended: bool | None = None
-    """Whether the process has ended the run: the outcome is the last one. None where the run is not its own."""
+    """Whether the process has ended the run, so that the outcome is final. None where it does not own the run."""
     end_unix_nano: int | None = None
-    """When the run ended, in nanoseconds since the epoch; None where it goes on, or nobody says it."""
+    """When the run ended, in nanoseconds since the epoch; None while it goes on, or where it is not reported."""
     left: bool = False
-    """Whether the process, a rank of somebody else's run, has nothing more to say."""
+    """Whether the process, a rank that does not own the run, has reported that it sends nothing more."""
     samples: int = 0
-    """How many it has sent in all, this batch's included; 0 where it does not tell."""
+    """How many samples the process has sent in all, with those of this batch; 0 where it does not report that."""
     queued: int = 0
-    """Rows that it has yet to send."""
+    """Rows that the process has yet to send."""
     has_trainer: bool = False
-    """Whether it reports of a trainer."""
+    """Whether the process reports the step of a trainer."""
     is_system: bool = False
-    """Whether it is of GPU and host; these have sequence numbers of their own."""
+    """Whether the readings are of GPU and host, which have sequence numbers of their own."""
 
     @property
     def rank(self) -> int | None:
-        """The process's rank; None for one that is none, or does not know yet."""
+        """The process's rank; None for a process that is no rank, or does not know it yet."""
         rank = self.resource.get(semconv.RANK)
         return rank if isinstance(rank, int) else None
 
@@ -114,8 +114,8 @@ class Batch:
 def decode(data: MetricsData) -> Iterator[Batch]:
     """Translate one export into one batch for each process that it comes from.
 
-    Readings are made of exemplars only: a point's own value is repeated at every collection. What is of GPU and
-    host is a batch of its own.
+    Readings are made from exemplars only, because a point's own value is repeated at every collection. Readings of GPU
+    and host are in a batch of their own.
     """
     for resource_metrics in data.resource_metrics:
         system = _system_readings(resource_metrics)
@@ -193,7 +193,7 @@ def _readings(points: Iterable[NumberDataPoint]) -> Iterator[Reading]:
         count = len(samples)
         nonfinite = _NONFINITE.get(attributes.get(semconv.NONFINITE_KIND, ""))
         times_unix_nano, steps, axes, epochs, trainings, world_sizes = zip(*samples.moments, strict=True)
-        # A column at a time, and not a reading: there are many.
+        # Made by columns, and not one reading at a time: there are many.
         fields = zip(
             repeat(name, count),
             samples.values if nonfinite is None else repeat(nonfinite, count),
@@ -213,7 +213,7 @@ def _readings(points: Iterable[NumberDataPoint]) -> Iterator[Reading]:
 
 
 def _samples(exemplars: Sequence[Exemplar]) -> Samples:
-    """Those of a point, whichever way it came."""
+    """The samples of a point: as they are, or made from exemplars that were received from another process."""
     if isinstance(exemplars, Samples):
         return exemplars
     moments, sequences, values = [], [], []

@@ -1,7 +1,8 @@
-"""Exports in OTLP's protobuf form. Pure.
+"""Encodes exports in OTLP's protobuf form. Pure.
 
-The stock encoder makes a message object of each attribute of each exemplar, which costs more than all else that we do
-with a value. Here metrics whose exemplars are samples are written as bytes; everything else is the stock encoder's.
+OpenTelemetry's stock encoder makes a message object of each attribute of each exemplar, which costs more than all else
+that we do with a value. So metrics whose exemplars are `Samples` are written as bytes here. All others are left to the
+stock encoder.
 
 Source of the form: opentelemetry-proto, `metrics.proto`, `resource.proto` and `common.proto`.
 """
@@ -30,11 +31,11 @@ from tracelet_otel.protocol.wire import (
 )
 
 _Written = list[list[list[list[bytes] | None]]]
-"""Pieces of metrics, as they are in scopes and resources; None for one that is the stock encoder's."""
+"""Encoded pieces of each metric, by resource and scope; None for one that is left to the stock encoder."""
 
 
 def encode(data: MetricsData) -> bytes:
-    """What the stock encoder makes of an export, with the fields in another order."""
+    """Encode an export as an OTLP request. It reads as that of the stock encoder, with fields in another order."""
     encoder = SampleEncoder()
     written: _Written = [
         [[_metric(metric, encoder) for metric in scope.metrics] for scope in resource.scope_metrics]
@@ -42,7 +43,7 @@ def encode(data: MetricsData) -> bytes:
     ]
     others = encode_metrics(_others(data, written))
     if not _have_same_places(others, data):
-        # The stock encoder takes equal resources, or equal scopes, for one.
+        # The stock encoder has joined equal resources or scopes, so the pieces do not fit: it encodes everything.
         whole: bytes = encode_metrics(data).SerializeToString()
         return whole
     pieces: list[bytes] = []
@@ -58,7 +59,7 @@ def encode(data: MetricsData) -> bytes:
 
 
 def _others(data: MetricsData, written: _Written) -> MetricsData:
-    """An export with those metrics only that are not written yet."""
+    """A copy of an export, with only those metrics that are left to the stock encoder."""
     return MetricsData(
         [
             replace(
@@ -77,6 +78,7 @@ def _others(data: MetricsData, written: _Written) -> MetricsData:
 
 
 def _have_same_places(request: ExportMetricsServiceRequest, data: MetricsData) -> bool:
+    """Whether both have the same number of resources, and of scopes in each."""
     scopes = [len(resource.scope_metrics) for resource in request.resource_metrics]
     return scopes == [len(resource.scope_metrics) for resource in data.resource_metrics]
 
@@ -90,7 +92,7 @@ def _scope(scope: metrics_pb2.ScopeMetrics, written: Sequence[list[bytes] | None
 
 
 def _metric(metric: Metric, encoder: SampleEncoder) -> list[bytes] | None:
-    """A gauge or sum of samples; None for what is another, or has attributes that are neither text nor integers."""
+    """Encode a gauge or sum of samples; None for another metric, or an attribute that is neither text nor integer."""
     is_sum = isinstance(metric.data, Sum)
     if not (is_sum or isinstance(metric.data, Gauge)) or not metric.data.data_points:
         return None
@@ -122,9 +124,9 @@ def _header(name: str, description: str, unit: str) -> bytes:
 
 
 def _attributes(attributes: Mapping[str, Any]) -> bytes | None:
-    """Of a point; None where some are neither text nor integers."""
+    """Encode attributes of a point; None where some are neither text nor integers."""
     pairs = tuple(attributes.items())
-    # Equal keys are equal types here: True, which equals 1, does not get in.
+    # The cache cannot tell True from 1: values of type bool are not passed to it.
     return _plain_attributes(pairs) if {type(value) for _, value in pairs} <= _PLAIN else None
 
 
@@ -144,7 +146,7 @@ _POINTS: Final = (
     tag(metrics_pb2.Gauge, "data_points", LENGTH_DELIMITED),
     tag(metrics_pb2.Sum, "data_points", LENGTH_DELIMITED),
 )
-"""Of a gauge, and of a sum."""
+"""The field of a gauge, and that of a sum."""
 _START: Final = tag(metrics_pb2.NumberDataPoint, "start_time_unix_nano", FIXED64)
 _TIME: Final = tag(metrics_pb2.NumberDataPoint, "time_unix_nano", FIXED64)
 _INT: Final = tag(metrics_pb2.NumberDataPoint, "as_int", FIXED64)

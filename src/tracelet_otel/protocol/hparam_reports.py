@@ -1,7 +1,7 @@
-"""Hyperparameters of a run as they were reported: each value once, and in order. Pure.
+"""Keeps the hyperparameters that the processes of a run report: each value once, and in order. Pure.
 
-A process repeats all that it has reported in each export, so that none of it is lost with one of them. Where it
-reports another value under a name, that has a revision, by which it is known.
+A process repeats all its reports in each export, so that a lost export loses none of them. A new value of a known name
+has a higher revision, by which it is recognized.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from tracelet_otel.protocol.decode import Param, Report
 
 
 class Reports:
-    """What has been reported of a run by all its processes.
+    """Hyperparameters that all processes of a run have reported.
 
     Args:
-        state: what `state` gave, of a process before this one.
+        state: what the property `state` returned, in this process or an earlier one; None for no reports.
     """
 
     def __init__(self, state: Mapping[str, Any] | None = None) -> None:
@@ -34,27 +34,27 @@ class Reports:
 
     @property
     def state(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """All reports, in a form that can be written as JSON."""
         return {"reports": self._reports, "revisions": self._revisions}
 
-    def has_news(self, process: str, said: Iterable[Report]) -> bool:
-        """Whether `add` would take anything of it."""
+    def has_news(self, process: str, reported: Iterable[Report]) -> bool:
+        """Whether any of a process's reports has not been added yet."""
         revisions = self._revisions.get(process, {})
-        return any(report.revision > revisions.get(report.name, 0) for report in said)
+        return any(report.revision > revisions.get(report.name, 0) for report in reported)
 
-    def add(self, process: str, said: Iterable[Report]) -> list[tuple[str, Param]]:
-        """Take what a process has said.
+    def add(self, process: str, reported: Iterable[Report]) -> list[tuple[str, Param]]:
+        """Add the reports of a process.
 
         Args:
-            process: which; each counts its own revisions.
-            said: its reports, in order.
+            process: identifies the process, which counts its own revisions.
+            reported: its reports, in order.
 
         Returns:
-            What is new of it. That another process says the same once more is not.
+            Name and value of each report that is new: not of the value that a name has already, from any process.
         """
         revisions = self._revisions.setdefault(process, {})
         new = []
-        for report in said:
+        for report in reported:
             if report.revision <= revisions.get(report.name, 0):
                 continue
             revisions[report.name] = report.revision
@@ -65,5 +65,5 @@ class Reports:
         return new
 
     def copy(self) -> Reports:
-        """One that may grow while this one stays as it is."""
+        """A copy: reports that are added to it are not in this one."""
         return Reports(self.state)

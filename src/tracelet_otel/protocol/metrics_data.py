@@ -1,4 +1,4 @@
-"""Exports as the SDK hands them over: counted, completed and divided. Pure."""
+"""Counts, completes and divides exports as the SDK hands them over. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from opentelemetry.sdk.resources import Resource
 
 
 class _Place(NamedTuple):
-    """A point, and what it is in."""
+    """A point, with the resource, scope and metric that it is in."""
 
     resource: ResourceMetrics
     scope: ScopeMetrics
@@ -20,7 +20,7 @@ class _Place(NamedTuple):
 
 
 def with_attributes(data: MetricsData, attributes: Mapping[str, Any]) -> MetricsData:
-    """An export whose resources have more attributes."""
+    """A copy of an export, with these attributes added to its resources."""
     if not attributes:
         return data
     more = Resource(attributes)

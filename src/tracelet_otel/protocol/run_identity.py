@@ -13,7 +13,7 @@ from tracelet_otel import semconv
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """A run, as every tracker needs to know it."""
+    """What every tracker needs to know about a run."""
 
     run_id: str
     """The same for all processes and all trackers."""
@@ -22,11 +22,11 @@ class RunIdentity:
     attributes: Mapping[str, Any]
     """All resource attributes of the process that reported first."""
     start_unix_nano: int | None = None
-    """When it began, in nanoseconds since the epoch; None where nobody says it."""
+    """When it began, in nanoseconds since the epoch; None where it is not reported."""
 
 
 def run_identity(resource: Mapping[str, Any]) -> RunIdentity:
-    """The run that a resource names; one made up for a process that does not know its run."""
+    """The run that a resource names; with a new id where it names none."""
     run_id = str(resource.get(semconv.RUN_ID) or uuid.uuid4().hex)
     project = str(resource.get(semconv.PROJECT_NAME) or resource.get(semconv.SERVICE_NAME) or "Default")
     return RunIdentity(
@@ -39,12 +39,12 @@ def run_identity(resource: Mapping[str, Any]) -> RunIdentity:
 
 
 def to_text(unix_nano: int) -> str:
-    """A time in ISO 8601, in UTC and microseconds; in that form attributes and facts have it."""
+    """Format a time, in nanoseconds since the epoch, as ISO 8601 in UTC and microseconds, as attributes have it."""
     return datetime.fromtimestamp(unix_nano // 1000 / 1e6, timezone.utc).isoformat(timespec="microseconds")
 
 
 def from_text(text: str) -> int | None:
-    """Nanoseconds since the epoch of what `to_text` has written; None for anything else."""
+    """Parse what `to_text` returned, to nanoseconds since the epoch; None for anything else."""
     try:
         since = datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=timezone.utc)
     except (TypeError, ValueError):

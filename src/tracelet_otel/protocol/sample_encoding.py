@@ -1,4 +1,4 @@
-"""Samples in OTLP's protobuf form, as exemplars. Pure.
+"""Encodes samples as exemplars in OTLP's protobuf form. Pure.
 
 Source of the form: opentelemetry-proto, `metrics.proto` and `common.proto`.
 """
@@ -31,20 +31,21 @@ from tracelet_otel.protocol.wire import (
 
 
 class SampleEncoder:
-    """Writes the samples of one export: what those of a moment begin with is made once."""
+    """Encodes the samples of one export. The bytes with which all samples of a moment begin are made once."""
 
     def __init__(self) -> None:
-        self._begun: dict[tuple[int, int], bytes] = {}
-        """Of a moment, by its identity and the bytes of the sequence that follows; moments outlive this."""
+        self._prefixes: dict[tuple[int, int], bytes] = {}
+        """By `id` of a moment, and number of bytes of the sequence that follows. Moments live longer than this object,
+        so no other one gets the same `id`."""
         self._columns: dict[tuple[int, int], list[bytes]] = {}
-        """The same of columns of moments, which the metrics of a row share."""
+        """The same for columns of moments, which the metrics of a row share."""
 
     def exemplars(self, samples: Samples) -> bytes:
-        """The field `exemplars` of a point."""
+        """Encode samples as the field `exemplars` of a point."""
         numbers = varints(samples.sequences)
         are_floats = set(map(type, samples.values)) == {float}
         written = zip(
-            self._beginnings(samples.moments, numbers),
+            self._prefix_column(samples.moments, numbers),
             numbers,
             (
                 map(tagged_double, repeat(_DOUBLE), samples.values)
@@ -55,21 +56,21 @@ class SampleEncoder:
         )
         return b"".join(chain.from_iterable(written))
 
-    def _beginnings(self, moments: Sequence[Moment], numbers: Sequence[bytes]) -> list[bytes]:
+    def _prefix_column(self, moments: Sequence[Moment], numbers: Sequence[bytes]) -> list[bytes]:
         widths = list(map(len, numbers))
         if len(set(widths)) != 1:
-            return list(map(self._beginning, moments, widths))
+            return list(map(self._prefix, moments, widths))
         key = id(moments), widths[0]
         column = self._columns.get(key)
         if column is None:
-            column = self._columns[key] = list(map(self._beginning, moments, widths))
+            column = self._columns[key] = list(map(self._prefix, moments, widths))
         return column
 
-    def _beginning(self, moment: Moment, width: int) -> bytes:
-        """An exemplar up to its sequence, which takes so many bytes and is followed by the value."""
+    def _prefix(self, moment: Moment, width: int) -> bytes:
+        """An exemplar's bytes up to its sequence, which takes `width` bytes and is followed by the value."""
         key = id(moment), width
-        begun = self._begun.get(key)
-        if begun is None:
+        prefix = self._prefixes.get(key)
+        if prefix is None:
             step = varint(moment.step & 0xFFFF_FFFF_FFFF_FFFF)
             written = (
                 tagged_unsigned(_TIME, moment.time_unix_nano)
@@ -78,21 +79,21 @@ class SampleEncoder:
                 + _attributes(moment._replace(time_unix_nano=0, step=0))
                 + _SEQUENCE[width]
             )
-            begun = _EXEMPLARS + varint(len(written) + width + VALUE_BYTES) + written
-            self._begun[key] = begun
-        return begun
+            prefix = _EXEMPLARS + varint(len(written) + width + VALUE_BYTES) + written
+            self._prefixes[key] = prefix
+        return prefix
 
 
 @lru_cache(64)
 def _attributes(moment: Moment) -> bytes:
-    """Those that many moments have in common: all but the step."""
+    """Encode the attributes that many moments have in common: all but the step."""
     common = ((key, value) for key, value in moment.attributes.items() if key != semconv.STEP)
     written: bytes = Exemplar(filtered_attributes=key_values(common)).SerializeToString()
     return written
 
 
 def key_values(pairs: Iterable[tuple[str, str | int]]) -> list[KeyValue]:
-    """Attributes that are text or integers."""
+    """Make messages of attributes that are text or integers."""
     return [
         KeyValue(key=key, value=AnyValue(string_value=value) if isinstance(value, str) else AnyValue(int_value=value))
         for key, value in pairs
@@ -100,14 +101,14 @@ def key_values(pairs: Iterable[tuple[str, str | int]]) -> list[KeyValue]:
 
 
 def _integer(key: str) -> tuple[bytes, ...]:
-    """An attribute up to its value, an integer, by the number of bytes that this takes."""
+    """Bytes of an integer attribute up to its value; the index is the number of bytes of the value."""
     name = tag(KeyValue, "key", LENGTH_DELIMITED) + varint(len(key.encode())) + key.encode()
-    begun = []
+    prefixes = []
     for width in range(WIDEST + 1):
         value = tag(AnyValue, "int_value", VARINT)
         pair = name + tag(KeyValue, "value", LENGTH_DELIMITED) + varint(len(value) + width) + value
-        begun.append(tag(Exemplar, "filtered_attributes", LENGTH_DELIMITED) + varint(len(pair) + width) + pair)
-    return tuple(begun)
+        prefixes.append(tag(Exemplar, "filtered_attributes", LENGTH_DELIMITED) + varint(len(pair) + width) + pair)
+    return tuple(prefixes)
 
 
 _EXEMPLARS: Final = tag(NumberDataPoint, "exemplars", LENGTH_DELIMITED)

@@ -1,10 +1,10 @@
 """Lossless samples: a gauge that also keeps each measurement that carries a step.
 
 An OpenTelemetry gauge remembers its last value only, so what is logged between two collections is
-lost. The data model has a place for raw measurements beside the aggregated point: exemplars. A
-measurement of ours stands for all that one time series got since the last one, and its Context
-carries them as `Samples`. The aggregations below keep *each* of these as an exemplar, and hand each
-of them out once. Measurements without samples are treated as the SDK always does.
+lost. The data model has a place for raw measurements beside the aggregated point: exemplars. One
+measurement of ours stands for all values that a time series got since the last one, and its Context
+carries them as `Samples`. The aggregations below keep *each* of these as an exemplar, and export each
+of them once. Measurements without samples are treated as the SDK always does.
 
 An exporter asks for these aggregations through `preferred_aggregation`, so they work under
 anybody's SDK configuration. This is the only module that touches SDK internals.
@@ -34,14 +34,14 @@ try:
     from opentelemetry.sdk.metrics._internal.aggregation import _Aggregation, _LastValueAggregation, _SumAggregation
     from opentelemetry.sdk.metrics._internal.measurement import Measurement
 except ImportError:
-    check_package(OPENTELEMETRY_SDK, "opentelemetry.sdk")  # says which, and which versions have it
+    check_package(OPENTELEMETRY_SDK, "opentelemetry.sdk")  # says what is missing, and which versions have it
     raise
 
 _SAMPLES_KEY: Final = create_key("tracelet-samples")
 
 
 class Moment(NamedTuple):
-    """Where what was logged together belongs in the training."""
+    """When and at which step of the training a row was logged."""
 
     time_unix_nano: int
     """Time of logging, in nanoseconds since the epoch."""
@@ -53,11 +53,11 @@ class Moment(NamedTuple):
     training: int | None = None
     """Number of the training in its process, where several processes train together."""
     world_size: int | None = None
-    """How many they are."""
+    """How many processes train together."""
 
     @property
     def attributes(self) -> dict[str, str | int]:
-        """What an exemplar tells of it beside the time, in the order in which it is told."""
+        """Attributes of an exemplar, in the order in which they are encoded; the time is none of them."""
         found: dict[str, str | int | None] = {
             semconv.STEP: self.step,
             semconv.AXIS: self.axis,
@@ -69,15 +69,15 @@ class Moment(NamedTuple):
 
 
 class Samples(Sequence[Exemplar]):
-    """What one time series got, in the order in which it was logged: three columns of one length.
+    """Samples of one time series, in the order in which they were logged: three columns of equal length.
 
-    The SDK's exporters read exemplars, each of which is made when it is asked for. There are many, and what is ours
-    reads the columns.
+    The SDK's exporters read it as a sequence of exemplars, each of which is made when it is read. There are many, so
+    our own code reads the columns.
 
     Args:
-        moments: when and where. Series that were logged together may share the list.
-        sequences: numbers in their process, from 1 without gaps, with which a duplicate is known.
-        values: as exemplars have them, 1 for one that is counted.
+        moments: when and at which step each was logged. Series that were logged together may share the list.
+        sequences: numbers of the samples in their process, from 1 without gaps, by which duplicates are recognized.
+        values: values of the exemplars; 1 for a value that a counter counts.
     """
 
     __slots__ = ("moments", "sequences", "values")
@@ -89,7 +89,7 @@ class Samples(Sequence[Exemplar]):
 
     @classmethod
     def joined(cls, parts: Sequence[Samples]) -> Samples:
-        """Those of several, one after the other."""
+        """Concatenate several."""
         if len(parts) == 1:
             return parts[0]
         return cls(
@@ -119,15 +119,14 @@ def _exemplar(moment: Moment, sequence: int, value: float) -> Exemplar:
 
 
 def samples_context(samples: Samples) -> Context:
-    """A Context that makes the next measurement stand for samples of its time series."""
+    """A Context that hands samples of a time series to its aggregation, with one measurement."""
     return Context({_SAMPLES_KEY: samples})
 
 
 class _Kept:
-    """Samples of one time series, emptied at each collection, void in a forked child.
+    """Samples of one time series until the next collection; none in a forked child.
 
-    A child gets a copy of what its parent has not exported yet; exporting it there would deliver
-    every such sample twice.
+    A child has a copy of what its parent has not exported yet. Exporting it there would deliver these samples twice.
     """
 
     def __init__(self) -> None:
@@ -143,7 +142,7 @@ class _Kept:
 
 
 class _SampleKeeper(_Aggregation[Any]):
-    """Mixed into an aggregation of the SDK, keeps the samples beside its value."""
+    """A mixin for an aggregation of the SDK: keeps the samples beside its value."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -152,8 +151,8 @@ class _SampleKeeper(_Aggregation[Any]):
     def aggregate(self, measurement: Measurement, should_sample_exemplar: bool = True) -> None:
         samples: Samples | None = measurement.context.get(_SAMPLES_KEY)  # type: ignore[assignment]
         if samples is not None:
-            # Kept before the value is set: a point without a new value may not be collected, and
-            # a sample that came after it would then wait for a measurement that never comes.
+            # Kept before the value is set: a point without a new value may not be collected, and samples that
+            # came after the value would then wait for a measurement that may never come.
             self._kept.keep(samples)
             should_sample_exemplar = False
         super().aggregate(measurement, should_sample_exemplar)  # type: ignore[safe-super]  # mixed in before one
@@ -204,13 +203,13 @@ class SampledSumAggregation(SumAggregation):
 
 
 def resource_attributes(meter_provider: MeterProvider) -> Mapping[str, Any]:
-    """Attributes of the resource with which a meter provider exports; none where it is no SDK's."""
+    """Attributes of a meter provider's resource; empty for a provider that is not the SDK's."""
     configured = getattr(meter_provider, "_sdk_config", None)
     return {} if configured is None else configured.resource.attributes
 
 
 def complete_resource(meter_provider: MeterProvider, attributes: Mapping[str, Any]) -> None:
-    """Give the resource with which a meter provider exports what it lacks."""
+    """Add those attributes to a meter provider's resource that it lacks."""
     known = resource_attributes(meter_provider)
     if known and (missing := {name: value for name, value in attributes.items() if name not in known}):
         meter_provider._update_resource(Resource(missing))  # type: ignore[attr-defined]
@@ -227,14 +226,14 @@ def preferred_temporality() -> dict[type, AggregationTemporality]:
 
 
 def cardinality_limits() -> dict[Any, int]:
-    """Limits for a reader of our own; the SDK's 2,000 would swallow the rest silently."""
+    """Limits on attribute sets for a reader of our own: what is beyond the SDK's 2,000 would be lost silently."""
     return dict.fromkeys((_Gauge, Counter, ObservableGauge), 1000000)
 
 
 class Reader(PeriodicExportingMetricReader):
-    """A periodic reader that lives in the process that made it only.
+    """A periodic reader that runs only in the process that made it.
 
-    The SDK starts a reader's thread again in a forked child. Each worker of a DataLoader would then read the host.
+    The SDK starts a reader's thread again in a forked child. Each worker of a DataLoader would then measure the host.
     """
 
     def _at_fork_reinit(self) -> None:
