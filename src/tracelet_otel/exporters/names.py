@@ -1,4 +1,4 @@
-"""Names that a tracker accepts, for names as they were logged: never one for two. Pure."""
+"""Makes names that a tracker accepts from names as they were logged, and never the same for two of them. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 class Names:
     """A tracker's keys for exact names.
 
-    A name becomes what the tracker's own logger makes of it; only where another name has that key
-    already, a hash of the exact name is added.
+    A name gets the key that Lightning's logger for the tracker gives it. Only where another name has that key already,
+    a hash of the exact name is added.
 
     Args:
-        valid: makes a key of a name.
+        valid: returns the key of a name.
         longest: how many characters a key with a hash may have.
         known: exact names by key, from an earlier part of the same run.
     """
@@ -22,7 +22,7 @@ class Names:
         self._valid = valid
         self._longest = longest
         self._holders = {key: (name, False) for key, name in (known or {}).items()}
-        # Whether GPU and host or a training gave a name is not known of these.
+        # Of these it is not known whether they are readings of GPU and host, or were logged.
         self._known = {name: key for key, name in (known or {}).items()}
         self._keys: dict[tuple[str, bool], str] = {}
 
@@ -31,7 +31,7 @@ class Names:
 
         Args:
             name: as logged.
-            is_system: whether it is a reading of GPU or host, which something logged may have the name of.
+            is_system: whether it is a reading of GPU or host, whose key differs from that of a logged metric.
         """
         holder = name, is_system
         key = self._keys.get(holder)
@@ -48,11 +48,11 @@ class Names:
 
 
 def key_apart(key: str, holder: tuple[str, bool], longest: int) -> str:
-    """A key for who finds the own one taken.
+    """A key for a metric whose own key another one has already.
 
     Args:
-        key: that somebody else has.
-        holder: an exact name, and whether it is one of GPU and host, which something logged may have too.
+        key: its own key.
+        holder: its exact name, and whether it is a reading of GPU or host, as a logged metric may have the same name.
         longest: how many characters a key with a hash may have.
     """
     name, is_system = holder
@@ -60,6 +60,6 @@ def key_apart(key: str, holder: tuple[str, bool], longest: int) -> str:
 
 
 def with_hash(key: str, name: str, longest: int) -> str:
-    """A key that no other name has: cut to a length, with a hash of the exact name at its end."""
+    """A key that no other name gets: cut to the length `longest`, with a hash of the exact name at its end."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{key[: longest - len(digest) - 1]}_{digest}"

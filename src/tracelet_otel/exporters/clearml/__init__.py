@@ -1,1 +1,1 @@
-"""ClearML."""
+"""The tracker for ClearML."""

@@ -1,7 +1,7 @@
-"""ClearML: the one file that imports its client, to read its configuration as it does.
+"""Writes a run to ClearML. The one file that imports its client, only to read its configuration as the client does.
 
-Tasks are written by `clearml_task` on a server and by `clearml_session` without one. `Task.init` is never
-called: it seeds random generators, forks and patches its process.
+`task` writes tasks to a server, and `session` to a folder where there is none. `Task.init` is never called: it seeds
+random generators, forks and patches its process.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class ClearmlTracker:
     """A task in ClearML; where no server is configured, a session for `Task.import_offline_session`.
 
     Args:
-        settings: as `registry.absolute` gives them; `clearml_api_host` is the server's address over the one in
+        settings: as `registry.absolute` returns them; `clearml_api_host` takes precedence over the server's address in
             `clearml.conf`, `run_id` or `clearml_task_id` continues a task.
 
     Raises:
-        ConfigurationError: a server is named, and nothing to log in with.
+        ConfigurationError: a server is named, but there are no credentials for it.
     """
 
     name = "clearml"
@@ -68,7 +68,7 @@ class ClearmlTracker:
         self._properties: dict[str, str] = {}
 
     def open(self, run: RunIdentity) -> RunLocation:
-        """See `Tracker.open`; creates the project where it does not exist."""
+        """Create the task, or continue it. The project is created where it does not exist."""
         url = self._task.begin(run)
         self._properties = self._task.properties()
         self._graphs = Graphs(known_graphs(self._task.graphs(), self._properties))
@@ -81,11 +81,11 @@ class ClearmlTracker:
         )
 
     def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
-        """See `Tracker.refusals`."""
+        """Return why some readings can never be stored, by place: NaN, infinities, and values beyond 32 bits."""
         return {place: reason for place, one in enumerate(readings) if (reason := refusal(one)) is not None}
 
     def log_readings(self, readings: Sequence[Reading]) -> None:
-        """See `Tracker.log_readings`; replaying the same readings changes nothing."""
+        """Store readings as events. Storing the same ones again changes nothing."""
         graphs = [self._graphs.graph(reading.name, is_system=reading.is_system) for reading in readings]
         names = {graph: one.name for one, graph in zip(readings, graphs, strict=True) if not one.is_system}
         exact = exact_name_properties(names)
@@ -95,26 +95,26 @@ class ClearmlTracker:
         self._task.add([event(one, graph, self._task.task_id) for one, graph in zip(readings, graphs, strict=True)])
 
     def log_params(self, params: Mapping[str, Param]) -> None:
-        """See `Tracker.log_params`; a later value replaces an earlier one."""
+        """Store hyperparameters. A later value replaces an earlier one."""
         self._task.set_params(params)
 
     def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
-        """See `Tracker.close`."""
+        """End the task with the status of its outcome."""
         if end_unix_nano is not None:
-            # ClearML counts from and to the calls that it gets: what is true stands among the properties.
+            # ClearML measures the time between the calls that it gets. The true time is among the properties.
             self._task.set_properties({semconv.RUN_END_TIME: to_text(end_unix_nano)})
         self._task.end(outcome)
 
 
 def _configured(settings: Settings) -> tuple[ApiServer | None, Path]:
-    """The server that ClearML's own configuration names, if any, and where its offline sessions are."""
+    """The server that ClearML's own configuration names, if any, and the directory of offline sessions."""
     import clearml.config
     import pathlib2
     from clearml.backend_api import Session, load_config
     from clearml.backend_api.session import defs
     from clearml.config.defs import CLEARML_CACHE_DIR, DEFAULT_CACHE_DIR
 
-    # Of its own: the one that ClearML keeps for the process would change the levels of other loggers.
+    # Loaded separately: the one that ClearML keeps for the process would change the levels of other loggers.
     config: Any = load_config(pathlib2.Path(clearml.config.__file__).parent)
     cache = CLEARML_CACHE_DIR.get() or config.get("sdk.storage.cache.default_base_dir", None) or DEFAULT_CACHE_DIR
     directory = Path(os.path.expandvars(cache)).expanduser().absolute() / "offline"
@@ -132,7 +132,7 @@ def _configured(settings: Settings) -> tuple[ApiServer | None, Path]:
     api = (settings.clearml_api_host or configured).rstrip("/")
     web: str | None = None
     with contextlib.suppress(ValueError):
-        # The address of the web pages is that of another server where ours is not the configured one.
+        # The configured web address belongs to the configured server, and not to another one that settings name.
         web = Session.get_app_server_host(config=config) if api == configured else None
     verify = defs.ENV_HOST_VERIFY_CERT.get(default=config.get("api.verify_certificate", True))
     return ApiServer(api, web, access_key, secret_key, str(verify).lower() not in ("false", "0", "no")), directory

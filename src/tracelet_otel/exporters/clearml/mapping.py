@@ -36,38 +36,38 @@ _MONITOR: Final = {
     "utilization_percentage": ("utilization", 1.0),
     "temperature_celsius": ("temperature", 1.0),
 }
-"""Names of ClearML's resource monitor by the endings of ours, the longer first, with what its unit makes of ours."""
+"""Names in ClearML's resource monitor by the endings of ours, longer ones first, and the factor to its unit."""
 _SCRIPT: Final = {
     "repository": semconv.VCS_REPOSITORY_URL,
     "branch": semconv.VCS_REF_NAME,
     "version_num": semconv.VCS_REVISION,
 }
-"""What a task says of its code. Source: `Script` in `clearml.backend_api.services`."""
+"""Fields of a task that describe its code, by resource attribute. Source: `Script` in `clearml.backend_api.services`."""
 _LARGEST: Final = 3.4028234663852886e38
-"""What the server's index can hold, 32 bits."""
+"""The largest value that the server's index can hold: a float of 32 bits."""
 _SHORTEST_NAME: Final = 3
 _LONGEST: Final = 250
 
 
 class Graph(NamedTuple):
-    """Where a metric is drawn."""
+    """Title and series under which ClearML draws a metric."""
 
     title: str
     series: str
 
     @property
     def key(self) -> str:
-        """What the server makes of it: two graphs with one key are one for it."""
+        """The server's key for it: it takes two graphs with the same key for one."""
         return f"{self.title}-{self.series}"
 
     @property
     def path(self) -> str:
-        """As it is written in properties."""
+        """Its form in the names of user properties."""
         return f"{self.title}/{self.series}"
 
 
 class Graphs:
-    """Graphs for names of metrics, never one for two names.
+    """Graphs for names of metrics, never the same one for two names.
 
     Args:
         known: exact names by graph, from an earlier part of the same task.
@@ -83,13 +83,13 @@ class Graphs:
 
         Args:
             name: as logged.
-            is_system: whether it is a reading of GPU or host: these have ClearML's own graphs.
+            is_system: whether it is a reading of GPU or host: these have the graphs of ClearML's resource monitor.
         """
         holder = name, is_system
         graph = self._graphs.get(holder)
         if graph is None:
             wanted = system_graph(name) if is_system else graph_of(name)
-            # Of a task that is continued: what was drawn there is known by its graph only.
+            # In a task that is continued, readings of GPU and host are known by their graph only.
             graph = self._known.pop(wanted.path if is_system else name, None) or self._free(wanted, holder)
             self._graphs[holder], self._holders[graph.key] = graph, holder
         return graph
@@ -101,14 +101,14 @@ class Graphs:
 
 
 def system_graph(name: str) -> Graph:
-    """Where ClearML's own resource monitor draws a reading of GPU or host."""
+    """The graph in which ClearML's own resource monitor draws a reading of GPU or host."""
     quantity = name.removeprefix(semconv.SYSTEM_PREFIX).replace("/", "_")
     ours, theirs, _ = _monitored(name)
     return Graph(MONITOR_GPU if _GPU.search(name) else MONITOR_MACHINE, f"{quantity.removesuffix(ours)}{theirs}")
 
 
 def _monitored(name: str) -> tuple[str, str, float]:
-    """The ending of a reading's name, ClearML's monitor's for it, and what its unit makes of ours."""
+    """The ending of a reading's name, that in ClearML's monitor, and the factor to the monitor's unit."""
     found = ((ours, theirs, factor) for ours, (theirs, factor) in _MONITOR.items() if name.endswith(ours))
     return next(found, ("", "", 1.0))
 
@@ -120,7 +120,7 @@ def graph_of(name: str) -> Graph:
 
 
 def exact_name_properties(names: Mapping[Graph, str]) -> dict[str, str]:
-    """Properties that keep each exact name which title and series do not tell, from names by graph."""
+    """User properties that keep each exact name that does not follow from title and series, from names by graph."""
     return {
         EXACT_NAME + graph.path: name
         for graph, name in names.items()
@@ -168,7 +168,7 @@ def items(section: str, values: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def description(run: RunIdentity) -> dict[str, Any]:
-    """What a new task is made of, but for its project."""
+    """The fields of a new task, without its project."""
     return {
         "name": long_enough(run.run_name),
         "type": "training",
@@ -182,5 +182,5 @@ def description(run: RunIdentity) -> dict[str, Any]:
 
 
 def long_enough(name: str) -> str:
-    """A name of a task or project: its server takes none of less than three characters."""
+    """Lengthen a name of a task or project that has less than three characters, which the server refuses."""
     return name if len(name.strip()) >= _SHORTEST_NAME else f"{name or 'unnamed'} (short)"

@@ -1,7 +1,7 @@
-"""A ClearML offline session: a folder for `Task.import_offline_session`.
+"""Writes a ClearML offline session: a folder for `Task.import_offline_session`.
 
-Written here and not by `Task.init`, which would seed the random generators of its process, fork, and lose
-what was reported in the last seconds before a kill.
+`Task.init` is not used for it: it would seed the random generators of its process, fork, and lose what was reported in
+the last seconds before a kill.
 
 Source of the format: what `Task.init` in offline mode writes, and what `Task.import_offline_session` reads.
 """
@@ -25,14 +25,14 @@ _EVENTS: Final = "metrics.jsonl"
 
 
 class OfflineSession:
-    """A task in a folder; what was added is on the disk.
+    """A task in a folder. Events are on the disk when `add` returns.
 
     Args:
-        directory: where sessions are.
-        wanted: the run to continue; None makes a new session, or goes on with that of the run.
+        directory: the directory of all sessions.
+        wanted: id of the run to continue; None for that of the run, whose session is made where it is missing.
 
     Raises from each method:
-        TrackerUnavailableError: the disk does not take it.
+        TrackerUnavailableError: a file cannot be read or written.
     """
 
     def __init__(self, directory: Path, wanted: str | None) -> None:
@@ -40,20 +40,23 @@ class OfflineSession:
         self._wanted = wanted
         self._task: dict[str, Any] = {}
         self.task_id = ""
-        """The session's id; empty before it has begun."""
+        """The session's id; empty before `begin`."""
 
     @property
     def archive(self) -> Path:
-        """What it becomes when it ends."""
+        """The file that the session is packed into when it ends."""
         return self._directory / f"{self.task_id}.zip"
 
     @property
     def folder(self) -> Path:
-        """Where it is."""
+        """The session's folder."""
         return self._directory / self.task_id
 
     def begin(self, run: RunIdentity) -> str:
-        """Make the session, or go on with it; returns its folder.
+        """Create the session, or continue it where it exists.
+
+        Returns:
+            Its folder.
 
         Raises:
             ConfigurationError: there is no session to continue.
@@ -70,17 +73,17 @@ class OfflineSession:
         except (OSError, ValueError) as error:
             raise TrackerUnavailableError(f"the ClearML session {self.folder} cannot be used: {error}") from None
         if exists:
-            # A line that a kill has cut in half stays alone.
+            # If a kill has cut the last line in half, the next event is on a line of its own.
             self._append("\n")
             return str(self.folder)
-        # The import stumbles over a first line that was cut in half.
+        # The import cannot read a session whose first line was cut in half, so that line has no events.
         self._append("[]\n")
         self._task = {**description(run), "id": self.task_id, "project_name": run.project, "tags": []}
         self._store()
         return str(self.folder)
 
     def graphs(self) -> list[Graph]:
-        """What it has points of already."""
+        """Graphs of which the session has points already."""
         found: set[Graph] = set()
         with (self.folder / _EVENTS).open() as lines:
             for line in lines:
@@ -91,11 +94,11 @@ class OfflineSession:
         return sorted(found)
 
     def properties(self) -> dict[str, str]:
-        """Its user properties."""
+        """The session's user properties, by name."""
         return {name: item["value"] for name, item in self._task["hyperparams"].get(PROPERTIES, {}).items()}
 
     def add(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Store events; the import keeps the last of those with the same graph and iteration."""
+        """Store events. Of those with the same graph and iteration, the import keeps the last."""
         self._append(json.dumps(events, allow_nan=False) + "\n")
 
     def set_params(self, params: Mapping[str, Param]) -> None:
@@ -109,7 +112,7 @@ class OfflineSession:
         self._store()
 
     def end(self, outcome: str | None) -> None:
-        """Pack it. The import gives every task the status completed, so the outcome is a tag."""
+        """Pack the session. The import gives every task the status completed, so the outcome is stored as a tag."""
         self._task["tags"] = [f"outcome: {outcome or 'unknown'}"]
         self._store()
         try:

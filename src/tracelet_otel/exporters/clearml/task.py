@@ -1,8 +1,8 @@
-"""A task on a ClearML server, by its REST API.
+"""Writes a task to a ClearML server, with its REST API.
 
-Not through ClearML's own session: that one repeats for ever what a broken connection, a wrong certificate
-or an expired token has failed, in a loop that no setting bounds. Each request here has one answer or one
-error within `REQUEST_S` seconds, and who calls decides what becomes of it.
+ClearML's own session is not used: after a broken connection, a wrong certificate or an expired token it retries for
+ever, and no setting limits that. Each request here has one answer, or one error within `REQUEST_S` seconds, and the
+caller decides what to do then.
 
 Source: ClearML API reference, version 2.13.
 """
@@ -25,33 +25,35 @@ from tracelet_otel.protocol.decode import Param
 from tracelet_otel.protocol.run_identity import RunIdentity
 
 REQUEST_S: Final = 20.0
-"""The longest silence of the server within one request."""
+"""How long the server may send nothing within one request, in seconds."""
 _CONNECT_S: Final = 5.0
 _API: Final = "v2.13"
 _SYSTEM_TAG: Final = "tracelet:"
-"""Prefix of the system tag by which the task of a run is found; ids of tasks are the server's to give."""
+"""Prefix of the system tag by which the task of a run is found, because the server chooses the ids of tasks."""
 _INVALID_TASK: Final = 101
 _NOT_ADDED: Final = 131
 _NOT_INDEXED: Final = 100
 _ALREADY_THERE: Final = 801
+"""Subcodes of the server's errors."""
 _ENDS: Final = {semconv.OUTCOME_FINISHED: "tasks.completed", semconv.OUTCOME_FAILED: "tasks.failed"}
+"""Calls that end a task, by outcome; `tasks.stopped` for every other outcome and for none."""
 
 
 @dataclass(frozen=True)
 class ApiServer:
-    """A ClearML server, and what it takes to log in."""
+    """A ClearML server, and the credentials for it."""
 
     api: str
     web: str | None
-    """Where people look at it, if that is known."""
+    """Address of its web pages; None where it is not known."""
     access_key: str
     secret_key: str
     verify: bool = True
-    """Whether its certificate has to be good."""
+    """Whether its certificate is verified."""
 
 
 class _AnswerError(Exception):
-    """The server's answer to a request that it does not take."""
+    """An error with which the server has answered a request."""
 
     def __init__(self, code: int, subcode: int, message: str) -> None:
         super().__init__(message)
@@ -63,11 +65,11 @@ class ServerTask:
     """A task that is created, or continued, on a server.
 
     Args:
-        server: where.
-        wanted: the task to continue: its id, or `Run.id`; None makes a new one.
+        server: the server.
+        wanted: the task to continue: its id, or `Run.id`; None for that of the run, which is made where it is missing.
 
     Raises from each method:
-        TrackerUnavailableError: the server does not answer, or does not let us in.
+        TrackerUnavailableError: the server does not answer, or does not accept the credentials.
         RunLostError: the task is not there any more.
     """
 
@@ -79,10 +81,13 @@ class ServerTask:
         self._session.verify = server.verify
         self._token: str | None = None
         self.task_id = ""
-        """The server's id; empty before it has begun."""
+        """Its id, which the server chooses; empty before `begin`."""
 
     def begin(self, run: RunIdentity) -> str:
-        """Create the task, or continue it where it exists; returns where people look at it.
+        """Create the task, or continue it where it exists.
+
+        Returns:
+            Address at which people look at it.
 
         Raises:
             ConfigurationError: there is no task to continue.
@@ -99,24 +104,24 @@ class ServerTask:
             made = self._call("tasks.create", {**description(run), "project": project, "system_tags": tags})
             found = {"id": made["id"], "project": project}
         self.task_id = str(found["id"])
-        # By force: it may have failed before.
+        # With `force`, because a task that is continued may have failed before.
         self._call("tasks.started", {"task": self.task_id, "force": True})
         if self._server.web is None:
             return f"{self._shown}/tasks.get_by_id?task={self.task_id}"
         return f"{self._server.web}/projects/{found['project']}/experiments/{self.task_id}/output/log"
 
     def graphs(self) -> list[Graph]:
-        """What the task has points of already."""
+        """Graphs of which the task has points already."""
         last = self._task().get("last_metrics") or {}
         return [Graph(point["metric"], point["variant"]) for series in last.values() for point in series.values()]
 
     def properties(self) -> dict[str, str]:
-        """Its user properties."""
+        """The task's user properties, by name."""
         section = (self._task().get("hyperparams") or {}).get(PROPERTIES) or {}
         return {name: str(item.get("value", "")) for name, item in section.items()}
 
     def add(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Store events; one that is there already, by graph and iteration, is replaced.
+        """Store events. An event replaces an earlier one of the same graph and iteration.
 
         Raises:
             RefusedError: some of them cannot be stored.
@@ -166,7 +171,7 @@ class ServerTask:
             try:
                 return str(self._request("projects.create", {"name": name, "description": ""})["id"])
             except _AnswerError as error:
-                # Another process was faster.
+                # Another process has created it meanwhile.
                 if error.subcode != _ALREADY_THERE:
                     raise self._translated(error) from None
         raise TrackerUnavailableError(f"ClearML at {self._shown} does not find project {name!r}")
@@ -192,7 +197,7 @@ class ServerTask:
         try:
             return self._post(endpoint, data, {"Authorization": f"Bearer {self._token}"})
         except _AnswerError as error:
-            # Tokens expire, and a server that was installed anew knows none.
+            # Tokens expire, and a reinstalled server knows none.
             self._token = None
             if error.code != requests.codes.unauthorized or fresh:
                 raise

@@ -1,1 +1,1 @@
-"""MLflow."""
+"""The tracker for MLflow."""

@@ -32,24 +32,27 @@ _SCHEMES: Final = (
     "sqlite",
     "uc",
 )
-"""Source: MLflow, "Backend Stores"; a database's may name its driver behind a `+`."""
+"""Schemes of addresses that MLflow knows; a database's scheme may name its driver behind a `+`.
+
+Source: MLflow, "Backend Stores".
+"""
 CREDENTIALS: Final = "MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-"""What its client logs in with."""
+"""The variables with which MLflow's client logs in."""
 
 
 def resolved(settings: Settings, url: str | None) -> dict[str, Any]:
-    """Changes to settings, by field, after which they mean the same in another process and directory.
+    """New values of settings, by field, that mean the same in another process and working directory.
 
     Args:
         settings: as they were loaded.
-        url: the address, over the one that they hold.
+        url: an address that takes precedence over theirs; None for none.
     """
     default = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
     return {"mlflow_tracking_uri": _absolute(url or settings.mlflow_tracking_uri or default)}
 
 
 def check(settings: Settings) -> None:
-    """Whether MLflow knows such an address, as far as that shows without its client.
+    """Check that MLflow knows this kind of address, without importing its client.
 
     Raises:
         ConfigurationError: it does not.
@@ -66,7 +69,7 @@ def check(settings: Settings) -> None:
 
 
 def without_secrets(settings: Settings) -> dict[str, Any]:
-    """Changes to settings, by field, after which they may be kept on disk."""
+    """New values of settings, by field, without credentials: with them, the settings may be kept on disk."""
     return {"mlflow_tracking_uri": without_credentials(settings.mlflow_tracking_uri or "")}
 
 
@@ -82,7 +85,7 @@ def _absolute(uri: str) -> str:
 
 @contextlib.contextmanager
 def alone(uri: str) -> Iterator[None]:
-    """Wait until no other process of this user opens the same SQLite database.
+    """Hold a lock, so that no other process of this user opens the same SQLite database meanwhile.
 
     MLflow makes the tables of a new one in dozens of migrations, and two processes that do so at once both fail.
     """
@@ -113,7 +116,7 @@ def check_usable(uri: str) -> None:
         try:
             status = requests.get(f"{uri.rstrip('/')}/health", timeout=_TIMEOUT_S).status_code
         except requests.exceptions.SSLError:
-            # A server answers; which certificates are good is for MLflow's client and its variables.
+            # A server answers. Which certificates are accepted is decided by MLflow's client and its variables.
             return
         except requests.RequestException as error:
             raise TrackerUnavailableError(

@@ -1,6 +1,6 @@
-"""MLflow: the one file that imports it. Touches none of its global state.
+"""Writes a run to MLflow, without touching MLflow's global state.
 
-Only `MlflowClient` with an explicit address is used: no active run, no `set_tracking_uri`, no
+Only `MlflowClient` with an explicit address is used. No run is made active, `set_tracking_uri` is not called, and no
 environment variable is set.
 """
 
@@ -42,17 +42,18 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 _PARAMS_PER_REQUEST: Final = 100
+"""Also for tags."""
 _ID_TAG: Final = semconv.RUN_ID
 
 _ABSENT: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-"""What MLflow answers where there is no such run, or there cannot be one of that id."""
+"""MLflow's error codes where there is no run with an id, or where no run can have it."""
 
 
 class MlflowTracker:
     """A run in MLflow.
 
     Args:
-        settings: as `registry.absolute` gives them; `mlflow_tracking_uri` is the address, `run_id` or
+        settings: as `registry.absolute` returns them; `mlflow_tracking_uri` is the address, `run_id` or
             `mlflow_run_id` continues a run.
     """
 
@@ -70,7 +71,7 @@ class MlflowTracker:
         self._infinities: dict[str, Infinities] = {}
 
     def open(self, run: RunIdentity) -> RunLocation:
-        """See `Tracker.open`; creates the experiment where it does not exist."""
+        """Create the run, or continue it. The experiment is created where it does not exist."""
         check_usable(self._uri)
         with translated(f"MLflow at {self._shown_uri}", self._uri), alone(self._uri):
             self._client = self._connect()
@@ -81,11 +82,11 @@ class MlflowTracker:
         return RunLocation(self._shown_uri)
 
     def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
-        """See `Tracker.refusals`: none."""
+        """Return none: no reading is refused before it is sent."""
         return {}
 
     def log_readings(self, readings: Sequence[Reading]) -> None:
-        """See `Tracker.log_readings`; replaying the same readings changes nothing."""
+        """Store readings with the client's `log_batch`. Storing the same ones again changes nothing."""
         from mlflow.entities import Metric
         from mlflow.exceptions import MlflowException
 
@@ -94,7 +95,7 @@ class MlflowTracker:
         tags = {**exact_name_tags(zip(names, keys, strict=True)), **self._infinity_tags(readings, keys)}
         with self._run_translated():
             metrics = [
-                # SQL stores make 1.8e308 of an infinity: the sign goes into a tag.
+                # SQL stores would make 1.8e308 of an infinity. So it is stored as NaN, and its sign as a tag.
                 Metric(
                     key,
                     math.nan if math.isinf(reading.value) else reading.value,
@@ -113,12 +114,12 @@ class MlflowTracker:
         self._set_tags(tags)
 
     def log_params(self, params: Mapping[str, Param]) -> None:
-        """See `Tracker.log_params`. MLflow's params cannot change: a second value becomes a tag."""
+        """Store hyperparameters as params. MLflow's params cannot change, so a later value is stored as a tag."""
         values = {self._param_names.key(name): storable(param.text, MAX_PARAM_LENGTH) for name, param in params.items()}
         try:
             self._store_params(values)
         except RefusedError:
-            # Another writer may have been first with a value: then ours is the one that changes it.
+            # Another writer may have stored a value first: then ours is the later one.
             with self._run_translated():
                 stored = self._client.get_run(self._run_id).data.params
             others = {key: stored[key] for key in values if key in stored and key not in self._params}
@@ -127,7 +128,7 @@ class MlflowTracker:
             self._params.update(others)
             self._store_params(values)
         tags = {key: f"tracelet.param.{key}"[:MAX_KEY_LENGTH] for key in values}
-        # Also one that is back at its first value, after another one.
+        # Also a param that has its first value again: its tag still has another one.
         changed = {key: value for key, value in values.items() if self._params[key] != value or tags[key] in self._tags}
         self._set_tags({tags[key]: value for key, value in changed.items()})
 
@@ -144,7 +145,7 @@ class MlflowTracker:
             self._params.update(chunk)
 
     def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
-        """See `Tracker.close`."""
+        """Give the run its final status and end time."""
         with self._run_translated():
             status = STATUS.get(outcome or "", "KILLED")
             self._client.set_terminated(self._run_id, status=status, end_time=_ms(end_unix_nano))
@@ -152,15 +153,15 @@ class MlflowTracker:
     def _connect(self) -> MlflowClient:
         from mlflow import MlflowClient
 
-        # Model registry calls are never made; naming the same store keeps MLflow from looking for one.
+        # The model registry is never called. Naming the same store for it keeps MLflow from looking for one.
         return MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
 
     def _create(self, run: RunIdentity) -> Run:
         experiment_id = self._experiment_id(run.project)
-        # A creation whose answer was lost has happened all the same: look before creating again.
+        # Searched for first, because an earlier attempt may have created the run although its answer was lost.
         found = self._search(experiment_id, run.run_id)
         if found is not None:
-            self._go_on(found)
+            self._resume(found)
             return found
         return self._client.create_run(
             experiment_id,
@@ -177,7 +178,7 @@ class MlflowTracker:
         try:
             found = self._client.get_run(wanted)
         except MlflowException as error:
-            # Only what the server says is absent is absent.
+            # Any other error does not mean that the run is absent.
             if error.error_code not in _ABSENT:
                 raise
         if found is None:
@@ -190,10 +191,11 @@ class MlflowTracker:
             )
         if found.info.lifecycle_stage == "deleted":
             raise ConfigurationError(f"run {wanted!r} was deleted in MLflow: restore it, or start a new one")
-        self._go_on(found)
+        self._resume(found)
         return found
 
-    def _go_on(self, found: Run) -> None:
+    def _resume(self, found: Run) -> None:
+        """Take over the names, params and tags of a run, and give it the status RUNNING."""
         self._names = metric_names(exact_names(found.data.tags, found.data.metrics))
         self._params = dict(found.data.params)
         self._tags = dict(found.data.tags)
@@ -213,7 +215,7 @@ class MlflowTracker:
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-                # Another process was faster.
+                # Another process has created it meanwhile.
                 experiment = self._client.get_experiment_by_name(name)
         if experiment is None or experiment.lifecycle_stage == "deleted":
             raise ConfigurationError(
@@ -253,7 +255,7 @@ class MlflowTracker:
 
     @contextlib.contextmanager
     def _run_translated(self) -> Iterator[None]:
-        """Errors of a call that writes to the run; one that the run's end explains is final."""
+        """Translate errors of a call that writes to the run: where it was deleted, a refusal means that it is lost."""
         try:
             with translated("MLflow", self._uri):
                 yield

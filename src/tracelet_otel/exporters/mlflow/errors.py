@@ -1,4 +1,4 @@
-"""The errors of MLflow's client, in our terms."""
+"""Translates the errors of MLflow's client into those of this package."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 def translated(what: str, uri: str) -> Iterator[None]:
     """Turn MLflow's errors into ours, without the credentials that an address may hold.
 
-    Only what MLflow calls a wrong parameter is refused for good, and what cannot be converted;
-    everything else may work later.
+    What MLflow calls a wrong parameter, or cannot convert, is refused for good. A run that does not exist is lost. With
+    everything else, the same call may succeed later.
+
+    Args:
+        what: what was done, for the beginning of the message.
+        uri: the store's address.
     """
     from mlflow.exceptions import MlflowException
 
-    # `from None`: MLflow's own error would be shown beside ours, with the address as it is.
+    # `from None`: otherwise MLflow's own error would be shown as well, with the credentials in the address.
     try:
         yield
     except TraceletError:

@@ -32,11 +32,11 @@ _WELL_KNOWN_TAGS: Final = {
     semconv.VCS_REF_NAME: "mlflow.source.git.branch",
     semconv.VCS_REPOSITORY_URL: "mlflow.source.git.repoURL",
 }
-"""MLflow's own tags, those which its pages show among others. Source: `mlflow.utils.mlflow_tags`."""
+"""MLflow's own tags by resource attribute; its pages show some of them. Source: `mlflow.utils.mlflow_tags`."""
 
 
 def metric_names(known: Mapping[str, str] | None = None) -> Names:
-    """Keys for names of metrics or hyperparameters: what `MLFlowLogger` makes of them, none for two.
+    """Keys for names of metrics or hyperparameters: what `MLFlowLogger` makes of them, but never the same for two.
 
     Args:
         known: exact names by key, from an earlier part of the same run.
@@ -45,9 +45,9 @@ def metric_names(known: Mapping[str, str] | None = None) -> Names:
 
 
 def valid_key(name: str) -> str:
-    """A valid MLflow key for a name: other characters than MLflow's are left out."""
+    """A valid MLflow key for a name: characters that MLflow does not allow are left out."""
     key = re.sub(r"[^a-zA-Z0-9_/. -]+", "", name)
-    # A key must be a normal relative path, as file stores made it one.
+    # MLflow requires a normalized relative path, because file stores used the key as one.
     key = "/".join(part for part in key.split("/") if part not in ("", ".", ".."))
     if key.startswith(".."):
         key = key.lstrip(".")
@@ -71,34 +71,34 @@ def exact_names(tags: Mapping[str, str], metric_keys: Iterable[str]) -> dict[str
 class Infinities:
     """Signs and steps of one metric's infinite values, as the text of a tag.
 
-    A replayed reading is not told twice.
+    A reading that is sent again is noted only once.
 
     Args:
-        earlier: what the tag of a continued run says already.
+        earlier: text of the tag in a run that is continued.
     """
 
     def __init__(self, earlier: str = "") -> None:
         self._earlier = earlier
-        self._told: dict[tuple[int, int], str] = {}
+        self._noted: dict[tuple[int, int], str] = {}
         self._more = 0
         self._last = (0, 0)
 
     def add(self, reading: Reading) -> None:
-        """Take note of an infinite value."""
+        """Note an infinite value."""
         place = (reading.step, reading.time_unix_nano)
-        if place in self._told or (self._more and place <= self._last):
+        if place in self._noted or (self._more and place <= self._last):
             return
         self._last = place
-        if len(self._told) < _INFINITIES_PER_TAG:
-            self._told[place] = f"{'+Inf' if reading.value > 0 else '-Inf'} at step {reading.step}"
+        if len(self._noted) < _INFINITIES_PER_TAG:
+            self._noted[place] = f"{'+Inf' if reading.value > 0 else '-Inf'} at step {reading.step}"
         else:
             self._more += 1
 
     @property
     def text(self) -> str:
-        """What the tag says."""
-        told = ", ".join(self._told.values()) + (f" and {self._more} more" if self._more else "")
-        return storable(f"{self._earlier}, {told}" if self._earlier else told, MAX_TAG_LENGTH)
+        """Text of the tag."""
+        noted = ", ".join(self._noted.values()) + (f" and {self._more} more" if self._more else "")
+        return storable(f"{self._earlier}, {noted}" if self._earlier else noted, MAX_TAG_LENGTH)
 
 
 def storable(text: str, length: int) -> str:

@@ -1,1 +1,1 @@
-"""Weights & Biases."""
+"""The tracker for Weights & Biases."""

@@ -1,4 +1,4 @@
-"""Where W&B's runs go, as settings say it."""
+"""The address of W&B's server or folder, from the settings, and whether it can be used."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _TIMEOUT_S: Final = 10.0
 
 
 def resolved(settings: Settings, url: str | None) -> dict[str, Any]:
-    """Changes to settings, by field, after which they mean the same in another process and directory.
+    """New values of settings, by field, that mean the same in another process and working directory.
 
     Args:
         settings: as they were loaded.
-        url: the server's address, over the one that they hold.
+        url: a server's address that takes precedence over theirs; None for none.
     """
     return {
         "wandb_base_url": url or settings.wandb_base_url,
@@ -29,16 +29,16 @@ def resolved(settings: Settings, url: str | None) -> dict[str, Any]:
 
 
 def without_secrets(settings: Settings) -> dict[str, Any]:
-    """Changes to settings, by field, after which they may be kept on disk."""
+    """New values of settings, by field, without credentials: with them, the settings may be kept on disk."""
     url = settings.wandb_base_url
     return {"wandb_base_url": url and without_credentials(url), "wandb_dir": settings.wandb_dir}
 
 
 def is_in_netrc(url: str, path: Path | None) -> bool:
-    """Whether there is a key for a server where `wandb login` puts it.
+    """Whether there is a key for a server in the netrc file, where `wandb login` saves it.
 
     Args:
-        url: the server's address; W&B's client keeps its port among what it looks for.
+        url: the server's address; like W&B's client, it is looked up with its port.
         path: the file; None for the usual places.
     """
     places = [path] if path else [Path("~/.netrc"), Path("~/_netrc")]
@@ -46,26 +46,26 @@ def is_in_netrc(url: str, path: Path | None) -> bool:
     try:
         return found is not None and netrc.netrc(found).authenticators(urlsplit(url).netloc) is not None
     except (OSError, netrc.NetrcParseError):
-        # W&B's client warns of it, and has no key either.
+        # W&B's client warns about such a file, and gets no key from it either.
         return False
 
 
 def check_reachable(url: str, proxies: Mapping[str, str | None]) -> None:
-    """Fail at once where W&B's own client would try for as long as it may.
+    """Fail at once where W&B's own client would retry until its timeout.
 
     Args:
         url: the server's address.
-        proxies: W&B's own, by `http` and `https`; those of the environment count where it has none.
+        proxies: those of W&B's settings, by `http` and `https`; where one is missing, the environment's is used.
 
     Raises:
-        TrackerUnavailableError: nobody answers.
+        TrackerUnavailableError: no server answers.
     """
     import requests
 
     try:
         requests.get(url, timeout=_TIMEOUT_S, proxies={kind: proxy for kind, proxy in proxies.items() if proxy})
     except requests.exceptions.SSLError:
-        # Somebody answers; which certificates are good is for W&B's client and its variables.
+        # A server answers. Which certificates are accepted is decided by W&B's client and its variables.
         return
     except requests.RequestException as error:
         raise TrackerUnavailableError(

@@ -1,8 +1,8 @@
-"""Weights & Biases: the one file that imports its client.
+"""Writes a run to Weights & Biases.
 
-`wandb.init` patches its process (`sys.exit`, `sys.excepthook`), and a later `wandb.init` there, as that of a
-`WandbLogger`, would get our run instead of its own. So this is used in processes of ours only: a relay, or
-one that `apart` starts. It starts another one itself, wandb-core, which keeps every row in a file and uploads it.
+`wandb.init` patches its process (`sys.exit`, `sys.excepthook`), and a later `wandb.init` there, such as that of a
+`WandbLogger`, would get our run instead of its own. So this is used in processes of ours only: a relay, or one that
+`worker_process` starts. W&B's client starts another one, wandb-core, which keeps every row in a file and uploads it.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _INIT_S: Final = 25.0
-"""The longest that the beginning of a run waits for the server."""
+"""The longest wait for the server when a run begins, in seconds."""
 _FLUSH_S: Final = 0.02
-"""Between two writes of wandb-core to its file."""
+"""Seconds between two writes of wandb-core to its file."""
 _RECENT_S: Final = 5.0
-"""For so long a row is remembered: wandb-core may die before it has written it."""
+"""Seconds for which a row is remembered, because wandb-core may die before it has written it."""
 _OFFLINE: Final = ("offline", "dryrun")
 
 
@@ -56,8 +56,8 @@ class WandbTracker:
     """A run in Weights & Biases; without an API key, a folder for `wandb sync`.
 
     Args:
-        settings: as `registry.absolute` gives them; `wandb_base_url` is the server's address, `api_key` the
-            credential over those that W&B finds, `run_id` or `wandb_run_id` continues a run.
+        settings: as `registry.absolute` returns them; `wandb_base_url` is the server's address, `api_key` takes
+            precedence over the credentials that W&B finds, `run_id` or `wandb_run_id` continues a run.
     """
 
     name = "wandb"
@@ -72,10 +72,11 @@ class WandbTracker:
         self._run: wandb.Run | None = None
         self._identity: RunIdentity | None = None
         self._there: Counter[Any] = Counter()
+        """Values that are in the run's files already, as `cells` returns them."""
         self._recent: deque[tuple[float, dict[str, Any]]] = deque()
 
     def open(self, run: RunIdentity) -> RunLocation:
-        """See `Tracker.open`."""
+        """Start the run, or continue it."""
         with translated():
             mode = self._mode()
             begun = self._begin(run, mode)
@@ -83,54 +84,54 @@ class WandbTracker:
             return RunLocation(str(begun.url))
         folder = begun.settings.sync_dir
         paths = [str(path.parent) for path in self._files(run)]
-        # In one call: each alone would begin at the same row.
+        # All in one call of `wandb sync`: in calls of their own, each would begin at the same row.
         return RunLocation(folder, f"the run is offline: upload it with `wandb sync {' '.join(paths) or folder}`")
 
     def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
-        """See `Tracker.refusals`: none."""
+        """Return none: no reading is refused before it is sent."""
         return {}
 
     def log_readings(self, readings: Sequence[Reading]) -> None:
-        """See `Tracker.log_readings`; what an earlier process has written already is left out."""
+        """Write readings as rows with `run.log`, without those that an earlier process has written already."""
 
         def log(run: wandb.Run) -> None:
-            self._tell(run, {EXACT_NAME + column: name for (name, _), column in columns.items() if column != name})
+            self._set_facts(run, {EXACT_NAME + column: name for (name, _), column in columns.items() if column != name})
             for row in self._without_known(made):
-                # Never with `step`: a row below the highest would be dropped without a word.
+                # Never with `step`: a row below the highest step would be dropped silently.
                 run.log(row)
                 self._recent.append((time.monotonic(), row))
 
         self._connect()
-        # In the order in which they came: the first has its name.
+        # In the order of arrival: where several names want one column, the first gets it.
         columns = {one: self._names.key(one[0], is_system=one[1]) for one in metrics(readings)}
         made = rows(readings, columns, self._last_step)
         self._do(log)
-        # What is not in its file is lost where a machine or container ends.
+        # Rows that wandb-core has not written to its file are lost where a machine or container ends.
         time.sleep(2 * _FLUSH_S)
         while self._recent and self._recent[0][0] < time.monotonic() - _RECENT_S:
             self._recent.popleft()
         self._last_step = last_step(readings, self._last_step)
 
     def log_params(self, params: Mapping[str, Param]) -> None:
-        """See `Tracker.log_params`."""
+        """Store hyperparameters in the run's config."""
         self._params.update(params)
         changed = {name.partition("/")[0] for name in params}
-        # A group is replaced as a whole.
+        # W&B replaces a group as a whole.
         config = nested({name: param for name, param in self._params.items() if name.partition("/")[0] in changed})
         self._do(lambda run: run.config.update(config, allow_val_change=True))  # type: ignore[no-untyped-call]
 
     def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
-        """See `Tracker.close`; waits until everything is uploaded."""
-        # W&B counts a run's time in its own process: what is true stands among the facts.
+        """End the run, and wait until everything is uploaded."""
+        # W&B measures the time of its own process. The true time is among the facts in the config.
         ended = {} if end_unix_nano is None else {semconv.RUN_END_TIME: to_text(end_unix_nano)}
-        self._do(lambda run: self._tell(run, {semconv.RUN_OUTCOME: outcome or "unknown", **ended}))
+        self._do(lambda run: self._set_facts(run, {semconv.RUN_OUTCOME: outcome or "unknown", **ended}))
         problem = self._do(lambda run: self._finish(run, EXIT_CODES.get(outcome or "", KILLED)))
         if problem:
             raise TrackerError(f"W&B has not taken everything: {problem}")
 
     @property
     def _patience_s(self) -> float:
-        # Less than who closes a run waits, so that the reason is known.
+        # Less than the caller of `close` waits, so that it learns the reason.
         return 0.9 * self._settings.relay_patience
 
     @property
@@ -146,7 +147,7 @@ class WandbTracker:
             raise ConfigurationError("WANDB_MODE=disabled turns W&B off: unset it, or leave out the backend wandb")
         if mode in _OFFLINE:
             return "offline"
-        # Not `wandb.login`: it asks the server, and writes down where that is.
+        # Not `wandb.login`: it sends a request to the server, and saves the server's address.
         known = wandb.setup().settings
         host = settings.wandb_base_url or known.base_url
         has_key = settings.api_key or known.api_key or known.identity_token_file or is_in_netrc(host, settings.netrc)
@@ -166,25 +167,25 @@ class WandbTracker:
             check_reachable(address, {"http": known.http_proxy, "https": known.https_proxy})
         before = self._files(run)
         begun = self._run = self._init(run, mode)
-        # Offline they are empty, also where the run goes on.
+        # Offline, config and summary are empty, also for a run that is continued.
         self._facts = dict(begun.config.get("otel", {}))  # type: ignore[no-untyped-call]
         columns = set(begun.summary.keys())  # type: ignore[no-untyped-call]
         if before:
-            columns |= self._go_on(begun, before[-1])
+            columns |= self._continue(begun, before[-1])
         if self._identity is None:
             self._names = column_names(exact_names(columns, self._facts))
         self._identity = run
-        self._tell(begun, run.attributes)
+        self._set_facts(begun, run.attributes)
         # Charts have the training's step as their x axis, as those of `WandbLogger`.
         begun.define_metric(STEP)
         begun.define_metric("*", step_metric=STEP, step_sync=True)
         return begun
 
-    def _go_on(self, run: wandb.Run, before: Path) -> set[str]:
-        """Take note of what the last process has written, and write again what it has not uploaded.
+    def _continue(self, run: wandb.Run, before: Path) -> set[str]:
+        """Read what the last process has written, and write again what it has not uploaded.
 
         Returns:
-            The columns that are there.
+            The columns that have values.
         """
         columns: set[str] = set()
         tail: deque[dict[str, Any]] = deque(maxlen=self.batch_size)
@@ -201,7 +202,7 @@ class WandbTracker:
         self._there = Counter(cell for row in tail for cell in cells(row))
         for row in list(self._without_known([row for _, row in self._recent])):
             run.log(row)
-        # A batch in which it was lost is sent again.
+        # The batch during which wandb-core died is sent again.
         self._there = Counter(cell for row in (*tail, *(row for _, row in self._recent)) for cell in cells(row))
         return columns
 
@@ -225,7 +226,7 @@ class WandbTracker:
         return problem and f"{problem}. All of it is in {folder}, for `wandb sync --include-online {folder}`"
 
     def _connect(self) -> wandb.Run:
-        """The run; begun again, with what is not in its files, where it was lost."""
+        """The run. Where wandb-core has died, it is begun again, with what is not in its files."""
         if self._run is not None:
             return self._run
         assert self._identity is not None  # noqa: S101
@@ -289,11 +290,11 @@ class WandbTracker:
     def _resume(self) -> str | None:
         if self._settings.run_id is not None:
             return "must"
-        # Creation may be repeated, and a relay may be started again.
+        # The run may be there already: creation may be repeated, and a relay may be started again.
         return (self._settings.wandb_run_id and self._settings.wandb_resume) or "allow"
 
-    def _tell(self, run: wandb.Run, facts: Mapping[str, Any]) -> None:
-        """Keep what is no hyperparameter in the run's config, under `otel`."""
+    def _set_facts(self, run: wandb.Run, facts: Mapping[str, Any]) -> None:
+        """Store what is not a hyperparameter in the run's config, under `otel`."""
         if not facts.items() <= self._facts.items():
             self._facts.update(facts)
             run.config.update({"otel": dict(self._facts)}, allow_val_change=True)  # type: ignore[no-untyped-call]

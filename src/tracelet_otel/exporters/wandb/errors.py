@@ -1,4 +1,4 @@
-"""The errors of W&B's client, in our terms."""
+"""Translates the errors of W&B's client into those of this package."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What W&B's client has written of a run, read with its own command.
+"""Reads what W&B's client has written of a run, with W&B's own command.
 
-wandb-core ends with the process that started it, uploads nothing more and says nothing of it. What it has on
-the disk is all that the next process knows of how far the last one came.
+wandb-core ends with the process that started it: it uploads nothing more, and does not report that. Its files on the
+disk are all that the next process has to find out how far the last one got.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FATAL: Final = "filestream: fatal error"
 
 
 def upload_error(log: Path) -> str | None:
-    """Why wandb-core has stopped to upload, by its log: whoever ends the run is not told."""
+    """Why wandb-core has stopped uploading, from its log, because it does not report that; None where it has not."""
     try:
         with log.open(encoding="utf-8", errors="replace") as lines:
             fatal = next((line for line in lines if _FATAL in line), None)
@@ -40,7 +40,7 @@ class HistoryRow(NamedTuple):
     """A row of history."""
 
     cells: dict[str, Any]
-    """By column; numbers that JSON cannot hold are text."""
+    """Values by column; numbers that JSON cannot hold are text."""
 
 
 class Config(NamedTuple):
@@ -53,8 +53,8 @@ def files_of(directory: Path, run_id: str) -> list[Path]:
     """The files of a run, oldest first.
 
     Args:
-        directory: in which W&B has made its folder `wandb`, or, where it is hidden, `.wandb`.
-        run_id: W&B's.
+        directory: the one in which W&B has made its folder, `wandb` or, hidden, `.wandb`.
+        run_id: W&B's id of the run.
     """
     folders = [folder for name in ("wandb", ".wandb") for folder in (directory / name).glob(f"*run-*-{run_id}*")]
     found = [path for folder in folders if not folder.is_symlink() for path in folder.glob(f"run-{run_id}.wandb")]
@@ -67,7 +67,7 @@ def was_online(path: Path) -> bool:
 
 
 def records(path: Path) -> Iterator[HistoryRow | Config]:
-    """What a file holds, in order, as far as it is whole.
+    """Read rows and config of a file, in order, as far as it is complete.
 
     Raises:
         TrackerUnavailableError: it cannot be read.
@@ -78,7 +78,7 @@ def records(path: Path) -> Iterator[HistoryRow | Config]:
     except (OSError, subprocess.SubprocessError) as error:
         raise TrackerUnavailableError(f"{path} cannot be read with `wandb leet inspect`: {error}") from None
     for line in done.stdout.splitlines():
-        # Negative zero is a whole number for W&B.
+        # W&B writes negative zero as an integer, whose sign `int` would drop.
         record = json.loads(line, parse_int=float)
         if record["type"] == "history":
             yield HistoryRow(record["history"]["item"])

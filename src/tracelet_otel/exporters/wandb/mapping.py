@@ -1,6 +1,6 @@
 """Pure translation of readings, names and outcomes into W&B's terms.
 
-Source of the rules: Lightning's `WandbLogger`, and what W&B's own client keeps for itself.
+Source of the rules: Lightning's `WandbLogger`, and the names that W&B's client reserves.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ STEP: Final = "trainer/global_step"
 TIME: Final = "_timestamp"
 """W&B's own column: seconds since the epoch."""
 EXACT_NAME: Final = f"{semconv.METRIC_NAME}."
-"""Prefix of what keeps a changed metric name as it was logged, followed by its column."""
+"""Prefix of the fact that keeps a changed metric name as it was logged, followed by its column."""
 
 _NAME: Final = attrgetter("name", "is_system")
-"""Of a reading: what has a column of its own."""
+"""Of a reading: what decides on its column."""
 _PLACE: Final = attrgetter("step", "time_unix_nano", "axis")
-"""Of a reading: what those of a row have in common."""
+"""Of a reading: what it has in common with the others of its row."""
 _OWN_COLUMNS: Final = (STEP, TIME, "_step", "_runtime", "_wandb")
 _LONGEST: Final = 250
 
 EXIT_CODES: Final = {semconv.OUTCOME_FINISHED: 0, semconv.OUTCOME_FAILED: 1}
-"""By outcome; see `KILLED` for every other and for none."""
+"""Exit code by outcome; `KILLED` for every other outcome and for none."""
 KILLED: Final = 255
 
 
 def column_names(known: Mapping[str, str] | None = None) -> Names:
-    """Columns for names of metrics: the names themselves but where W&B has a column of its own.
+    """Columns for names of metrics: the names themselves, except where W&B has a column of that name.
 
     Args:
         known: exact names by column, from an earlier part of the same run.
@@ -42,7 +42,7 @@ def column_names(known: Mapping[str, str] | None = None) -> Names:
 
 
 def exact_names(columns: Iterable[str], facts: Mapping[str, Any]) -> dict[str, str]:
-    """Exact names by column, of a run that is continued; `facts` tell the names that were changed."""
+    """Exact names by column, of a run that is continued; `facts` has the names that were changed."""
     return {column: facts.get(EXACT_NAME + column, column) for column in columns if column not in _OWN_COLUMNS}
 
 
@@ -55,17 +55,17 @@ def _column(name: str) -> str:
 def rows(
     readings: Sequence[Reading], columns: Mapping[tuple[str, bool], str], last_step: int | None = None
 ) -> list[dict[str, Any]]:
-    """One row of history for what was logged together.
+    """Make rows of history, one for readings that were logged together.
 
     Args:
         readings: in the order in which they were logged.
         columns: by name, and by whether it is of GPU or host.
-        last_step: of the row before; what was logged without a step goes there, as W&B's client has it.
+        last_step: step of the row before; readings without a step get it, as W&B's client does it.
     """
     made: list[dict[str, Any]] = []
     row: dict[str, Any] = {}
     before: tuple[int, int, str] | None = None
-    # Not in the loop, where it would take longer, and W&B's client waits for it.
+    # Looked up outside the loop, which is faster: W&B's client waits for it.
     names = map(columns.__getitem__, map(_NAME, readings))
     for reading, name, place in zip(readings, names, map(_PLACE, readings), strict=True):
         if place != before or name in row:
@@ -78,26 +78,26 @@ def rows(
 
 
 def metrics(readings: Iterable[Reading]) -> list[tuple[str, bool]]:
-    """Of which metrics readings are, in the order in which they came: name, and whether it is of GPU or host."""
+    """The metrics of readings, each once and in order: name, and whether it is of GPU or host."""
     return list(dict.fromkeys(map(_NAME, readings)))
 
 
 def last_step(readings: Sequence[Reading], before: int | None) -> int | None:
-    """The step of the last row that was logged with one, and is none of GPU and host; `before` where none was."""
+    """Step of the last reading with a step that is not of GPU or host; `before` where there is none."""
     steps = (one.step for one in reversed(readings) if not one.is_system and one.axis != semconv.AXIS_NONE)
     return next(steps, before)
 
 
 def cells(row: Mapping[str, Any]) -> list[tuple[str, float | None, float, str]]:
-    """What a row says, a metric at a time: column, step, time and value, such as tell one from another."""
+    """The values of a row, each with what identifies it: column, step, time and value."""
     place = float(row[STEP]) if STEP in row else None, float(row[TIME])
     return [(name, *place, repr(float(value))) for name, value in row.items() if name not in _OWN_COLUMNS]
 
 
 def nested(params: Mapping[str, Param]) -> dict[str, Any]:
-    """A run's config: hyperparameters nested as they were, and as the numbers that they were.
+    """Make a run's config: hyperparameters are nested again, and numbers are numbers again.
 
-    Where one name is both a value and the beginning of another, the longer one stays as it is.
+    Where one name is both a value and the beginning of another, the longer one is not nested.
     """
     config: dict[str, Any] = {}
     for name in sorted(params, key=lambda name: name.count("/")):
