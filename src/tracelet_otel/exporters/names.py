@@ -31,7 +31,7 @@ class Names:
 
         Args:
             name: as logged.
-            is_system: whether it is a reading of GPU or host, whose key differs from that of a logged metric.
+            is_system: whether it is a reading of GPU or host. A logged metric of the same name gets another key.
         """
         holder = name, is_system
         key = self._keys.get(holder)

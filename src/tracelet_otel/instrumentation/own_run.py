@@ -26,7 +26,7 @@ class Participation:
 
 
 class OwnRun(Protocol):
-    """A run that nobody started with `start_logging`: the instrumentor tells it what happens in the process."""
+    """A run that was not started by `start_logging`. The instrumentor calls it at each of these events."""
 
     def begin(self) -> Participation | None:
         """Lightning has been imported, so something may be logged.

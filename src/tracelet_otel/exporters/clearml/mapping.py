@@ -42,7 +42,7 @@ _SCRIPT: Final = {
     "branch": semconv.VCS_REF_NAME,
     "version_num": semconv.VCS_REVISION,
 }
-"""Fields of a task that describe its code, by resource attribute. Source: `Script` in `clearml.backend_api.services`."""
+"""Fields of a task's script, with their resource attributes. Source: `Script` in `clearml.backend_api.services`."""
 _LARGEST: Final = 3.4028234663852886e38
 """The largest value that the server's index can hold: a float of 32 bits."""
 _SHORTEST_NAME: Final = 3

@@ -25,8 +25,11 @@ class Lifecycle:
     def __init__(self, signals: Signals) -> None:
         self._signals = signals
         self._callbacks: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        """Our callback of each trainer that is running."""
         self._tuning: weakref.WeakSet[Any] = weakref.WeakSet()
+        """Trainers in a call that only tunes."""
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
+        """All trainers that have run so far."""
         self.heard = NOBODY
         """Last result of `hear`, reused as long as it is valid; `NOBODY` otherwise."""
 
@@ -144,8 +147,8 @@ class Lifecycle:
         """Whether what a trainer logs now is not to be recorded.
 
         This holds in `fast_dev_run`, in which Lightning replaces all loggers, and in a trial run of the tuner, which
-        replaces all callbacks by its own or by none. A user's code may replace them too, which is no trial. It also
-        holds for what every rank does by itself, because rank 0 reports that.
+        replaces all callbacks by its own or by none. Other callbacks, that a user's code has put there, are no sign of
+        a trial. It also holds for what every rank does by itself, because rank 0 reports that.
         """
         if trainer.fast_dev_run or trainer in self._tuning or self._signals.membership.is_shadow(trainer.world_size):
             return True

@@ -58,4 +58,4 @@ def _reductions(results: Any) -> Iterable[tuple[str, str]]:
 def _of(meta: Any) -> str:
     if meta.sync.should or meta.sync.rank_zero_only:
         return semconv.REDUCTION_NONE
-    return next((name for asked, name in _BY_FUNCTION.items() if getattr(meta, asked)), semconv.REDUCTION_MEAN)
+    return next((name for attribute, name in _BY_FUNCTION.items() if getattr(meta, attribute)), semconv.REDUCTION_MEAN)

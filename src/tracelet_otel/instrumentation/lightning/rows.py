@@ -40,7 +40,9 @@ class Rows:
         self._membership = signals.membership
         self._reductions = Reductions(signals.guard)
         self._handed_by: Callable[[], Any] = lambda: None
+        """Returns the trainer of the rows in `_handed`."""
         self._handed: deque[_LoggedRow] = deque(maxlen=_REMEMBERED)
+        """The last rows that were handed to its loggers one by one."""
         self.handing_out = HandingOut()
 
     def take(self, trainer: Any, metrics: Mapping[str, Any], step: int | None) -> None:
