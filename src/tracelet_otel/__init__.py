@@ -38,14 +38,16 @@ __all__ = [
 _ERRORS = frozenset(name for name in __all__ if name.endswith("Error"))
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _ERRORS:
-        from tracelet_otel import errors as home
-    else:
-        from tracelet_otel import api as home  # type: ignore[no-redef]
-    return getattr(home, name)
+if not TYPE_CHECKING:  # a checker of types would believe in any name
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name in _ERRORS:
+            from tracelet_otel import errors as home
+        else:
+            from tracelet_otel import api as home
+        return getattr(home, name)
 
 
 def __dir__() -> list[str]:
