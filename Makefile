@@ -38,6 +38,9 @@ test: check
 test-all: check
 	$(PYTEST)
 
+# tests/packaging is about this tree and needs the tools of the group dev: other environments leave it out.
+OTHERS := $(TESTS) -m 'not slow' --ignore tests/packaging
+
 # The oldest release of everything that is declared.
 .venv-oldest/.installed: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv .venv-oldest
@@ -47,7 +50,7 @@ test-all: check
 	touch $@
 
 test-oldest: .venv-oldest/.installed
-	.venv-oldest/bin/python $(TESTS) -m 'not slow'
+	.venv-oldest/bin/python $(OTHERS)
 
 # The newest release of everything, as the registry has it today; torch stays, since a plain one is gigabytes.
 test-newest:
@@ -58,7 +61,7 @@ test-newest:
 	.venv-newest/bin/python -m pip install -q -U --upgrade-strategy eager -e '.[all]' --group test 'torch==2.13.0'
 	@echo 'Newer than in constraints.txt:'
 	@.venv-newest/bin/python -m pip freeze --exclude-editable | sed "s,+cpu$$,," | grep -vixFf constraints.txt || true
-	.venv-newest/bin/python $(TESTS) -m 'not slow'
+	.venv-newest/bin/python $(OTHERS)
 
 # What needs neither torch nor a tracker, on another Python: `make test-small PYTHON=python3.13`.
 VERSION = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
