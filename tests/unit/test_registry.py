@@ -94,7 +94,7 @@ def test_the_address_that_was_given_wins_over_the_variable_and_loses_its_passwor
     assert getattr(registry.absolute(load({"backend": backend}, None)), field) == "http://variable"
     given = registry.absolute(load({"backend": backend, "backend_url": "http://ada:hush@given"}, None))
     assert (getattr(given, field), given.backend_url) == ("http://ada:hush@given", None)
-    kept = registry.without_secrets(given)
+    kept = registry.for_a_journal(given)
     assert getattr(kept, field) == "http://given"
     assert "hush" not in str(to_plain(kept))
     assert from_plain(to_plain(kept)) == kept
@@ -103,6 +103,17 @@ def test_the_address_that_was_given_wins_over_the_variable_and_loses_its_passwor
     other = registry.absolute(load({"backend": backend, "backend_url": "http://other"}, None))
     assert not registry.have_same_stores(kept, other)
     assert registry.with_credentials(kept, other) == kept
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_addresses_that_a_journal_has_no_use_for_are_not_kept_in_it(backend, monkeypatch):
+    for name in ("MLFLOW_TRACKING_URI", "WANDB_BASE_URL", "CLEARML_API_HOST"):
+        monkeypatch.setenv(name, f"http://ada:hush@{name.partition('_')[0].lower()}")
+    arguments = {"backend": [backend, "otlp"], "otlp_endpoint": "http://ada:hush@collector"}
+    kept = registry.for_a_journal(registry.absolute(load(arguments, None)))
+    assert "hush" not in str(to_plain(kept))
+    assert [value for value in to_plain(kept).values() if "http://" in str(value)] == [f"http://{backend}"]
+    assert from_plain(to_plain(kept)) == kept
 
 
 def test_folders_stay_where_they_are_when_the_directory_changes(tmp_path, monkeypatch):

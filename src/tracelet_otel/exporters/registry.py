@@ -102,11 +102,18 @@ def absolute(settings: Settings) -> Settings:
 
 
 def without_secrets(settings: Settings) -> Settings:
-    """Settings that may be kept on disk."""
+    """Settings without the credentials of their trackers."""
     changes: dict[str, Any] = {"api_key": None}
     for backend in _known(settings):
         changes.update(backend.without_secrets(settings))
     return settings.model_copy(update=changes)
+
+
+def for_a_journal(settings: Settings) -> Settings:
+    """Settings that may be kept on disk: no credentials, and no addresses but those of their trackers."""
+    unused = [backend for name, backend in _BACKENDS.items() if name not in settings.backend]
+    addresses = {name: None for backend in unused for name in backend.without_secrets(settings)}
+    return without_secrets(settings).model_copy(update={**addresses, "otlp_endpoint": None})
 
 
 def have_same_stores(one: Settings, other: Settings) -> bool:

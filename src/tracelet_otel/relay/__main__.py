@@ -100,7 +100,7 @@ class Relay:
             self._answer(ready)
             return
         state = {
-            "settings": to_plain(registry.without_secrets(self._settings)),
+            "settings": to_plain(registry.for_a_journal(self._settings)),
             "resource": self._order.resource,
             "owner": {"host": platform.node(), "pid": self._order.owner_pid, "started": self._order.owner_started},
             **(REOPENED if self._reopens else {}),

@@ -147,7 +147,7 @@ class Sidecar:
     def _begin(self, run_id: str, resource: Mapping[str, Any], memory: Mapping[str, Any]) -> RelayedRun:
         journal = Journal(self._directory / f"{run_id}{SUFFIX}")
         with journal.closed_on_error():
-            plain = to_plain(registry.without_secrets(self._settings))
+            plain = to_plain(registry.for_a_journal(self._settings))
             journal.remember({"settings": plain, "resource": resource, **REOPENED, **memory})
             return self._take(run_id, journal, resource)
 
