@@ -65,11 +65,13 @@ from benchmarks.stopwatch import Stopwatch
 from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
 from tracelet_otel.exporters import registry
-from tracelet_otel.exporters.exporter import TrackerExporter
+from tracelet_otel.exporters.otlp.exporter import OtlpExporter
 from tracelet_otel._support.child_environment import PREFERRED
 from tracelet_otel._support.environment import set_environment_defaults
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.recorder import Recorder, Row
+from tracelet_otel.session.embedded import EmbeddedRelay
+from tracelet_otel.session.transport import TO_RELAY
 from tracelet_otel.settings import load
 
 set_environment_defaults(PREFERRED)
@@ -86,8 +88,8 @@ for first in range(0, order["rows"], 500):
         values = {f"metric {name}": name * 0.1 + step for name in range(order["metrics"])}
         recorder.record(Row(time.time_ns(), values, step, semconv.AXIS_TRAINER, "fit", 0))
     collecting.collect()
-exporter = TrackerExporter(lambda: registry.tracker(backend, settings))
-exporter.open(resource)
+relay = EmbeddedRelay(settings, resource, resource[semconv.RUN_ID])
+exporter = OtlpExporter(relay.transport(lambda: None, Guard()), "relay", Guard(), TO_RELAY)
 total = order["rows"] * order["metrics"]
 stopwatch = Stopwatch()
 stopwatch.measure_named(order["parts"])
@@ -95,10 +97,12 @@ began_s = time.perf_counter()
 for data in kept.exports:
     exporter.export(data)
 assert exporter.force_flush(120_000)
+while (account := relay.status(resource[semconv.RUN_ID]).accounts[backend]).delivered < total:
+    time.sleep(0.001)
 if backend == "wandb":
-    exporter.shutdown()  # as its own client is timed: until its file is whole
+    relay._relay.run.close(120)  # as its own client is timed: until its file is whole
 took_s = time.perf_counter() - began_s
-assert exporter.account.delivered == total, exporter.account
+assert account.delivered == total, account
 parts = {part: ns / 1e3 / order["rows"] for part, ns in stopwatch.spent_ns.items()}
 print("\\n" + json.dumps({"exporter": total / took_s, **parts}))
 os._exit(0)

@@ -14,7 +14,7 @@ from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.private_names import LIGHTNING, OPENTELEMETRY_SDK
 from tracelet_otel._support.private_names import check as check_names
 from tracelet_otel.errors import ConfigurationError
-from tracelet_otel.exporters.registry import absolute, check, without_secrets
+from tracelet_otel.exporters.registry import absolute, check, check_process, without_secrets
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.run import Run, changing
 from tracelet_otel.session.ranks.rendezvous import SpawnContext
@@ -81,6 +81,7 @@ def start_logging(
     if settings.track_lightning:
         check_names(LIGHTNING)
     # What is unknown or missing shows before the active run is ended; a relay that is joined has its own.
+    check_process(settings)
     for name in settings.backend if settings.relay_endpoint is None else ():
         check(name, settings)
     with changing:

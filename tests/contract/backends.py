@@ -12,6 +12,7 @@ from typing import Any
 from tests.support.clearml_files import session
 from tests.support.clearml_server import ClearmlServer
 from tests.support.mlflow_store import stored_runs
+from tests.support.tracker_process import TrackerProcess
 from tests.support.waiting import wait_until
 from tests.support.wandb_files import offline_files, offline_run
 from tests.support.wandb_server import WandbServer
@@ -19,7 +20,7 @@ from tracelet_otel import semconv
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.base import Tracker
 from tracelet_otel.protocol.decode import Reading
-from tracelet_otel.settings import load
+from tracelet_otel.settings import Settings, load
 
 PLACES = ["MLflow on SQLite", "MLflow server", "W&B offline", "W&B server", "ClearML offline", "ClearML server"]
 
@@ -63,9 +64,12 @@ class Backend:
         return {}
 
     def tracker(self, **config: Any) -> Tracker:
-        settings = registry.absolute(load({"backend": self.name, **self.settings()}, {"relay": False, **config}))
-        self.opened.append(registry.tracker(self.name, settings))
+        settings = registry.absolute(load({"backend": self.name}, {**self.settings(), **config}))
+        self.opened.append(self.made(settings))
         return self.opened[-1]
+
+    def made(self, settings: Settings) -> Tracker:
+        return registry.tracker(self.name, settings)
 
     def stored(self, run_id: str) -> Stored:
         raise NotImplementedError
@@ -113,6 +117,11 @@ class Mlflow(Backend):
 
 class _Wandb(Backend):
     name = "wandb"
+
+    def made(self, settings: Settings) -> Tracker:
+        # Who closes the run waits for so long.
+        return TrackerProcess(self.name, settings.model_copy(update={"relay_patience": settings.stop_timeout}))
+
     statuses = {"finished": 0, "failed": 1, None: 255}  # noqa: RUF012
 
     def _stored(

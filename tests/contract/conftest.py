@@ -21,6 +21,10 @@ def identity() -> RunIdentity:
     return RunIdentity(run_id, "name of the run", "name of the project", attributes)
 
 
+def _nothing() -> None:
+    """Most trackers live in this process."""
+
+
 SLOW = ("MLflow server", "W&B server")
 """Places that the same client of ours reaches as those beside them."""
 
@@ -30,10 +34,11 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     made = make_backend(request.param, request, tmp_path, monkeypatch)
     yield made
     for tracker in made.opened:
-        # One that lives apart would be started again to be closed again.
-        if getattr(tracker, "_process", tracker) is not None:
+        # One in a process of its own would be started again to be closed again.
+        if getattr(tracker, "process", tracker) is not None:
             with contextlib.suppress(Exception):
                 tracker.close(None)
+            getattr(tracker, "end", _nothing)()
 
 
 def make_backend(

@@ -11,11 +11,11 @@ import pytest
 
 from tests.contract.backends import ClearmlOffline, ClearmlOnline, reading
 from tests.contract.conftest import make_backend
+from tests.support.fed import FedDelivery
 from tests.support.waiting import free_port
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError, RunLostError, TrackerUnavailableError
-from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.protocol.decode import Param
 
 IMPORT = """
@@ -239,7 +239,7 @@ def test_a_folder_that_cannot_be_written_is_named(offline, identity, tmp_path):
 def test_values_beyond_32_bits_are_refused_and_said(offline, identity, caplog):
     from tracelet_otel.protocol.decode import Batch
 
-    delivery = Delivery(offline.tracker(), Guard())
+    delivery = FedDelivery(offline.tracker(), Guard())
     delivery.open(identity.attributes)
     delivery.put(Batch(identity.attributes, (reading("loss", 1e39), reading("loss", 1.0, 1)), (), None))
     account = delivery.close(10)

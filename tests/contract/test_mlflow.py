@@ -10,12 +10,12 @@ import pytest
 from tests.contract.backends import reading
 from tests.contract.conftest import make_backend
 from tests.support.door import Door
+from tests.support.fed import FedDelivery
 from tests.support.mlflow_store import StoredRun, multiset, stored_runs
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError, TrackerUnavailableError
 from tracelet_otel.exporters import registry
-from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.protocol.decode import Batch, Param
 from tracelet_otel.settings import load
 
@@ -37,7 +37,7 @@ def test_a_replay_changes_nothing(backend, identity):
     tracker.log_readings(readings)
     once = stored(backend, identity)
 
-    again = Delivery(tracker, Guard())
+    again = FedDelivery(tracker, Guard())
     again.put(Batch(identity.attributes, tuple(readings), (), None))
     account = again.close(30)
     assert (account.delivered, account.refused, account.pending) == (len(readings), 0, 0)

@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 
 from tests.contract.backends import PLACES, point, reading
+from tests.support.fed import FedDelivery
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError
-from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.protocol.decode import Batch, Param
 
 NAMES = [
@@ -23,7 +23,7 @@ NAMES = [
 
 def record(backend, identity, readings=(), params=None, outcome=semconv.OUTCOME_FINISHED, **config):
     """A whole run in a tracker, as a delivery has it; returns what the tracker has then."""
-    delivery = Delivery(backend.tracker(**config), Guard())
+    delivery = FedDelivery(backend.tracker(**config), Guard())
     delivery.open(identity.attributes | {semconv.RUN_NAME: identity.run_name})
     delivery.put(Batch(identity.attributes, tuple(readings), (), outcome), (params or {}).items())
     account = delivery.close(30)
@@ -133,7 +133,7 @@ def test_what_is_logged_under_one_name_stays_under_it_when_the_run_goes_on(backe
 @pytest.mark.parametrize("backend", [place for place in PLACES if not place.startswith("W&B")], indirect=True)
 def test_a_reading_that_cannot_be_stored_is_refused_alone_and_said_once(backend, identity, caplog):
     readings = [reading("loss", float(step), step, 1000 + step) for step in range(10)]
-    delivery = Delivery(backend.tracker(), Guard())
+    delivery = FedDelivery(backend.tracker(), Guard())
     delivery.open(identity.attributes)
     bad = [backend.refused, backend.refused._replace(time_unix_nano=5)]
     delivery.put(Batch(identity.attributes, (*readings[:5], *bad, *readings[5:]), (), semconv.OUTCOME_FINISHED))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 from collections import Counter
@@ -11,15 +10,13 @@ import psutil
 import pytest
 
 from tests.contract.backends import WandbOffline, WandbOnline, reading
+from tests.support.fed import FedDelivery
 from tests.support.waiting import free_port, wait_until
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
-from tracelet_otel.exporters import registry
-from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.exporters.wandb.files import upload_error
 from tracelet_otel.protocol.decode import Batch
-from tracelet_otel.settings import load
 
 
 @pytest.fixture
@@ -27,7 +24,7 @@ def offline(tmp_path):
     made = WandbOffline(tmp_path)
     yield made
     for tracker in made.opened:
-        tracker._end()
+        tracker.end()
 
 
 @pytest.fixture
@@ -35,7 +32,7 @@ def online(wandb_server):
     made = WandbOnline(wandb_server)
     yield made
     for tracker in made.opened:
-        tracker._end()
+        tracker.end()
 
 
 @pytest.mark.parametrize(
@@ -54,7 +51,7 @@ def test_why_nothing_is_uploaded_is_read_from_a_log(tmp_path, line, problem):
 
 
 def test_offline_without_a_key_says_how_to_upload(offline, identity, caplog, tmp_path):
-    delivery = Delivery(offline.tracker(), Guard())
+    delivery = FedDelivery(offline.tracker(), Guard())
     place = delivery.open(identity.attributes)
     assert place.url.startswith(str(tmp_path / "wandb" / "offline-run-"))
     assert f"the run is offline: upload it with `wandb sync {place.url}`" in caplog.text
@@ -62,7 +59,7 @@ def test_offline_without_a_key_says_how_to_upload(offline, identity, caplog, tmp
 
 
 def test_a_run_on_a_server_says_where_it_is(online, identity, caplog):
-    delivery = Delivery(online.tracker(), Guard())
+    delivery = FedDelivery(online.tracker(), Guard())
     assert delivery.open(identity.attributes).url.endswith(f"/tester/name%20of%20the%20project/runs/{identity.run_id}")
     assert caplog.text == ""
     delivery.close(30)
@@ -128,10 +125,8 @@ def test_a_refused_connection_is_named_at_once(offline, identity, monkeypatch):
 
 @pytest.mark.parametrize("key", ["another" * 6, "short"])
 def test_a_wrong_key_is_named(online, identity, key):
-    settings = load({"backend": "wandb", "backend_url": online.server.uri, "api_key": key}, {"relay": False})
-    online.opened.append(registry.tracker("wandb", registry.absolute(settings)))
     with pytest.raises(TrackerError, match="does not take the API key"):
-        online.opened[-1].open(identity)
+        online.tracker(api_key=key).open(identity)
 
 
 def test_online_without_a_key_is_an_error(offline, identity, monkeypatch):
@@ -159,7 +154,7 @@ def test_a_key_of_netrc_is_found(online, identity, monkeypatch, tmp_path):
 
 
 def test_what_the_server_has_not_taken_is_named_at_the_end(online, identity, caplog):
-    delivery = Delivery(online.tracker(stop_timeout=2), Guard())
+    delivery = FedDelivery(online.tracker(stop_timeout=2), Guard())
     delivery.open(identity.attributes)
     online.server.ill = "hangs"
     delivery.put(Batch(identity.attributes, (reading("loss", 1.0),), (), semconv.OUTCOME_FINISHED))
@@ -170,7 +165,7 @@ def test_what_the_server_has_not_taken_is_named_at_the_end(online, identity, cap
 
 
 def cores(tracker) -> list[psutil.Process]:
-    children = psutil.Process(tracker._process.pid).children(recursive=True)
+    children = psutil.Process(tracker.process.pid).children(recursive=True)
     return [child for child in children if "wandb-core" in child.name()]
 
 
@@ -180,11 +175,11 @@ def test_its_processes_may_die(request, identity, place, killed):
     backend = request.getfixturevalue(place)
     readings = [reading("loss", n / 3, n, 1_700_000_000_000 + n) for n in range(60)]
     tracker = backend.tracker()
-    delivery = Delivery(tracker, Guard())
+    delivery = FedDelivery(tracker, Guard())
     delivery.open(identity.attributes)
     delivery.put(Batch(identity.attributes, tuple(readings[:30]), (), semconv.OUTCOME_RUNNING))
     assert delivery.wait(30)
-    victim = cores(tracker)[0] if killed == "its core" else psutil.Process(tracker._process.pid)
+    victim = cores(tracker)[0] if killed == "its core" else psutil.Process(tracker.process.pid)
     os.kill(victim.pid, signal.SIGKILL)
     wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE, 10, "the death")
     delivery.put(Batch(identity.attributes, tuple(readings[30:]), (), semconv.OUTCOME_FINISHED))
@@ -194,52 +189,13 @@ def test_its_processes_may_die(request, identity, place, killed):
     assert backend.stored(identity.run_id).points == Counter(backend.kept(readings))
 
 
-def test_a_forked_child_does_not_keep_its_process(offline, identity):
-    tracker = offline.tracker()
-    tracker.open(identity)
-    apart = psutil.Process(tracker._process.pid)
-    held, let_go = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(let_go)
-        os.read(held, 1)  # as long as the test holds the other end
-        os._exit(0)
-    tracker._process.stdin.close()
-    try:
-        wait_until(lambda: not apart.is_running() or apart.status() == psutil.STATUS_ZOMBIE, 30, "its end")
-        assert os.waitpid(child, os.WNOHANG) == (0, 0)
-    finally:
-        os.close(let_go)
-        os.close(held)
-        os.waitpid(child, 0)
-
-
-@pytest.mark.cold
-@pytest.mark.parametrize("left", ["open", "without a run"])
-def test_no_process_outlives_its_tracker(identity, monkeypatch, left):
-    others = set(psutil.Process().children())
-    if left == "without a run":
-        monkeypatch.setenv("WANDB_MODE", "disabled")
-    tracker = registry.tracker("wandb", registry.absolute(load({"backend": "wandb"}, {"relay": False})))
-    if left == "open":
-        tracker.open(identity)
-        assert set(psutil.Process().children()) > others
-    else:
-        with pytest.raises(ConfigurationError):
-            tracker.open(identity)
-    del tracker
-    # A process that nobody waited for would be a ResourceWarning, and so an error.
-    gc.collect()
-    wait_until(lambda: set(psutil.Process().children()) <= others, 30, "the end of its process")
-
-
 @pytest.mark.slow
 def test_its_process_may_die_while_the_server_is_ill(online, identity):
     tracker = online.tracker()
-    delivery = Delivery(tracker, Guard())
+    delivery = FedDelivery(tracker, Guard())
     delivery.open(identity.attributes)
     online.server.ill = "500"
-    os.kill(tracker._process.pid, signal.SIGKILL)
+    os.kill(tracker.process.pid, signal.SIGKILL)
     delivery.put(Batch(identity.attributes, (reading("loss", 1.0),), (), semconv.OUTCOME_FINISHED))
     wait_until(lambda: "HTTP 500" in str(delivery.account.problem), 60, "an attempt to go on")
     online.server.ill = None

@@ -11,7 +11,8 @@ import pytest
 import tracelet_otel as tracelet
 from tests.support.mlflow_store import multiset, stored_run
 from tracelet_otel._support.processes import is_alive, started
-from tracelet_otel.relay.journal import Journal, remove_empty
+from tracelet_otel.relay.journal import Journal
+from tracelet_otel.session.launch import remove_empty
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ def test_a_platform_without_relay_says_so(database, monkeypatch, caplog):
         run.log_metric("loss", 1.0, 1)
     assert "there is no relay on linux: trackers live in this process" in caplog.text
     assert stored_run(database).points
+    assert (run.accounts["mlflow"].delivered, run.errors) == (1, {})
     caplog.clear()
     with tracelet.start_logging("meant", config={"relay": False}):
         pass

@@ -266,7 +266,7 @@ def fork_relays(server: Callable[[], str]) -> Callable[[], None]:
     Returns:
         What undoes it.
     """
-    from tracelet_otel.exporters import worker_process as apart
+    from tests.support import tracker_process as apart
     from tracelet_otel.session import launch
 
     def popen(command: Sequence[str], **options: Any) -> WarmProcess:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.fed import FedDelivery, ListQueue
 from tests.support.waiting import wait_until
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
@@ -23,7 +24,6 @@ from tracelet_otel.errors import (
 )
 from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.delivery import Delivery
-from tracelet_otel.exporters.queue import MemoryQueue
 from tracelet_otel.protocol.decode import Batch, Reading
 
 
@@ -94,7 +94,7 @@ def tracker():
 
 @pytest.fixture
 def delivery(tracker):
-    delivery = Delivery(tracker, Guard())
+    delivery = FedDelivery(tracker, Guard())
     yield delivery
     tracker.gate.set()
     delivery.close(1)
@@ -138,7 +138,7 @@ def test_a_refused_reading_takes_no_other_with_it_and_is_said_once(tracker, deli
 
 
 def test_what_a_tracker_never_takes_is_not_sent_and_is_counted_in_its_order(tracker, caplog):
-    class Watched(MemoryQueue):
+    class Watched(ListQueue):
         def take(self, delivered, refused):
             super().take(delivered, refused)
             taken.append((self.delivered, self.refused))
@@ -161,7 +161,7 @@ def test_what_a_tracker_never_takes_is_not_sent_and_is_counted_in_its_order(trac
 
 
 def test_a_queue_that_cannot_be_read_is_read_again(tracker):
-    class Ill(MemoryQueue):
+    class Ill(ListQueue):
         failures = 2
 
         def first(self, most):
@@ -179,7 +179,7 @@ def test_a_queue_that_cannot_be_read_is_read_again(tracker):
 
 
 def test_a_delivery_goes_on_where_what_waited_was_dropped(tracker):
-    class Dropping(MemoryQueue):
+    class Dropping(ListQueue):
         """Drops what waits at the moment at which it is asked for."""
 
         drops = True
@@ -202,18 +202,6 @@ def test_a_delivery_goes_on_where_what_waited_was_dropped(tracker):
     delivery.close(30)
     assert (tracker.stored, tracker.outcome) == ([3], None)
     assert delivery.complete
-
-
-def test_in_memory_much_at_once_waits_for_room(tracker, delivery, monkeypatch):
-    monkeypatch.setattr("tracelet_otel.exporters.delivery.MemoryQueue", lambda: MemoryQueue(most=30))
-    delivery = Delivery(tracker, Guard())
-    tracker.gate.clear()
-    delivery.put(batch(*range(20)))
-    threading.Timer(0.2, tracker.gate.set).start()
-    delivery.wait_for_room(30)
-    assert len(tracker.stored) in (10, 20)
-    delivery.close(30)
-    assert tracker.stored == list(range(20))
 
 
 def test_an_unavailable_tracker_is_tried_again_until_it_answers(tracker, delivery, caplog):
@@ -318,13 +306,6 @@ def test_readings_do_not_wait_for_hyperparameters_that_the_tracker_does_not_take
     tracker.takes_params = True
     assert delivery.wait(5)
     assert tracker.params == {"a": "1"}
-
-
-def test_readings_after_the_end_are_said(tracker, delivery, caplog):
-    delivery.put(batch(1))
-    delivery.close(5)
-    delivery.put(batch(2))
-    assert "readings came after list was closed" in caplog.text
 
 
 def test_an_error_while_opening_is_raised_to_who_opens(tracker, delivery):

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -238,3 +241,24 @@ def test_a_state_that_cannot_be_understood_is_said(path):
     with pytest.raises(JournalError, match=r"run\.journal cannot be read: "):
         _ = again.state
     again.remove()
+
+
+def test_a_forked_child_that_frees_its_copy_takes_no_row_from_its_parent(tmp_path):
+    journal = Journal(tmp_path / "run.journal")
+    journal.write([(1, b"before")])
+    child = os.fork()
+    if child == 0:
+        vars(journal).clear()
+        gc.collect()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    journal.write([(1, b"after")])
+    # What a process that is killed now has left.
+    left = tmp_path / "left"
+    left.mkdir()
+    for path in tmp_path.glob("run.journal*"):
+        shutil.copy(path, left)
+    journal.close()
+    found = Journal(left / "run.journal")
+    assert (found.last_row, found.readings_after(0)) == (2, 2)
+    found.remove()

@@ -1,4 +1,4 @@
-"""Queues of readings for trackers: in memory, and in a journal."""
+"""Queues of readings for trackers, in a journal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import UNDELIVERED, Guard
-from tracelet_otel.exporters.queue import MemoryQueue
 from tracelet_otel.protocol.decode import Reading
 from tracelet_otel.relay.journal import Journal
 from tracelet_otel.relay.outbox import Outbox
@@ -33,25 +32,6 @@ def journal(tmp_path):
 
 def counts(queue):
     return queue.delivered, queue.refused, queue.pending
-
-
-def test_in_memory_the_oldest_make_room_but_not_what_is_on_its_way():
-    queue = MemoryQueue(most=5)
-    assert queue.put(readings(0, 1, 2, 3)) == 0
-    assert values(queue.first(2)) == [0, 1]
-    assert queue.put(readings(4, 5, 6)) == 2
-    assert counts(queue) == (0, 2, 5)
-    queue.take(2, 0)
-    assert values(queue.first(9)) == [4, 5, 6]
-    assert counts(queue) == (2, 2, 3)
-
-
-def test_in_memory_what_a_lost_tracker_does_not_get_is_counted():
-    queue = MemoryQueue()
-    queue.put(readings(0, 1))
-    queue.lose()
-    queue.put(readings(2))
-    assert (counts(queue), queue.first(9)) == ((0, 3, 0), [])
 
 
 def test_rows_go_when_all_trackers_are_done_with_them(journal):

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any, Final
 
-from tracelet_otel._support.guard import UNDELIVERED, Guard, log
+from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.progress_condition import ProgressCondition
 from tracelet_otel.errors import TraceletError, TrackerUnavailableError
 from tracelet_otel.exporters.base import RunLocation, Tracker
-from tracelet_otel.exporters.queue import MemoryQueue, Queue
+from tracelet_otel.exporters.queue import Queue
 from tracelet_otel.exporters.writer import Writer, each_once
 from tracelet_otel.protocol.account import Account
-from tracelet_otel.protocol.decode import Batch, Param, Reading
+from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import run_identity
 
 _TIME: Final = attrgetter("time_unix_nano")
@@ -31,16 +31,14 @@ class Delivery:
     Args:
         tracker: used by one thread at a time.
         guard: where refused readings are reported.
-        queue: what the tracker has yet to take; who fills it wakes the delivery. None for one in memory, which `put`
-            fills.
+        queue: what the tracker has yet to take; who fills it wakes the delivery.
     """
 
-    def __init__(self, tracker: Tracker, guard: Guard, queue: Queue | None = None) -> None:
+    def __init__(self, tracker: Tracker, guard: Guard, queue: Queue) -> None:
         self._tracker = tracker
         self._guard = guard
         self._changed = ProgressCondition()
-        self._in_memory = MemoryQueue() if queue is None else None
-        self._queue: Queue = self._in_memory or queue  # type: ignore[assignment]  # one of them is there
+        self._queue = queue
         self._params: deque[tuple[str, Param]] = deque()
         self._outcome: str | None = None
         self._end_unix_nano: int | None = None
@@ -91,7 +89,7 @@ class Delivery:
             self._start(resource)
 
     def open(self, resource: Mapping[str, Any]) -> RunLocation:
-        """Create or continue the run, on the calling thread; what waits is delivered once something is put.
+        """Create or continue the run, on the calling thread; what waits is delivered from the first `tell` on.
 
         Raises:
             TraceletError: the run cannot be had.
@@ -113,38 +111,26 @@ class Delivery:
         with self._changed:
             self._changed.notify_all()
 
-    def put(self, batch: Batch, params: Iterable[tuple[str, Param]] = ()) -> None:
-        """Take what a process has sent; never blocks on the tracker.
+    def tell(
+        self, outcome: str | None, end_unix_nano: int | None = None, params: Iterable[tuple[str, Param]] = ()
+    ) -> None:
+        """Take what is no reading; never blocks on the tracker. From now on the queue is delivered.
 
         Args:
-            batch: what it has sent; its hyperparameters are passed over, as it repeats them.
+            outcome: of the run, so far; None where nothing is known.
+            end_unix_nano: when the run ended, in nanoseconds since the epoch; None where nobody has said it.
             params: hyperparameters that are new, in their order.
         """
         with self._changed:
             if self._closing:
-                if batch.readings:
-                    self._guard.report(f"readings came after {self._tracker.name} was closed", "they were dropped")
                 return
-            self._outcome = batch.outcome or self._outcome
-            self._end_unix_nano = batch.end_unix_nano or self._end_unix_nano
+            self._outcome = outcome or self._outcome
+            self._end_unix_nano = end_unix_nano or self._end_unix_nano
             if self._lost is None:
                 self._params.extend(params)
-            if self._in_memory is not None and (dropped := self._in_memory.put(batch.readings)):
-                self._guard.report(
-                    f"so much waits for {self._tracker.name} that its oldest values were dropped",
-                    self._writer.problem or "it is slow",
-                )
-                self._guard.count(UNDELIVERED, dropped)
-            started = self._opened or bool(batch.readings)
-            if started:
-                self._start(batch.resource)
+            if self._resource is not None:
+                self._start(self._resource)
             self._changed.notify_all()
-
-    def wait_for_room(self, patience_s: float) -> None:
-        """Block until less than half of what fits in memory waits, or nothing was taken for so long."""
-        in_memory = self._in_memory
-        if in_memory is not None:
-            self._wait_until(lambda: not in_memory.is_half_full, patience_s)
 
     def wait(self, patience_s: float) -> bool:
         """Block until all that was put is done with.
@@ -155,12 +141,9 @@ class Delivery:
         Returns:
             Whether nothing is left.
         """
-        return self._wait_until(self._idle, patience_s)
-
-    def _wait_until(self, is_reached: Callable[[], bool], patience_s: float) -> bool:
         with self._changed:
-            self._changed.wait_until(lambda: is_reached() or not self._is_working, patience_s)
-            return is_reached()
+            self._changed.wait_until(lambda: self._idle() or not self._is_working, patience_s)
+            return self._idle()
 
     @property
     def _is_working(self) -> bool:

@@ -14,7 +14,6 @@ from tracelet_otel.exporters.base import Tracker
 from tracelet_otel.exporters.clearml import address as clearml_address
 from tracelet_otel.exporters.mlflow import address as mlflow_address
 from tracelet_otel.exporters.wandb import address as wandb_address
-from tracelet_otel.exporters.worker_process import WorkerProcessTracker
 from tracelet_otel.settings import OTLP, Settings, did_you_mean
 
 _Changes = Mapping[str, Any]
@@ -32,8 +31,8 @@ class _Backend:
     """The variables with which its client logs in; None where it takes `api_key`."""
     check_address: Callable[[Settings], None] = lambda _: None
     """Raises `ConfigurationError` for an address that its client does not know."""
-    apart: bool = False
-    """Whether no process but ours may hold its client."""
+    needs_relay: bool = False
+    """Whether its client may live in no process but the relay's, for what it does to its process."""
 
 
 _BACKENDS: Final = {
@@ -49,7 +48,7 @@ _BACKENDS: Final = {
         wandb_address.resolved,
         wandb_address.without_secrets,
         None,
-        apart=True,
+        needs_relay=True,
     ),
     "clearml": _Backend(
         "tracelet_otel.exporters.clearml.client:ClearmlTracker",
@@ -89,6 +88,20 @@ def check(backend: str, settings: Settings) -> None:
     credentials = _BACKENDS[backend].credentials
     if settings.api_key is not None and credentials and not _takes_key(settings):
         raise ConfigurationError(f"{backend} takes no api_key: set {credentials}")
+
+
+def check_process(settings: Settings) -> None:
+    """Whether the trackers can be where the settings want them.
+
+    Raises:
+        ConfigurationError: there is no relay, and one of them needs it.
+    """
+    for name in settings.trackers if not settings.has_relay else ():
+        if name in _BACKENDS and _BACKENDS[name].needs_relay:
+            raise ConfigurationError(
+                f"backend {name!r} needs a relay: its client would change the process that trains. Leave out "
+                f"relay=False, or join a relay that runs elsewhere (relay_endpoint)"
+            )
 
 
 def absolute(settings: Settings) -> Settings:
@@ -151,8 +164,6 @@ def tracker(backend: str, settings: Settings) -> Tracker:
         MissingDependencyError: its client library is not installed.
     """
     check(backend, settings)
-    if _BACKENDS[backend].apart and not _is_ours(settings):
-        return WorkerProcessTracker(backend, settings)
     module, _, name = _BACKENDS[backend].tracker.partition(":")
     make: Callable[[Settings], Tracker] = getattr(import_module(module), name)
     return make(settings)
@@ -161,18 +172,12 @@ def tracker(backend: str, settings: Settings) -> Tracker:
 def import_trackers(settings: Settings) -> None:
     """Import now, on the calling thread, what the trackers that settings name need in this process."""
     for name in settings.trackers:
-        if not _BACKENDS[name].apart:
-            import_module(name)
-            import_module(_BACKENDS[name].tracker.partition(":")[0])
+        import_module(name)
+        import_module(_BACKENDS[name].tracker.partition(":")[0])
 
 
 def _known(settings: Settings) -> list[_Backend]:
     return [_BACKENDS[name] for name in settings.backend if name in _BACKENDS]
-
-
-def _is_ours(settings: Settings) -> bool:
-    """Whether these are the settings of a relay, or of what it has left."""
-    return settings.relay or settings.relay_endpoint is not None
 
 
 def _takes_key(settings: Settings) -> bool:

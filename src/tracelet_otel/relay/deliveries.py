@@ -82,9 +82,8 @@ class Deliveries:
 
     def tell(self, batch: Batch, params: Sequence[tuple[str, Param]], outcome: str | None) -> None:
         """Say what is not a reading, as new hyperparameters and the outcome; readings are in the outbox."""
-        said = replace(batch, readings=(), outcome=outcome)
         for delivery in self._by_name.values():
-            delivery.put(said, params)
+            delivery.tell(outcome, batch.end_unix_nano, params)
 
     def wake(self) -> None:
         """There is something in the outbox."""

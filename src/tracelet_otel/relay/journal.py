@@ -12,6 +12,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tracelet_otel._support.forks import keep_in_children
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.relay.upgrade import is_of_0_1_0, upgrade
 
@@ -62,6 +63,10 @@ class Written:
     unmerged: int | None = None
 
 
+class _Connection(sqlite3.Connection):
+    """A connection that can be referred to weakly."""
+
+
 class Journal:
     """The queue of one run: rows of readings for its backends, and how far each backend is.
 
@@ -85,7 +90,11 @@ class Journal:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            connection = sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(
+                path, timeout=wait_s, isolation_level=None, check_same_thread=False, factory=_Connection
+            )
+            # A forked child that closed its copy would be taken for the owner, and delete what the parent is writing.
+            keep_in_children(connection)
             # Exclusive mode keeps other processes out. It also needs no shared memory, which network file systems lack.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             is_old = _is_old(connection)
@@ -281,16 +290,3 @@ def _is_old(connection: sqlite3.Connection) -> bool:
     if found not in (0, _VERSION):
         raise sqlite3.DatabaseError("a newer version of tracelet-otel has written it, and can deliver it")
     return found == 0 and is_of_0_1_0(connection)
-
-
-def remove_empty(path: Path) -> None:
-    """Delete a journal that no process uses and that holds no reading."""
-    if not path.exists():
-        return
-    # Another process may have it open, for the same run.
-    with contextlib.suppress(JournalInUseError, JournalError):
-        journal = Journal(path)
-        if journal.is_empty:
-            journal.remove()
-        else:
-            journal.close()

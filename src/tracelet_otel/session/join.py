@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -12,8 +12,11 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics
 from opentelemetry.sdk.resources import Resource
 
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
+from tracelet_otel.protocol.messages import Status
 from tracelet_otel.session.calls import Address, HttpConnection, fetch_status, is_collector
+from tracelet_otel.session.transport import RelayTransport
 from tracelet_otel.settings import Settings
 
 _PAUSE_S: Final = 0.2
@@ -45,12 +48,22 @@ class JoinedRelay:
             raise ConfigurationError(
                 "MLFLOW_RUN_ID names a run of MLflow, which a relay that was joined cannot continue: unset it"
             )
+        self.outlives_process = True
+        """Whether it goes on when this process has ended."""
         deadline_s = time.monotonic() + settings.start_timeout
         self._announce(resource, deadline_s, settings.start_timeout)
         self.tells = not is_collector(self.address)
         """Whether it says how far the delivery is: a collector does not."""
         self.urls: Mapping[str, str] = self._wait_for_urls(settings, run_id, deadline_s) if self.tells else {}
         """Where people look at the run, by backend."""
+
+    def status(self, run_id: str) -> Status | None:
+        """How far the delivery of the run is; None where it does not answer."""
+        return fetch_status(self.address, run_id)
+
+    def transport(self, revive: Callable[[], None], guard: Guard) -> RelayTransport:
+        """What the stream is sent with; `revive` is called where the relay does not answer."""
+        return RelayTransport(lambda: self.address, revive, guard)
 
     @property
     def log(self) -> str:

@@ -11,19 +11,20 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final
 
 from tracelet_otel._support.child_environment import child_environment
 from tracelet_otel._support.environment import environment
-from tracelet_otel._support.guard import log
+from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.processes import started
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
-from tracelet_otel.protocol.messages import Order, Ready
-from tracelet_otel.relay.journal import SUFFIX, remove_empty
-from tracelet_otel.session.calls import Address
+from tracelet_otel.protocol.messages import Order, Ready, Status
+from tracelet_otel.relay.journal import SUFFIX, Journal, JournalError, JournalInUseError
+from tracelet_otel.session.calls import Address, fetch_status
+from tracelet_otel.session.transport import RelayTransport
 from tracelet_otel.settings import Settings, to_plain
 
 _AGAIN_S: Final = 30.0
@@ -73,6 +74,8 @@ class RelayProcess:
             raise
         for name, hint in ready.hints.items():
             log.warning("%s: %s", name, hint)
+        self.outlives_process = True
+        """Whether it goes on when this process has ended."""
         self.tells = True
         """Whether it says how far the delivery is."""
         self.urls: Mapping[str, str] = ready.urls
@@ -84,6 +87,14 @@ class RelayProcess:
         reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
         shown = f"[{reachable}]" if ":" in reachable else reachable
         return Address(f"http://{shown}:{self._order.port}", self._order.token)
+
+    def status(self, run_id: str) -> Status | None:
+        """How far the delivery of the run is; None where it does not answer."""
+        return fetch_status(self.address, run_id)
+
+    def transport(self, revive: Callable[[], None], guard: Guard) -> RelayTransport:
+        """What the stream is sent with; `revive` is called where the relay does not answer."""
+        return RelayTransport(lambda: self.address, revive, guard)
 
     @property
     def pid(self) -> int:
@@ -212,6 +223,19 @@ class RelayProcess:
     def _let_go_in_child(self) -> None:
         self._released = True
         self._close_pipe()
+
+
+def remove_empty(path: Path) -> None:
+    """Delete a journal that no process uses and that holds no reading."""
+    if not path.exists():
+        return
+    # Another process may have it open, for the same run.
+    with contextlib.suppress(JournalInUseError, JournalError):
+        journal = Journal(path)
+        if journal.is_empty:
+            journal.remove()
+        else:
+            journal.close()
 
 
 def _let_go_in_child() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,25 +12,38 @@ from opentelemetry.sdk.metrics.export import MetricExporter
 
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TraceletError
+from tracelet_otel.exporters.otlp.exporter import OtlpExporter
+from tracelet_otel.exporters.otlp.transport import Transport
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.messages import Status
-from tracelet_otel.session.calls import Address, fetch_status, wait_for
-from tracelet_otel.session.transport import relay_exporter
+from tracelet_otel.session.calls import Address, wait_for
+from tracelet_otel.session.transport import TO_RELAY
 
 _QUIET_S: Final = 2.0
 _PROGRESS_S: Final = 1.0
 _EXIT_S: Final = 2.0
+_LEFT_TO_RELAY: Final = "The relay goes on; what it cannot deliver"
 
 
 class RelayConnection(Protocol):
-    """A relay that has the run, launched by this process or joined."""
+    """A relay that has the run: launched by this process, joined, or embedded in it."""
 
     tells: bool
     """Whether it says how far the delivery is."""
+    outlives_process: bool
+    """Whether it goes on with the delivery when this process has ended."""
 
     @property
     def address(self) -> Address:
-        """Where it listens now."""
+        """Where other ranks send to now; `NO_RELAY` where they cannot."""
+        ...
+
+    def status(self, run_id: str) -> Status | None:
+        """How far the delivery of the run is; None where it does not answer."""
+        ...
+
+    def transport(self, revive: Callable[[], None], guard: Guard) -> Transport:
+        """What the stream is sent with; `revive` is called where the relay does not answer."""
         ...
 
     @property
@@ -76,7 +90,8 @@ class Relayed:
         """See `Destination.run_id`."""
         self._connection = connection
         self._on_revived = on_revived
-        self._exporter = relay_exporter(lambda: connection.address, self._revive, guard, attributes)
+        transport = connection.transport(self._revive, guard)
+        self._exporter = OtlpExporter(transport, "relay", guard, TO_RELAY, attributes)
         self._last: Status | None = None
         self._finished = False
         self._guard = guard
@@ -134,7 +149,8 @@ class Relayed:
             return False
 
         try:
-            over = wait_for(is_done, deadline_s)
+            # One that ends with this process gives up by itself on a tracker that takes nothing.
+            over = wait_for(is_done, deadline_s if self._connection.outlives_process else math.inf)
             self._finished = True
         finally:
             self._say_result(time.monotonic() - began_s > _QUIET_S)
@@ -148,7 +164,7 @@ class Relayed:
     def _ask(self) -> Status | None:
         if self._finished:
             return self._last
-        status = fetch_status(self._connection.address, self.run_id)
+        status = self._connection.status(self.run_id)
         self._last = status or self._last
         return status
 
@@ -181,13 +197,14 @@ class Relayed:
         for name, account in status.accounts.items():
             if name in status.unclosed:
                 log.error(
-                    "%s: %d readings delivered, %d refused, %d not delivered yet: %s. The relay goes on; what it "
-                    "cannot deliver stays in %s, for `tracelet-otel replay`",
+                    "%s: %d readings delivered, %d refused, %d not delivered yet: %s. %s stays in %s, for "
+                    "`tracelet-otel replay`",
                     name,
                     account.delivered,
                     account.refused,
                     account.pending,
                     account.problem,
+                    _LEFT_TO_RELAY if self._connection.outlives_process else "What is left",
                     status.journal,
                 )
             elif account.refused:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters.destination import Destination, Nowhere
-from tracelet_otel.exporters.in_process import InProcessTrackers
 from tracelet_otel.exporters.otlp.exporter import OtlpExporter, collector_exporter
 from tracelet_otel.exporters.otlp.exporter import prepare as prepare_stream
-from tracelet_otel.exporters.registry import import_trackers, trackers
+from tracelet_otel.exporters.registry import import_trackers
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.resource.membership import Membership
 from tracelet_otel.resource.rank_info import RankInfo, is_first_of_node
-from tracelet_otel.session.calls import NO_RELAY
+from tracelet_otel.session.calls import NO_RELAY, Address
 from tracelet_otel.session.ranks.announcement import RunAnnouncement
 from tracelet_otel.session.ranks.discovery import Finder
 from tracelet_otel.session.streamed import Streamed
 from tracelet_otel.settings import Settings
+
+if TYPE_CHECKING:
+    from tracelet_otel.session.relayed import RelayConnection
 
 
 class Role(Protocol):
@@ -79,11 +81,14 @@ class Owning:
             prepare_stream(settings.otlp_endpoint)
         if not settings.trackers:
             return
-        if self._announcement is None or not settings.has_relay:
-            import_trackers(settings)
-            return
         import_module("tracelet_otel.session.relayed")
-        import_module(f"tracelet_otel.session.{'launch' if settings.relay_endpoint is None else 'join'}")
+        if settings.relay_endpoint is not None:
+            import_module("tracelet_otel.session.join")
+        elif settings.relay:
+            import_module("tracelet_otel.session.launch")
+        else:
+            import_module("tracelet_otel.session.embedded")
+            import_trackers(settings)
 
     def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> Destination:
         """See `Role.open`."""
@@ -108,44 +113,53 @@ class Owning:
         return make_stream(self._settings, lambda: self.membership.attributes, guard)
 
     def _trackers(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool) -> Destination:
-        settings = self._settings
-        if self._announcement is not None and settings.trackers and settings.has_relay:
-            return self._relayed(self._announcement, resource, guard, waits=waits)
-        if self._announcement is not None:
-            self._announcement.open(resource, lambda: NO_RELAY, guard)
-        if not settings.trackers:
-            return Nowhere(str(resource[semconv.RUN_ID]))
-        if "relay" not in settings.model_fields_set:
-            log.warning(
-                "there is no relay on %s: trackers live in this process, and what they have not taken when it dies "
-                "is lost. relay=False says that this is meant",
-                sys.platform,
-            )
-        return InProcessTrackers(trackers(settings), resource, guard, waits=waits)
-
-    def _relayed(
-        self, announcement: RunAnnouncement, resource: Mapping[str, Any], guard: Guard, *, waits: bool
-    ) -> Destination:
-        from tracelet_otel.session.relayed import RelayConnection, Relayed
-
         settings, run_id = self._settings, str(resource[semconv.RUN_ID])
-        connection: RelayConnection
+        if not settings.trackers:
+            self._announce(resource, lambda: NO_RELAY, guard)
+            return Nowhere(run_id)
+        from tracelet_otel.session.relayed import Relayed
+
+        try:
+            connection = self._connect(resource, run_id)
+        except TrackerUnavailableError as error:
+            if not waits or settings.relay_endpoint is not None:
+                raise
+            guard.report("a backend is waited for", str(error))
+            connection = self._connect(resource, run_id, waits=True)
+        self._announce(resource, lambda: connection.address, guard)
+        # Without a relay that they reach, values of other ranks are not waited for: this process says of no rank.
+        on_revived = self._announcement.tell if self._announcement is not None else _nothing
+        attributes = (lambda: self.membership.attributes) if settings.has_relay else dict
+        return Relayed(connection, run_id, attributes, guard, on_revived)
+
+    def _connect(self, resource: Mapping[str, Any], run_id: str, *, waits: bool = False) -> RelayConnection:
+        settings = self._settings
         if settings.relay_endpoint is not None:
             from tracelet_otel.session.join import JoinedRelay
 
-            connection = JoinedRelay(settings, resource, run_id)
-        else:
+            return JoinedRelay(settings, resource, run_id)
+        if settings.relay:
             from tracelet_otel.session.launch import RelayProcess
 
-            try:
-                connection = RelayProcess(settings, resource, run_id)
-            except TrackerUnavailableError as error:
-                if not waits:
-                    raise
-                guard.report("a backend is waited for", str(error))
-                connection = RelayProcess(settings, resource, run_id, waits=True)
-        announcement.open(resource, lambda: connection.address, guard)
-        return Relayed(connection, run_id, lambda: self.membership.attributes, guard, announcement.tell)
+            return RelayProcess(settings, resource, run_id, waits=waits)
+        if "relay" not in settings.model_fields_set:
+            log.warning(
+                "there is no relay on %s: trackers live in this process, and what they have not taken when it ends "
+                "stays in %s, for `tracelet-otel replay`. relay=False says that this is meant",
+                sys.platform,
+                settings.journal_dir,
+            )
+        from tracelet_otel.session.embedded import EmbeddedRelay
+
+        return EmbeddedRelay(settings, resource, run_id, waits=waits)
+
+    def _announce(self, resource: Mapping[str, Any], address: Callable[[], Address], guard: Guard) -> None:
+        if self._announcement is not None:
+            self._announcement.open(resource, address, guard)
+
+
+def _nothing() -> None:
+    """There is nobody to tell."""
 
 
 class Following:

@@ -1,0 +1,124 @@
+"""The relay of a run in the training's own process, where there is no relay process or none is wanted."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tracelet_otel._support.guard import Guard, log
+from tracelet_otel._support.processes import started
+from tracelet_otel.errors import TraceletError
+from tracelet_otel.exporters.otlp.backlog import Body
+from tracelet_otel.exporters.otlp.transport import DELIVERED, Answer, Verdict
+from tracelet_otel.protocol.messages import Order, Ready, Status
+from tracelet_otel.protocol.requests import MalformedError, parse
+from tracelet_otel.relay.ended import TooLateError
+from tracelet_otel.relay.single import SingleRunRelay
+from tracelet_otel.session.calls import NO_RELAY
+from tracelet_otel.settings import Settings, to_plain
+
+
+class EmbeddedRelay:
+    """A `RelayConnection` to a relay in this process: it gets requests by a call, and ends with the process.
+
+    What a tracker has not taken by then stays in the journal, for `tracelet-otel replay` or for the next relay.
+
+    Args:
+        settings: what the run is to do.
+        resource: attributes of the run's resource.
+        run_id: the run's.
+        waits: whether it begins before its backends have the run, and waits for them.
+
+    Raises:
+        TraceletError: nothing can be kept, or a backend does not give it the run.
+    """
+
+    outlives_process = False
+    tells = True
+    address = NO_RELAY
+
+    def __init__(self, settings: Settings, resource: Mapping[str, Any], run_id: str, *, waits: bool = False) -> None:
+        # Whoever ends the run waits for the trackers here.
+        settings = settings.model_copy(update={"relay_patience": settings.stop_timeout})
+        order = Order(
+            settings=to_plain(settings),
+            resource=resource,
+            run_id=run_id,
+            token="",
+            journal_directory=str(settings.journal_dir),
+            host="",
+            port=0,
+            owner_pid=os.getpid(),
+            owner_started=started(os.getpid()),
+            resumes=waits,
+        )
+        self._finish = threading.Event()
+        self._relay = SingleRunRelay(order, Guard())
+        self.urls: Mapping[str, str] = {}
+        """Where people look at the run, by backend."""
+        try:
+            self._relay.open(0, self._began)
+        except BaseException:
+            self._relay.give_back()
+            raise
+        self._thread = threading.Thread(target=self._deliver, name="tracelet-relay", daemon=True)
+        self._thread.start()
+
+    @property
+    def log(self) -> str:
+        """Where to look for what it says."""
+        return "the log of this process"
+
+    def status(self, run_id: str) -> Status | None:
+        """How far the delivery is."""
+        return self._relay.status(run_id)
+
+    def transport(self, revive: Callable[[], None], guard: Guard) -> EmbeddedTransport:
+        """What the stream is sent with."""
+        return EmbeddedTransport(self._relay)
+
+    def revive(self, wait_s: float = 0) -> None:
+        """Do nothing: it lives as long as this process."""
+
+    def release(self, wait_s: float) -> None:
+        """End it, with what its trackers have not taken left in the journal; it is waited for so many seconds."""
+        self._finish.set()
+        self._thread.join(wait_s)
+
+    def _began(self, ready: Ready) -> None:
+        self.urls = ready.urls
+        for name, hint in ready.hints.items():
+            log.warning("%s: %s", name, hint)
+
+    def _deliver(self) -> None:
+        if self._relay.deliver(self._finish.is_set, self._finish.is_set):
+            self._relay.leave(is_known=True)
+
+
+class EmbeddedTransport:
+    """Hands requests to a relay in this process.
+
+    Args:
+        relay: the relay.
+    """
+
+    receiver = "the relay"
+
+    def __init__(self, relay: SingleRunRelay) -> None:
+        self._relay = relay
+
+    def send(self, body: Body) -> Answer:
+        """Have a request written to the journal."""
+        try:
+            # What it says of its trackers is in this process's log already.
+            self._relay.accept(parse(body.protobuf))
+        except (MalformedError, TooLateError) as error:
+            return Answer(Verdict.REFUSED, str(error))
+        except TraceletError as error:
+            return Answer(Verdict.KEPT, str(error))
+        return DELIVERED
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""

@@ -1,0 +1,147 @@
+"""A tracker in a process of its own, as a relay is one: W&B's client would change the process that runs the tests.
+
+`python -m tests.support.tracker_process` is the other end: calls and answers go over its standard input and output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from tracelet_otel._support.child_environment import child_environment
+from tracelet_otel._support.environment import environment
+from tracelet_otel.errors import TrackerUnavailableError
+from tracelet_otel.exporters.base import RunLocation
+from tracelet_otel.protocol.decode import Param, Reading
+from tracelet_otel.protocol.run_identity import RunIdentity
+from tracelet_otel.settings import Settings
+
+
+class TrackerProcess:
+    """A `Tracker` whose calls are done by another process; it is started again where it dies, as a relay is.
+
+    Args:
+        backend: whose tracker that process makes.
+        settings: what it makes it with.
+    """
+
+    batch_size = 5000
+
+    def __init__(self, backend: str, settings: Settings) -> None:
+        self.name = backend
+        self._settings = settings
+        self.process: subprocess.Popen[bytes] | None = None
+        self._run: RunIdentity | None = None
+        self._params: dict[str, Param] = {}
+
+    def open(self, run: RunIdentity) -> RunLocation:
+        self._run = run
+        self.end()
+        return self._begin()
+
+    def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
+        return {}
+
+    def log_readings(self, readings: Sequence[Reading]) -> None:
+        self._call("log_readings", readings)
+
+    def log_params(self, params: Mapping[str, Param]) -> None:
+        self._call("log_params", params)
+        self._params.update(params)
+
+    def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
+        self._call("close", outcome, end_unix_nano)
+        self.end()
+
+    def end(self) -> None:
+        """End the process; a run that is open there is closed as killed."""
+        process, self.process = self.process, None
+        if process is not None:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+            process.stdout.close()
+            process.wait(30)
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        if self.process is None:
+            self._begin()
+        return self._ask(method, *arguments)
+
+    def _begin(self) -> RunLocation:
+        try:
+            self._start()
+            location: RunLocation = self._ask("open", self._run)
+            if self._params:
+                self._ask("log_params", self._params)
+        except BaseException:
+            self.end()
+            raise
+        return location
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        assert self.process is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            _write(self.process.stdin, (method, arguments))
+            works, answer = pickle.load(self.process.stdout)
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            self.end()
+            raise TrackerUnavailableError(f"the process of {self.name} has died ({type(error).__name__})") from None
+        if not works:
+            raise answer
+        return answer
+
+    def _start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.tracker_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=child_environment(environment(), sys.path),
+            start_new_session=True,
+        )
+        self._ask(self.name, self._settings)
+
+
+def _write(pipe: IO[bytes], message: Any) -> None:
+    pipe.write(pickle.dumps(message))
+    pipe.flush()
+
+
+def main() -> None:
+    """Answer calls until there are no more; a run that was not closed then is closed as killed."""
+    from tracelet_otel.exporters.registry import tracker as make
+
+    # What the client prints goes where errors go.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    calls = sys.stdin.buffer
+    backend, (settings,) = pickle.load(calls)
+    tracker = make(backend, settings)
+    _write(answers, (True, None))
+    is_open = False
+    while True:
+        try:
+            method, arguments = pickle.load(calls)
+        except EOFError:
+            break
+        try:
+            answer = (True, getattr(tracker, method)(*arguments))
+            is_open = method != "close"
+        except Exception as error:
+            answer = (False, error)
+        with contextlib.suppress(BrokenPipeError):
+            _write(answers, answer)
+    if is_open:
+        tracker.close(None)
+
+
+if __name__ == "__main__":
+    main()
