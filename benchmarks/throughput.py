@@ -66,7 +66,6 @@ from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.otlp.exporter import OtlpExporter
-from tracelet_otel._support.child_environment import PREFERRED
 from tracelet_otel._support.environment import set_environment_defaults
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.recorder import Recorder, Row
@@ -74,7 +73,7 @@ from tracelet_otel.session.embedded import EmbeddedRelay
 from tracelet_otel.session.transport import TO_RELAY
 from tracelet_otel.settings import load
 
-set_environment_defaults(PREFERRED)
+set_environment_defaults(registry.delivering_environment()[0])
 backend = {"M": "mlflow", "W": "wandb", "C": "clearml"}[order["tracker"][0]]
 url = order["server"] if "server" in order["tracker"] else None
 # The settings of a relay: there every client is at home.

@@ -17,10 +17,10 @@ from tracelet_otel.errors import TraceletError
 @click.version_option(package_name="tracelet-otel")
 def main() -> None:
     """PyTorch Lightning training, observable through OpenTelemetry."""
-    from tracelet_otel._support.child_environment import PREFERRED
     from tracelet_otel._support.environment import set_environment_defaults
+    from tracelet_otel.exporters.registry import delivering_environment
 
-    set_environment_defaults(PREFERRED)
+    set_environment_defaults(delivering_environment()[0])
 
 
 @main.command()

@@ -20,6 +20,7 @@ from tracelet_otel import semconv
 from tracelet_otel._support.environment import set_recorder
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError
+from tracelet_otel.exporters.registry import run_to_continue
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
 from tracelet_otel.instrumentation.recorder import Row
@@ -57,7 +58,7 @@ class Run:
 
     def __init__(self, settings: Settings, role: Role, on_end: Callable[[Run], None]) -> None:
         started = {semconv.RUN_START_TIME: to_text(time.time_ns())}
-        run_id = settings.run_to_continue or new_run_id()
+        run_id = run_to_continue(settings) or new_run_id()
         self.name: str = settings.exp_name or default_run_name()
         """What people call the run."""
         self._settings = settings

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from platformdirs import user_state_path
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tracelet_otel import semconv
@@ -46,6 +46,7 @@ _FORMS: Final = {
     "relay_endpoint": "it has to be an address of a host and a port, as in http://relay:4318",
 }
 _FORM_OF_IDS: Final = "it has to be 1 to 64 letters, digits, '_', '.' or '-'"
+_NO_VARIABLE: Final = "no variable has a blank in its name"
 _LONGEST_S: Final = 1e6
 """Of a time in seconds: locks and timestamps have their limits."""
 
@@ -103,31 +104,8 @@ class Settings(BaseSettings):
     """MiB that it keeps there for one run; where a tracker is away for longer, its oldest values are dropped."""
     otlp_endpoint: str | None = None
     """Address of the receiver, over `OTEL_EXPORTER_OTLP_ENDPOINT` and its like, which the exporter reads itself."""
-    mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
-    """MLflow's own variable for the address of its store."""
-    mlflow_run_id: str | None = Field(default=None, pattern=semconv.RUN_ID_PATTERN, validation_alias="MLFLOW_RUN_ID")
-    """MLflow's own variable for the run to continue."""
-    wandb_base_url: str | None = Field(default=None, validation_alias="WANDB_BASE_URL")
-    """W&B's own variable for the address of its server."""
-    wandb_dir: Path | None = Field(default=None, validation_alias="WANDB_DIR")
-    """W&B's own variable for the directory in which it makes its folder `wandb`."""
-    wandb_mode: str | None = Field(default=None, validation_alias="WANDB_MODE")
-    """W&B's own variable that says `online` or `offline`."""
-    wandb_project: str | None = Field(default=None, validation_alias="WANDB_PROJECT")
-    """W&B's own variable for the project, where `project` does not name one."""
-    wandb_run_id: str | None = Field(default=None, validation_alias="WANDB_RUN_ID")
-    """W&B's own variable for the run to begin or to continue."""
-    wandb_resume: str | None = Field(default=None, validation_alias="WANDB_RESUME")
-    """W&B's own variable that says whether that run has to exist."""
-
-    netrc: Path | None = Field(default=None, validation_alias="NETRC")
-    """Where credentials are kept, of W&B among others; otherwise in the home directory."""
-    clearml_api_host: str | None = Field(default=None, validation_alias="CLEARML_API_HOST")
-    """ClearML's own variable for the address of its server."""
-    clearml_task_id: str | None = Field(
-        default=None, pattern=semconv.RUN_ID_PATTERN, validation_alias="CLEARML_TASK_ID"
-    )
-    """ClearML's own variable for the task to continue, as its agents set it."""
+    options: Mapping[str, Any] = Field(default_factory=dict, validation_alias=AliasChoices(_NO_VARIABLE))
+    """Settings that only one tracker knows, of all that are used; `exporters.registry.absolute` fills them in."""
 
     @property
     def trackers(self) -> tuple[str, ...]:
@@ -144,15 +122,6 @@ class Settings(BaseSettings):
         """Whether trackers live in a relay, of this run or of somebody else."""
         return self.relay or self.relay_endpoint is not None
 
-    @property
-    def run_to_continue(self) -> str | None:
-        """Id of the run to continue, as one of the backends or the caller names it."""
-        own = {"mlflow": self.mlflow_run_id, "wandb": self.wandb_run_id, "clearml": self.clearml_task_id}
-        named = [own.get(name) or "" for name in self.backend]
-        # W&B's ids may hold what ours may not: such a one is W&B's only.
-        valid = (run_id for run_id in named if re.fullmatch(semconv.RUN_ID_PATTERN, run_id))
-        return self.run_id or next(valid, None)
-
     @field_validator("journal_dir", mode="after")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -162,15 +131,6 @@ class Settings(BaseSettings):
     def _has_a_relay(self) -> Settings:
         if self.relay and sys.platform not in RELAY_PLATFORMS:
             raise ValueError(f"there is no relay on {sys.platform}: leave out relay=True, or join one (relay_endpoint)")
-        return self
-
-    @model_validator(mode="after")
-    def _has_one_address(self) -> Settings:
-        if self.backend_url is not None and len(self.backend) > 1:
-            raise ValueError(
-                "backend_url is the address of one backend: with several, give MLFLOW_TRACKING_URI, WANDB_BASE_URL, "
-                "CLEARML_API_HOST and OTEL_EXPORTER_OTLP_ENDPOINT"
-            )
         return self
 
     @model_validator(mode="after")
@@ -223,8 +183,12 @@ def load(arguments: Mapping[str, Any], config: Mapping[str, Any] | None) -> Sett
     try:
         return Settings(**given)
     except ValidationError as error:
-        problems = "; ".join(_problem(item["loc"], _words(item)) for item in error.errors(include_input=False))
-        raise ConfigurationError(f"invalid settings: {problems}") from None
+        raise ConfigurationError(f"invalid settings: {problems(error)}") from None
+
+
+def problems(error: ValidationError) -> str:
+    """What is wrong with settings, in our words and without the values, which may be secrets."""
+    return "; ".join(_problem(item["loc"], _words(item)) for item in error.errors(include_input=False))
 
 
 def _own_names() -> list[str]:
@@ -256,6 +220,8 @@ def unknown_variables() -> list[str]:
 def to_plain(settings: Settings) -> dict[str, Any]:
     """Settings as JSON can hold them, secrets included."""
     plain = settings.model_dump(mode="json")
+    # Side by side, as version 0.1.0 kept them.
+    plain.update(plain.pop("options"))
     plain["api_key"] = settings.api_key.get_secret_value() if settings.api_key else None
     # It is for joining another relay: no relay and no journal needs it.
     plain["relay_token"] = None
@@ -269,9 +235,10 @@ def from_plain(plain: Mapping[str, Any]) -> Settings:
         "backend": tuple(plain["backend"]),
         "api_key": None if key is None else SecretStr(key),
         "journal_dir": Path(plain["journal_dir"]),
-        **{name: Path(plain[name]) for name in ("wandb_dir", "netrc") if plain[name] is not None},
+        "options": {name: value for name, value in plain.items() if name not in Settings.model_fields},
     }
-    return Settings.model_construct(**{**plain, **typed})
+    known = {name: value for name, value in plain.items() if name in Settings.model_fields}
+    return Settings.model_construct(**{**known, **typed})
 
 
 def _words(problem: Mapping[str, Any]) -> str:

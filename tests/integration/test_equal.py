@@ -186,14 +186,13 @@ def test_same_as_wandb_logger_alone(name, tmp_path):
 
 @pytest.mark.slow
 @IN_PROCESS
-def test_three_trackers_in_the_process(tmp_path, database):
+def test_two_trackers_in_the_process(tmp_path, database):
     pl = namespace("lightning.pytorch")
     recording = recording_logger(pl)
-    with tracelet.start_logging("all", "all of them", BACKENDS, config=OFTEN) as run:
+    with tracelet.start_logging("all", "all of them", ["mlflow", "clearml"], config=OFTEN) as run:
         TRAININGS["one validation loader"](pl, recording)
     assert run.errors == {}
     assert mlflow_points(stored_run(database)) == in_mlflow(recording.rows)
-    assert wandb_points(ended_run(tmp_path / "wandb", run.id).rows) == in_wandb(recording.rows)
     task = session(tmp_path / "clearml" / "offline" / f"offline-{run.id}.zip")
     assert {place: value for place, (value, _) in task.points.items()} == in_clearml(recording.rows)
 

@@ -236,7 +236,7 @@ class TestBadInput:
     def test_an_unknown_backend(self):
         with pytest.raises(
             tracelet.ConfigurationError,
-            match=r"unknown backend 'mlfow', did you mean 'mlflow'\? known backends: mlflow",
+            match=r"unknown backend 'mlfow', did you mean 'mlflow'\? known backends: clearml, mlflow",
         ):
             tracelet.start_logging(backend="mlfow")
 

@@ -98,6 +98,9 @@ def test_the_command_and_all_entry_points_are_there(plain: Environment) -> None:
         "opentelemetry_metrics_exporter tracelet",
         "opentelemetry_metrics_exporter wandb",
         "opentelemetry_resource_detector tracelet",
+        "tracelet_otel.trackers clearml",
+        "tracelet_otel.trackers mlflow",
+        "tracelet_otel.trackers wandb",
     ]
 
 

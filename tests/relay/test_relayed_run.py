@@ -20,6 +20,7 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.mlflow.client import MlflowTracker
+from tracelet_otel.exporters.mlflow.options import MlflowOptions
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.relay.ended import EndedError, TooLateError
 from tracelet_otel.relay.journal import Journal, JournalError
@@ -266,7 +267,7 @@ def test_a_start_that_fails_in_one_tracker_delivers_nothing_to_another(tmp_path,
     waiting = journal.readings_after(0)
     run = RelayedRun(journal, Guard(), Settings())
     trackers = registry.trackers(registry.absolute(Settings()))
-    trackers["other"] = MlflowTracker(Settings(mlflow_tracking_uri="http://127.0.0.1:1"))
+    trackers["other"] = MlflowTracker(Settings(), MlflowOptions(mlflow_tracking_uri="http://127.0.0.1:1"))
     with pytest.raises(TrackerUnavailableError):
         run.open(trackers, RESOURCE)
     assert (journal.readings_after(0), stored_run(database).points) == (waiting, [])

@@ -258,7 +258,7 @@ class TestBadInput:
 
     def test_a_run_of_mlflow(self, relay, monkeypatch):
         monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-        with pytest.raises(tracelet.ConfigurationError, match="MLFLOW_RUN_ID names a run of MLflow"):
+        with pytest.raises(tracelet.ConfigurationError, match="MLFLOW_RUN_ID names a run of mlflow"):
             relay.join()
 
     def test_a_port_that_is_taken(self, relay, monkeypatch):

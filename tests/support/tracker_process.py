@@ -17,6 +17,7 @@ from tracelet_otel._support.child_environment import child_environment
 from tracelet_otel._support.environment import environment
 from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters.base import RunLocation
+from tracelet_otel.exporters.registry import delivering_environment
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import RunIdentity
 from tracelet_otel.settings import Settings
@@ -104,7 +105,7 @@ class TrackerProcess:
             [sys.executable, "-m", "tests.support.tracker_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=child_environment(environment(), sys.path),
+            env=child_environment(environment(), sys.path, *delivering_environment()),
             start_new_session=True,
         )
         self._ask(self.name, self._settings)

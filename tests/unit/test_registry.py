@@ -18,10 +18,11 @@ BACKENDS = ["mlflow", "wandb", "clearml"]
 WITHOUT = """
 import sys
 from tracelet_otel import MissingDependencyError
-from tracelet_otel.exporters.registry import trackers
+from tracelet_otel.exporters.registry import specs, trackers
 from tracelet_otel.settings import load
 
 settings = load({"backend": sys.argv[1]}, None)
+specs()
 # As if the client's package were not installed; what we need ourselves is loaded.
 sys.path = [path for path in sys.path if "site-packages" not in path]
 sys.path_importer_cache.clear()
@@ -55,7 +56,7 @@ def test_a_package_that_is_missing_is_named_with_what_installs_it(backend, tmp_p
 def test_unknown_backends_are_named_with_the_known_ones():
     with pytest.raises(
         ConfigurationError,
-        match=r"unknown backend 'wandbb', did you mean 'wandb'\? known backends: mlflow",
+        match=r"unknown backend 'wandbb', did you mean 'wandb'\? known backends: clearml, mlflow, wandb, otlp",
     ):
         registry.trackers(load({"backend": ["mlflow", "wandbb"]}, None))
 
@@ -64,7 +65,7 @@ def test_one_address_does_not_do_for_several_backends():
     with pytest.raises(
         ConfigurationError, match="backend_url is the address of one backend: with several, give MLFLOW"
     ):
-        load({"backend": BACKENDS, "backend_url": "http://host"}, None)
+        registry.absolute(load({"backend": BACKENDS, "backend_url": "http://host"}, None))
 
 
 @pytest.mark.whole
@@ -91,15 +92,15 @@ def test_a_key_is_for_the_backend_that_takes_one():
 def test_the_address_that_was_given_wins_over_the_variable_and_loses_its_password_on_disk(backend, field, monkeypatch):
     for name in ("MLFLOW_TRACKING_URI", "WANDB_BASE_URL", "CLEARML_API_HOST"):
         monkeypatch.setenv(name, "http://variable")
-    assert getattr(registry.absolute(load({"backend": backend}, None)), field) == "http://variable"
+    assert registry.absolute(load({"backend": backend}, None)).options[field] == "http://variable"
     given = registry.absolute(load({"backend": backend, "backend_url": "http://ada:hush@given"}, None))
-    assert (getattr(given, field), given.backend_url) == ("http://ada:hush@given", None)
+    assert (given.options[field], given.backend_url) == ("http://ada:hush@given", None)
     kept = registry.for_a_journal(given)
-    assert getattr(kept, field) == "http://given"
+    assert kept.options[field] == "http://given"
     assert "hush" not in str(to_plain(kept))
     assert from_plain(to_plain(kept)) == kept
     assert registry.have_same_stores(kept, given)
-    assert getattr(registry.with_credentials(kept, given), field) == "http://ada:hush@given"
+    assert registry.with_credentials(kept, given).options[field] == "http://ada:hush@given"
     other = registry.absolute(load({"backend": backend, "backend_url": "http://other"}, None))
     assert not registry.have_same_stores(kept, other)
     assert registry.with_credentials(kept, other) == kept
@@ -116,13 +117,31 @@ def test_addresses_that_a_journal_has_no_use_for_are_not_kept_in_it(backend, mon
     assert from_plain(to_plain(kept)) == kept
 
 
+def test_variables_of_a_tracker_are_its_options_and_an_empty_one_says_nothing(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host")
+    monkeypatch.setenv("MLFLOW_RUN_ID", "")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    settings = registry.absolute(load({}, None))
+    assert settings.options == {"mlflow_tracking_uri": "http://host", "mlflow_run_id": None}
+    monkeypatch.setenv("MLFLOW_RUN_ID", "it's")
+    with pytest.raises(ConfigurationError, match=r"invalid settings: MLFLOW_RUN_ID: it has to be 1 to 64 letters"):
+        registry.absolute(load({}, None))
+
+
+def test_settings_that_version_0_1_0_has_kept_are_read(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://not-that-one")
+    kept = {**to_plain(load({}, None)), "mlflow_tracking_uri": "http://host", "wandb_dir": None, "netrc": None}
+    options = registry.options_of("mlflow", from_plain(kept))
+    assert (options.mlflow_tracking_uri, options.mlflow_run_id) == ("http://host", None)
+
+
 def test_folders_stay_where_they_are_when_the_directory_changes(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_DIR", "runs")
     settings = registry.absolute(load({"backend": "wandb"}, None))
-    assert settings.wandb_dir == tmp_path / "runs"
-    assert from_plain(to_plain(settings)).wandb_dir == tmp_path / "runs"
+    assert settings.options["wandb_dir"] == str(tmp_path / "runs")
+    assert registry.options_of("wandb", from_plain(to_plain(settings))).wandb_dir == tmp_path / "runs"
     monkeypatch.delenv("WANDB_DIR")
-    assert registry.absolute(load({"backend": "wandb"}, None)).wandb_dir == Path.cwd()
+    assert registry.absolute(load({"backend": "wandb"}, None)).options["wandb_dir"] == str(Path.cwd())
 
 
 @pytest.mark.parametrize(
@@ -139,4 +158,4 @@ def test_folders_stay_where_they_are_when_the_directory_changes(tmp_path, monkey
 def test_the_run_to_continue_is_named_by_a_backend_that_is_used(variables, backends, run_id, monkeypatch):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert load({"backend": backends}, None).run_to_continue == run_id
+    assert registry.run_to_continue(registry.absolute(load({"backend": backends}, None))) == run_id

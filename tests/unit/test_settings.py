@@ -30,11 +30,8 @@ def test_mlflow_is_the_default():
 def test_every_setting_is_read_from_the_environment(monkeypatch):
     monkeypatch.setenv("TRACELET_METRICS_INTERVAL", "2.5")
     monkeypatch.setenv("TRACELET_TRACK_LIGHTNING", "false")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host")
-    monkeypatch.setenv("MLFLOW_RUN_ID", "")
     settings = load({}, None)
     assert (settings.metrics_interval, settings.track_lightning) == (2.5, False)
-    assert (settings.mlflow_tracking_uri, settings.mlflow_run_id) == ("http://host", None)
 
 
 def test_an_unknown_key_is_named_with_the_closest_one():

@@ -216,7 +216,7 @@ def test_what_turns_it_off_does(tmp_path, instrumented, environment, exporters):
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"TRACELET_BACKEND": "nowhere"}, "unknown backend 'nowhere'; known backends: mlflow, wandb, clearml, otlp"),
+        ({"TRACELET_BACKEND": "nowhere"}, "unknown backend 'nowhere'; known backends: clearml, mlflow, wandb, otlp"),
         ({"TRACELET_STOP_TIMEOUT": "long"}, "stop_timeout (or TRACELET_STOP_TIMEOUT)"),
         ({"TRACELET_RUN_ID": "nobodys"}, "no run to continue"),
     ],

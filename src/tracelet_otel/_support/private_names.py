@@ -146,20 +146,6 @@ OPENTELEMETRY_SDK: Final = Library(
     ),
 )
 
-WANDB: Final = Library(
-    packages={"wandb": "wandb"},
-    oldest="0.31.0",
-    newest="0.31.0",
-    names=(
-        PrivateName("sdk.wandb_settings", "Settings.log_internal"),
-        PrivateName("sdk.wandb_settings", "Settings.sync_dir"),
-        PrivateName("sdk.wandb_settings", "Settings.x_disable_meta"),
-        PrivateName("sdk.wandb_settings", "Settings.x_disable_stats"),
-        PrivateName("sdk.wandb_settings", "Settings.x_save_requirements"),
-        PrivateName("sdk.wandb_settings", "Settings.x_transaction_log_flush_interval"),
-    ),
-)
-
 
 def check(library: Library) -> None:
     """Check the private names of a library in those of its packages that this process has loaded.

@@ -1,67 +1,67 @@
-"""The backends by name."""
+"""The trackers that are installed, by name, and what of a run's settings is theirs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import import_module
 from importlib.machinery import PathFinder
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
-from typing import Any, Final
+from pkgutil import resolve_name
+from typing import Any
 
+from tracelet_otel._support.environment import environment
+from tracelet_otel._support.guard import log
 from tracelet_otel.errors import ConfigurationError, MissingDependencyError
 from tracelet_otel.exporters.base import Tracker
-from tracelet_otel.exporters.clearml import address as clearml_address
-from tracelet_otel.exporters.mlflow import address as mlflow_address
-from tracelet_otel.exporters.wandb import address as wandb_address
+from tracelet_otel.exporters.spec import ENTRY_POINTS, TrackerOptions, TrackerSpec
 from tracelet_otel.settings import OTLP, Settings, did_you_mean
 
-_Changes = Mapping[str, Any]
+
+@cache
+def _found() -> Mapping[str, EntryPoint]:
+    return {one.name: one for one in sorted(entry_points(group=ENTRY_POINTS), key=lambda one: (one.name, one.value))}
 
 
-@dataclass(frozen=True)
-class _Backend:
-    tracker: str
-    """Where its tracker is; that module alone imports the client."""
-    resolved: Callable[[Settings, str | None], _Changes]
-    """Changes to settings after which they mean the same in another process, where it gets an address of its own."""
-    without_secrets: Callable[[Settings], _Changes]
-    """Changes to settings after which they may be kept on disk."""
-    credentials: str | None
-    """The variables with which its client logs in; None where it takes `api_key`."""
-    check_address: Callable[[Settings], None] = lambda _: None
-    """Raises `ConfigurationError` for an address that its client does not know."""
-    needs_relay: bool = False
-    """Whether its client may live in no process but the relay's, for what it does to its process."""
+@cache
+def spec_of(backend: str) -> TrackerSpec:
+    """The tracker with a name.
+
+    Raises:
+        ConfigurationError: there is none, or its package cannot be imported.
+    """
+    found = _found()
+    if backend not in found:
+        known = [*found, OTLP]
+        hint = did_you_mean(backend, known) or ";"
+        raise ConfigurationError(f"unknown backend {backend!r}{hint} known backends: {', '.join(known)}")
+    try:
+        spec = found[backend].load()
+    except Exception as error:
+        raise ConfigurationError(f"backend {backend!r} ({found[backend].value}) cannot be loaded: {error!r}") from error
+    if not isinstance(spec, TrackerSpec) or spec.name != backend:
+        raise ConfigurationError(f"backend {backend!r} ({found[backend].value}) is no TrackerSpec of that name")
+    return spec
 
 
-_BACKENDS: Final = {
-    "mlflow": _Backend(
-        "tracelet_otel.exporters.mlflow.client:MlflowTracker",
-        mlflow_address.resolved,
-        mlflow_address.without_secrets,
-        mlflow_address.CREDENTIALS,
-        mlflow_address.check,
-    ),
-    "wandb": _Backend(
-        "tracelet_otel.exporters.wandb.client:WandbTracker",
-        wandb_address.resolved,
-        wandb_address.without_secrets,
-        None,
-        needs_relay=True,
-    ),
-    "clearml": _Backend(
-        "tracelet_otel.exporters.clearml.client:ClearmlTracker",
-        clearml_address.resolved,
-        clearml_address.without_secrets,
-        clearml_address.CREDENTIALS,
-    ),
-}
-"""Each has the name of the package that it needs, and of the extra that installs it."""
+def specs() -> list[TrackerSpec]:
+    """All trackers that are installed; one that cannot be loaded is said and left out."""
+    loaded = []
+    for name in _found():
+        try:
+            loaded.append(spec_of(name))
+        except ConfigurationError as error:
+            log.warning("%s", error)
+    return loaded
 
 
 def check(backend: str, settings: Settings) -> None:
-    """Whether a tracker can be had, as far as that shows without its client's import.
+    """Check whether a tracker can be had, as far as that shows without its client's import.
+
+    Args:
+        backend: its name.
+        settings: as `absolute` gives them.
 
     Raises:
         ConfigurationError: there is no such backend, or it cannot do what is asked of it.
@@ -69,35 +69,24 @@ def check(backend: str, settings: Settings) -> None:
     """
     if backend == OTLP:
         return
-    if backend not in _BACKENDS:
-        known = [*_BACKENDS, OTLP]
-        hint = did_you_mean(backend, known) or ";"
-        raise ConfigurationError(f"unknown backend {backend!r}{hint} known backends: {', '.join(known)}")
-    try:
-        spec = find_spec(backend)
-    except ValueError:
-        # A module that somebody has put in its place, as tests do, says nothing of where it comes from. A relay has it
-        # from the path.
-        spec = PathFinder.find_spec(backend)
-    # A folder of that name, as W&B makes one, is found too: as a package without a file.
-    if spec is None or spec.origin is None:
+    spec = spec_of(backend)
+    if spec.package is not None and not _is_installed(spec.package):
         raise MissingDependencyError(
-            f"backend {backend!r} needs the package {backend}: pip install 'tracelet-otel[{backend}]'"
+            f"backend {backend!r} needs the package {spec.package}: pip install '{spec.install or spec.package}'"
         )
-    _BACKENDS[backend].check_address(settings)
-    credentials = _BACKENDS[backend].credentials
-    if settings.api_key is not None and credentials and not _takes_key(settings):
-        raise ConfigurationError(f"{backend} takes no api_key: set {credentials}")
+    options_of(backend, settings).check()
+    if settings.api_key is not None and spec.credentials and not _takes_key(settings):
+        raise ConfigurationError(f"{backend} takes no api_key: set {spec.credentials}")
 
 
 def check_process(settings: Settings) -> None:
-    """Whether the trackers can be where the settings want them.
+    """Check whether the trackers can be where the settings want them.
 
     Raises:
         ConfigurationError: there is no relay, and one of them needs it.
     """
     for name in settings.trackers if not settings.has_relay else ():
-        if name in _BACKENDS and _BACKENDS[name].needs_relay:
+        if spec_of(name).needs_relay:
             raise ConfigurationError(
                 f"backend {name!r} needs a relay: its client would change the process that trains. Leave out "
                 f"relay=False, or join a relay that runs elsewhere (relay_endpoint)"
@@ -105,40 +94,85 @@ def check_process(settings: Settings) -> None:
 
 
 def absolute(settings: Settings) -> Settings:
-    """Settings whose addresses mean the same in another process and after a change of directory."""
-    changes: dict[str, Any] = {"backend_url": None}
-    if settings.backend == (OTLP,) and settings.backend_url is not None:
-        changes["otlp_endpoint"] = settings.backend_url
-    for backend in _known(settings):
-        changes.update(backend.resolved(settings, settings.backend_url))
-    return settings.model_copy(update=changes)
+    """Settings with the options of their trackers, which mean the same in another process and working directory.
+
+    A backend that is not known has no options; `check` says so.
+
+    Raises:
+        ConfigurationError: an environment variable of a tracker's is not of its form, or there is one address for
+            several backends.
+    """
+    variables, url = environment(), settings.backend_url
+    read = {spec.name: spec.options.read(variables) for spec in _known(settings)}
+    if url is not None and len(settings.backend) > 1:
+        own = [options.variable(options.address_field) for options in read.values() if options.address_field]
+        raise ConfigurationError(
+            f"backend_url is the address of one backend: with several, give {', '.join(own)} and "
+            f"OTEL_EXPORTER_OTLP_ENDPOINT"
+        )
+    endpoint = url if settings.backend == (OTLP,) and url is not None else settings.otlp_endpoint
+    options = [one.at(url).resolved() for one in read.values()]
+    return _with_options(settings.model_copy(update={"backend_url": None, "otlp_endpoint": endpoint}), options)
+
+
+def options_of(backend: str, settings: Settings) -> TrackerOptions:
+    """The options of one tracker, as `absolute` has put them into settings."""
+    return spec_of(backend).options.model_validate(dict(settings.options))
+
+
+def run_to_continue(settings: Settings) -> str | None:
+    """Id of the run to continue, as the caller or one of the trackers names it."""
+    named = (options_of(spec.name, settings).run_to_continue for spec in _known(settings))
+    return settings.run_id or next(filter(None, named), None)
+
+
+def check_joined(settings: Settings) -> None:
+    """Check whether a relay that somebody else started can do what the trackers' own variables ask for.
+
+    Raises:
+        ConfigurationError: one names a run that only its tracker knows.
+    """
+    for spec in _known(settings):
+        options = options_of(spec.name, settings)
+        if spec.assigns_run_ids and options.run_to_continue is not None and settings.run_id is None:
+            raise ConfigurationError(
+                f"{options.variable(options.run_field)} names a run of {spec.name}, which a relay that was joined "
+                f"cannot continue: unset it"
+            )
+
+
+def without_runs(settings: Settings) -> Settings:
+    """Settings that name no run to continue."""
+    return _with_options(settings.model_copy(update={"run_id": None}), [one.of_any_run() for one in _options(settings)])
 
 
 def without_secrets(settings: Settings) -> Settings:
     """Settings without the credentials of their trackers."""
-    changes: dict[str, Any] = {"api_key": None}
-    for backend in _known(settings):
-        changes.update(backend.without_secrets(settings))
-    return settings.model_copy(update=changes)
+    bare = settings.model_copy(update={"api_key": None})
+    return _with_options(bare, [one.without_secrets() for one in _options(settings)])
 
 
 def for_a_journal(settings: Settings) -> Settings:
     """Settings that may be kept on disk: no credentials, and no addresses but those of their trackers."""
-    unused = [backend for name, backend in _BACKENDS.items() if name not in settings.backend]
-    addresses = {name: None for backend in unused for name in backend.without_secrets(settings)}
-    return without_secrets(settings).model_copy(update={**addresses, "otlp_endpoint": None})
+    return without_secrets(settings).model_copy(update={"otlp_endpoint": None})
 
 
 def have_same_stores(one: Settings, other: Settings) -> bool:
-    """Whether both name the same backends at the same addresses; credentials do not count."""
-    return one.trackers == other.trackers and _addresses(without_secrets(one)) == _addresses(without_secrets(other))
+    """Whether both name the same trackers at the same addresses; credentials do not count."""
+    return one.trackers == other.trackers and _stores(one) == _stores(other)
 
 
 def with_credentials(stored: Settings, own: Settings) -> Settings:
     """Settings that were kept on disk, with our credentials where they are for the same stores."""
     if not have_same_stores(stored, own):
         return stored
-    return stored.model_copy(update={**_addresses(own), "api_key": own.api_key})
+    known = [options_of(spec.name, stored).at(options_of(spec.name, own).address) for spec in _known(stored)]
+    return _with_options(stored.model_copy(update={"api_key": own.api_key}), known)
+
+
+def moved(settings: Settings, url: str) -> Settings:
+    """Settings whose only tracker has moved to another address."""
+    return _with_options(settings, [one.at(url).resolved() for one in _options(settings)])
 
 
 def trackers(settings: Settings) -> dict[str, Tracker]:
@@ -164,26 +198,54 @@ def tracker(backend: str, settings: Settings) -> Tracker:
         MissingDependencyError: its client library is not installed.
     """
     check(backend, settings)
-    module, _, name = _BACKENDS[backend].tracker.partition(":")
-    make: Callable[[Settings], Tracker] = getattr(import_module(module), name)
-    return make(settings)
+    made: Tracker = resolve_name(spec_of(backend).tracker)(settings, options_of(backend, settings))
+    return made
 
 
 def import_trackers(settings: Settings) -> None:
     """Import now, on the calling thread, what the trackers that settings name need in this process."""
-    for name in settings.trackers:
-        import_module(name)
-        import_module(_BACKENDS[name].tracker.partition(":")[0])
+    for spec in _known(settings):
+        import_module(spec.tracker.partition(":")[0])
 
 
-def _known(settings: Settings) -> list[_Backend]:
-    return [_BACKENDS[name] for name in settings.backend if name in _BACKENDS]
+def delivering_environment() -> tuple[dict[str, str], tuple[str, ...]]:
+    """Environment variables for a process that delivers, to any tracker: defaults, and what it must not inherit."""
+    known = specs()
+    return (
+        {name: value for spec in known for name, value in spec.environment.items()},
+        tuple(name for spec in known for name in spec.not_inherited),
+    )
+
+
+def _known(settings: Settings) -> list[TrackerSpec]:
+    return [spec_of(name) for name in settings.trackers if name in _found()]
+
+
+def _options(settings: Settings) -> list[TrackerOptions]:
+    return [options_of(spec.name, settings) for spec in _known(settings)]
+
+
+def _with_options(settings: Settings, options: Iterable[TrackerOptions]) -> Settings:
+    plain: dict[str, Any] = {}
+    for one in options:
+        plain.update(one.model_dump(mode="json"))
+    return settings.model_copy(update={"options": plain})
+
+
+def _stores(settings: Settings) -> list[tuple[Any, ...]]:
+    return [one.store for one in _options(settings)]
 
 
 def _takes_key(settings: Settings) -> bool:
-    return any(backend.credentials is None for backend in _known(settings))
+    return any(spec.credentials is None for spec in _known(settings))
 
 
-def _addresses(settings: Settings) -> dict[str, Any]:
-    fields = [name for backend in _known(settings) for name in backend.without_secrets(settings)]
-    return {name: getattr(settings, name) for name in fields}
+def _is_installed(package: str) -> bool:
+    try:
+        spec = find_spec(package)
+    except ValueError:
+        # A module that somebody has put in its place, as tests do, says nothing of where it comes from. A relay has it
+        # from the path.
+        spec = PathFinder.find_spec(package)
+    # A folder of that name, as W&B makes one, is found too: as a package without a file.
+    return spec is not None and spec.origin is not None

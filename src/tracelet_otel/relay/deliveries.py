@@ -101,10 +101,15 @@ class Deliveries:
             threading.Thread(target=delivery.close, args=(patience_s,), name=f"tracelet-close-{name}")
             for name, delivery in self._by_name.items()
         ]
+        for thread, delivery in zip(closing, self._by_name.values(), strict=True):
+            try:
+                thread.start()
+            except RuntimeError:
+                # At exit some interpreters start no more threads.
+                delivery.close(patience_s)
         for thread in closing:
-            thread.start()
-        for thread in closing:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
 
     def _make(self, trackers: Mapping[str, Tracker]) -> dict[str, Delivery]:
         return {name: Delivery(tracker, self._guard, self._outbox.lane(name)) for name, tracker in trackers.items()}

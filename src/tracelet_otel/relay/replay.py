@@ -49,7 +49,7 @@ def replay(path: Path, patience_s: float, backend_url: str | None = None) -> Sta
                 f"{path} is of several backends ({', '.join(settings.trackers)}), and --backend-url is for one"
             )
     if backend_url is not None:
-        settings = settings.model_copy(update={"backend_url": backend_url})
+        settings = registry.moved(settings, backend_url)
     return deliver(journal, settings, patience_s)
 
 
@@ -72,7 +72,7 @@ def deliver(journal: Journal, settings: Settings, patience_s: float) -> Status:
         if run.status.over:
             run.forget()
         else:
-            run.resume(registry.trackers(registry.absolute(settings)), journal.state["resource"])
+            run.resume(registry.trackers(settings), journal.state["resource"])
     if run.close(patience_s):
         journal.path.with_suffix(".log").unlink(missing_ok=True)
     return run.status

@@ -49,8 +49,7 @@ class Sidecar:
     """
 
     def __init__(self, settings: Settings, token: str, idle_s: float = _IDLE_S) -> None:
-        of_one_run = {"run_id": None, "mlflow_run_id": None, "wandb_run_id": None, "clearml_task_id": None}
-        self._settings = registry.absolute(settings).model_copy(update=of_one_run)
+        self._settings = registry.without_runs(registry.absolute(settings))
         self._idle_s = idle_s
         # Apart from those of relays that trainings launch: each finds its own again.
         self._directory = settings.journal_dir / SIDECAR_DIRECTORY

@@ -63,8 +63,14 @@ class EmbeddedRelay:
         except BaseException:
             self._relay.give_back()
             raise
-        self._thread = threading.Thread(target=self._deliver, name="tracelet-relay", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = threading.Thread(
+            target=self._deliver, name="tracelet-relay", daemon=True
+        )
+        try:
+            self._thread.start()
+        except RuntimeError:
+            # At exit some interpreters start no more threads: then whoever asks for the end delivers.
+            self._thread = None
 
     @property
     def log(self) -> str:
@@ -73,6 +79,8 @@ class EmbeddedRelay:
 
     def status(self, run_id: str) -> Status | None:
         """How far the delivery is."""
+        if self._thread is None and self._relay.run.ended and not self._relay.run.status.over:
+            self._deliver()
         return self._relay.status(run_id)
 
     def transport(self, revive: Callable[[], None], guard: Guard) -> EmbeddedTransport:
@@ -85,7 +93,8 @@ class EmbeddedRelay:
     def release(self, wait_s: float) -> None:
         """End it, with what its trackers have not taken left in the journal; it is waited for so many seconds."""
         self._finish.set()
-        self._thread.join(wait_s)
+        if self._thread is not None:
+            self._thread.join(wait_s)
 
     def _began(self, ready: Ready) -> None:
         self.urls = ready.urls

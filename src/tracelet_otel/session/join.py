@@ -14,6 +14,7 @@ from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
+from tracelet_otel.exporters.registry import check_joined
 from tracelet_otel.protocol.messages import Status
 from tracelet_otel.session.calls import Address, HttpConnection, fetch_status, is_collector
 from tracelet_otel.session.transport import RelayTransport
@@ -44,10 +45,7 @@ class JoinedRelay:
         assert settings.relay_token is not None  # noqa: S101
         self.address = Address(settings.relay_endpoint.rstrip("/"), settings.relay_token.get_secret_value())
         """Where it listens."""
-        if "mlflow" in settings.backend and settings.mlflow_run_id is not None and settings.run_id is None:
-            raise ConfigurationError(
-                "MLFLOW_RUN_ID names a run of MLflow, which a relay that was joined cannot continue: unset it"
-            )
+        check_joined(settings)
         self.outlives_process = True
         """Whether it goes on when this process has ended."""
         deadline_s = time.monotonic() + settings.start_timeout

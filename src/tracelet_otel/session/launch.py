@@ -21,6 +21,7 @@ from tracelet_otel._support.environment import environment
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.processes import started
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
+from tracelet_otel.exporters.registry import delivering_environment
 from tracelet_otel.protocol.messages import Order, Ready, Status
 from tracelet_otel.relay.journal import SUFFIX, Journal, JournalError, JournalInUseError
 from tracelet_otel.session.calls import Address, fetch_status
@@ -53,7 +54,7 @@ class RelayProcess:
         self._log = settings.journal_dir / f"{run_id}.log"
         self._changing = threading.Lock()
         self._released = False
-        self._environment = child_environment(environment(), sys.path)
+        self._environment = child_environment(environment(), sys.path, *delivering_environment())
         self._order = Order(
             settings=to_plain(settings),
             resource={name: _plain(value) for name, value in resource.items()},

@@ -13,7 +13,7 @@ from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters.destination import Destination, Nowhere
 from tracelet_otel.exporters.otlp.exporter import OtlpExporter, collector_exporter
 from tracelet_otel.exporters.otlp.exporter import prepare as prepare_stream
-from tracelet_otel.exporters.registry import import_trackers
+from tracelet_otel.exporters.registry import import_trackers, specs
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.resource.membership import Membership
 from tracelet_otel.resource.rank_info import RankInfo, is_first_of_node
@@ -86,6 +86,7 @@ class Owning:
             import_module("tracelet_otel.session.join")
         elif settings.relay:
             import_module("tracelet_otel.session.launch")
+            specs()
         else:
             import_module("tracelet_otel.session.embedded")
             import_trackers(settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from typing import Any, ClassVar
 
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
@@ -42,23 +44,17 @@ class ZeroCodeExporter(MetricExporter):
             self._run.close()
 
 
-class MlflowMetricExporter(ZeroCodeExporter):
-    """`OTEL_METRICS_EXPORTER=mlflow`."""
-
-    backend = "mlflow"
-
-
-class WandbMetricExporter(ZeroCodeExporter):
-    """`OTEL_METRICS_EXPORTER=wandb`."""
-
-    backend = "wandb"
-
-
-class ClearmlMetricExporter(ZeroCodeExporter):
-    """`OTEL_METRICS_EXPORTER=clearml`."""
-
-    backend = "clearml"
-
-
 class TraceletMetricExporter(ZeroCodeExporter):
     """`OTEL_METRICS_EXPORTER=tracelet`: the backends of `TRACELET_BACKEND`."""
+
+
+def __getattr__(name: str) -> type[ZeroCodeExporter]:
+    """The exporter of a tracker, by the tracker's name: what an entry point names, as in `exporters:mlflow`."""
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise AttributeError(name)
+    return _exporter_of(name)
+
+
+@cache
+def _exporter_of(backend: str) -> type[ZeroCodeExporter]:
+    return type(f"{backend.title()}MetricExporter", (ZeroCodeExporter,), {"backend": backend})

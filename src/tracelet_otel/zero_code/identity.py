@@ -16,6 +16,7 @@ _UNNAMED_SERVICE: Final = "unknown_service"
 
 def identified(resource: Mapping[str, Any], settings: Settings, guard: Guard) -> dict[str, Any]:
     """The SDK's resource, with what it lacks of a run's."""
+    from tracelet_otel.exporters.registry import run_to_continue
     from tracelet_otel.resource.run_resource import completed, default_run_name, new_run_id
     from tracelet_otel.settings import DEFAULT_PROJECT
 
@@ -23,6 +24,6 @@ def identified(resource: Mapping[str, Any], settings: Settings, guard: Guard) ->
     project = settings.project
     if project == DEFAULT_PROJECT and service and not service.startswith(_UNNAMED_SERVICE):
         project = service
-    run_id = settings.run_to_continue or str(resource.get(semconv.RUN_ID) or new_run_id())
+    run_id = run_to_continue(settings) or str(resource.get(semconv.RUN_ID) or new_run_id())
     name = settings.exp_name or str(resource.get(semconv.RUN_NAME) or default_run_name())
     return completed(resource, run_id, name, project, settings.ranks, track_git=settings.track_git, guard=guard)

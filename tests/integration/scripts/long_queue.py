@@ -6,9 +6,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
-from tracelet_otel.zero_code.exporters import MlflowMetricExporter
+from tracelet_otel.zero_code import exporters
 
-metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(MlflowMetricExporter(), 1000)]))
+metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(exporters.mlflow(), 1000)]))
 LightningInstrumentor().instrument()
 trainer = pl.Trainer(logger=False, accelerator="cpu", enable_checkpointing=False)
 for step in range(20_000):

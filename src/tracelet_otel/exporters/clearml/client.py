@@ -15,7 +15,6 @@ from typing import Any, Protocol
 from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.base import RunLocation
-from tracelet_otel.exporters.clearml.address import CREDENTIALS
 from tracelet_otel.exporters.clearml.mapping import (
     Graph,
     Graphs,
@@ -24,6 +23,7 @@ from tracelet_otel.exporters.clearml.mapping import (
     known_graphs,
     refusal,
 )
+from tracelet_otel.exporters.clearml.options import CREDENTIALS, ClearmlOptions
 from tracelet_otel.exporters.clearml.session import OfflineSession
 from tracelet_otel.exporters.clearml.task import ApiServer, ServerTask
 from tracelet_otel.protocol.decode import Param, Reading
@@ -49,8 +49,9 @@ class ClearmlTracker:
     """A task in ClearML; where no server is configured, a session for `Task.import_offline_session`.
 
     Args:
-        settings: as `registry.absolute` returns them; `clearml_api_host` takes precedence over the server's address in
-            `clearml.conf`, `run_id` or `clearml_task_id` continues a task.
+        settings: `run_id` continues a task.
+        options: `clearml_api_host` takes precedence over the server's address in `clearml.conf`, and `clearml_task_id`
+            continues a task as well.
 
     Raises:
         ConfigurationError: a server is named, but there are no credentials for it.
@@ -59,9 +60,9 @@ class ClearmlTracker:
     name = "clearml"
     batch_size = 1000
 
-    def __init__(self, settings: Settings) -> None:
-        wanted = settings.run_id or settings.clearml_task_id
-        server, directory = _configured(settings)
+    def __init__(self, settings: Settings, options: ClearmlOptions) -> None:
+        wanted = settings.run_id or options.clearml_task_id
+        server, directory = _configured(options)
         self._session = OfflineSession(directory, wanted) if server is None else None
         self._task: _Task = self._session or ServerTask(server, wanted)  # type: ignore[arg-type]
         self._graphs = Graphs()
@@ -106,7 +107,7 @@ class ClearmlTracker:
         self._task.end(outcome)
 
 
-def _configured(settings: Settings) -> tuple[ApiServer | None, Path]:
+def _configured(options: ClearmlOptions) -> tuple[ApiServer | None, Path]:
     """The server that ClearML's own configuration names, if any, and the directory of offline sessions."""
     import clearml.config
     import pathlib2
@@ -123,13 +124,13 @@ def _configured(settings: Settings) -> tuple[ApiServer | None, Path]:
     access_key = defs.ENV_ACCESS_KEY.get() or config.get("api.credentials.access_key", None)
     secret_key = defs.ENV_SECRET_KEY.get() or config.get("api.credentials.secret_key", None)
     if not access_key or not secret_key:
-        if settings.clearml_api_host is not None:
+        if options.clearml_api_host is not None:
             raise ConfigurationError(
                 f"ClearML's server is named and nothing to log in with: set {CREDENTIALS}, or have them in clearml.conf"
             )
         return None, directory
     configured = Session.get_api_server_host(config=config)
-    api = (settings.clearml_api_host or configured).rstrip("/")
+    api = (options.clearml_api_host or configured).rstrip("/")
     web: str | None = None
     with contextlib.suppress(ValueError):
         # The configured web address belongs to the configured server, and not to another one that settings name.

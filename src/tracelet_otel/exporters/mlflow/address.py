@@ -1,4 +1,4 @@
-"""The address of an MLflow store: the default one, how it is shown, and whether it can be used."""
+"""The address of an MLflow store: what forms it has, and whether it can be used."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import tempfile
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from tracelet_otel._support.redact import without_credentials
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
-from tracelet_otel.settings import Settings, did_you_mean
+from tracelet_otel.settings import did_you_mean
 
 _TIMEOUT_S: Final = 10.0
 _SERVER_ERROR: Final = 500
@@ -40,24 +40,12 @@ CREDENTIALS: Final = "MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLF
 """The variables with which MLflow's client logs in."""
 
 
-def resolved(settings: Settings, url: str | None) -> dict[str, Any]:
-    """New values of settings, by field, that mean the same in another process and working directory.
-
-    Args:
-        settings: as they were loaded.
-        url: an address that takes precedence over theirs; None for none.
-    """
-    default = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
-    return {"mlflow_tracking_uri": _absolute(url or settings.mlflow_tracking_uri or default)}
-
-
-def check(settings: Settings) -> None:
+def check_known(uri: str) -> None:
     """Check that MLflow knows this kind of address, without importing its client.
 
     Raises:
         ConfigurationError: it does not.
     """
-    uri = settings.mlflow_tracking_uri or ""
     scheme, found, _ = uri.partition("://") if "://" in uri else (urlsplit(uri).scheme, "", "")
     plugins = {one.name for one in entry_points(group="mlflow.tracking_store")}
     if found and scheme.partition("+")[0] not in {*_SCHEMES, *plugins}:
@@ -68,12 +56,7 @@ def check(settings: Settings) -> None:
         )
 
 
-def without_secrets(settings: Settings) -> dict[str, Any]:
-    """New values of settings, by field, without credentials: with them, the settings may be kept on disk."""
-    return {"mlflow_tracking_uri": without_credentials(settings.mlflow_tracking_uri or "")}
-
-
-def _absolute(uri: str) -> str:
+def absolute(uri: str) -> str:
     """An address that means the same from any working directory."""
     if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
         name = uri.removeprefix("sqlite:///")

@@ -33,6 +33,7 @@ from tracelet_otel.exporters.mlflow.mapping import (
     resource_tags,
     storable,
 )
+from tracelet_otel.exporters.mlflow.options import MlflowOptions
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import RunIdentity
 from tracelet_otel.settings import Settings
@@ -53,16 +54,16 @@ class MlflowTracker:
     """A run in MLflow.
 
     Args:
-        settings: as `registry.absolute` returns them; `mlflow_tracking_uri` is the address, `run_id` or
-            `mlflow_run_id` continues a run.
+        settings: `run_id` continues a run.
+        options: `mlflow_tracking_uri` is the address, and `mlflow_run_id` continues a run as well.
     """
 
     name = "mlflow"
     batch_size = 1000  # mlflow.utils.validation.MAX_METRICS_PER_BATCH
 
-    def __init__(self, settings: Settings) -> None:
-        self._uri = str(settings.mlflow_tracking_uri)
-        self._continued = settings.run_id or settings.mlflow_run_id
+    def __init__(self, settings: Settings, options: MlflowOptions) -> None:
+        self._uri = str(options.mlflow_tracking_uri)
+        self._continued = settings.run_id or options.mlflow_run_id
         self._shown_uri = without_credentials(self._uri)
         self._names = metric_names()
         self._param_names = metric_names()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import netrc  # noqa: F401  # else the first request would import it, on a thread
 import zlib
 from http import HTTPStatus
 from typing import Final

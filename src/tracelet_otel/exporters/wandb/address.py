@@ -1,37 +1,17 @@
-"""The address of W&B's server or folder, from the settings, and whether it can be used."""
+"""Whether W&B's server can be reached, and whether there is a key for it."""
 
 from __future__ import annotations
 
 import netrc
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from tracelet_otel._support.redact import without_credentials
 from tracelet_otel.errors import TrackerUnavailableError
-from tracelet_otel.settings import Settings
 
 _TIMEOUT_S: Final = 10.0
-
-
-def resolved(settings: Settings, url: str | None) -> dict[str, Any]:
-    """New values of settings, by field, that mean the same in another process and working directory.
-
-    Args:
-        settings: as they were loaded.
-        url: a server's address that takes precedence over theirs; None for none.
-    """
-    return {
-        "wandb_base_url": url or settings.wandb_base_url,
-        "wandb_dir": (settings.wandb_dir or Path.cwd()).expanduser().absolute(),
-    }
-
-
-def without_secrets(settings: Settings) -> dict[str, Any]:
-    """New values of settings, by field, without credentials: with them, the settings may be kept on disk."""
-    url = settings.wandb_base_url
-    return {"wandb_base_url": url and without_credentials(url), "wandb_dir": settings.wandb_dir}
 
 
 def is_in_netrc(url: str, path: Path | None) -> bool:

@@ -1,8 +1,8 @@
 """Writes a run to Weights & Biases.
 
 `wandb.init` patches its process (`sys.exit`, `sys.excepthook`), and a later `wandb.init` there, such as that of a
-`WandbLogger`, would get our run instead of its own. So this is used in processes of ours only: a relay, or one that
-`worker_process` starts. W&B's client starts another one, wandb-core, which keeps every row in a file and uploads it.
+`WandbLogger`, would get our run instead of its own. So this is used in relays only. W&B's client starts another
+process, wandb-core, which keeps every row in a file and uploads it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tracelet_otel import semconv
-from tracelet_otel._support.private_names import WANDB, check
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.wandb.address import check_reachable, is_in_netrc
@@ -34,6 +33,8 @@ from tracelet_otel.exporters.wandb.mapping import (
     nested,
     rows,
 )
+from tracelet_otel.exporters.wandb.options import WandbOptions
+from tracelet_otel.exporters.wandb.private_names import check_private_names
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import RunIdentity, to_text
 from tracelet_otel.settings import DEFAULT_PROJECT, Settings
@@ -56,15 +57,17 @@ class WandbTracker:
     """A run in Weights & Biases; without an API key, a folder for `wandb sync`.
 
     Args:
-        settings: as `registry.absolute` returns them; `wandb_base_url` is the server's address, `api_key` takes
-            precedence over the credentials that W&B finds, `run_id` or `wandb_run_id` continues a run.
+        settings: `api_key` takes precedence over the credentials that W&B finds, `run_id` continues a run.
+        options: `wandb_base_url` is the server's address, and `wandb_run_id` continues a run as well.
     """
 
     name = "wandb"
     batch_size = 20_000
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, options: WandbOptions) -> None:
         self._settings = settings
+        self._options = options
+        self._run_id = settings.run_id or options.wandb_run_id
         self._names = column_names()
         self._params: dict[str, Param] = {}
         self._facts: dict[str, Any] = {}
@@ -134,23 +137,19 @@ class WandbTracker:
         # Less than the caller of `close` waits, so that it learns the reason.
         return 0.9 * self._settings.relay_patience
 
-    @property
-    def _run_id(self) -> str | None:
-        return self._settings.run_id or self._settings.wandb_run_id
-
     def _mode(self) -> str:
         import wandb
 
-        settings = self._settings
-        mode = settings.wandb_mode
+        options, mode = self._options, self._options.wandb_mode
         if mode == "disabled":
             raise ConfigurationError("WANDB_MODE=disabled turns W&B off: unset it, or leave out the backend wandb")
         if mode in _OFFLINE:
             return "offline"
         # Not `wandb.login`: it sends a request to the server, and saves the server's address.
         known = wandb.setup().settings
-        host = settings.wandb_base_url or known.base_url
-        has_key = settings.api_key or known.api_key or known.identity_token_file or is_in_netrc(host, settings.netrc)
+        host = options.wandb_base_url or known.base_url
+        own_key = self._settings.api_key or known.api_key or known.identity_token_file
+        has_key = own_key or is_in_netrc(host, options.wandb_netrc)
         if mode is not None and not has_key:
             raise TrackerUnavailableError(
                 f"WANDB_MODE={mode} and no API key: set WANDB_API_KEY, or log in with `wandb login`"
@@ -158,12 +157,12 @@ class WandbTracker:
         return mode or ("online" if has_key else "offline")
 
     def _begin(self, run: RunIdentity, mode: str) -> wandb.Run:
-        check(WANDB)
+        check_private_names()
         if mode not in _OFFLINE:
             import wandb
 
             known = wandb.setup().settings
-            address = self._settings.wandb_base_url or known.base_url
+            address = self._options.wandb_base_url or known.base_url
             check_reachable(address, {"http": known.http_proxy, "https": known.https_proxy})
         before = self._files(run)
         begun = self._run = self._init(run, mode)
@@ -250,23 +249,23 @@ class WandbTracker:
             raise TrackerUnavailableError(f"W&B's process has died: {error}") from None
 
     def _files(self, run: RunIdentity) -> list[Path]:
-        directory = self._settings.wandb_dir
+        directory = self._options.wandb_dir
         return files_of(directory, self._run_id or run.run_id) if directory else []
 
     def _init(self, run: RunIdentity, mode: str) -> wandb.Run:
         import wandb
 
-        settings = self._settings
-        project = run.project if run.project != DEFAULT_PROJECT else settings.wandb_project or run.project
+        settings, options = self._settings, self._options
+        project = run.project if run.project != DEFAULT_PROJECT else options.wandb_project or run.project
         key = settings.api_key.get_secret_value() if settings.api_key else None
-        own: dict[str, Any] = {"base_url": settings.wandb_base_url, "api_key": key}
+        own: dict[str, Any] = {"base_url": options.wandb_base_url, "api_key": key}
         return wandb.init(
             mode=mode,  # type: ignore[arg-type]
             project=project,
             name=run.run_name,
             id=self._run_id or run.run_id,
             resume=self._resume,  # type: ignore[arg-type]
-            dir=settings.wandb_dir,
+            dir=options.wandb_dir,
             reinit="create_new",
             settings=wandb.Settings(
                 **{name: value for name, value in own.items() if value is not None},
@@ -291,7 +290,7 @@ class WandbTracker:
         if self._settings.run_id is not None:
             return "must"
         # The run may be there already: creation may be repeated, and a relay may be started again.
-        return (self._settings.wandb_run_id and self._settings.wandb_resume) or "allow"
+        return (self._options.wandb_run_id and self._options.wandb_resume) or "allow"
 
     def _set_facts(self, run: wandb.Run, facts: Mapping[str, Any]) -> None:
         """Store what is not a hyperparameter in the run's config, under `otel`."""

@@ -1,0 +1,30 @@
+"""What of W&B's client is private and is needed all the same."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tracelet_otel._support.private_names import Library, PrivateName, check
+
+WANDB: Final = Library(
+    packages={"wandb": "wandb"},
+    oldest="0.31.0",
+    newest="0.31.0",
+    names=(
+        PrivateName("sdk.wandb_settings", "Settings.log_internal"),
+        PrivateName("sdk.wandb_settings", "Settings.sync_dir"),
+        PrivateName("sdk.wandb_settings", "Settings.x_disable_meta"),
+        PrivateName("sdk.wandb_settings", "Settings.x_disable_stats"),
+        PrivateName("sdk.wandb_settings", "Settings.x_save_requirements"),
+        PrivateName("sdk.wandb_settings", "Settings.x_transaction_log_flush_interval"),
+    ),
+)
+
+
+def check_private_names() -> None:
+    """Check that the client that this process has loaded has them.
+
+    Raises:
+        IncompatibleVersionError: one is missing.
+    """
+    check(WANDB)
