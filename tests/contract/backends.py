@@ -17,84 +17,21 @@ from tests.support.waiting import wait_until
 from tests.support.wandb_files import offline_files, offline_run
 from tests.support.wandb_server import WandbServer
 from tracelet_otel import semconv
-from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.base import Tracker
-from tracelet_otel.protocol.decode import Reading
-from tracelet_otel.settings import Settings, load
+from tracelet_otel.protocol.decode import Param, Reading
+from tracelet_otel.settings import Settings
+from tracelet_otel.testing import ContractBackend, Point, Stored, point, reading
 
-PLACES = ["MLflow on SQLite", "MLflow server", "W&B offline", "W&B server", "ClearML offline", "ClearML server"]
-
-Point = tuple[str, "int | None", Any, int]
-"""Exact name, step, value (NaN and infinities by name), time in milliseconds."""
-
-
-def point(name: str, step: int | None, value: float, time_ms: int) -> Point:
-    return name, step, value if math.isfinite(value) else str(value), time_ms
-
-
-@dataclass
-class Stored:
-    """What a tracker has of a run."""
-
-    name: str | None
-    project: str
-    status: Any
-    params: dict[str, Any]
-    facts: dict[str, Any]
-    """Resource attributes, and whatever else is no hyperparameter."""
-    points: Counter[Point]
-
-
-class Backend:
-    """One tracker at one place.
-
-    The class attributes say how it differs from others; `docs/trackers.md` has them for users.
-    """
-
-    name = ""
-    statuses: Mapping[str | None, Any] = {}
-    """By outcome; `None` for every other and for none."""
-    refused: Reading | None = None
-    """What it never takes."""
-
-    def __post_init__(self) -> None:
-        self.opened: list[Tracker] = []
-
-    def settings(self) -> dict[str, Any]:
-        return {}
-
-    def tracker(self, **config: Any) -> Tracker:
-        settings = registry.absolute(load({"backend": self.name}, {**self.settings(), **config}))
-        self.opened.append(self.made(settings))
-        return self.opened[-1]
-
-    def made(self, settings: Settings) -> Tracker:
-        return registry.tracker(self.name, settings)
-
-    def stored(self, run_id: str) -> Stored:
-        raise NotImplementedError
-
-    def kept(self, readings: Sequence[Reading]) -> Iterable[Point]:
-        """What it keeps of readings, by the documented table."""
-        for reading in readings:
-            name, factor = self.system_names[reading.name] if reading.is_system else (reading.name, 1)
-            yield point(name, reading.step, reading.value * factor, reading.time_unix_nano // 1_000_000)
-
-    system_names: Mapping[str, tuple[str, float]] = {
-        "system/gpu_0_utilization_percentage": ("system/gpu_0_utilization_percentage", 1),
-        "system/gpu_12_memory_usage_megabytes": ("system/gpu_12_memory_usage_megabytes", 1),
-        "system/node_1/gpu_0_power_usage_watts": ("system/node_1/gpu_0_power_usage_watts", 1),
-        "system/cpu_utilization_percentage": ("system/cpu_utilization_percentage", 1),
-    }
-    """Where it shows readings of GPU and host, and by what it multiplies them."""
-
-
-def reading(name: str, value: float, step: int = 0, time_ms: int = 1_700_000_000_000, **more: Any) -> Reading:
-    return Reading(name, value, step, time_ms * 1_000_000, more.pop("axis", semconv.AXIS_USER), 0, **more)
+PLACES = {
+    "mlflow": ["MLflow on SQLite", "MLflow server"],
+    "wandb": ["W&B offline", "W&B server"],
+    "clearml": ["ClearML offline", "ClearML server"],
+}
+"""Of each tracker."""
 
 
 @dataclass
-class Mlflow(Backend):
+class Mlflow(ContractBackend):
     uri: str
     database: Path
     name = "mlflow"
@@ -115,14 +52,26 @@ class Mlflow(Backend):
             yield name, step, "nan" if value in {"inf", "-inf"} else value, time_ms
 
 
-class _Wandb(Backend):
+class _Wandb(ContractBackend):
     name = "wandb"
+    statuses = {"finished": 0, "failed": 1, None: 255}  # noqa: RUF012
 
     def made(self, settings: Settings) -> Tracker:
         # Who closes the run waits for so long.
         return TrackerProcess(self.name, settings.model_copy(update={"relay_patience": settings.stop_timeout}))
 
-    statuses = {"finished": 0, "failed": 1, None: 255}  # noqa: RUF012
+    def shown_params(self, params: Mapping[str, Param]) -> dict[str, Any]:
+        shown: dict[str, Any] = {}
+        for name, param in params.items():
+            *groups, last = name.split("/")
+            group = shown
+            for one in groups:
+                group = group.setdefault(one, {})
+            group[last] = param.value
+        return shown
+
+    def step_without_axis(self, last_step: int) -> int:
+        return last_step
 
     def _stored(
         self, name: str | None, project: str, exit_code: int | None, config: dict[str, Any], rows: list[dict[str, Any]]
@@ -167,7 +116,7 @@ class WandbOnline(_Wandb):
         return self._stored(run.display_name, run.project, run.exit_code, dict(run.config), run.history)
 
 
-class _Clearml(Backend):
+class _Clearml(ContractBackend):
     name = "clearml"
     refused = reading("not a number", math.nan)
     system_names = {  # noqa: RUF012

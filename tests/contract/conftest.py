@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.backends import PLACES, Backend, ClearmlOffline, ClearmlOnline, Mlflow, WandbOffline, WandbOnline
+from tests.contract.backends import ClearmlOffline, ClearmlOnline, Mlflow, WandbOffline, WandbOnline
 from tests.support.clearml_server import ClearmlServer
 from tests.support.wandb_server import WandbServer
 from tracelet_otel import semconv
 from tracelet_otel.protocol.run_identity import RunIdentity
+from tracelet_otel.testing import ContractBackend
 
 
 @pytest.fixture
@@ -25,12 +26,11 @@ def _nothing() -> None:
     """Most trackers live in this process."""
 
 
-SLOW = ("MLflow server", "W&B server")
-"""Places that the same client of ours reaches as those beside them."""
-
-
-@pytest.fixture(params=[pytest.param(one, marks=pytest.mark.slow if one in SLOW else ()) for one in PLACES])
-def backend(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+@pytest.fixture
+def backend(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ContractBackend]:
+    """The place that a test names."""
     made = make_backend(request.param, request, tmp_path, monkeypatch)
     yield made
     for tracker in made.opened:
@@ -43,7 +43,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 def make_backend(
     place: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Backend:
+) -> ContractBackend:
     if place == "MLflow on SQLite":
         database = request.getfixturevalue("database")
         return Mlflow(f"sqlite:///{database}", database)

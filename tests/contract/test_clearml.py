@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from tests.contract.backends import ClearmlOffline, ClearmlOnline, reading
+from tests.contract.backends import ClearmlOffline, ClearmlOnline
 from tests.contract.conftest import make_backend
 from tests.support.fed import FedDelivery
 from tests.support.waiting import free_port
@@ -17,6 +17,7 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError, RunLostError, TrackerUnavailableError
 from tracelet_otel.protocol.decode import Param
+from tracelet_otel.testing import reading
 
 IMPORT = """
 import sys

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contract.backends import reading
 from tests.contract.conftest import make_backend
 from tests.support.door import Door
 from tests.support.fed import FedDelivery
@@ -18,6 +17,7 @@ from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError,
 from tracelet_otel.exporters import registry
 from tracelet_otel.protocol.decode import Batch, Param
 from tracelet_otel.settings import load
+from tracelet_otel.testing import reading
 
 
 @pytest.fixture(params=["MLflow on SQLite", pytest.param("MLflow server", marks=pytest.mark.slow)])

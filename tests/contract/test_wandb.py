@@ -9,7 +9,7 @@ from collections import Counter
 import psutil
 import pytest
 
-from tests.contract.backends import WandbOffline, WandbOnline, reading
+from tests.contract.backends import WandbOffline, WandbOnline
 from tests.support.fed import FedDelivery
 from tests.support.waiting import free_port, wait_until
 from tracelet_otel import semconv
@@ -17,6 +17,7 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.wandb.files import upload_error
 from tracelet_otel.protocol.decode import Batch
+from tracelet_otel.testing import reading
 
 
 @pytest.fixture

@@ -80,7 +80,8 @@ def test_a_wheel_of_the_sdist_is_the_same(built: Built) -> None:
 def test_what_is_declared_is_enough_to_import_each_module(plain: Environment) -> None:
     said = json.loads(plain.run(plain.python, "-c", IMPORTS_ALL))
     assert Path(said["from"]).is_relative_to(plain.site)
-    assert said["failed"] == {}
+    # It is for who writes a tracker, and has an extra of its own.
+    assert said["failed"] == {"tracelet_otel.testing": "No module named 'pytest'"}
 
 
 def test_the_command_and_all_entry_points_are_there(plain: Environment) -> None:

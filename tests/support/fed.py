@@ -2,51 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.exporters.base import Tracker
 from tracelet_otel.exporters.delivery import Delivery
-from tracelet_otel.protocol.decode import Batch, Param, Reading
-
-
-class ListQueue:
-    """A `Queue` of readings in memory."""
-
-    def __init__(self, readings: Iterable[Reading] = ()) -> None:
-        self._lock = threading.Lock()
-        self._readings = list(readings)
-        self._lost = False
-        self.delivered = 0
-        self.refused = 0
-
-    @property
-    def pending(self) -> int:
-        with self._lock:
-            return len(self._readings)
-
-    def put(self, readings: Iterable[Reading]) -> None:
-        with self._lock:
-            self._readings += readings
-        if self._lost:
-            self.lose()
-
-    def first(self, most: int) -> Sequence[Reading]:
-        with self._lock:
-            return self._readings[:most]
-
-    def take(self, delivered: int, refused: int) -> None:
-        with self._lock:
-            del self._readings[: delivered + refused]
-            self.delivered += delivered
-            self.refused += refused
-
-    def lose(self) -> None:
-        self._lost = True
-        with self._lock:
-            self.refused += len(self._readings)
-            self._readings.clear()
+from tracelet_otel.protocol.decode import Batch, Param
+from tracelet_otel.testing import ListQueue
 
 
 class FedDelivery(Delivery):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.fed import FedDelivery, ListQueue
+from tests.support.fed import FedDelivery
 from tests.support.waiting import wait_until
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
@@ -25,6 +25,7 @@ from tracelet_otel.errors import (
 from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.protocol.decode import Batch, Reading
+from tracelet_otel.testing import ListQueue
 
 
 class ListTracker:

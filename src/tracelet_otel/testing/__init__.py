@@ -1,0 +1,28 @@
+"""What every tracker has to do, as tests that somebody else's tracker can run too. Needs pytest.
+
+Example:
+    >>> from tracelet_otel.testing import ContractBackend, Stored, TrackerContract, point
+    >>>
+    >>> class CsvBackend(ContractBackend):
+    ...     name = "csv"
+    ...     statuses = {"finished": "finished", None: "unknown"}
+    ...
+    ...     def stored(self, run_id): ...  # reads the run's files and returns a `Stored`
+    >>>
+    >>> class TestCsv(TrackerContract):
+    ...     @pytest.fixture
+    ...     def backend(self, tmp_path, monkeypatch):
+    ...         monkeypatch.chdir(tmp_path)
+    ...         return CsvBackend()
+"""
+
+import pytest
+
+# Before the import: so pytest says what the two sides of a comparison were.
+pytest.register_assert_rewrite("tracelet_otel.testing.contract")
+
+from tracelet_otel.testing.backend import ContractBackend, Point, Stored, point, reading  # noqa: E402
+from tracelet_otel.testing.contract import TrackerContract  # noqa: E402
+from tracelet_otel.testing.queue import ListQueue  # noqa: E402
+
+__all__ = ["ContractBackend", "ListQueue", "Point", "Stored", "TrackerContract", "point", "reading"]

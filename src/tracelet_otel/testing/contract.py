@@ -1,0 +1,230 @@
+"""What every tracker has to do: names, steps, values, times, hyperparameters, identity, outcome."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import pytest
+
+from tracelet_otel import semconv
+from tracelet_otel._support.guard import Guard
+from tracelet_otel.errors import ConfigurationError
+from tracelet_otel.exporters.delivery import Delivery
+from tracelet_otel.protocol.decode import Param, Reading
+from tracelet_otel.protocol.run_identity import RunIdentity
+from tracelet_otel.testing.backend import ContractBackend, Stored, point, reading
+from tracelet_otel.testing.queue import ListQueue
+
+NAMES = [
+    "loss", "Loss", "lo@ss", "größe", "a//b", "/a", "7 days", "損失", "x" * 300, "x" * 301, "a b", "", "a/", "a.b",
+    "a/b/c", "a_b/c", "a-b/c", "a/b-c", "plain", "plain/plain", "trainer/global_step", "_step", "_timestamp",
+    "_runtime", "_own", "metric/_step", "line\nbreak", 'quo"te\\', "epoch", "step",
+]  # fmt: skip
+"""Names of metrics that a tracker may be tempted to change, or to take for each other."""
+_PATIENCE_S = 30
+
+
+class TrackerContract:
+    """Subclass it in a test module, with a fixture `backend` that returns a `ContractBackend`.
+
+    A test of something that your tracker does in another way, of which its users are told, is left out by
+    `test_... = None` in your class.
+    """
+
+    @pytest.fixture
+    def identity(self) -> RunIdentity:
+        """A run that no store has."""
+        run_id, project = uuid.uuid4().hex, "name of the project"
+        attributes = {semconv.RUN_ID: run_id, semconv.PROJECT_NAME: project, semconv.PROCESS_OWNER: "ada"}
+        return RunIdentity(run_id, "name of the run", project, attributes)
+
+    def record(
+        self,
+        backend: ContractBackend,
+        identity: RunIdentity,
+        readings: Iterable[Reading] = (),
+        params: Mapping[str, Param] | None = None,
+        outcome: str = semconv.OUTCOME_FINISHED,
+        **config: object,
+    ) -> Stored:
+        """Write a whole run as a relay does it, and return what the tracker has then."""
+        delivery = Delivery(backend.tracker(**config), Guard(), ListQueue(readings))
+        delivery.open({**identity.attributes, semconv.RUN_NAME: identity.run_name})
+        delivery.tell(outcome, params=(params or {}).items())
+        account = delivery.close(_PATIENCE_S)
+        assert account.pending == 0, account
+        assert delivery.complete
+        return backend.stored(identity.run_id)
+
+    def test_names_steps_values_and_times(self, backend: ContractBackend, identity: RunIdentity) -> None:
+        """Fifteen hundred readings arrive as they were logged."""
+        readings = [reading(f"metric {n % 7}", n / 3, n // 7, 1_700_000_000_000 + n // 7) for n in range(1500)]
+        assert self.record(backend, identity, readings).points == Counter(backend.kept(readings))
+
+    def test_identity_hyperparameters_and_place(self, backend: ContractBackend, identity: RunIdentity) -> None:
+        """The run has its name, project and facts, and all of many hyperparameters."""
+        tracker = backend.tracker()
+        place = tracker.open(identity)
+        params = {f"p{number}": Param(str(number), semconv.TYPE_INT) for number in range(250)}
+        tracker.log_params(params)
+        tracker.close(semconv.OUTCOME_FINISHED)
+        stored = backend.stored(identity.run_id)
+        assert (stored.name, stored.project) == ("name of the run", "name of the project")
+        assert {name: str(value) for name, value in stored.params.items()} == {n: p.text for n, p in params.items()}
+        assert {name: stored.facts[name] for name in identity.attributes} == {
+            name: str(value) for name, value in identity.attributes.items()
+        }
+        assert place.url
+
+    @pytest.mark.parametrize("outcome", [*semconv.OUTCOMES, semconv.OUTCOME_RUNNING, None])
+    def test_outcome(self, backend: ContractBackend, identity: RunIdentity, outcome: str | None) -> None:
+        """Each outcome is the status that users are told."""
+        tracker = backend.tracker()
+        tracker.open(identity)
+        tracker.close(outcome)
+        expected = backend.statuses.get(outcome, backend.statuses[None])
+        assert backend.stored(identity.run_id).status == expected
+
+    def test_what_was_delivered_before_a_kill_is_not_there_twice(
+        self, backend: ContractBackend, identity: RunIdentity
+    ) -> None:
+        """A journal may not know yet that its last batch was taken: the next process sends it again."""
+        before = [reading("loss", n / 3, n, 1_700_000_000_000 + n) for n in range(50)]
+        again = [
+            *(reading("loss", 50 / 3 + n, 50 + n, 1_700_000_000_050 + n) for n in range(20)),
+            *(reading("acc@1", 2.0, n, 1_700_000_000_050 + n) for n in range(20)),
+        ]
+        after = [reading("loss", 99.0, 99, 1_700_000_001_000)]
+        first = backend.tracker()
+        first.open(identity)
+        first.log_readings(before)
+        first.log_readings(again)
+        first.close(None)
+        readings = [*before, *again, *after]
+        assert self.record(backend, identity, [*again, *after]).points == Counter(backend.kept(readings))
+
+    def test_late_and_negative_steps(self, backend: ContractBackend, identity: RunIdentity) -> None:
+        """A step may be below the one before it."""
+        readings = [reading("loss", 1.0, 5, 1001), reading("loss", 2.0, 3, 1002), reading("loss", 3.0, -1, 1003)]
+        assert self.record(backend, identity, readings).points == Counter(backend.kept(readings))
+
+    def test_two_values_at_one_step(self, backend: ContractBackend, identity: RunIdentity) -> None:
+        """A name may be logged twice at one step."""
+        readings = [reading("loss", 1.0, 5, 1001), reading("loss", 2.0, 5, 1002), reading("loss", 3.0, 6, 1002)]
+        assert self.record(backend, identity, readings).points == Counter(backend.kept(readings))
+
+    def test_nonfinite_and_extreme_values(self, backend: ContractBackend, identity: RunIdentity) -> None:
+        """Every number that a float can be."""
+        values = [math.nan, math.inf, -math.inf, -0.0, 5e-324, 1e-30, 3e38, 1e300, 0.1, 2**53 + 1.0]
+        readings = [reading("loss", value, step, 1000 + step) for step, value in enumerate(values)]
+        assert self.record(backend, identity, readings).points == Counter(backend.kept(readings))
+
+    def test_names_are_kept_apart_and_can_be_read_back(self, backend: ContractBackend, identity: RunIdentity) -> None:
+        """Names are text of any kind."""
+        readings = [reading(name, float(index), 3, 1000) for index, name in enumerate(NAMES)]
+        assert self.record(backend, identity, readings).points == Counter(backend.kept(readings))
+
+    def test_gpu_and_host_are_where_the_tracker_shows_them(
+        self, backend: ContractBackend, identity: RunIdentity
+    ) -> None:
+        """Also where something logged has the same name, and where the run goes on."""
+
+        def collection(step: int, time_ms: int) -> list[Reading]:
+            names = enumerate(backend.system_names)
+            return [reading(name, value, step, time_ms, is_system=True) for value, name in names]
+
+        logged = [reading("loss", 0.5, 3, 1000), reading("loss", 0.25, 4, 1900)]
+        first, second = collection(3, 1500), collection(4, 2000)
+        self.record(backend, identity, [logged[0], *first])
+        # What was logged without a step is where the row before it was logged, not measured.
+        without_step = reading("lr", 0.1, 0, 2300, axis=semconv.AXIS_NONE)
+        stored = self.record(backend, identity, [logged[1], *second, without_step])
+        expected = Counter(backend.kept([*logged, *first, *second]))
+        assert stored.points == expected + Counter([point("lr", backend.step_without_axis(4), 0.1, 2300)])
+
+    def test_what_is_logged_under_the_name_of_a_reading_of_the_host_is_kept_apart(
+        self, backend: ContractBackend, identity: RunIdentity
+    ) -> None:
+        """A user may log what we measure."""
+        measured = reading("system/cpu_utilization_percentage", 1.0, 3, 1000, is_system=True)
+        logged = reading("system/cpu_utilization_percentage", 2.0, 3, 1000)
+        stored = self.record(backend, identity, [measured, logged])
+        assert stored.points == Counter(backend.kept([measured, logged]))
+
+    def test_what_is_logged_under_one_name_stays_under_it_when_the_run_goes_on(
+        self, backend: ContractBackend, identity: RunIdentity
+    ) -> None:
+        """What a tracker makes of names is the same in the next process."""
+        names = ["a/b/c", "a_b/c", "lo@ss", "lo#ss", "_step", "metric/_step"]
+        first = [reading(name, float(index), 1, 1000) for index, name in enumerate(names)]
+        second = [reading(name, float(index), 2, 2000) for index, name in enumerate(reversed(names))]
+        self.record(backend, identity, first)
+        assert self.record(backend, identity, second).points == Counter(backend.kept([*first, *second]))
+
+    def test_a_reading_that_cannot_be_stored_is_refused_alone_and_said_once(
+        self, backend: ContractBackend, identity: RunIdentity, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It takes no other with it. For a tracker that stores all, there is no such reading."""
+        readings = [reading("loss", float(step), step, 1000 + step) for step in range(10)]
+        bad = [] if backend.refused is None else [backend.refused, backend.refused._replace(time_unix_nano=5)]
+        queue = ListQueue([*readings[:5], *bad, *readings[5:]])
+        delivery = Delivery(backend.tracker(), Guard(), queue)
+        delivery.open(identity.attributes)
+        delivery.tell(semconv.OUTCOME_FINISHED)
+        account = delivery.close(_PATIENCE_S)
+        assert (account.delivered, account.refused, account.pending) == (10, len(bad), 0)
+        assert caplog.text.count(f"{backend.name} refused metric") == bool(bad)
+        assert backend.stored(identity.run_id).points == Counter(backend.kept(readings))
+
+    def test_hyperparameters_of_every_kind(self, backend: ContractBackend, identity: RunIdentity) -> None:
+        """Numbers, flags, nothing, text, and names in groups."""
+        params = {
+            "lr": Param("0.1", semconv.TYPE_FLOAT),
+            "flag": Param("True", semconv.TYPE_BOOL),
+            "nothing": Param("None", semconv.TYPE_NONE),
+            "text": Param("64"),
+            "empty": Param(""),
+            "model/width": Param("7", semconv.TYPE_INT),
+            "model/depth": Param("3", semconv.TYPE_INT),
+        }
+        stored = self.record(backend, identity, [reading("loss", 1.0)], params)
+        assert stored.params == backend.shown_params(params)
+
+    def test_hyperparameters_that_come_later_are_added(self, backend: ContractBackend, identity: RunIdentity) -> None:
+        """Also to a group that is there."""
+        first = {"model/width": Param("7", semconv.TYPE_INT), "lr": Param("0.1", semconv.TYPE_FLOAT)}
+        later = {"model/depth": Param("3", semconv.TYPE_INT)}
+        tracker = backend.tracker()
+        tracker.open(identity)
+        tracker.log_params(first)
+        tracker.log_params(later)
+        tracker.close(semconv.OUTCOME_FINISHED)
+        assert backend.stored(identity.run_id).params == backend.shown_params({**first, **later})
+
+    def test_a_creation_that_is_repeated_finds_its_run(self, backend: ContractBackend, identity: RunIdentity) -> None:
+        """A process that was killed may have created the run already."""
+        first = backend.tracker()
+        first.open(identity)
+        first.close(None)
+        readings = [reading("loss", 1.0)]
+        assert self.record(backend, identity, readings).points == Counter(backend.kept(readings))
+
+    def test_a_run_is_continued(self, backend: ContractBackend, identity: RunIdentity) -> None:
+        """What it has stays, and its status is that of the new end."""
+        first = [reading("acc@1", 1.0, 0, 1000)]
+        second = [reading("acc#1", 2.0, 0, 2000), reading("acc@1", 3.0, 1, 2000)]
+        params = {"lr": Param("0.1", semconv.TYPE_FLOAT)}
+        self.record(backend, identity, first, params, semconv.OUTCOME_FAILED)
+        stored = self.record(backend, identity, second, params, run_id=identity.run_id)
+        assert stored.points == Counter(backend.kept([*first, *second]))
+        assert stored.status == backend.statuses["finished"]
+
+    def test_a_run_that_does_not_exist_cannot_be_continued(
+        self, backend: ContractBackend, identity: RunIdentity
+    ) -> None:
+        """The setting `run_id` names a run that is there."""
+        with pytest.raises(ConfigurationError, match=r"no run to continue: .*nowhere"):
+            backend.tracker(run_id="nowhere").open(identity)
