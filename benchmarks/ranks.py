@@ -74,7 +74,7 @@ def main() -> None:
         os.chdir(directory)
         run = tracelet_otel.start_logging("many ranks", config={"journal_dir": directory, "stop_timeout": 120})
         (relay,) = psutil.Process().children()
-        address = run._destination._connection.address
+        address = run._role.connection.address
         share = RANKS // PROCESSES
         began_s = time.time() + 10
         senders = [

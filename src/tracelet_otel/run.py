@@ -28,11 +28,10 @@ from tracelet_otel.instrumentation.scalars import snapshot
 from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.account import Account
-from tracelet_otel.protocol.run_identity import to_text
 from tracelet_otel.resource.run_resource import default_run_name, new_run_id, run_resource
 from tracelet_otel.session.role import Role
+from tracelet_otel.session.session import Session
 from tracelet_otel.settings import Settings
-from tracelet_otel.system.monitor import Hardware, hardware_of
 
 _LONGEST_DRAIN_S: Final = 2.0
 _ROWS_PER_FLUSH: Final = 10_000
@@ -57,15 +56,14 @@ class Run:
     """
 
     def __init__(self, settings: Settings, role: Role, on_end: Callable[[Run], None]) -> None:
-        started = {semconv.RUN_START_TIME: to_text(time.time_ns())}
         run_id = run_to_continue(settings) or new_run_id()
         self.name: str = settings.exp_name or default_run_name()
         """What people call the run."""
-        self._settings = settings
-        self._role = role
         self._on_end = on_end
         self._heir: Run | None = None
         self._guard = Guard()
+        self._session = Session(settings, role, self._guard)
+        self._role = role
         self._pid = os.getpid()
         self._thread = threading.current_thread()
         self._stopped = False
@@ -75,48 +73,45 @@ class Run:
         identity = run_resource(
             run_id, self.name, settings.project, settings.ranks, track_git=settings.track_git, guard=self._guard
         )
-        role.prepare()
-        self._destination = role.open({**identity.attributes, **started}, self._guard)
-        self._records = bool(self._destination.exporters)
+        self._session.prepare()
+        self._session.open(identity.attributes)
+        self._records = bool(role.exporters)
+        self._tracks_lightning = settings.track_lightning and self._records
         try:
             self._record(identity)
         except BaseException:
-            self._destination.abandon()
+            role.abandon()
             role.close()
             raise
         set_recorder(self._pid)
         atexit.register(self._stop_at_exit)
 
     def _record(self, identity: Resource) -> None:
-        self._readers = [self._reader(exporter) for exporter in self._destination.exporters]
+        self._readers = [self._reader(exporter) for exporter in self._role.exporters]
         provider = MeterProvider(self._readers, identity, shutdown_on_exit=False)
         # At most half of the time drains, however many rows come.
-        budget_s = min(self._settings.export_interval / 2, _LONGEST_DRAIN_S)
+        budget_s = min(self._session.settings.export_interval / 2, _LONGEST_DRAIN_S)
         self._signals = make_signals(
             provider,
             self._guard,
             budget_s,
             self._role.membership,
             self._role.launching,
-            owns_run=self._destination.owns_run,
+            owns_run=self._role.owns_run,
         )
-        if self._settings.track_lightning and self._records:
+        if self._tracks_lightning:
             LightningInstrumentor().take_over(self._signals)
-        self._hardware: Hardware | None = None
-        if self._role.reports_hardware:
-            self._hardware = hardware_of(
-                self._settings, self._destination, identity, lambda: self._signals.progress.step, self._guard
-            )
+        self._session.measure(identity, lambda: self._signals.progress.step)
 
     @property
     def id(self) -> str:
         """The run's id, the same in all processes and backends; empty in a rank that has not found it yet."""
-        return self._destination.run_id
+        return self._role.run_id
 
     @property
     def urls(self) -> dict[str, str]:
         """Where people look at the run, by backend: an address, or the path of an offline run."""
-        return dict(self._destination.urls)
+        return dict(self._role.urls)
 
     @property
     def is_of_this_process(self) -> bool:
@@ -129,12 +124,12 @@ class Run:
 
         A reading is one value of one metric at one step. What has not left this process yet is in none of the numbers.
         """
-        return self._destination.accounts
+        return self._role.accounts
 
     @property
     def errors(self) -> dict[str, int]:
         """How many errors were kept away from the training, by what could not be done; empty where all is well."""
-        return dict(Counter(self._guard.counts) + Counter(self._destination.errors))
+        return dict(Counter(self._guard.counts) + Counter(self._role.errors))
 
     def log_metric(self, name: str, value: Any, step: int) -> None:
         """Record one value of your own. Returns at once; what cannot be recorded is said in the log and counted.
@@ -218,8 +213,8 @@ class Run:
                 self._stopping_thread = threading.get_ident()
                 self._on_end(self)
                 set_recorder(None)
-                if self._settings.track_lightning and self._records:
-                    self._guarded(LightningInstrumentor().uninstrument)
+                if self._tracks_lightning:
+                    self._session.guarded(LightningInstrumentor().uninstrument)
         if not first:
             # Somebody else ends the run; nobody may leave before everything is delivered.
             self._ended.wait()
@@ -233,7 +228,7 @@ class Run:
                 raise
             self._guard.report("the run did not end as it should", problem)
         finally:
-            self._guarded(self._role.close)
+            self._session.close()
             self._ended.set()
             self._stopping_thread = None
             atexit.unregister(self._stop_at_exit)
@@ -243,13 +238,7 @@ class Run:
         rows = self._signals.recorder.queued
         if rows:
             self._guard.report(f"{rows} rows were not delivered", "the end of the run was interrupted")
-        self._destination.abandon()
-
-    def _guarded(self, call: Callable[[], Any]) -> None:
-        try:
-            call()
-        except Exception as error:
-            self._guard.report("the run did not end as it should", error)
+        self._role.abandon()
 
     def __enter__(self) -> Run:
         return self
@@ -262,29 +251,25 @@ class Run:
     def _reader(self, exporter: MetricExporter) -> samples.Reader:
         return samples.Reader(
             exporter,
-            export_interval_millis=self._settings.export_interval * 1e3,
+            export_interval_millis=self._session.settings.export_interval * 1e3,
             cardinality_limits=samples.cardinality_limits(),
         )
 
     def _deliver(self) -> None:
-        if self._hardware is not None:
-            self._hardware.stop()
+        self._session.stop_measuring()
         while True:
             left = self._signals.recorder.drain(max_rows=_ROWS_PER_FLUSH)
             for reader in self._readers:
-                self._guarded(reader.collect)
+                self._session.guarded(reader.collect)
             if not left:
                 break
-            self._guarded(partial(self._destination.wait_for_room, self._settings.stop_timeout))
+            self._session.guarded(partial(self._role.wait_for_room, self._session.settings.stop_timeout))
         # Whoever reads the word closes the run, so it may not travel ahead of rows: the final
         # collection of a reader's shutdown has it.
         self._signals.outcome.end()
-        deadline_s = time.monotonic() + self._settings.stop_timeout
         # Not `MeterProvider.shutdown`: all its readers share one deadline, so a slow backend would
         # leave no time to the next.
-        for reader in self._readers:
-            self._guarded(partial(reader.shutdown, timeout_millis=self._settings.stop_timeout * 1e3))
-        self._destination.finish(deadline_s)
+        self._session.deliver([reader.shutdown for reader in self._readers])
 
     def _is_live(self, what: str) -> bool:
         if not self.is_of_this_process or not self._records or self._role.membership.repeats:

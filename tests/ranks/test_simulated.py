@@ -34,7 +34,7 @@ class Rank:
     """One rank, which sends when it is told to."""
 
     def __init__(self, run, number: int, **attributes) -> None:
-        connection = run._destination._connection
+        connection = run._role.connection
         self.guard = Guard()
         self.exporter = relay_exporter(lambda: connection.address, connection.revive, self.guard)
         self._reader = PeriodicExportingMetricReader(
@@ -78,7 +78,7 @@ def say_that_it_ends(run) -> None:
     run._signals.outcome.end()
     for reader in run._readers:
         reader.collect()
-        assert run._destination.exporters[0].force_flush(30_000)
+        assert run._role.exporters[0].force_flush(30_000)
 
 
 def has(database, points) -> bool:
@@ -106,7 +106,7 @@ def test_a_value_that_waits_for_a_rank_survives_the_relay(database):
     run, (first, second) = begin()
     second.flush()
     first.send({"loss": 1, "a": 5}, 0)
-    os.kill(run._destination._connection.pid, signal.SIGKILL)
+    os.kill(run._role.connection.pid, signal.SIGKILL)
     second.send({"loss": 3}, 0)
     for rank in (first, second):
         rank.end()
@@ -121,7 +121,7 @@ def test_what_was_delivered_without_a_rank_is_not_delivered_again_by_the_next_re
     first.send({"loss": 1}, 0)
     first.send({"wait": 1}, 1)
     wait_until(lambda: len(stored_run(database).points) == 2, 30, "what has waited too long")
-    os.kill(run._destination._connection.pid, signal.SIGKILL)
+    os.kill(run._role.connection.pid, signal.SIGKILL)
     second.send({"loss": 3, "wait": 3}, 2)
     first.send({"loss": 1, "wait": 1}, 2)
     for rank in (first, second):

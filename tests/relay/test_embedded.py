@@ -66,7 +66,7 @@ def test_what_a_tracker_does_not_take_stays_for_a_replay(tmp_path, mlflow_server
     run = tracelet.start_logging("left", config=config)
     run.log_metric("loss", 1.0, 0)
     wait_until(lambda: run.accounts["mlflow"].delivered == 1, 30, "the first value")
-    tracker = run._destination._connection._relay.run._deliveries._by_name["mlflow"]._tracker
+    tracker = run._role.connection._relay.run._deliveries._by_name["mlflow"]._tracker
 
     def refuse(_):
         raise tracelet.TrackerUnavailableError("it is down")

@@ -25,7 +25,7 @@ def test_nothing_secret_is_on_the_command_line_or_in_the_environment(tmp_path, m
         environment = relay.environ()
         shown = " ".join([*relay.cmdline(), *environment.values()])
         assert secret not in shown
-        assert run._destination._connection.address.token not in shown
+        assert run._role.connection.address.token not in shown
         assert not [name for name in environment if name.startswith(("OTEL_", "TRACELET_"))]
         assert environment["CUDA_VISIBLE_DEVICES"] == ""
 

@@ -16,8 +16,8 @@ from tracelet_otel.protocol.requests import by_run
 from tracelet_otel.relay.parts import part_of
 from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.session.calls import Address
-from tracelet_otel.session.ranks.follower import Follower
 from tracelet_otel.session.ranks.rendezvous import RunAddress
+from tracelet_otel.session.ranks.waiting import RelayingExporter
 from tracelet_otel.session.transport import TO_RELAY, relay_exporter
 
 TOKEN = "a-token-for-this-test-only"
@@ -147,19 +147,13 @@ def test_room_is_waited_for_as_long_as_the_relay_takes_something(relay, guard):
 
 
 def test_what_a_rank_keeps_until_its_run_is_found_has_a_bound(taker, relay, guard, monkeypatch):
-    class Finder:
-        run_address = None
-
-        def find(self):
-            return self.run_address
-
+    found: list[RunAddress] = []
     monkeypatch.setattr("tracelet_otel.session.ranks.waiting._MOST_KEPT", 100)
     taker.open.set()
-    finder = Finder()
-    (exporter,) = Follower(finder, dict, "rank 1", guard).exporters
+    exporter = RelayingExporter(lambda _: next(iter(found), None), dict, "rank 1", guard)
     for export in range(30):
         exporter.export(exported([{"loss": float(export * 10 + row)} for row in range(10)]))
-    finder.run_address = RunAddress("r1", "run", "project", relay.endpoint, relay.token, "elsewhere", 0, "")
+    found.append(RunAddress("r1", "run", "project", relay.endpoint, relay.token, "elsewhere", 0, ""))
     assert exporter.force_flush(30_000)
     exporter.shutdown()
     assert [value for _, value, _ in taker.readings] == list(range(200, 300))

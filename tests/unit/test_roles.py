@@ -8,9 +8,10 @@ import pytest
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import RunLostError
-from tracelet_otel.exporters.destination import Nowhere
+from tracelet_otel.session.owner import Owner
+from tracelet_otel.session.ranks.follower import Follower
 from tracelet_otel.session.ranks.rendezvous import SpawnContext
-from tracelet_otel.session.role import Following, Owning, Silent
+from tracelet_otel.session.role import Silent
 from tracelet_otel.session.roles import Roles
 from tracelet_otel.settings import load
 
@@ -39,7 +40,7 @@ def settings(**config):
 
 def test_what_a_training_starts_is_told_while_it_runs(roles):
     role = roles.next(settings())
-    assert isinstance(role, Owning)
+    assert isinstance(role, Owner)
     assert "TRACELET_HANDOVER" not in os.environ
     role.launching.begin(3)
     spawn_context = SpawnContext.from_text(os.environ["TRACELET_HANDOVER"])
@@ -55,13 +56,13 @@ def test_a_child_of_ddp_is_silent_until_it_was_started(roles, monkeypatch):
     # What it starts itself is no rank of that run.
     assert "TRACELET_HANDOVER" not in os.environ
     second = roles.next(settings())
-    assert isinstance(second, Following)
+    assert isinstance(second, Follower)
     # What it trains alone before does not count: rank 0 need not have done the same.
     for world_size, repeats, training in ((1, True, 2), (2, False, 3), (1, False, 3), (2, False, 4)):
         second.membership.begin(world_size)
         assert (second.membership.repeats, second.membership.training) == (repeats, training)
     third = roles.next(settings())
-    assert isinstance(third, Following)
+    assert isinstance(third, Follower)
     assert not third.membership.repeats
 
 
@@ -69,7 +70,7 @@ def test_a_child_of_ddp_is_silent_until_it_was_started(roles, monkeypatch):
 def test_a_script_that_a_training_starts_has_a_run_of_its_own(roles, monkeypatch, spawn_context):
     if spawn_context:
         told(monkeypatch, TRACELET_HANDOVER=spawn_context, LOCAL_RANK="0")
-    assert isinstance(roles.next(settings()), Owning)
+    assert isinstance(roles.next(settings()), Owner)
     assert "TRACELET_HANDOVER" not in os.environ
 
 
@@ -84,14 +85,15 @@ def test_what_each_rank_trains_alone_is_reported_by_the_first(roles, monkeypatch
 
 def test_without_a_relay_only_rank_0_records(roles, monkeypatch, caplog):
     owner = roles.next(settings(relay=False))
-    assert isinstance(owner, Owning)
+    assert isinstance(owner, Owner)
     owner.launching.begin(1)
     assert "TRACELET_HANDOVER" not in os.environ
     assert owner.launching.in_process is None
     told(monkeypatch, **CHILD_OF_DDP)
     role = roles.next(settings(relay=False))
     assert isinstance(role, Silent)
-    assert isinstance(role.open({}, Guard()), Nowhere)
+    role.open({}, Guard())
+    assert (role.exporters, role.owns_run) == ((), False)
     assert caplog.messages == ["rank 1 records nothing: without a relay (relay=False) only rank 0 does"]
 
 
@@ -110,6 +112,6 @@ def test_without_a_relay_only_rank_0_records(roles, monkeypatch, caplog):
 def test_a_rank_that_cannot_find_its_run_says_what_is_missing(roles, monkeypatch, environment, config, message):
     told(monkeypatch, **environment)
     role = roles.next(settings(**config))
-    assert isinstance(role, Following)
+    assert isinstance(role, Follower)
     with pytest.raises(RunLostError, match=message):
-        role._finder.find()
+        role._find(None)

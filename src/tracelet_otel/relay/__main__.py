@@ -14,7 +14,7 @@ from typing import Final
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.protocol.messages import Order, Ready
-from tracelet_otel.relay.owner import Owner
+from tracelet_otel.relay.owner_process import OwnerProcess
 from tracelet_otel.relay.recovery import adopt
 from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.relay.single import SingleRunRelay
@@ -39,7 +39,7 @@ class RelayService:
         guard = Guard()
         self._relay = SingleRunRelay(order, guard)
         self._run = self._relay.run
-        self._owner = Owner(sys.stdin.buffer, order.owner_pid, order.owner_started)
+        self._owner = OwnerProcess(sys.stdin.buffer, order.owner_pid, order.owner_started)
         listener = listen(order.host, order.port)
         self._server = HttpServer(Application(order.token, self._relay.accept, self._relay.status, guard), listener)
         # It means: finish up.

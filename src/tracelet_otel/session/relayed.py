@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
-
-from opentelemetry.sdk.metrics.export import MetricExporter
 
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TraceletError
@@ -66,7 +64,7 @@ class RelayConnection(Protocol):
 
 
 class Relayed:
-    """A `Destination` of one relay.
+    """The trackers of a run behind one relay: one exporter, and what the relay says of its delivery.
 
     Args:
         connection: the relay, which has the run.
@@ -84,51 +82,35 @@ class Relayed:
         guard: Guard,
         on_revived: Callable[[], None],
     ) -> None:
-        self.owns_run = True
-        """See `Destination.owns_run`."""
-        self.run_id = run_id
-        """See `Destination.run_id`."""
         self._connection = connection
+        self._run_id = run_id
         self._on_revived = on_revived
         transport = connection.transport(self._revive, guard)
-        self._exporter = OtlpExporter(transport, "relay", guard, TO_RELAY, attributes)
+        self.exporter = OtlpExporter(transport, "relay", guard, TO_RELAY, attributes)
+        """What sends this process's stream to the relay."""
         self._last: Status | None = None
         self._finished = False
         self._guard = guard
 
     @property
-    def exporters(self) -> Sequence[MetricExporter]:
-        """See `Destination.exporters`."""
-        return [self._exporter]
-
-    @property
-    def streams(self) -> Sequence[MetricExporter]:
-        """See `Destination.streams`."""
-        return ()
-
-    @property
-    def urls(self) -> Mapping[str, str]:
-        """See `Destination.urls`."""
-        return self._connection.urls
-
-    @property
     def accounts(self) -> dict[str, Account]:
-        """See `Destination.accounts`; what the relay has not accepted yet is in none."""
+        """How many readings each tracker has taken, by name; what the relay has not accepted yet is in none."""
         status = self._ask()
         return dict(status.accounts) if status else {}
 
     @property
     def errors(self) -> Mapping[str, int]:
-        """See `Destination.errors`."""
+        """How many errors the relay has counted, by what could not be done."""
         status = self._ask()
         return status.errors if status else {}
 
-    def wait_for_room(self, timeout_s: float) -> None:
-        """See `Destination.wait_for_room`."""
-        self._exporter.wait_for_room(timeout_s)
-
     def finish(self, deadline_s: float) -> None:
-        """See `Destination.finish`; what is not delivered until then, the relay goes on with."""
+        """Wait for the delivery, log what is missing, and let go of the relay, which goes on with what is left.
+
+        Args:
+            deadline_s: a time of the monotonic clock. A relay that ends with this process is waited for without one: it
+                gives up by itself on a tracker that takes nothing.
+        """
         if not self._connection.tells:
             # What it has accepted is its own to deliver.
             self._connection.release(0)
@@ -149,22 +131,16 @@ class Relayed:
             return False
 
         try:
-            # One that ends with this process gives up by itself on a tracker that takes nothing.
             over = wait_for(is_done, deadline_s if self._connection.outlives_process else math.inf)
             self._finished = True
         finally:
             self._say_result(time.monotonic() - began_s > _QUIET_S)
         self._connection.release(_EXIT_S if over else 0)
 
-    def abandon(self) -> None:
-        """See `Destination.abandon`; the relay delivers what it has."""
-        self._exporter.shutdown(timeout_millis=0)
-        self._connection.release(0)
-
     def _ask(self) -> Status | None:
         if self._finished:
             return self._last
-        status = self._connection.status(self.run_id)
+        status = self._connection.status(self._run_id)
         self._last = status or self._last
         return status
 

@@ -16,10 +16,12 @@ from tracelet_otel.instrumentation.launching import InStartedProcess as InRank
 from tracelet_otel.resource.membership import Membership
 from tracelet_otel.resource.rank_info import RankInfo, job_of, rank_info_of
 from tracelet_otel.session.calls import Address
+from tracelet_otel.session.owner import Owner
 from tracelet_otel.session.ranks.announcement import RunAnnouncement
-from tracelet_otel.session.ranks.discovery import Finder, KnownRun, MeetingRanks, NamedRun, NowhereToLook
+from tracelet_otel.session.ranks.discovery import Find, by_known_id, by_rendezvous, in_joined_relay, nowhere
+from tracelet_otel.session.ranks.follower import Follower
 from tracelet_otel.session.ranks.rendezvous import Rendezvous, SpawnContext
-from tracelet_otel.session.role import Following, Owning, Role, Silent
+from tracelet_otel.session.role import Role, Silent
 from tracelet_otel.settings import Settings
 
 _OTHER_NODE: Final = (
@@ -73,14 +75,14 @@ class Roles:
         self._run_number += 1
         if rank_info is None or rank_info.is_first:
             if not settings.has_relay and not settings.streams:
-                return Owning(settings, rank_info, None)
+                return Owner(settings, rank_info, None)
             # Once it has started ranks, a process has the variables of one itself; these know the first name.
             self._job = self._job or (job_of(told) if rank_info else None) or uuid.uuid4().hex
             spawn_context = SpawnContext(self._job, self._run_number, 0)
             announcement = RunAnnouncement(
                 spawn_context, functools.partial(self._make, of_copies or settings), at_once=rank_info is not None
             )
-            return self._remembered(Owning(settings, rank_info, announcement))
+            return self._remembered(Owner(settings, rank_info, announcement))
         self._spawn_context = self._spawn_context or SpawnContext.from_text(handed or "")
         return self._remembered(self._rank(settings, rank_info, job_of(told)))
 
@@ -107,21 +109,21 @@ class Roles:
             return Silent()
         started_in = spawn_context.training if spawn_context and spawn_context.run_number == self._run_number else 0
         job = spawn_context.job if spawn_context else job
-        return Following(Membership(rank_info, started_in), self._finder(settings, rank_info, job), settings)
+        return Follower(Membership(rank_info, started_in), self._find(settings, rank_info, job), settings)
 
-    def _finder(self, settings: Settings, rank_info: RankInfo, job: str | None) -> Finder:
+    def _find(self, settings: Settings, rank_info: RankInfo, job: str | None) -> Find:
         if settings.relay_endpoint and settings.relay_token and settings.run_id:
             address = Address(settings.relay_endpoint.rstrip("/"), settings.relay_token.get_secret_value())
-            return NamedRun(address, settings.run_id, settings.exp_name or settings.run_id, settings.project)
+            return in_joined_relay(address, settings.run_id, settings.exp_name or settings.run_id, settings.project)
         if settings.run_id and not settings.trackers:
-            return KnownRun(settings.run_id, settings.exp_name or settings.run_id, settings.project)
+            return by_known_id(settings.run_id, settings.exp_name or settings.run_id, settings.project)
         if rank_info.is_on_another_node:
-            return NowhereToLook(_OTHER_NODE)
-        return MeetingRanks(Rendezvous(job, self._run_number)) if job else NowhereToLook(_NO_JOB)
+            return nowhere(_OTHER_NODE)
+        return by_rendezvous(Rendezvous(job, self._run_number)) if job else nowhere(_NO_JOB)
 
 
-def following(spawn_context: SpawnContext, settings: Settings) -> Following:
+def following(spawn_context: SpawnContext, settings: Settings) -> Follower:
     """The role of a process that another one started as a copy of itself."""
     membership = Membership()
     membership.training = spawn_context.training
-    return Following(membership, MeetingRanks(Rendezvous(spawn_context.job, spawn_context.run_number)), settings)
+    return Follower(membership, by_rendezvous(Rendezvous(spawn_context.job, spawn_context.run_number)), settings)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import Final
+from typing import Final, Protocol
 
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel._support.environment import environment
 from tracelet_otel._support.guard import Guard, log
-from tracelet_otel.exporters.destination import Destination
 from tracelet_otel.gpu import Passes, observe_gpus
 from tracelet_otel.gpu.nvml import prepare as prepare_gpu
 from tracelet_otel.protocol.samples import Reader
@@ -27,14 +27,28 @@ _LONGEST_STOP_S: Final = 5.0
 """Seconds that `Hardware.stop` waits. A driver that has lost its device may never answer."""
 
 
+class Exporters(Protocol):
+    """Whatever has the exporters of a run."""
+
+    @property
+    def exporters(self) -> Sequence[MetricExporter]:
+        """All of them."""
+        ...
+
+    @property
+    def streams(self) -> Sequence[MetricExporter]:
+        """Those that take every metric as it is measured. The others lead to trackers."""
+        ...
+
+
 def hardware_of(
-    settings: Settings, destination: Destination, identity: Resource, step: Callable[[], int], guard: Guard
+    settings: Settings, exporters: Exporters, identity: Resource, step: Callable[[], int], guard: Guard
 ) -> Hardware | None:
     """Start reading GPU and host for a run.
 
     Args:
         settings: settings of the run.
-        destination: destination of the run, with its exporters.
+        exporters: exporters of the run.
         identity: resource of the run in this process.
         step: returns the current step of the training.
         guard: where errors are reported.
@@ -42,12 +56,12 @@ def hardware_of(
     Returns:
         None where the settings turn it off, or the run has no exporters.
     """
-    if not settings.track_system or not destination.exporters:
+    if not settings.track_system or not exporters.exporters:
         return None
     if "track_system" in settings.model_fields_set:
         # The user has asked for it explicitly, and so has to know what is not installed.
         _say_missing()
-    return Hardware(destination, identity, settings.metrics_interval, step, guard)
+    return Hardware(exporters, identity, settings.metrics_interval, step, guard)
 
 
 def _say_missing() -> None:
@@ -76,7 +90,7 @@ class Hardware:
     """Collects metrics of GPU and host when it is created, then at an interval, and when it stops.
 
     Args:
-        destination: destination of the run; its exporters outlive this object.
+        exporters: exporters of the run, which outlive this object.
         identity: resource of the run in this process.
         interval_s: seconds between two collections.
         step: returns the current step of the training.
@@ -85,7 +99,7 @@ class Hardware:
 
     def __init__(
         self,
-        destination: Destination,
+        exporters: Exporters,
         identity: Resource,
         interval_s: float,
         step: Callable[[], int],
@@ -95,7 +109,7 @@ class Hardware:
         self._stopped = False
         self._gpus: Passes | None = None
         self._reader = Reader(
-            SystemExporter(destination.exporters, destination.streams, step, guard),
+            SystemExporter(exporters.exporters, exporters.streams, step, guard),
             export_interval_millis=interval_s * 1e3,
         )
         provider = MeterProvider([self._reader], identity, shutdown_on_exit=False)

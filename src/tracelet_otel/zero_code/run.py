@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,18 +20,16 @@ from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.own_run import Nobodys, Participation
 from tracelet_otel.protocol.metrics_data import sample_count, with_attributes
-from tracelet_otel.protocol.run_identity import to_text
 from tracelet_otel.protocol.samples import resource_attributes
 from tracelet_otel.zero_code.identity import identified
 from tracelet_otel.zero_code.launching import OpensRun
 from tracelet_otel.zero_code.stream import of_run, resource_of
 
 if TYPE_CHECKING:
-    from tracelet_otel.exporters.destination import Destination
     from tracelet_otel.instrumentation.signals import Signals
     from tracelet_otel.session.role import Role
+    from tracelet_otel.session.session import Session
     from tracelet_otel.settings import Settings
-    from tracelet_otel.system.monitor import Hardware
 
 
 _run: ZeroCodeRun | None = None
@@ -60,10 +57,9 @@ class ZeroCodeRun:
         self._role: Role | None = None
         self._signals: Signals | None = None
         self._opening: threading.Thread | None = None
-        self._destination: Destination | None = None
+        self._session: Session | None = None
+        self._is_open = False
         self._identity: Mapping[str, Any] = {}
-        self._began_unix_nano = 0
-        self._hardware: Hardware | None = None
         self._given_up = False
         self._ending = False
         self._closed = False
@@ -88,10 +84,8 @@ class ZeroCodeRun:
         except Exception as error:
             self._give_up(error)
             return Nobodys().begin()
-        from tracelet_otel.session.role import Owning
-
         launching = OpensRun(role.launching, self._open_for_copies)
-        return Participation(role.membership, launching, owns_run=isinstance(role, Owning))
+        return Participation(role.membership, launching, owns_run=role.owns_run)
 
     def watch(self, signals: Signals) -> None:
         """See `OwnRun.watch`."""
@@ -113,8 +107,8 @@ class ZeroCodeRun:
         if self.is_of_this_process:
             self._wait_for_opening()
             self._ending = True
-            if self._hardware is not None:
-                self._hardware.stop()
+            if self._session is not None:
+                self._session.stop_measuring()
 
     def export(self, data: MetricsData) -> MetricExportResult:
         """Hand on an export of the whole process; see `training_begins`."""
@@ -125,7 +119,7 @@ class ZeroCodeRun:
             if self._given_up or self._closed:
                 self._guard.count(UNDELIVERED, number)
                 return MetricExportResult.FAILURE if number else MetricExportResult.SUCCESS
-            if self._destination is None:
+            if not self._is_open:
                 if number or self._opening is not None:
                     self._kept.append(of_run(data))
                     # A training has begun the run already, but for values that a user hands to a logger elsewhere.
@@ -138,7 +132,7 @@ class ZeroCodeRun:
         if not self.is_of_this_process:
             return True
         self._wait_for_opening(timeout_s)
-        exporters = self._destination.exporters if self._destination is not None else ()
+        exporters = self._role.exporters if self._role is not None else ()
         return not self._kept and all(one.force_flush(timeout_s * 1e3) for one in exporters)
 
     def close(self) -> None:
@@ -150,18 +144,14 @@ class ZeroCodeRun:
             self._give_up(TrackerUnavailableError("the run could not begin in time (start_timeout)"))
         self._closed = True
         try:
-            if self._hardware is not None:
-                self._hardware.stop()
-            if self._destination is not None and self._settings is not None:
-                deadline_s = time.monotonic() + self._settings.stop_timeout
-                for exporter in self._destination.exporters:
-                    exporter.shutdown(timeout_millis=self._settings.stop_timeout * 1e3)
-                self._destination.finish(deadline_s)
+            if self._session is not None and self._is_open:
+                self._session.stop_measuring()
+                self._session.deliver([exporter.shutdown for exporter in self._session.role.exporters])
         except Exception as error:
             self._guard.report("the run did not end as it should", error)
         finally:
-            if self._role is not None:
-                self._role.close()
+            if self._session is not None:
+                self._session.close()
             self._say_missing()
 
     def _say_missing(self) -> None:
@@ -192,7 +182,7 @@ class ZeroCodeRun:
     @property
     def _has_begun(self) -> bool:
         """Whether the run is there, is being opened, or cannot be had."""
-        return self._opening is not None or self._destination is not None or self._given_up
+        return self._opening is not None or self._is_open or self._given_up
 
     def _start_opening(self, resource: Mapping[str, Any]) -> None:
         """Must be called with `_changed` held."""
@@ -212,62 +202,47 @@ class ZeroCodeRun:
                 return
         self._open(resource_attributes(get_meter_provider()))
 
-    def _prepare(self) -> Role:
-        """Import what the run needs; a second call finds all of it there."""
-        from tracelet_otel.resource import repository
-        from tracelet_otel.system import monitor as hardware
+    def _prepare(self) -> Session:
+        """Import what the run needs, which begins with the first call."""
+        from tracelet_otel.session.session import Session
 
-        self._began_unix_nano = self._began_unix_nano or time.time_ns()
-        role, settings = self._take_role(), self._settings
-        role.prepare()
-        if settings is not None and settings.track_git:
-            repository.prepare()
-        if settings is not None and settings.track_system:
-            hardware.prepare()
-        return role
+        role = self._take_role()
+        if self._session is None:
+            assert self._settings is not None  # noqa: S101
+            self._session = Session(self._settings, role, self._guard)
+        self._session.prepare()
+        return self._session
 
     def _open(self, resource: Mapping[str, Any]) -> None:
         try:
-            role = self._prepare()
-            assert self._settings is not None  # noqa: S101
-            identity = identified(resource, self._settings, self._guard)
-            told = {**identity, semconv.RUN_START_TIME: to_text(self._began_unix_nano)}
-            destination = role.open(told, self._guard, waits=True)
+            session = self._prepare()
+            identity = identified(resource, session.settings, self._guard)
+            session.open(identity, waits=True)
         except Exception as error:
             self._give_up(error)
             return
-        for name, url in destination.urls.items():
+        for name, url in session.role.urls.items():
             log.info("%s: %s", name, url)
         with self._changed:
-            self._identity, self._destination = identity, destination
+            self._identity, self._is_open = identity, True
             try:
-                self._measure(role)
+                self._measure(session)
             except Exception as error:
                 self._guard.report("GPU and host are not measured", error)
             while self._kept:
                 self._hand_on(self._kept.popleft())
             self._changed.notify_all()
 
-    def _measure(self, role: Role) -> None:
-        from tracelet_otel.system.monitor import hardware_of
-
-        assert self._settings is not None  # noqa: S101
-        assert self._destination is not None  # noqa: S101
-        if role.reports_hardware and not self._ending:
-            identity, signals = Resource(dict(self._identity)), self._signals
-            self._hardware = hardware_of(
-                self._settings,
-                self._destination,
-                identity,
-                lambda: signals.progress.step if signals is not None else 0,
-                self._guard,
-            )
+    def _measure(self, session: Session) -> None:
+        signals = self._signals
+        if not self._ending:
+            session.measure(Resource(dict(self._identity)), lambda: signals.progress.step if signals is not None else 0)
 
     def _hand_on(self, data: MetricsData) -> MetricExportResult:
         """Must be called with `_changed` held."""
-        assert self._destination is not None  # noqa: S101
+        assert self._session is not None  # noqa: S101
         own = with_attributes(data, self._identity)
-        results = [exporter.export(own) for exporter in self._destination.exporters]
+        results = [exporter.export(own) for exporter in self._session.role.exporters]
         return MetricExportResult.FAILURE if MetricExportResult.FAILURE in results else MetricExportResult.SUCCESS
 
     def _wait_for_opening(self, timeout_s: float | None = None) -> None:

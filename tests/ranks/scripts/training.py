@@ -49,7 +49,7 @@ class Module(pl.LightningModule):
         run = tracelet.get_active_run()
         with open(f"process.{self.global_rank}", "w") as file:  # noqa: PTH123
             place = run._role.membership.attributes
-            json.dump({"pid": os.getpid(), "place": place, "owns": run._destination.owns_run}, file)
+            json.dump({"pid": os.getpid(), "place": place, "owns": run._role.owns_run}, file)
 
     def training_step(self, batch, batch_idx):
         rank = self.global_rank

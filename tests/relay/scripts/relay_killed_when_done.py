@@ -12,8 +12,8 @@ number = int(sys.argv[1])
 run = tracelet.start_logging("done", config={"export_interval": 0.1})
 for step in range(number):
     run.log_metric("loss", 1 / (step + 1), step)
-address = run._destination._connection.address
-finish = run._destination.finish
+address = run._role.connection.address
+finish = run._role.finish
 
 
 def kill_and_finish(deadline_s):
@@ -23,7 +23,7 @@ def kill_and_finish(deadline_s):
     finish(deadline_s)
 
 
-run._destination.finish = kill_and_finish
+run._role.finish = kill_and_finish
 run.stop()
 assert run.accounts["mlflow"].delivered == number, run.accounts
 assert not set(run.errors) - {"the relay could not be asked"}, run.errors

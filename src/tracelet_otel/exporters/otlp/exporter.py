@@ -114,7 +114,7 @@ class OtlpExporter(MetricExporter):
         return [Body(body.gzip, is_gzip=True, samples=body.samples, repeats=repeats) for body in bodies]
 
 
-def prepare(endpoint: str | None) -> None:
+def prepare_collector(endpoint: str | None) -> None:
     """Import now, on the calling thread, what `collector_exporter` needs for this endpoint."""
     if read(environment(), endpoint).protocol == HTTP:
         import tracelet_otel.exporters.otlp.http

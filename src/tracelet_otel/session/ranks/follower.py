@@ -1,95 +1,124 @@
-"""The relay of a run that another process owns: waited for in the background, then sent to."""
+"""The role of a rank that does not own its run: it waits for the run in the background, then sends to it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import MetricExporter
 
 from tracelet_otel._support.guard import Guard
+from tracelet_otel.exporters.otlp.exporter import prepare_collector
+from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.protocol.account import Account
-from tracelet_otel.protocol.messages import Status
-from tracelet_otel.session.ranks.discovery import Finder
-from tracelet_otel.session.ranks.waiting import MakeStream, RelayingExporter, StreamingExporter, WaitingExporter
+from tracelet_otel.resource.membership import Membership
+from tracelet_otel.session.ranks.discovery import Find
+from tracelet_otel.settings import Settings
+
+if TYPE_CHECKING:
+    from tracelet_otel.protocol.messages import Status
+    from tracelet_otel.session.ranks.waiting import RelayingExporter, WaitingExporter
 
 
 class Follower:
-    """A `Destination` in a rank that does not own the run: creates nothing, and ends only itself.
+    """The `Role` of a process whose run is another process's: it creates nothing, and ends only itself.
 
     Args:
-        finder: finds the run.
-        attributes: of this process's resource, as far as they are known late.
-        who: this process, in words.
-        guard: where errors end.
-        to_relay: whether what is logged goes to the run's relay.
-        make_stream: makes the exporter that takes whatever is measured, if there is one, once all attributes of
-            its resource are known.
+        membership: rank and training of this process.
+        find: finds the run.
+        settings: what the run is to do.
     """
 
-    def __init__(
-        self,
-        finder: Finder,
-        attributes: Callable[[], Mapping[str, Any]],
-        who: str,
-        guard: Guard,
-        *,
-        to_relay: bool = True,
-        make_stream: MakeStream | None = None,
-    ) -> None:
-        self._to_relay = [RelayingExporter(finder, attributes, who, guard)] if to_relay else []
-        self._streaming = [StreamingExporter(finder, attributes, who, guard, make_stream)] if make_stream else []
+    def __init__(self, membership: Membership, find: Find, settings: Settings) -> None:
+        self.membership = membership
+        self.launching: Launching = NoLaunching()
         self.owns_run = False
-        """See `Destination.owns_run`."""
+        # A process that a training has started as a copy of its own does not know its place on the node. Its parent
+        # reads GPU and host.
+        self.reports_hardware = membership.rank_info is not None and membership.rank_info.local_rank == 0
+        self._find = find
+        self._settings = settings
+        self._to_relay: list[RelayingExporter] = []
+        self._to_collector: list[WaitingExporter] = []
 
     @property
     def run_id(self) -> str:
-        """See `Destination.run_id`; empty until the run is found."""
+        """The run's id; empty until the run is found."""
         return next((one.run_address.run_id for one in self._all if one.run_address), "")
 
     @property
     def exporters(self) -> Sequence[MetricExporter]:
-        """See `Destination.exporters`."""
+        """One to the run's relay and one to the collector, as far as the settings want these."""
         return self._all
 
     @property
     def streams(self) -> Sequence[MetricExporter]:
-        """See `Destination.streams`."""
-        return self._streaming
+        """The exporter to the collector, if there is one."""
+        return self._to_collector
 
     @property
     def urls(self) -> Mapping[str, str]:
-        """See `Destination.urls`."""
+        """Where people look at the run, by tracker."""
         status = self._status()
         return status.urls if status else {}
 
     @property
     def accounts(self) -> dict[str, Account]:
-        """See `Destination.accounts`: of the run, not of this rank alone."""
+        """What each tracker has taken: of the run, not of this rank alone."""
         status = self._status()
         return dict(status.accounts) if status else {}
 
     @property
     def errors(self) -> Mapping[str, int]:
-        """See `Destination.errors`."""
+        """None: the relay's errors are told to the run's owner."""
         return {}
 
+    def prepare(self) -> None:
+        """Import what `open` needs."""
+        import_module("tracelet_otel.session.ranks.waiting")
+        if self._settings.streams:
+            prepare_collector(self._settings.otlp_endpoint)
+
+    def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> None:
+        """Make the exporters, which look for the run.
+
+        Args:
+            resource: attributes of this process's resource; those of the run come from its owner.
+            guard: where errors are reported.
+            waits: whether to wait for the run; a follower always does.
+        """
+        from tracelet_otel.session.ranks.waiting import RelayingExporter, StreamingExporter
+
+        who = str(self.membership.rank_info) if self.membership.rank_info else "this rank"
+        settings, find = self._settings, self._find
+        if settings.trackers and settings.has_relay:
+            self._to_relay = [RelayingExporter(find, lambda: self.membership.attributes, who, guard)]
+        if settings.streams:
+            endpoint = settings.otlp_endpoint
+            self._to_collector = [
+                StreamingExporter(find, lambda: self.membership.attributes, who, guard, endpoint),
+            ]
+
     def wait_for_room(self, timeout_s: float) -> None:
-        """See `Destination.wait_for_room`."""
+        """Wait until there is room in each exporter, or for so long without any progress."""
         for exporter in self._all:
             exporter.wait_for_room(timeout_s)
 
     def finish(self, deadline_s: float) -> None:
-        """See `Destination.finish`: what the relay has accepted is its own to deliver."""
+        """Do nothing: what the relay has accepted, it delivers."""
 
     def abandon(self) -> None:
-        """See `Destination.abandon`."""
+        """Send no more."""
         for exporter in self._all:
             exporter.shutdown(timeout_millis=0)
 
+    def close(self) -> None:
+        """Do nothing: the run is another process's."""
+
     @property
     def _all(self) -> list[WaitingExporter]:
-        return [*self._to_relay, *self._streaming]
+        return [*self._to_relay, *self._to_collector]
 
     def _status(self) -> Status | None:
         return next((one.status() for one in self._to_relay), None)

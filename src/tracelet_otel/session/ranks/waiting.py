@@ -15,17 +15,14 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.text import encodable
 from tracelet_otel.errors import RunLostError
-from tracelet_otel.exporters.otlp.exporter import OtlpExporter
+from tracelet_otel.exporters.otlp.exporter import OtlpExporter, collector_exporter
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.messages import Status
 from tracelet_otel.protocol.metrics_data import sample_count
 from tracelet_otel.session.calls import Address, fetch_status
-from tracelet_otel.session.ranks.discovery import Finder
+from tracelet_otel.session.ranks.discovery import Find
 from tracelet_otel.session.ranks.rendezvous import RunAddress
 from tracelet_otel.session.transport import relay_exporter
-
-MakeStream = Callable[[Callable[[], Mapping[str, Any]]], OtlpExporter]
-"""Makes an exporter, given the attributes of its resource that are known late."""
 
 _LOOK_S: Final = 0.1
 _MOST_KEPT: Final = 200_000
@@ -46,13 +43,13 @@ _AT_END_S: Final = 2.0
 class WaitingExporter(MetricExporter):
     """Keeps exports until the run is found."""
 
-    def __init__(self, finder: Finder, attributes: Callable[[], Mapping[str, Any]], who: str, guard: Guard) -> None:
+    def __init__(self, find: Find, attributes: Callable[[], Mapping[str, Any]], who: str, guard: Guard) -> None:
         super().__init__(
             preferred_temporality=samples.preferred_temporality(),
             preferred_aggregation=samples.preferred_aggregation(),
         )
         self.run_address: RunAddress | None = None
-        self._finder = finder
+        self._find = find
         self._attributes = attributes
         self._who = who
         self._guard = guard
@@ -128,7 +125,7 @@ class WaitingExporter(MetricExporter):
         said = False
         while time.monotonic() < self._began_s + _LATEST_S:
             try:
-                run_address = self._finder.find()
+                run_address = self._find(None)
             except RunLostError as lost:
                 self._give_up(str(lost))
                 return
@@ -201,25 +198,17 @@ class RelayingExporter(WaitingExporter):
 
     def _look_again(self) -> None:
         """The relay does not answer: it may be elsewhere now, or the run may be over."""
-        run_address = self._finder.find_again()
-        if self.run_address is not None and run_address.run_id != self.run_address.run_id:
-            raise RunLostError("the run is over")
-        self.run_address = run_address
+        self.run_address = self._find(self.run_address) or self.run_address
 
 
 class StreamingExporter(WaitingExporter):
-    """Sends to a receiver of its own, which wants to know of which run it is."""
+    """Sends to a collector, which is told of which run the values are."""
 
     def __init__(
-        self,
-        finder: Finder,
-        attributes: Callable[[], Mapping[str, Any]],
-        who: str,
-        guard: Guard,
-        make: MakeStream,
+        self, find: Find, attributes: Callable[[], Mapping[str, Any]], who: str, guard: Guard, endpoint: str | None
     ) -> None:
-        self._make_stream = make
-        super().__init__(finder, attributes, who, guard)
+        self._endpoint = endpoint
+        super().__init__(find, attributes, who, guard)
 
     def _make(self) -> OtlpExporter:
-        return self._make_stream(self._all_attributes)
+        return collector_exporter(self._endpoint, self._all_attributes, self._guard)

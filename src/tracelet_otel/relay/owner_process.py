@@ -8,7 +8,7 @@ from typing import BinaryIO
 from tracelet_otel._support.processes import is_alive
 
 
-class Owner:
+class OwnerProcess:
     """Alive as long as its end of a pipe is open and its process is there.
 
     Both are asked: the pipe tells at once, but a child that was forked without Python's knowledge
