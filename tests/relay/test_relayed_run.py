@@ -22,9 +22,9 @@ from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.mlflow.client import MlflowTracker
 from tracelet_otel.exporters.mlflow.options import MlflowOptions
 from tracelet_otel.protocol.account import Account
-from tracelet_otel.relay.ended import EndedError, TooLateError
 from tracelet_otel.relay.journal import Journal, JournalError
 from tracelet_otel.relay.parts import part_of
+from tracelet_otel.relay.phase import EndedError, Phase, TooLateError
 from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.settings import Settings
 from tracelet_otel.system.tracker_view import SystemReadings
@@ -158,10 +158,10 @@ def test_what_a_last_word_has_overtaken_takes_nothing_of_it_back(tmp_path, datab
         run.accept(part)
     assert not run.others_may_send
     assert run._members.outcome == "finished"
-    run._closing = True
+    run._phase = Phase.CLOSING
     # Signs of life that come after the end are nobody's fault.
     run.accept(alive[0])
-    run._closing = False
+    run._phase = Phase.OPEN
     assert points_after(tmp_path, database, away) == multiset([("a", 0, 5.0)])
 
 
@@ -179,9 +179,9 @@ def test_readings_of_the_host_are_no_rows(away):
     readings = SystemReadings()
     readings.of(first.measured(), 0)
     late = part_of(encode_metrics(readings.of(first.measured(), 1)))
-    run._closing = True
+    run._phase = Phase.CLOSING
     run.accept(late)
-    run._closing = False
+    run._phase = Phase.OPEN
     assert run.status.errors["readings of GPU and host came after the run's end"] == 1
 
 

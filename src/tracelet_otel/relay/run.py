@@ -14,7 +14,6 @@ from tracelet_otel.protocol.decode import Batch
 from tracelet_otel.protocol.messages import Status
 from tracelet_otel.relay.deliveries import Deliveries
 from tracelet_otel.relay.end_of_stream import EndOfStream
-from tracelet_otel.relay.ended import EndedError, TooLateError
 from tracelet_otel.relay.journal import Journal, JournalError
 from tracelet_otel.relay.members import Members
 from tracelet_otel.relay.merge import Merge
@@ -22,6 +21,7 @@ from tracelet_otel.relay.merging import Merging
 from tracelet_otel.relay.news import Known, News, news_of
 from tracelet_otel.relay.outbox import Outbox
 from tracelet_otel.relay.parts import RequestPart, alone, process_of
+from tracelet_otel.relay.phase import EndedError, Phase, TooLateError
 from tracelet_otel.settings import Settings
 
 _MOST_PROBLEMS: Final = 20
@@ -46,14 +46,12 @@ class RelayedRun:
         self._journal = journal
         self._guard = guard
         self._lock = threading.RLock()
-        self._closing = False
-        self._complete = False
-        self._over = False
         state = journal.state
         self._final = Status.from_line(state["complete"]) if state.get("complete") else None
-        if self._final is not None:
-            self._closing = self._complete = self._over = True
+        """What a relay before this one has said when all was delivered."""
+        self._complete = self._final is not None
         self._known = Known.from_state(state)
+        self._phase = Phase.CLOSED if self._complete else Phase.ENDED if self._known.ended else Phase.OPEN
         self._members = Members(state.get("outcomes", {}), settings.export_interval)
         self._end_of_stream = EndOfStream(self._complete_to)
         self._outbox = Outbox(journal, settings.journal_limit * 2**20, guard)
@@ -120,7 +118,7 @@ class RelayedRun:
             accounts=self._deliveries.accounts(unwritten),
             errors=self._guard.counts,
             complete=self._complete,
-            over=self._over,
+            over=self._phase is Phase.CLOSED,
             unclosed=self._deliveries.unclosed(unwritten),
             lost=self._deliveries.lost,
             journal=str(self._journal.path),
@@ -132,7 +130,7 @@ class RelayedRun:
 
     def reopen(self) -> None:
         """Go on with a run that had ended; the caller has the journal remember `REOPENED`."""
-        self._closing = self._complete = self._over = False
+        self._phase, self._complete = Phase.OPEN, False
         self._known = replace(self._known, ended=False, end_unix_nano=None)
         self._ended_s = None
         self._final = None
@@ -167,7 +165,7 @@ class RelayedRun:
         with self._lock:
             self._heard_s = time.monotonic()
             news = news_of(part, self._known, self._members)
-            if self._closing:
+            if self._phase >= Phase.CLOSING:
                 self._check_repeats(part, news)
                 return
             self._keep(news)
@@ -188,8 +186,8 @@ class RelayedRun:
     def _take(self, part: RequestPart, news: News) -> None:
         """It is on the disk: from now on it counts."""
         self._known = news.after
-        if self._known.ended and self._ended_s is None:
-            self._ended_s = self._heard_s
+        if self._known.ended and self._phase is Phase.OPEN:
+            self._phase, self._ended_s = Phase.ENDED, self._heard_s
         self._hear(part.batches)
         if news.has_rows:
             self._new_row_s = self._heard_s
@@ -205,7 +203,7 @@ class RelayedRun:
     def look(self) -> None:
         """Pass on what has waited for too long, or for ranks that are gone; to be called now and then."""
         with self._lock:
-            if self._deliveries and not self._closing:
+            if self._deliveries and self._phase < Phase.CLOSING:
                 self._merging.leave(self._newly_left())
                 self._merging.leave(self._members.newly_gone(time.monotonic()))
                 self._merging.expire()
@@ -222,11 +220,11 @@ class RelayedRun:
             Whether everything is delivered; then the journal is gone, or marked.
         """
         with self._lock:
-            if self._over:
+            if self._phase is Phase.CLOSED:
                 return self._complete
-            if not self._closing:
+            if self._phase < Phase.CLOSING:
                 self._merging.flush()
-            self._closing = True
+            self._phase = Phase.CLOSING
         self._wait_for_room(patience_s)
         self._deliveries.close(patience_s)
         self._complete = bool(self._deliveries) and not self.status.unclosed
@@ -243,7 +241,7 @@ class RelayedRun:
             self._guard.report("the journal does not know that all is delivered", error)
             self._journal.close()
         self._outbox.clear()
-        self._over = True
+        self._phase = Phase.CLOSED
         return self._complete
 
     def forget(self) -> None:
@@ -255,10 +253,10 @@ class RelayedRun:
         with self._lock:
             if not self.empty:
                 return False
-            self._closing = True
+            self._phase = Phase.CLOSING
         self._deliveries.close(0)
         self._journal.remove()
-        self._over = True
+        self._phase = Phase.CLOSED
         return True
 
     def _begin(self, resource: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.protocol.messages import CONTENT_TYPE, MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status, Taken
 from tracelet_otel.protocol.requests import MalformedError, parse
-from tracelet_otel.relay.ended import TooLateError
+from tracelet_otel.relay.phase import TooLateError
 
 _MOST_READ_BYTES: Final = 2 * MAX_BODY_BYTES
 _KEEP_ALIVE_S: Final = 75

@@ -18,9 +18,9 @@ from tracelet_otel.exporters import registry
 from tracelet_otel.protocol.messages import Status, Taken
 from tracelet_otel.protocol.requests import MalformedError, by_run, count_points, earliest_unix_nano, resource_of
 from tracelet_otel.protocol.run_identity import to_text
-from tracelet_otel.relay.ended import EndedError, TooLateError
 from tracelet_otel.relay.journal import SIDECAR_DIRECTORY, SUFFIX, Journal
 from tracelet_otel.relay.parts import RequestPart, part_of
+from tracelet_otel.relay.phase import EndedError, TooLateError
 from tracelet_otel.relay.run import REOPENED, RelayedRun
 from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.settings import Settings, from_plain, to_plain

@@ -14,7 +14,7 @@ from tracelet_otel.exporters.otlp.backlog import Body
 from tracelet_otel.exporters.otlp.transport import DELIVERED, Answer, Verdict
 from tracelet_otel.protocol.messages import Order, Ready, Status
 from tracelet_otel.protocol.requests import MalformedError, parse
-from tracelet_otel.relay.ended import TooLateError
+from tracelet_otel.relay.phase import TooLateError
 from tracelet_otel.relay.single import SingleRunRelay
 from tracelet_otel.session.calls import NO_RELAY
 from tracelet_otel.settings import Settings, to_plain
