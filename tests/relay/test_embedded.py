@@ -14,6 +14,7 @@ import pytest
 import tracelet_otel as tracelet
 from tests.support.mlflow_store import stored_run, stored_runs
 from tests.support.waiting import free_port, wait_until
+from tracelet_otel.relay.journal import Journal, JournalError
 from tracelet_otel.relay.replay import journals, replay
 
 IN_PROCESS = {"relay": False, "track_system": False, "export_interval": 0.05}
@@ -88,6 +89,20 @@ def test_a_tracker_that_does_not_give_the_run_is_said_at_once_and_leaves_nothing
     with pytest.raises(tracelet.TrackerUnavailableError, match="cannot be reached"):
         tracelet.start_logging("none", config=IN_PROCESS)
     assert list((tmp_path / "journals").iterdir()) == []
+
+
+def test_the_end_does_not_wait_for_a_disk_that_takes_nothing(database, monkeypatch, caplog):
+    def full(*_, **__):
+        raise JournalError("no space left")
+
+    run = tracelet.start_logging("full", config={**IN_PROCESS, "stop_timeout": 1.0})
+    monkeypatch.setattr(Journal, "write", full)
+    run.log_metric("loss", 1.0, 0)
+    began_s = time.monotonic()
+    run.stop()
+    assert time.monotonic() - began_s < 15
+    assert "1 not delivered to the relay: no space left" in caplog.text
+    assert run.errors["values were not delivered"] == 1
 
 
 def test_wandb_asks_for_a_relay():

@@ -1,4 +1,4 @@
-"""Every private name of a library that this package hooks or reads, with the versions on which it was seen.
+"""Private names of libraries that this package hooks or reads, with the versions on which they were seen.
 
 Libraries may rename private names in any release. A hook whose name is gone then records nothing, and a value that is
 read by such a name is wrong. So these names are checked before a run begins: `start_logging` raises where one is

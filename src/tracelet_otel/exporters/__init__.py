@@ -1,4 +1,1 @@
-"""From OpenTelemetry's metric stream to experiment trackers.
-
-`reading` translates, `tracker` delivers, and each tracker has a file of its own.
-"""
+"""Where the stream of a run goes: trackers, which are a package each, and receivers of OTLP."""

@@ -1,1 +1,1 @@
-"""The process in which trackers live: outside of the training, fed by OTLP over loopback."""
+"""The relay: takes the stream of a run as OTLP, keeps it on disk, merges its ranks, and delivers it to trackers."""

@@ -72,7 +72,9 @@ def deliver(journal: Journal, settings: Settings, patience_s: float) -> Status:
         if run.status.over:
             run.forget()
         else:
-            run.resume(registry.trackers(settings), journal.state["resource"])
+            # A tracker's client may wait for its own uploads, and has to give up before we do.
+            patient = settings.model_copy(update={"relay_patience": patience_s})
+            run.resume(registry.trackers(patient), journal.state["resource"])
     if run.close(patience_s):
         journal.path.with_suffix(".log").unlink(missing_ok=True)
     return run.status

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tracelet_otel._support.guard import Guard, log
@@ -55,7 +56,9 @@ class EmbeddedRelay:
             resumes=waits,
         )
         self._finish = threading.Event()
-        self._relay = SingleRunRelay(order, Guard())
+        self._failed = False
+        self._guard = Guard()
+        self._relay = SingleRunRelay(order, self._guard)
         self.urls: Mapping[str, str] = {}
         """Where people look at the run, by backend."""
         try:
@@ -79,9 +82,10 @@ class EmbeddedRelay:
 
     def status(self, run_id: str) -> Status | None:
         """How far the delivery is."""
-        if self._thread is None and self._relay.run.ended and not self._relay.run.status.over:
+        if self._thread is None and self._finish.is_set() and not self._relay.run.status.over:
             self._deliver()
-        return self._relay.status(run_id)
+        status = self._relay.status(run_id)
+        return replace(status, over=True) if status is not None and self._failed else status
 
     def transport(self, revive: Callable[[], None], guard: Guard) -> EmbeddedTransport:
         """What the stream is sent with."""
@@ -91,7 +95,7 @@ class EmbeddedRelay:
         """Do nothing: it lives as long as this process."""
 
     def release(self, wait_s: float) -> None:
-        """End it, with what its trackers have not taken left in the journal; it is waited for so many seconds."""
+        """Have it end as soon as it has delivered what it has, and wait for that for so many seconds."""
         self._finish.set()
         if self._thread is not None:
             self._thread.join(wait_s)
@@ -102,8 +106,12 @@ class EmbeddedRelay:
             log.warning("%s: %s", name, hint)
 
     def _deliver(self) -> None:
-        if self._relay.deliver(self._finish.is_set, self._finish.is_set):
-            self._relay.leave(is_known=True)
+        try:
+            if self._relay.deliver(self._finish.is_set, self._finish.is_set):
+                self._relay.leave(is_known=True)
+        except Exception as error:
+            self._failed = True
+            self._guard.report("the delivery broke down", error)
 
 
 class EmbeddedTransport:

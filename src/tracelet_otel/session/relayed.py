@@ -115,6 +115,9 @@ class Relayed:
             # What it has accepted is its own to deliver.
             self._connection.release(0)
             return
+        if not self._connection.outlives_process:
+            # Also where it has not been told that the run has ended: the disk may have been full.
+            self._connection.release(0)
         began_s = said_s = time.monotonic()
 
         def is_done() -> bool:
