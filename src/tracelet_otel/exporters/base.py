@@ -1,4 +1,7 @@
-"""What a tracker has to be able to do; each one is a thin file that does just this."""
+"""The interface that each experiment tracker implements.
+
+An implementation is a thin adapter around the tracker's client and does no more than the interface asks for.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,23 @@ from tracelet_otel.protocol.run_identity import RunIdentity
 
 @dataclass(frozen=True, slots=True)
 class RunLocation:
-    """Where a run is."""
+    """Where people find a run in a tracker."""
 
     url: str
-    """Where people look at it: an address or a path."""
+    """Address or path at which people look at the run."""
     hint: str = ""
-    """What has to be done before they see it there, if anything."""
+    """What has to be done before the run can be seen there; empty if nothing."""
 
 
 class Tracker(Protocol):
     """An experiment tracker with one run.
 
-    Every method may block. Besides `RefusedError` and `RunLostError`, which are final, each raises
-    `TrackerUnavailableError` where the same call may succeed later.
+    Every method may block. Each raises `TrackerUnavailableError` where the same call may succeed later, so that it is
+    repeated. `RefusedError` and `RunLostError` are final.
     """
 
     name: str
-    """The backend's name, as in `start_logging(backend=...)`."""
+    """Name of the backend, as in `start_logging(backend=...)`."""
     batch_size: int
     """The most readings that one call of `log_readings` takes."""
 
@@ -36,16 +39,23 @@ class Tracker(Protocol):
         """Create the run, or continue it where it exists.
 
         Raises:
-            TraceletError: the run cannot be had; the message says why.
+            TraceletError: the run can be neither created nor continued; the message says why.
         """
         ...
 
     def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
-        """Why some of the readings can never be stored, by their places, as far as that shows before they are sent."""
+        """Find readings that can never be stored, as far as that is known before they are sent.
+
+        Returns:
+            Why each of them cannot be stored, by its index in `readings`.
+        """
         ...
 
     def log_readings(self, readings: Sequence[Reading]) -> None:
-        """Store readings, of which it has no `refusals`, all or none.
+        """Store all of the readings, or none of them.
+
+        Args:
+            readings: at most `batch_size`, without those that `refusals` has found.
 
         Raises:
             RefusedError: at least one of them will never be accepted.
@@ -61,6 +71,6 @@ class Tracker(Protocol):
 
         Args:
             outcome: one of `semconv.OUTCOME_*`; None where none was reported.
-            end_unix_nano: when it ended, in nanoseconds since the epoch; None for now.
+            end_unix_nano: when the run ended, in nanoseconds since the epoch; None for now.
         """
         ...

@@ -1,4 +1,4 @@
-"""The trackers that are installed, by name, and what of a run's settings is theirs."""
+"""The installed trackers by name, and the part of a run's settings that belongs to each of them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def _found() -> Mapping[str, EntryPoint]:
 
 @cache
 def spec_of(backend: str) -> TrackerSpec:
-    """The tracker with a name.
+    """Load the description of the tracker with this name.
 
     Raises:
-        ConfigurationError: there is none, or its package cannot be imported.
+        ConfigurationError: there is no such tracker, or its package cannot be imported.
     """
     found = _found()
     if backend not in found:
@@ -46,7 +46,7 @@ def spec_of(backend: str) -> TrackerSpec:
 
 
 def specs() -> list[TrackerSpec]:
-    """All trackers that are installed; one that cannot be loaded is said and left out."""
+    """Descriptions of all installed trackers. One that cannot be loaded is logged and left out."""
     loaded = []
     for name in _found():
         try:
@@ -57,14 +57,14 @@ def specs() -> list[TrackerSpec]:
 
 
 def check(backend: str, settings: Settings) -> None:
-    """Check whether a tracker can be had, as far as that shows without its client's import.
+    """Check whether a backend can be used, as far as possible without the import of its client.
 
     Args:
-        backend: its name.
-        settings: as `absolute` gives them.
+        backend: name of the backend.
+        settings: as `absolute` returns them.
 
     Raises:
-        ConfigurationError: there is no such backend, or it cannot do what is asked of it.
+        ConfigurationError: there is no such backend, or it does not support these settings.
         MissingDependencyError: its client library is not installed.
     """
     if backend == OTLP:
@@ -80,10 +80,10 @@ def check(backend: str, settings: Settings) -> None:
 
 
 def check_process(settings: Settings) -> None:
-    """Check whether the trackers can be where the settings want them.
+    """Check whether the trackers can run in the process in which the settings place them.
 
     Raises:
-        ConfigurationError: there is no relay, and one of them needs it.
+        ConfigurationError: a tracker needs a relay, and there is none.
     """
     for name in settings.trackers if not settings.has_relay else ():
         if spec_of(name).needs_relay:
@@ -94,13 +94,13 @@ def check_process(settings: Settings) -> None:
 
 
 def absolute(settings: Settings) -> Settings:
-    """Settings with the options of their trackers, which mean the same in another process and working directory.
+    """Add the trackers' options to settings, in a form that means the same in any process and working directory.
 
-    A backend that is not known has no options; `check` says so.
+    An unknown backend is passed over; `check` raises for it.
 
     Raises:
-        ConfigurationError: an environment variable of a tracker's is not of its form, or there is one address for
-            several backends.
+        ConfigurationError: an environment variable of a tracker is malformed, or `backend_url` is given for several
+            backends.
     """
     variables, url = environment(), settings.backend_url
     read = {spec.name: spec.options.read(variables) for spec in _known(settings)}
@@ -116,21 +116,21 @@ def absolute(settings: Settings) -> Settings:
 
 
 def options_of(backend: str, settings: Settings) -> TrackerOptions:
-    """The options of one tracker, as `absolute` has put them into settings."""
+    """The options of one tracker, from settings to which `absolute` has added them."""
     return spec_of(backend).options.model_validate(dict(settings.options))
 
 
 def run_to_continue(settings: Settings) -> str | None:
-    """Id of the run to continue, as the caller or one of the trackers names it."""
+    """Id of the run to continue, from the setting `run_id` or else from a tracker's options; None if there is none."""
     named = (options_of(spec.name, settings).run_to_continue for spec in _known(settings))
     return settings.run_id or next(filter(None, named), None)
 
 
 def check_joined(settings: Settings) -> None:
-    """Check whether a relay that somebody else started can do what the trackers' own variables ask for.
+    """Check whether a relay that somebody else started can continue the run that a tracker's own variable names.
 
     Raises:
-        ConfigurationError: one names a run that only its tracker knows.
+        ConfigurationError: it cannot, since the tracker chooses the ids of its runs.
     """
     for spec in _known(settings):
         options = options_of(spec.name, settings)
@@ -142,18 +142,18 @@ def check_joined(settings: Settings) -> None:
 
 
 def without_runs(settings: Settings) -> Settings:
-    """Settings that name no run to continue."""
+    """A copy of settings without the ids of runs to continue."""
     return _with_options(settings.model_copy(update={"run_id": None}), [one.of_any_run() for one in _options(settings)])
 
 
 def without_secrets(settings: Settings) -> Settings:
-    """Settings without the credentials of their trackers."""
+    """A copy of settings without the credentials of their trackers."""
     bare = settings.model_copy(update={"api_key": None})
     return _with_options(bare, [one.without_secrets() for one in _options(settings)])
 
 
 def for_a_journal(settings: Settings) -> Settings:
-    """Settings that may be kept on disk: no credentials, and no addresses but those of their trackers."""
+    """A copy of settings that may be stored on disk: without credentials, and with no addresses but the trackers'."""
     return without_secrets(settings).model_copy(update={"otlp_endpoint": None})
 
 
@@ -163,7 +163,12 @@ def have_same_stores(one: Settings, other: Settings) -> bool:
 
 
 def with_credentials(stored: Settings, own: Settings) -> Settings:
-    """Settings that were kept on disk, with our credentials where they are for the same stores."""
+    """Add this process's credentials to settings from disk, if both name the same stores.
+
+    Args:
+        stored: settings from disk.
+        own: settings of this process, with credentials.
+    """
     if not have_same_stores(stored, own):
         return stored
     known = [options_of(spec.name, stored).at(options_of(spec.name, own).address) for spec in _known(stored)]
@@ -171,15 +176,15 @@ def with_credentials(stored: Settings, own: Settings) -> Settings:
 
 
 def moved(settings: Settings, url: str) -> Settings:
-    """Settings whose only tracker has moved to another address."""
+    """A copy of settings, for one tracker only, with a new address of that tracker."""
     return _with_options(settings, [one.at(url).resolved() for one in _options(settings)])
 
 
 def trackers(settings: Settings) -> dict[str, Tracker]:
-    """The trackers that settings name, in order, none opened yet.
+    """Create the trackers that settings name, in order, without opening them.
 
     Raises:
-        TraceletError: as `check` does.
+        TraceletError: as `check` raises it.
     """
     for name in settings.trackers:
         check(name, settings)
@@ -187,14 +192,14 @@ def trackers(settings: Settings) -> dict[str, Tracker]:
 
 
 def tracker(backend: str, settings: Settings) -> Tracker:
-    """A tracker that has not been opened yet.
+    """Create a tracker without opening it.
 
     Args:
-        backend: its name.
-        settings: as `absolute` gives them.
+        backend: name of the tracker.
+        settings: as `absolute` returns them.
 
     Raises:
-        ConfigurationError: there is no such backend, or it cannot do what is asked of it.
+        ConfigurationError: there is no such tracker, or it does not support these settings.
         MissingDependencyError: its client library is not installed.
     """
     check(backend, settings)
@@ -203,13 +208,17 @@ def tracker(backend: str, settings: Settings) -> Tracker:
 
 
 def import_trackers(settings: Settings) -> None:
-    """Import now, on the calling thread, what the trackers that settings name need in this process."""
+    """Import the modules of the trackers that settings name, now and on the calling thread."""
     for spec in _known(settings):
         import_module(spec.tracker.partition(":")[0])
 
 
 def delivering_environment() -> tuple[dict[str, str], tuple[str, ...]]:
-    """Environment variables for a process that delivers, to any tracker: defaults, and what it must not inherit."""
+    """Environment variables for a process that may deliver to any of the installed trackers.
+
+    Returns:
+        Values of variables to set, and names of variables that the process must not inherit.
+    """
     known = specs()
     return (
         {name: value for spec in known for name, value in spec.environment.items()},
@@ -244,8 +253,8 @@ def _is_installed(package: str) -> bool:
     try:
         spec = find_spec(package)
     except ValueError:
-        # A module that somebody has put in its place, as tests do, says nothing of where it comes from. A relay has it
-        # from the path.
+        # A replacement in `sys.modules`, as tests make it, has no `__spec__`. A relay's process would import the
+        # package from the path.
         spec = PathFinder.find_spec(package)
-    # A folder of that name, as W&B makes one, is found too: as a package without a file.
+    # A folder of that name in the working directory, as W&B creates it, is found too: as a package without a file.
     return spec is not None and spec.origin is not None

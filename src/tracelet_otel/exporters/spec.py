@@ -1,4 +1,4 @@
-"""What an experiment tracker's package says of itself: a `TrackerSpec`, found by an entry point."""
+"""Describes an experiment tracker as a `TrackerSpec`, which the tracker's package registers as an entry point."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.settings import problems
 
 ENTRY_POINTS = "tracelet_otel.trackers"
-"""The entry point group. Each entry has the tracker's name and leads to a `TrackerSpec`."""
+"""Name of the entry point group. Each entry has the name of a tracker and refers to its `TrackerSpec`."""
 _Own = TypeVar("_Own", bound="TrackerOptions")
 
 
 class TrackerOptions(BaseModel):
-    """Settings that only one tracker knows. A subclass has a field for each.
+    """Settings of one tracker. Each tracker declares a subclass, with one field for each setting.
 
-    Fields begin with the tracker's name, since the options of all trackers are kept side by side in a journal. A field
-    with an alias is read from the environment variable of that name, which is usually one of the tracker's own client.
+    Names of fields begin with the tracker's name, since a journal stores the options of all trackers in one mapping. A
+    field with an alias is read from the environment variable of that name, usually one that the tracker's client has.
 
     Example:
         >>> class CsvOptions(TrackerOptions):
@@ -34,18 +34,18 @@ class TrackerOptions(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
 
     address_field: ClassVar[str | None] = None
-    """The field with the address of the store, which `backend_url` takes precedence over."""
+    """Name of the field with the address of the store. The setting `backend_url` takes precedence over its value."""
     store_fields: ClassVar[tuple[str, ...]] = ()
-    """Fields that tell stores apart, beside the address: runs that differ in one go to different stores."""
+    """Names of the other fields that identify a store: runs that differ in one of them go to different stores."""
     run_field: ClassVar[str | None] = None
-    """The field with the id of a run to continue."""
+    """Name of the field with the id of a run to continue."""
 
     @classmethod
     def read(cls: type[_Own], environment: Mapping[str, str]) -> _Own:
-        """Options as environment variables have them; a variable that is empty counts as not set.
+        """Read the options from environment variables; an empty variable counts as not set.
 
         Raises:
-            ConfigurationError: a value is not of its form.
+            ConfigurationError: a value is malformed.
         """
         aliases = [one.alias for one in cls.model_fields.values() if one.alias is not None]
         given = {variable: environment[variable] for variable in aliases if environment.get(variable)}
@@ -55,34 +55,38 @@ class TrackerOptions(BaseModel):
             raise ConfigurationError(f"invalid settings: {problems(error)}") from None
 
     def resolved(self: _Own) -> _Own:
-        """The same with addresses and folders that mean the same in another process and working directory."""
+        """Return a copy whose addresses and folders mean the same in any process and working directory."""
         return self
 
     def check(self) -> None:
-        """Check what shows without the client: that the address is one, for instance.
+        """Check the options as far as possible without the tracker's client, for instance the form of the address.
 
         Raises:
-            ConfigurationError: it is not.
+            ConfigurationError: an option is invalid.
         """
 
     def without_secrets(self: _Own) -> _Own:
-        """The same as it may be kept on a disk; credentials in the address are left out."""
+        """Return a copy without the credentials in the address, so that it may be stored on disk."""
         address = self.address
         return self if address is None else self._with(self.address_field, without_credentials(address))
 
     @property
     def address(self) -> str | None:
-        """Address of the store; None where the tracker's client knows it."""
+        """Address of the store; None where the tracker's client chooses it."""
         return None if self.address_field is None else getattr(self, self.address_field)
 
     @property
     def run_to_continue(self) -> str | None:
-        """Id of the run to continue, if it is one that every tracker could have."""
+        """Id of the run to continue; None if there is none, or if it is not one that every tracker accepts."""
         named = getattr(self, self.run_field) if self.run_field else None
         return named if named and re.fullmatch(semconv.RUN_ID_PATTERN, named) else None
 
     def at(self: _Own, address: str | None) -> _Own:
-        """The same for another address; None leaves it as it is."""
+        """Return a copy with another address; None leaves the address as it is.
+
+        Raises:
+            ConfigurationError: the tracker has no address.
+        """
         if address is None:
             return self
         if self.address_field is None:
@@ -90,17 +94,17 @@ class TrackerOptions(BaseModel):
         return self._with(self.address_field, address)
 
     def of_any_run(self: _Own) -> _Own:
-        """The same without what names a run to continue."""
+        """Return a copy without the id of a run to continue."""
         return self._with(self.run_field, None)
 
     @property
     def store(self) -> tuple[Any, ...]:
-        """What tells stores apart. Credentials do not."""
+        """What identifies the store: its address without credentials, and the values of `store_fields`."""
         kept = self.without_secrets()
         return (kept.address, *(getattr(kept, name) for name in self.store_fields))
 
     def variable(self, name: str | None) -> str:
-        """The environment variable of a field."""
+        """Name of the environment variable that sets a field; empty for no field."""
         return (self.__class__.model_fields[name].alias or name) if name else ""
 
     def _with(self: _Own, name: str | None, value: Any) -> _Own:
@@ -109,31 +113,31 @@ class TrackerOptions(BaseModel):
 
 @dataclass(frozen=True)
 class TrackerSpec:
-    """One experiment tracker.
+    """Describes one experiment tracker: where its code is, and what its client needs.
 
     Example:
         >>> SPEC = TrackerSpec("csv", tracker="csv_tracker.client:CsvTracker", options=CsvOptions)
     """
 
     name: str
-    """As in `start_logging(backend=...)`."""
+    """Name of the backend, as in `start_logging(backend=...)`."""
     tracker: str
-    """Where its `Tracker` is, as `module:Class`. The module is imported when a run begins; it may import the client.
+    """Its `Tracker`, as `module:Class`. The module is imported when a run begins, so it may import the client.
 
     The class is called with the run's `Settings` and with the tracker's options.
     """
     options: type[TrackerOptions] = TrackerOptions
     package: str | None = None
-    """Import name of the package of its client; None where it needs none."""
+    """Import name of its client's package; None where it needs no package."""
     install: str = ""
-    """What `pip install` has to be given for that package."""
+    """The argument of `pip install` that installs that package; empty where it is the import name."""
     credentials: str | None = None
-    """The variables with which its client logs in; None where it takes `api_key` or nothing."""
+    """Environment variables with which its client logs in; None where it takes `api_key` or no credentials."""
     needs_relay: bool = False
-    """Whether its client may live in no process but a relay's, for what it does to its process."""
+    """Whether its client must not run in the training's process, because of what it does to the process it is in."""
     assigns_run_ids: bool = False
-    """Whether it chooses the ids of its runs: a relay that was joined could not find the one of `run_field`."""
+    """Whether it chooses the ids of its runs, so that a relay that was joined cannot find the run of `run_field`."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Defaults of environment variables for processes that deliver."""
+    """Environment variables that are set in processes that deliver to trackers, where they are not set already."""
     not_inherited: tuple[str, ...] = ()
-    """Environment variables of the training that such a process must not get."""
+    """Environment variables of the training's process that a process that delivers must not inherit."""
