@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import tenacity
@@ -82,7 +83,7 @@ class Writer:
             TraceletError: the tracker takes nothing more.
         """
         try:
-            self.persist(self._tracker.log_params, params, attempts=_PARAM_ATTEMPTS)
+            self._retrying_a_few_times(self._tracker.log_params, params)
         except RefusedError as error:
             if len(params) > 1:
                 names = list(params)
@@ -96,18 +97,25 @@ class Writer:
         self._on_params(len(params))
         return True
 
-    def persist(self, call: Callable[[Any], Any], argument: Any, attempts: int | None = None) -> Any:
+    def persist(self, call: Callable[[Any], Any], argument: Any) -> Any:
         """Call until it works, fails for good, or is given up; returns what it returns."""
-        stop = tenacity.stop_when_event_set(self._abandoned)
-        retrying = tenacity.Retrying(
+        return self._retrying(call, argument)
+
+    @cached_property
+    def _retrying(self) -> tenacity.Retrying:
+        return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TrackerUnavailableError),
             wait=lambda state: spread(_PAUSES(state)),
-            stop=stop if attempts is None else stop | tenacity.stop_after_attempt(attempts),
+            stop=tenacity.stop_when_event_set(self._abandoned),
             sleep=tenacity.sleep_using_event(self._abandoned),
             before_sleep=self._say_unavailable,
             reraise=True,
         )
-        return retrying(call, argument)
+
+    @cached_property
+    def _retrying_a_few_times(self) -> tenacity.Retrying:
+        stop = tenacity.stop_when_event_set(self._abandoned) | tenacity.stop_after_attempt(_PARAM_ATTEMPTS)
+        return self._retrying.copy(stop=stop)
 
     def _say_unavailable(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
