@@ -1,4 +1,4 @@
-"""The delivery to one tracker, from a queue, on a thread of its own.
+"""Delivers the readings of one queue to one tracker, on a thread of its own.
 
 A tracker that is slow or down therefore delays neither a metric reader nor another tracker.
 """
@@ -26,12 +26,12 @@ _TIME: Final = attrgetter("time_unix_nano")
 
 
 class Delivery:
-    """Hands batches to a tracker until it has taken or refused everything.
+    """Delivers readings and hyperparameters to a tracker until it has taken or refused all of them.
 
     Args:
-        tracker: used by one thread at a time.
-        guard: where refused readings are reported.
-        queue: what the tracker has yet to take; who fills it wakes the delivery.
+        tracker: the tracker, which only one thread uses at a time.
+        guard: reports errors and refused readings.
+        queue: the readings that the tracker has yet to take; whoever adds some calls `wake`.
     """
 
     def __init__(self, tracker: Tracker, guard: Guard, queue: Queue) -> None:
@@ -56,7 +56,7 @@ class Delivery:
 
     @property
     def account(self) -> Account:
-        """The state of things at this moment."""
+        """How many readings were delivered, were refused and are pending at this moment."""
         with self._changed:
             return Account(self._queue.delivered, self._queue.refused, self._queue.pending, self._writer.problem)
 
@@ -74,25 +74,25 @@ class Delivery:
 
     @property
     def lost(self) -> str | None:
-        """Why the tracker takes nothing more, where it does not."""
+        """Why the tracker accepts nothing more; None as long as it does."""
         with self._changed:
             return self._lost
 
     @property
     def url(self) -> str | None:
-        """Where people look at the run; None as long as the tracker has not given it."""
+        """Address or path at which people look at the run; None until the run is open."""
         return self._location.url if self._location else None
 
     def begin(self, resource: Mapping[str, Any]) -> None:
-        """Create or continue the run on the delivery's own thread, as often as that takes."""
+        """Start the delivery's thread, which creates or continues the run, in as many attempts as that takes."""
         with self._changed:
             self._start(resource)
 
     def open(self, resource: Mapping[str, Any]) -> RunLocation:
-        """Create or continue the run, on the calling thread; what waits is delivered from the first `tell` on.
+        """Create or continue the run on the calling thread. The first `tell` after it starts the delivery.
 
         Raises:
-            TraceletError: the run cannot be had.
+            TraceletError: the run can be neither created nor continued.
         """
         location = self._tracker.open(run_identity(resource))
         if location.hint:
@@ -101,25 +101,25 @@ class Delivery:
         return location
 
     def give_back(self) -> None:
-        """End the run in the tracker, with nothing delivered: it cannot be had elsewhere."""
+        """End the run in this tracker with nothing delivered, because another tracker could not open it."""
         self._closed = self._closing = True
         self._abandoned.set()
         self._finish()
 
     def wake(self) -> None:
-        """There is something in the queue."""
+        """Notify the delivery that there are readings in the queue."""
         with self._changed:
             self._changed.notify_all()
 
     def tell(
         self, outcome: str | None, end_unix_nano: int | None = None, params: Iterable[tuple[str, Param]] = ()
     ) -> None:
-        """Take what is no reading; never blocks on the tracker. From now on the queue is delivered.
+        """Take all that is not a reading, and start the delivery if the run is open. Does not wait for the tracker.
 
         Args:
-            outcome: of the run, so far; None where nothing is known.
-            end_unix_nano: when the run ended, in nanoseconds since the epoch; None where nobody has said it.
-            params: hyperparameters that are new, in their order.
+            outcome: the run's outcome so far; None where none was reported.
+            end_unix_nano: when the run ended, in nanoseconds since the epoch; None where it is not reported.
+            params: new hyperparameters, in the order in which they were reported.
         """
         with self._changed:
             if self._closing:
@@ -133,7 +133,7 @@ class Delivery:
             self._changed.notify_all()
 
     def wait(self, patience_s: float) -> bool:
-        """Block until all that was put is done with.
+        """Block until the tracker has taken or refused all readings and hyperparameters.
 
         Args:
             patience_s: give up after this many seconds in which the tracker took nothing.
@@ -150,10 +150,13 @@ class Delivery:
         return self._thread is not None and self._thread.is_alive()
 
     def close(self, patience_s: float) -> Account:
-        """Deliver what is left, end the run, and say what was not delivered.
+        """Deliver what is left, end the run, and log what was not delivered.
 
         Args:
             patience_s: give up after this many seconds in which the tracker took nothing.
+
+        Returns:
+            How many readings were delivered, were refused and are pending.
         """
         if self._closed:
             return self.account
@@ -170,16 +173,16 @@ class Delivery:
                 if self._thread.is_alive():
                     self._guard.report(f"the run in {self._tracker.name} was not closed", "no answer")
             elif self._resource is not None:
-                # At exit some interpreters start no more threads.
+                # At exit, some interpreters start no more threads: this one does the work.
                 self._work(self._resource)
             return self.account
         finally:
-            # Also where somebody interrupts the wait: what is missing is named.
+            # What is missing is logged also if the wait was interrupted.
             self._abandoned.set()
             with self._changed:
                 self._closing = True
                 self._changed.notify_all()
-            self._say_missing()
+            self._log_missing()
 
     def _start(self, resource: Mapping[str, Any]) -> None:
         """Must be called with `_changed` held."""
@@ -196,7 +199,7 @@ class Delivery:
         else:
             self._thread = thread
 
-    def _say_missing(self) -> None:
+    def _log_missing(self) -> None:
         account = self.account
         if account.pending or account.refused or self._params:
             log.error(
@@ -220,7 +223,7 @@ class Delivery:
                 pass
             self._finish()
         except TrackerUnavailableError:
-            return  # given up while closing: what is left stays in the account as pending
+            return  # `close` has given up; what is left stays in the account as pending
         except TraceletError as error:
             self._lose(error)
         except Exception as error:
@@ -231,9 +234,9 @@ class Delivery:
         with self._changed:
             self._changed.wait_for(lambda: self._closing or not self._idle())
             params = each_once(self._params)
-        readings = self._writer.persist(self._first, self._tracker.batch_size)
+        readings = self._writer.persist(self._read_queue, self._tracker.batch_size)
         if not params and not readings:
-            # What waited may have made room for something that is not for trackers yet.
+            # The readings may have been dropped, to make room in the journal for values that are not merged yet.
             return not self._closing
         if readings:
             self._last_unix_nano = max(self._last_unix_nano or 0, *map(_TIME, readings))
@@ -242,15 +245,15 @@ class Delivery:
             self._writer.write_params(params)
         return True
 
-    def _first(self, most: int) -> Sequence[Reading]:
+    def _read_queue(self, most: int) -> Sequence[Reading]:
         try:
             return self._queue.first(most)
         except TraceletError as error:
-            # It is no error of the tracker's, and may pass.
+            # The queue could not be read. This may pass, so it is tried again as where a tracker does not answer.
             raise TrackerUnavailableError(str(error)) from error
 
     def _finish(self) -> None:
-        # Who was killed has not said when: then it is the time of the last value.
+        # A training that was killed has not reported its end: the time of its last value is taken.
         ended = self._end_unix_nano or self._last_unix_nano
         try:
             self._writer.persist(partial(self._tracker.close, end_unix_nano=ended), self._outcome)
@@ -261,7 +264,7 @@ class Delivery:
             self._ended = True
 
     def _lose(self, error: Exception) -> None:
-        """Nothing more will be accepted."""
+        """Give up for good, since the tracker accepts nothing more; all that waits counts as refused."""
         self._guard.report(f"{self._tracker.name} takes no more readings", str(error))
         with self._changed:
             self._writer.problem = self._lost = str(error)

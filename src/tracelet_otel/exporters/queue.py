@@ -9,7 +9,7 @@ from tracelet_otel.protocol.decode import Reading
 
 
 class Queue(Protocol):
-    """A queue with one consumer; what fills it may be another thread."""
+    """A queue with one consumer. Readings may be added on another thread."""
 
     @property
     def delivered(self) -> int:
@@ -44,5 +44,5 @@ class Queue(Protocol):
         ...
 
     def lose(self) -> None:
-        """The tracker takes nothing more: what waits, and all that comes, counts as refused."""
+        """Count all that waits, and all that comes, as refused, since the tracker accepts nothing more."""
         ...

@@ -1,4 +1,4 @@
-"""Writing to one tracker: tried again where it may work later, halved where something in it is refused."""
+"""Writes to one tracker: repeats calls that may succeed later, and halves batches that the tracker refuses."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _PARAM_ATTEMPTS: Final = 5
 
 
 class Writer:
-    """Hands what it is given to a tracker until that has taken or refused each part of it. For one thread.
+    """Writes readings and hyperparameters to a tracker until each was delivered or refused. Not thread-safe.
 
     Args:
-        tracker: takes it.
-        guard: where it is said what was refused.
-        abandoned: set once nothing is to be tried again.
-        on_readings: called with how many readings were delivered and refused, in their order.
-        on_params: called with how many hyperparameters are done with, in their order.
+        tracker: the tracker.
+        guard: reports what the tracker refuses.
+        abandoned: once it is set, no call is repeated.
+        on_readings: called with the numbers of readings that were delivered and refused, in the order of the readings.
+        on_params: called with the number of hyperparameters that were delivered or refused, in their order.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class Writer:
         self._on_readings = on_readings
         self._on_params = on_params
         self.problem: str | None = None
-        """Why something was refused, or is tried again, in the tracker's words."""
+        """The latest reason why something was refused or a call is repeated, in the tracker's words."""
 
     def write_readings(self, readings: Sequence[Reading]) -> None:
-        """Write readings, each of which is taken or refused when this returns.
+        """Write readings; when this returns, each of them was delivered or refused.
 
         Raises:
-            TrackerUnavailableError: it is given up.
-            TraceletError: the tracker takes nothing more.
+            TrackerUnavailableError: the tracker does not answer, and `abandoned` is set.
+            TraceletError: the tracker accepts nothing more.
         """
         refused = self._tracker.refusals(readings)
         good = [one for place, one in enumerate(readings) if place not in refused] if refused else readings
@@ -69,18 +69,18 @@ class Writer:
         for place, reason in refused.items():
             self.problem = reason
             self._guard.report(f"{self._tracker.name} refused metric {readings[place].name!r}", reason)
-        # At once: what is done with is counted in the order in which it came.
+        # Counted in one call: readings leave the queue in the order in which they came.
         self._on_readings(len(readings) - len(refused), len(refused))
 
     def write_params(self, params: Mapping[str, Param]) -> bool:
-        """Write hyperparameters, and give up after some attempts, as readings wait behind.
+        """Write hyperparameters. Stop after some attempts, because readings wait behind them.
 
         Returns:
-            Whether they are done with.
+            Whether each of them was delivered or refused.
 
         Raises:
-            TrackerUnavailableError: it is given up for good.
-            TraceletError: the tracker takes nothing more.
+            TrackerUnavailableError: the tracker does not answer, and `abandoned` is set.
+            TraceletError: the tracker accepts nothing more.
         """
         try:
             self._retrying_a_few_times(self._tracker.log_params, params)
@@ -98,7 +98,18 @@ class Writer:
         return True
 
     def persist(self, call: Callable[[Any], Any], argument: Any) -> Any:
-        """Call until it works, fails for good, or is given up; returns what it returns."""
+        """Repeat a call until it succeeds, or fails with an error that a repetition cannot mend.
+
+        Args:
+            call: a method of the tracker, or another function that raises `TrackerUnavailableError`.
+            argument: the call's only argument.
+
+        Returns:
+            What the call returns.
+
+        Raises:
+            TrackerUnavailableError: the last attempt failed, and `abandoned` is set.
+        """
         return self._retrying(call, argument)
 
     @cached_property
@@ -108,7 +119,7 @@ class Writer:
             wait=lambda state: spread(_PAUSES(state)),
             stop=tenacity.stop_when_event_set(self._abandoned),
             sleep=tenacity.sleep_using_event(self._abandoned),
-            before_sleep=self._say_unavailable,
+            before_sleep=self._report_unavailable,
             reraise=True,
         )
 
@@ -117,14 +128,18 @@ class Writer:
         stop = tenacity.stop_when_event_set(self._abandoned) | tenacity.stop_after_attempt(_PARAM_ATTEMPTS)
         return self._retrying.copy(stop=stop)
 
-    def _say_unavailable(self, state: tenacity.RetryCallState) -> None:
+    def _report_unavailable(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         self.problem = str(error)
         self._guard.report(f"{self._tracker.name} does not answer; its readings are kept and sent again", str(error))
 
 
 def each_once(params: Iterable[tuple[str, Param]]) -> dict[str, Param]:
-    """The first of some hyperparameters, up to another value of one of them."""
+    """Hyperparameters from the front of a sequence, up to the first name that comes again: a tracker needs each value.
+
+    Args:
+        params: names and values, in the order in which they were reported.
+    """
     found: dict[str, Param] = {}
     for name, value in params:
         if name in found:
