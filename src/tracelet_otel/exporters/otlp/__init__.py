@@ -1,1 +1,1 @@
-"""OTLP: any collector, or a database that speaks it."""
+"""Exporters that send OTLP: to a relay, to a collector, or to a database that accepts it."""

@@ -1,4 +1,4 @@
-"""Requests that wait for their receiver, in the order in which they came, with a bound in bytes."""
+"""A queue of OTLP requests that wait for their receiver, with a bound on its size in bytes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ Instruments = frozenset[tuple[str, str]]
 """Scope and name of each instrument of an export."""
 
 _OBJECT_BYTES: Final = 300
-"""What a request takes in memory beside its content."""
+"""Memory that a request takes in addition to its content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request in OTLP's protobuf form."""
+    """An OTLP request in protobuf form."""
 
     content: bytes
     is_gzip: bool
-    """Whether the content is compressed: what has to wait takes about a tenth of the memory so."""
+    """Whether the content is compressed. Requests that have to wait are, since they then take about a tenth of the
+    memory."""
     samples: int
     repeats: Instruments | None = None
-    """For an export without samples, its instruments: a later export of them says all that it says. Otherwise None."""
+    """The instruments of an export without samples, which a later export of the same instruments makes superfluous;
+    None for an export with samples."""
 
     @property
     def protobuf(self) -> bytes:
@@ -39,22 +41,24 @@ class Body:
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in memory."""
+        """Memory that the request takes, in bytes."""
         return len(self.content) + _OBJECT_BYTES
 
 
 class Backlog:
-    """A queue whose first request may be on its way, and is therefore never replaced or dropped. Not thread-safe.
+    """A queue of requests. Not thread-safe.
+
+    The first request may be in the middle of an attempt to send it, so `put` never drops it.
 
     Args:
-        most_bytes: so much may wait behind the first; where there would be more, the oldest are dropped.
+        most_bytes: how much memory the requests behind the first may take; the oldest of them are dropped beyond that.
     """
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._bodies: deque[Body] = deque()
         self.has_dropped = False
-        """Whether requests were dropped while the first was on its way: it may be what holds up all others."""
+        """Whether requests were dropped while the first was being sent: it may be what holds up all others."""
 
     def __len__(self) -> int:
         return len(self._bodies)
@@ -66,17 +70,17 @@ class Backlog:
 
     @property
     def samples(self) -> int:
-        """How many samples wait, with those on their way."""
+        """How many samples all requests have, the first included."""
         return sum(body.samples for body in self._bodies)
 
     @property
     def waiting_bytes(self) -> int:
-        """What the requests behind the first take in memory."""
+        """Memory that the requests behind the first take, in bytes."""
         return sum(body.size for body in itertools.islice(self._bodies, 1, None))
 
     @property
     def is_half_full(self) -> bool:
-        """Whether there is less room left than is taken."""
+        """Whether more than half of the room behind the first request is taken."""
         return self.waiting_bytes > self._most_bytes / 2
 
     def put(self, bodies: Sequence[Body], instruments: Callable[[], Instruments]) -> int:
@@ -84,7 +88,7 @@ class Backlog:
 
         Args:
             bodies: the requests.
-            instruments: gives the export's instruments; only called where that matters.
+            instruments: returns the export's instruments; called only where they are needed.
 
         Returns:
             How many samples were dropped to make room.
@@ -101,7 +105,7 @@ class Backlog:
         return dropped
 
     def pop(self) -> None:
-        """Remove the first request, which is done with."""
+        """Remove the first request, which was delivered or refused."""
         self._bodies.popleft()
         self.has_dropped = False
 

@@ -1,4 +1,4 @@
-"""The exporter that sends every sample as an OTLP request, to a relay or to any other receiver."""
+"""The metric exporter that sends all samples as OTLP requests, to a relay or to any other receiver."""
 
 from __future__ import annotations
 
@@ -25,24 +25,26 @@ _OTHER_KINDS: Final = (UpDownCounter, Histogram, ObservableCounter, ObservableUp
 CUMULATIVE: Final[Mapping[type, AggregationTemporality]] = dict.fromkeys(
     _OTHER_KINDS, AggregationTemporality.CUMULATIVE
 )
-"""For databases that take nothing else."""
+"""Temporality of kinds of instruments for which `samples` has no preference: some databases accept no other."""
 _TO_COLLECTOR: Final = Limits(request_bytes=2 * 2**20, patience_s=5.0)
-"""A collector takes at most 4 MiB by gRPC."""
+"""Limits for collectors, which accept at most 4 MiB by gRPC."""
 
 
 class OtlpExporter(MetricExporter):
-    """Queues each export; a thread of its own sends it, as often as that takes.
+    """Queues each export; a thread of its own sends it, in as many attempts as that takes.
 
-    Each sample arrives. Where an answer was lost it arrives twice, which `tracelet.sequence` tells. In a forked child
-    the exporter does nothing: what it holds is its parent's to send.
+    Each sample is delivered at least once. Where the receiver's answer was lost it is delivered twice, and the receiver
+    recognizes it by `tracelet.sequence`. In a forked child the exporter does nothing, since the parent sends what is
+    queued.
 
     Args:
         transport: sends to the receiver.
-        name: what the receiver is called in the log.
-        guard: where errors end.
-        limits: how much is sent at once, kept and waited for.
-        attributes: of the resource, where they are known later than it; over those that it has.
-        temporality: of kinds of instruments that are not our own.
+        name: the receiver's name in the log.
+        guard: counts and logs errors.
+        limits: how much is sent at once and kept, and how long is waited.
+        attributes: returns resource attributes that become known later than the resource; they take precedence over
+            the resource's own.
+        temporality: preferred temporality of kinds of instruments for which `samples` has no preference.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class OtlpExporter(MetricExporter):
             preferred_aggregation=samples.preferred_aggregation(),
         )
         self.receiver = transport.receiver
-        """Who it sends to, as it may be shown."""
+        """Name or address of the receiver, without secrets."""
         self.sender = Sender(transport, name, guard, limits)
         self._attributes = attributes
         self._guard = guard
@@ -68,11 +70,11 @@ class OtlpExporter(MetricExporter):
 
     @property
     def account(self) -> Account:
-        """What became of the samples so far."""
+        """How many samples were delivered, were refused and are pending."""
         return self.sender.account
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        """Queue an export; waits for nobody."""
+        """Queue an export without waiting for the receiver; fails if it could not be queued."""
         if os.getpid() != self._pid:
             return MetricExportResult.SUCCESS
         number = sample_count(metrics_data)
@@ -86,16 +88,20 @@ class OtlpExporter(MetricExporter):
         return MetricExportResult.SUCCESS if is_taken else MetricExportResult.FAILURE
 
     def wait_for_room(self, timeout_s: float) -> None:
-        """Wait until there is room for as much again as waits, or until nothing was delivered for so long."""
+        """Wait until at most half of the queue's room is taken.
+
+        Args:
+            timeout_s: give up after this many seconds in which nothing was delivered.
+        """
         if os.getpid() == self._pid:
             self.sender.wait_for_room(timeout_s)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Wait until the receiver has everything; gives up early where it takes nothing for the limits' patience."""
+        """Wait until the receiver has everything; give up early where it takes nothing for `Limits.patience_s`."""
         return os.getpid() != self._pid or self.sender.wait(timeout_millis / 1e3)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Wait as `force_flush` does, send no more, and say what was not delivered."""
+        """Wait as `force_flush` does, stop sending, and log what was not delivered."""
         # The SDK's periodic reader passes its deadline as `timeout`, in milliseconds.
         timeout_s = max(kwargs.get("timeout", timeout_millis), 0) / 1e3
         if os.getpid() == self._pid:
@@ -115,7 +121,7 @@ class OtlpExporter(MetricExporter):
 
 
 def prepare_collector(endpoint: str | None) -> None:
-    """Import now, on the calling thread, what `collector_exporter` needs for this endpoint."""
+    """Import the modules that `collector_exporter` needs for this endpoint, now and on the calling thread."""
     if read(environment(), endpoint).protocol == HTTP:
         import tracelet_otel.exporters.otlp.http
     else:
@@ -128,19 +134,20 @@ def collector_exporter(
     guard: Guard | None = None,
     limits: Limits = _TO_COLLECTOR,
 ) -> OtlpExporter:
-    """The exporter to a collector or to a database that speaks OTLP, as the standard variables say.
+    """Create the exporter to a collector, or to a database that accepts OTLP, from OpenTelemetry's variables.
 
     Everything that it exports is cumulative.
 
     Args:
-        endpoint: over that of the standard variables; without a path, HTTP gets that of metrics. By gRPC, one
-            without `http://` or `https://` has TLS unless OTEL_EXPORTER_OTLP_INSECURE is true.
-        attributes: of the resource, where they are known later than it; over those that it has.
-        guard: where errors end.
-        limits: how much is sent at once, kept and waited for.
+        endpoint: takes precedence over that of the variables. For HTTP, one without a path gets the path of metrics.
+            For gRPC, one without `http://` or `https://` uses TLS unless OTEL_EXPORTER_OTLP_INSECURE is true.
+        attributes: returns resource attributes that become known later than the resource; they take precedence over
+            the resource's own.
+        guard: counts and logs errors; None for a new one.
+        limits: how much is sent at once and kept, and how long is waited.
 
     Raises:
-        ConfigurationError: the endpoint or a standard variable is not of its form.
+        ConfigurationError: the endpoint or one of the variables is malformed.
     """
     settings = read(environment(), endpoint)
     guard = guard or Guard()

@@ -1,4 +1,4 @@
-"""OTLP over gRPC, to a receiver that the standard variables name."""
+"""Sends OTLP over gRPC, to a receiver that OpenTelemetry's environment variables name."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from tracelet_otel.exporters.otlp.transport import (
 _METHOD: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 """Source: opentelemetry-proto, `metrics_service.proto`."""
 _RETRY_INFO: Final = "google.rpc.retryinfo-bin"
-"""Where a receiver says when to try again. Source: OTLP specification, "OTLP/gRPC Throttling"."""
-_FINAL: Final = (grpc.StatusCode.INVALID_ARGUMENT,)
-_OF_THE_REQUEST: Final = (
+"""Metadata in which a receiver says when to try again. Source: OTLP specification, "OTLP/gRPC Throttling"."""
+_REFUSED: Final = (grpc.StatusCode.INVALID_ARGUMENT,)
+_DOUBTFUL: Final = (
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.UNKNOWN,
     grpc.StatusCode.DATA_LOSS,
@@ -38,21 +38,21 @@ _OF_THE_REQUEST: Final = (
 )
 _OPTIONS: Final = (
     ("grpc.primary_user_agent", USER_AGENT),
-    # By default a channel tries again after up to two minutes.
+    # By default a channel waits up to two minutes before it connects again.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
 
 
 class GrpcTransport:
-    """Calls one method of one receiver.
+    """A `Transport` that calls the export method of one gRPC service.
 
     Args:
-        settings: where it is, and how it is called.
-        guard: where it is said what the receiver has taken in part only.
+        settings: address of the receiver, credentials and other parameters of a call.
+        guard: reports exports that the receiver accepts only in part.
 
     Raises:
-        ConfigurationError: the credential provider gives no credentials.
+        ConfigurationError: the credential provider does not return channel credentials.
     """
 
     def __init__(self, settings: OtlpSettings, guard: Guard) -> None:
@@ -61,11 +61,11 @@ class GrpcTransport:
         self._headers = settings.headers
         self._timeout_s = settings.timeout_s
         self._channel = _channel(settings)
-        # Requests are bytes already.
+        # No serializer is given: requests are bytes already.
         self._export: Any = self._channel.unary_unary(_METHOD, None, ExportMetricsServiceResponse.FromString)
 
     def send(self, body: Body) -> Answer:
-        """Call once."""
+        """Send a request with a single call."""
         try:
             response = self._export(body.protobuf, timeout=self._timeout_s, metadata=self._headers)
         except grpc.RpcError as error:
@@ -74,7 +74,7 @@ class GrpcTransport:
         return DELIVERED
 
     def close(self) -> None:
-        """Close the channel; a call that hangs ends."""
+        """Close the channel, which ends a call that hangs."""
         self._channel.close()
 
 
@@ -97,9 +97,9 @@ def _credentials(settings: OtlpSettings) -> Any:
 def _answer(error: Any) -> Answer:
     code = error.code()
     verdict = Verdict.KEPT
-    if code in _FINAL:
+    if code in _REFUSED:
         verdict = Verdict.REFUSED
-    elif code in _OF_THE_REQUEST:
+    elif code in _DOUBTFUL:
         verdict = Verdict.DOUBTFUL
     return Answer(verdict, f"gRPC status {code.name}: {error.details()}"[:MOST_WORDS], _pause_s(error))
 

@@ -1,6 +1,6 @@
-"""OTLP over HTTP, to a receiver that the standard variables name.
+"""Sends OTLP over HTTP, to a receiver that OpenTelemetry's environment variables name.
 
-It is sent by `requests`, whose sessions a credential provider gives, and which heeds proxies as users expect it.
+It uses `requests`, because credential providers return its sessions, and because it treats proxies as users expect.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from tracelet_otel.exporters.otlp.transport import (
     report_rejected,
 )
 
-_FINAL: Final = (
+_REFUSED: Final = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 )
-_OF_THE_REQUEST: Final = (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.NOT_IMPLEMENTED)
+_DOUBTFUL: Final = (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.NOT_IMPLEMENTED)
 
 
 class HttpTransport:
-    """Posts requests to one address.
+    """A `Transport` that posts requests to one address.
 
     Args:
-        settings: where to, and how.
-        guard: where it is said what the receiver has taken in part only.
+        settings: address of the receiver, credentials and other parameters of a request.
+        guard: reports exports that the receiver accepts only in part.
 
     Raises:
-        ConfigurationError: the credential provider gives no session.
+        ConfigurationError: the credential provider does not return a session.
     """
 
     def __init__(self, settings: OtlpSettings, guard: Guard) -> None:
@@ -57,14 +57,14 @@ class HttpTransport:
         if settings.compression != "none":
             self._headers["content-encoding"] = settings.compression
         self._session = provided(settings.provider, requests.Session) if settings.provider else requests.Session()
-        # Said with each request: REQUESTS_CA_BUNDLE would win over the session's own.
+        # Passed with each request: REQUESTS_CA_BUNDLE would take precedence over the session's `verify`.
         self._verify = settings.certificate or (None if self._session.verify is True else self._session.verify)
         if settings.client_certificate is not None:
             key = settings.client_key
             self._session.cert = (settings.client_certificate, key) if key else settings.client_certificate
 
     def send(self, body: Body) -> Answer:
-        """Post a request once; over a connection that the receiver has closed meanwhile, twice."""
+        """Post a request once, and a second time if the receiver has closed the connection in the meantime."""
         content = {"gzip": lambda: body.gzip, "deflate": lambda: zlib.compress(body.protobuf)}.get(
             self._settings.compression, lambda: body.protobuf
         )()
@@ -76,7 +76,7 @@ class HttpTransport:
             return self._answer(response)
 
     def close(self) -> None:
-        """Close what is idle; a request that hangs is left behind with its thread."""
+        """Close idle connections. A request that hangs goes on in its thread."""
         self._session.close()
 
     def _post(self, content: bytes) -> requests.Response:
@@ -107,9 +107,9 @@ class HttpTransport:
         words = response.content[:MOST_WORDS].decode(errors="replace")
         reason = f"HTTP status {response.status_code} {response.reason}: {words}".removesuffix(": ")
         verdict = Verdict.KEPT
-        if response.status_code in _FINAL:
+        if response.status_code in _REFUSED:
             verdict = Verdict.REFUSED
-        elif response.status_code in _OF_THE_REQUEST:
+        elif response.status_code in _DOUBTFUL:
             verdict = Verdict.DOUBTFUL
         return Answer(verdict, self._shown(reason), retry_after_s(response.headers.get("retry-after"), response))
 
@@ -118,16 +118,20 @@ class HttpTransport:
 
 
 def retry_after_s(value: str | None, response: requests.Response) -> float | None:
-    """Seconds after which a receiver wants the next attempt; None where it does not say.
+    """Seconds after which a receiver asks for the next attempt; None where it does not say.
 
     Source: RFC 9110, "Retry-After".
+
+    Args:
+        value: the header `Retry-After`, in seconds or as a date; None where there is none.
+        response: the response that has the header.
     """
     if value is None:
         return None
     with contextlib.suppress(ValueError):
         return max(float(value), 0.0)
     with contextlib.suppress(TypeError, ValueError, KeyError):
-        # Against the receiver's own clock.
+        # The difference is taken by the receiver's own clock.
         then, now = (email.utils.parsedate_to_datetime(one) for one in (value, response.headers["date"]))
         return max((then - now).total_seconds(), 0.0)
     return None

@@ -1,8 +1,8 @@
-"""Sends requests to one receiver on a thread of its own: retry, bounds and accounting, for each protocol alike.
+"""Sends requests to one receiver on a thread of its own, with retries, bounds and accounting for all protocols.
 
 The stock exporters of OpenTelemetry drop what they could not send within ten seconds, and draw their pauses from
-Python's global random generator, which is the training's. Here a request is kept until it is delivered, refused, or
-there is no room for it any more, and what was not delivered is counted.
+Python's global random generator, which belongs to the training. Here a request is kept until it is delivered or
+refused, or until there is no more room for it. What was not delivered is counted.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ from tracelet_otel.protocol.account import Account
 
 _FIRST_PAUSE_S: Final = 0.25
 _LONGEST_PAUSE_S: Final = 5.0
-_LONGEST_WISH_S: Final = 60.0
-"""Of a pause that a receiver asks for."""
+_LONGEST_ASKED_PAUSE_S: Final = 60.0
+"""Longest pause between two attempts where a receiver asks for a pause."""
 _ATTEMPTS: Final = 10
-"""So often the receiver may fail at a request before that counts as refused."""
+"""A request at which the receiver has failed this many times counts as refused."""
 _JOIN_S: Final = 5.0
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is sent at once, kept, and waited for."""
+    """How much is sent at once and kept, and how long is waited."""
 
     request_bytes: int
-    """A larger request is divided."""
+    """Largest request, not compressed; a larger one is divided."""
     backlog_bytes: int = 32 * 2**20
-    """So much may wait; compressed, it is about 2,000,000 samples."""
+    """Memory that waiting requests may take: compressed, about 2,000,000 samples."""
     patience_s: float = math.inf
-    """Whoever waits for the delivery gives up after so many seconds in which nothing was delivered."""
+    """Whoever waits for the delivery gives up after this many seconds in which nothing was delivered."""
 
 
 class Sender:
-    """Hands requests to a transport, one after the other, until each was delivered or refused.
+    """Sends requests by a transport, one after the other, until each was delivered or refused.
 
     Args:
         transport: sends to the receiver.
-        name: what the receiver is called in the log's last line, and the thread after it.
-        guard: where errors end.
-        limits: how much is kept and waited for.
+        name: the receiver's name in the closing line of the log and in the name of the thread.
+        guard: counts and logs errors.
+        limits: how much is kept, and how long is waited.
     """
 
     def __init__(self, transport: Transport, name: str, guard: Guard, limits: Limits) -> None:
@@ -60,7 +60,7 @@ class Sender:
         self._name = name
         self._guard = guard
         self._patience_s = limits.patience_s
-        self._too_much = f"so much waits for {transport.receiver} that the oldest values were dropped"
+        self._dropped_message = f"so much waits for {transport.receiver} that the oldest values were dropped"
         self._changed = ProgressCondition()
         self._backlog = Backlog(limits.backlog_bytes)
         self._delivered = 0
@@ -75,28 +75,36 @@ class Sender:
         try:
             self._thread.start()
         except RuntimeError:
-            # At exit some interpreters start no more threads: then whoever waits for the delivery sends.
+            # At exit, some interpreters start no more threads. Then `wait` sends on the thread that calls it.
             self._thread = None
 
     @property
     def account(self) -> Account:
-        """How many samples were delivered and refused so far, and how many wait."""
+        """How many samples were delivered, were refused and are pending."""
         with self._changed:
             return Account(self._delivered, self._refused, self._backlog.samples, self._problem)
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits and nothing is on its way."""
+        """Whether no request waits and none is being sent."""
         return not self._backlog
 
     @property
     def waiting_bytes(self) -> int:
-        """What the requests take in memory that wait behind the one on its way."""
+        """Memory taken by the requests that wait behind the one that is being sent, in bytes."""
         with self._changed:
             return self._backlog.waiting_bytes
 
     def put(self, bodies: Sequence[Body], instruments: Callable[[], Instruments]) -> bool:
-        """Queue the requests of one export; see `Backlog.put`. Returns whether they were taken."""
+        """Queue the requests of one export.
+
+        Args:
+            bodies: the requests.
+            instruments: returns the export's instruments; called only where they are needed.
+
+        Returns:
+            False if samples were dropped, because the receiver was lost or the sender is closed.
+        """
         with self._changed:
             if self._closed or self._is_lost:
                 samples = sum(body.samples for body in bodies)
@@ -106,12 +114,19 @@ class Sender:
                 return not samples
             dropped = self._backlog.put(bodies, instruments)
             if dropped:
-                self._refuse(dropped, self._too_much, self._problem or "it is slow")
+                self._refuse(dropped, self._dropped_message, self._problem or "it is slow")
             self._changed.notify_all()
         return True
 
     def wait(self, timeout_s: float) -> bool:
-        """Block until all that was put is done with, or for too long nothing was; returns whether nothing is left."""
+        """Block until all requests were delivered or refused, or until nothing was for `Limits.patience_s`.
+
+        Args:
+            timeout_s: give up after this many seconds in all.
+
+        Returns:
+            Whether nothing is left.
+        """
         self._woken.set()
         if self._thread is None:
             with suppress_instrumentation():
@@ -119,28 +134,32 @@ class Sender:
         return self._changed.wait_until(lambda: self.is_idle, self._patience_s, timeout_s)
 
     def wait_for_room(self, timeout_s: float) -> None:
-        """Block until less than half of what fits in waits, or nothing was done with for so long."""
+        """Block until at most half of the backlog's room is taken.
+
+        Args:
+            timeout_s: give up after this many seconds in which no request was delivered or refused.
+        """
         if self._thread is not None:
             self._woken.set()
             patience_s = min(self._patience_s, timeout_s)
             self._changed.wait_until(lambda: self._closed or not self._backlog.is_half_full, patience_s)
 
     def close(self, timeout_s: float) -> None:
-        """Wait as `wait` does, send no more, and say what was not delivered. A second call does nothing."""
+        """Wait as `wait` does, stop sending, and log what was not delivered. A second call does nothing."""
         if self._closed:
             return
         try:
             self.wait(timeout_s)
         finally:
-            # Also where somebody interrupts the wait: what is missing is named.
+            # What is missing is logged also if the wait was interrupted.
             with self._changed:
                 self._closed = True
                 self._changed.notify_all()
             self._woken.set()
-            self._say_missing()
-            self._let_go()
+            self._log_missing()
+            self._close_transport()
 
-    def _say_missing(self) -> None:
+    def _log_missing(self) -> None:
         account = self.account
         if self.is_idle and not account.refused:
             return
@@ -157,7 +176,7 @@ class Sender:
             account.problem or "it did not answer in time",
         )
 
-    def _let_go(self) -> None:
+    def _close_transport(self) -> None:
         try:
             self._transport.close()
         except Exception as error:
@@ -166,13 +185,13 @@ class Sender:
             self._thread.join(_JOIN_S)
 
     def _work(self) -> None:
-        # Requests of our own are nobody's spans.
+        # Instrumentation of gRPC or `requests` must create no spans for our own requests.
         with suppress_instrumentation():
             while (body := self._next()) is not None:
                 self._persist(body)
 
     def _next(self) -> Body | None:
-        """Wait for a request; None at the end."""
+        """Wait for a request; None after `close`."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or bool(self._backlog))
             return None if self._closed else self._backlog.first
@@ -182,7 +201,7 @@ class Sender:
             self._persist(self._backlog.first, deadline_s)
 
     def _persist(self, body: Body, deadline_s: float = math.inf) -> None:
-        """Send a request until it is done with, or until the end gives up on it."""
+        """Repeat attempts to send a request until it is delivered or refused, the deadline passes, or `close` ends."""
         doubts, pause_s = 0, _FIRST_PAUSE_S
         while not self._closed and time.monotonic() < deadline_s:
             answer = self._attempt(body)
@@ -190,9 +209,9 @@ class Sender:
             if self._is_done(body, answer, doubts):
                 self._changed.advance()
                 return
-            wished_s = None if answer.pause_s is None else min(answer.pause_s, _LONGEST_WISH_S)
-            # Whoever waits for the end has no time for long pauses.
-            is_woken = self._woken.wait(spread(pause_s) if wished_s is None else wished_s)
+            asked_s = None if answer.pause_s is None else min(answer.pause_s, _LONGEST_ASKED_PAUSE_S)
+            # `wait` and `close` wake this thread, since they have no time for long pauses.
+            is_woken = self._woken.wait(spread(pause_s) if asked_s is None else asked_s)
             pause_s = _FIRST_PAUSE_S if is_woken else min(2 * pause_s, _LONGEST_PAUSE_S)
             self._woken.clear()
 
@@ -205,7 +224,7 @@ class Sender:
             return Answer(Verdict.KEPT)
 
     def _is_done(self, body: Body, answer: Answer, doubts: int) -> bool:
-        """Account for an attempt; returns whether the request needs no other one."""
+        """Account for an attempt; returns whether the request needs no further attempt."""
         receiver = self._transport.receiver
         with self._changed:
             if answer.verdict is Verdict.DELIVERED:
@@ -221,7 +240,7 @@ class Sender:
             is_refused = answer.verdict is Verdict.REFUSED or doubts == _ATTEMPTS
             if is_refused or self._backlog.has_dropped:
                 self._backlog.pop()
-                self._refuse(body.samples, f"{receiver} refused an export" if is_refused else self._too_much)
+                self._refuse(body.samples, f"{receiver} refused an export" if is_refused else self._dropped_message)
                 return True
         if answer.reason:
             self._guard.report(f"{receiver} takes nothing; values are kept and sent again", answer.reason)

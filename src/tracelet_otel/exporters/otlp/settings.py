@@ -1,7 +1,7 @@
-"""The standard variables of OTLP, checked: what is not of its form is named, and never passed over. Pure.
+"""Reads OpenTelemetry's environment variables for OTLP. A malformed variable is an error and never ignored. Pure.
 
-Sources: OpenTelemetry specification, "OpenTelemetry Protocol Exporter"; the SDK's configurator for the protocol that is
-taken where none is named.
+Sources: OpenTelemetry specification, "OpenTelemetry Protocol Exporter"; the SDK's configurator for the default
+protocol.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ _DEFAULT_ENDPOINTS: Final = {GRPC: "http://localhost:4317", HTTP: "http://localh
 _METRICS_PATH: Final = "/v1/metrics"
 _DEFAULT_TIMEOUT_S: Final = 10.0
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=[\x20!#-+\--:<-\[\]-~]*")
-"""What `parse_env_headers` takes; of anything else it would put the value into the log."""
+"""A header that `parse_env_headers` accepts. It would log any other header with its value, which may be a secret."""
 
 _GIVEN: Final = "backend_url"
+"""Name of the source, in errors, of an endpoint that is passed as an argument."""
 _PROVIDERS: Final = {
     protocol: (
         f"OTEL_PYTHON_EXPORTER_OTLP_{infix}_METRICS_CREDENTIAL_PROVIDER",
@@ -38,7 +39,7 @@ _PROVIDERS: Final = {
     )
     for protocol, infix in ((GRPC, "GRPC"), (HTTP, "HTTP"))
 }
-"""Name who makes the credentials. Source: OpenTelemetry's SDK, environment variables."""
+"""Variables that name a credential provider. Source: OpenTelemetry's SDK, environment variables."""
 _PROTOCOL: Final = (names.OTEL_EXPORTER_OTLP_METRICS_PROTOCOL, names.OTEL_EXPORTER_OTLP_PROTOCOL)
 _ENDPOINT: Final = (names.OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, names.OTEL_EXPORTER_OTLP_ENDPOINT)
 _COMPRESSION: Final = (names.OTEL_EXPORTER_OTLP_METRICS_COMPRESSION, names.OTEL_EXPORTER_OTLP_COMPRESSION)
@@ -54,40 +55,40 @@ _FILES: Final = (
 
 @dataclass(frozen=True)
 class OtlpSettings:
-    """How metrics are sent."""
+    """How metrics are sent by OTLP."""
 
     protocol: str
     endpoint: str
-    """For HTTP the address that is posted to; for gRPC with a scheme or without one."""
+    """For HTTP the address to which metrics are posted; for gRPC an address with or without a scheme."""
     compression: str
     timeout_s: float
     """Seconds for one attempt."""
     headers: tuple[tuple[str, str], ...]
     """Names in lower case, and values."""
     is_insecure: bool
-    """Whether gRPC goes without TLS; HTTP's scheme says so itself."""
+    """Whether gRPC does not use TLS. For HTTP, the scheme of the endpoint decides that."""
     certificate: str | None
-    """The file with the certificates that the receiver's is held against; None for those of the system."""
+    """File of trusted certificates, to verify the receiver's; None for those of the system."""
     client_key: str | None
     client_certificate: str | None
     provider: str
-    """The name of the entry point that makes the credentials; empty where there is none."""
+    """Name of the credential provider's entry point; empty where there is none."""
 
     @property
     def shown_endpoint(self) -> str:
-        """The endpoint without what may be secret in it."""
+        """The endpoint without the parts that may be secret."""
         return without_credentials(self.endpoint).partition("?")[0]
 
 
 def read(environment: Mapping[str, str], endpoint: str | None) -> OtlpSettings:
-    """What the standard variables say; an empty one says nothing.
+    """Read the settings from environment variables; an empty variable counts as not set.
 
     Args:
-        environment: of the process.
-        endpoint: over the variables'; for HTTP, one without a path gets that of metrics.
+        environment: environment variables of the process.
+        endpoint: takes precedence over that of the variables; for HTTP, one without a path gets the path of metrics.
 
     Raises:
-        ConfigurationError: a variable holds what OTLP does not know.
+        ConfigurationError: a variable or the endpoint has an invalid value.
     """
     variable, protocol = _value(environment, _PROTOCOL)
     protocol = protocol or GRPC
@@ -114,7 +115,7 @@ def read(environment: Mapping[str, str], endpoint: str | None) -> OtlpSettings:
 
 
 def _value(environment: Mapping[str, str], variables: tuple[str, str]) -> tuple[str, str]:
-    """A variable of a pair and what it holds: that of metrics goes before that of all signals."""
+    """Name and value of the first variable of a pair that is set: that of metrics, else that of all signals."""
     for variable in variables:
         if value := environment.get(variable, "").strip():
             return variable, value
@@ -157,7 +158,7 @@ def _check_headers(variable: str, value: str) -> None:
 
 
 def _named_endpoint(environment: Mapping[str, str], given: str | None, protocol: str) -> tuple[str, str]:
-    """Who names the endpoint, and what."""
+    """The source of the endpoint, as errors name it, and the endpoint."""
     if given:
         return _GIVEN, given
     variable, value = _value(environment, _ENDPOINT)
@@ -165,7 +166,7 @@ def _named_endpoint(environment: Mapping[str, str], given: str | None, protocol:
 
 
 def _with_path(source: str, endpoint: str) -> str:
-    """Where metrics are posted to; an endpoint that is for metrics alone is that already."""
+    """The address to which metrics are posted. An endpoint from the variable for metrics only is used as it is."""
     if source == names.OTEL_EXPORTER_OTLP_ENDPOINT:
         return endpoint.removesuffix("/") + _METRICS_PATH
     parts = urlsplit(endpoint)

@@ -1,4 +1,4 @@
-"""One attempt to hand a request to a receiver, and what the receiver answers. Each protocol is a `Transport`."""
+"""The interface of the protocols: a `Transport` makes one attempt to send a request, and returns the result."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from tracelet_otel.exporters.otlp.backlog import Body
 USER_AGENT: Final = f"tracelet-otel/{version('tracelet-otel')}"
 """Source: OTLP exporter specification, "User Agent"."""
 MOST_WORDS: Final = 500
-"""Characters of a receiver's answer that are passed on."""
+"""Most characters of a receiver's answer that are logged."""
 _PROVIDERS: Final = "opentelemetry_otlp_credential_provider"
-"""The entry point group of what makes credentials. Source: OpenTelemetry SDK, environment variables."""
+"""Entry point group of credential providers. Source: OpenTelemetry SDK, environment variables."""
 
 
 class Verdict(enum.Enum):
-    """What is to become of a request after an attempt."""
+    """What happens to a request after an attempt."""
 
     DELIVERED = enum.auto()
     REFUSED = enum.auto()
-    """The receiver will never accept it."""
+    """The receiver will never accept the request."""
     DOUBTFUL = enum.auto()
-    """The receiver has failed, and what the request holds may be why."""
+    """The receiver has failed, possibly because of the request's content: the number of attempts is limited."""
     KEPT = enum.auto()
-    """The request is not to blame: nobody answered, or nobody is let in."""
+    """The request is not the cause, since the receiver did not answer or denied access: it is sent again."""
     LOST = enum.auto()
-    """There is no receiver any more, for this request or any other."""
+    """The receiver no longer exists, for this request or any other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How an attempt ended."""
+    """The result of an attempt."""
 
     verdict: Verdict
     reason: str = ""
-    """Why the request was not delivered, in the receiver's words; empty where that is nothing to report."""
+    """Why the request was not delivered, in the receiver's words; empty where there is nothing to report."""
     pause_s: float | None = None
-    """Seconds after which the receiver wants the next attempt; None where it does not say."""
+    """Seconds after which the receiver asks for the next attempt; None where it does not say."""
 
 
 DELIVERED: Final = Answer(Verdict.DELIVERED)
@@ -55,26 +55,30 @@ class Transport(Protocol):
     """Sends to one receiver. `send` is called on one thread; `close` may be called on another, during it."""
 
     receiver: str
-    """Who it sends to, as it may be shown."""
+    """Name or address of the receiver, without secrets."""
 
     def send(self, body: Body) -> Answer:
-        """Try once to deliver a request."""
+        """Make one attempt to deliver a request."""
         ...
 
     def close(self) -> None:
-        """Let go of connections. A call that hangs ends, where the protocol can do that."""
+        """Close connections. A call that hangs ends, where the protocol can do that."""
         ...
 
 
 def report_rejected(response: bytes | ExportMetricsServiceResponse, guard: Guard) -> None:
-    """Report the points that a receiver says it has not accepted of a request that it has.
+    """Report data points that a receiver has rejected from a request that it has otherwise accepted.
 
     Source: OTLP specification, "Partial Success".
+
+    Args:
+        response: the receiver's response, as a message or in protobuf form.
+        guard: reports the points.
     """
     try:
         known = ExportMetricsServiceResponse.FromString(response) if isinstance(response, bytes) else response
     except DecodeError:
-        return  # an answer of another form says nothing of the kind
+        return  # an answer in another form does not report rejected points
     part = known.partial_success
     if part.rejected_data_points:
         reason = f"{part.rejected_data_points} points were rejected: {part.error_message}"
@@ -82,14 +86,14 @@ def report_rejected(response: bytes | ExportMetricsServiceResponse, guard: Guard
 
 
 def provided(name: str, kind: type[Any]) -> Any:
-    """The credentials of the provider with a name.
+    """Get credentials from a credential provider.
 
     Args:
-        name: of the provider's entry point.
-        kind: what it has to give.
+        name: name of the provider's entry point.
+        kind: class that the credentials must have.
 
     Raises:
-        ConfigurationError: there is no such provider, or it gives something else.
+        ConfigurationError: there is no such provider, or its credentials are of another class.
     """
     found = next(iter(entry_points(group=_PROVIDERS, name=name)), None)
     if found is None:
@@ -101,5 +105,5 @@ def provided(name: str, kind: type[Any]) -> Any:
 
 
 def header_map(headers: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
-    """Headers of each request: those of the user win."""
+    """Headers of each request: the user agent, and the user's headers, which take precedence."""
     return {"user-agent": USER_AGENT, **dict(headers)}
