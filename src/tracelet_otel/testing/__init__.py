@@ -1,4 +1,4 @@
-"""What every tracker has to do, as tests that somebody else's tracker can run too. Needs pytest.
+"""The contract of trackers: tests that every tracker has to pass, also those of other packages. Needs pytest.
 
 Example:
     >>> from tracelet_otel.testing import ContractBackend, Stored, TrackerContract, point
@@ -18,7 +18,7 @@ Example:
 
 import pytest
 
-# Before the import: so pytest says what the two sides of a comparison were.
+# Before the import, so that pytest shows both sides of a comparison that fails.
 pytest.register_assert_rewrite("tracelet_otel.testing.contract")
 
 from tracelet_otel.testing.backend import ContractBackend, Point, Stored, point, reading  # noqa: E402

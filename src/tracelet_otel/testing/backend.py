@@ -1,4 +1,4 @@
-"""What the contract has to know of one tracker: how one is made, and what its store holds of a run."""
+"""What the contract needs to know about one tracker: how to create it, and how to read a run from its store."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.settings import Settings, load
 
 Point = tuple[str, "int | None", Any, int]
-"""A stored reading: exact name, step, value (NaN and infinities by name), time in milliseconds since the epoch."""
+"""A stored reading: exact name, step, value (NaN and infinities as text), time in milliseconds since the epoch."""
 
 
 def point(name: str, step: int | None, value: float, time_ms: int) -> Point:
-    """A stored reading, in a form that compares equal to itself.
+    """Make a stored reading that tests can compare.
 
     Args:
-        name: exactly as it was logged.
-        step: None where the tracker has none.
-        value: any number; NaN differs from itself, and so becomes its name.
+        name: name of the metric, exactly as it was logged.
+        step: None where the tracker stores no step.
+        value: any number. NaN and infinities become text, since NaN is not equal to itself.
         time_ms: milliseconds since the epoch.
     """
     return name, step, value if math.isfinite(value) else str(value), time_ms
 
 
 def reading(name: str, value: float, step: int = 0, time_ms: int = 1_700_000_000_000, **more: Any) -> Reading:
-    """A reading of a test, by what tests tell readings apart.
+    """Make a reading to write into a tracker.
 
     Args:
-        name: of the metric.
+        name: name of the metric.
         value: any number.
-        step: position on its axis, which is the user's own by default.
+        step: position on its axis, by default `semconv.AXIS_USER`.
         time_ms: milliseconds since the epoch.
         more: other fields of `Reading`.
     """
@@ -47,65 +47,76 @@ def reading(name: str, value: float, step: int = 0, time_ms: int = 1_700_000_000
 
 @dataclass
 class Stored:
-    """What a tracker has of a run."""
+    """A run as it was read from a tracker's store."""
 
     name: str | None
-    """What people call the run."""
+    """Name of the run."""
     project: str
     status: Any
-    """In the tracker's own terms; `ContractBackend.statuses` says which stands for what."""
+    """The run's status in the tracker's own terms, as `ContractBackend.statuses` has them."""
     params: dict[str, Any]
-    """Hyperparameters, as `ContractBackend.shown_params` has them."""
+    """Hyperparameters, in the form of `ContractBackend.shown_params`."""
     facts: dict[str, Any]
-    """Resource attributes as text, and whatever else is no hyperparameter."""
+    """Resource attributes as text, and everything else that is not a hyperparameter."""
     points: Counter[Point]
 
 
 class ContractBackend(ABC):
-    """One tracker at one place. The attributes say how it differs from others, which users are to be told."""
+    """One tracker with one store. The attributes say how it differs from others, which its users have to be told."""
 
     name: ClassVar[str]
-    """The tracker's name, by which its entry point is found."""
+    """Name of the tracker, which is that of its entry point."""
     statuses: Mapping[str | None, Any] = {}
-    """What the run's status is, by outcome; None for every outcome that is not named, and for a killed training."""
+    """The run's status by outcome. The key None is for all outcomes that have no key, and for a killed training."""
     refused: Reading | None = None
-    """A reading that it can never store; None where it stores all."""
+    """A reading that the tracker can never store; None where it stores all."""
 
     @cached_property
     def opened(self) -> list[Tracker]:
-        """All trackers that were made, for who closes what a test has left open."""
+        """All trackers that were created, so that a fixture can close those that a test has left open."""
         return []
 
     @abstractmethod
     def stored(self, run_id: str) -> Stored:
-        """Read a run from the tracker's store, by other means than the tracker's."""
+        """Read a run from the tracker's store, without the tracker's own code."""
 
     def settings(self) -> dict[str, Any]:
-        """Settings with which it is made, as `start_logging` takes them."""
+        """Settings with which the tracker is created, as `start_logging` takes them."""
         return {}
 
     def tracker(self, **config: Any) -> Tracker:
-        """A tracker that has not been opened, with further settings."""
+        """Create a tracker without opening it.
+
+        Args:
+            config: settings in addition to those of `settings`.
+        """
         settings = registry.absolute(load({"backend": self.name}, {**self.settings(), **config}))
         self.opened.append(self.made(settings))
         return self.opened[-1]
 
     def made(self, settings: Settings) -> Tracker:
-        """A tracker for settings."""
+        """Create a tracker from settings that `registry.absolute` has returned."""
         return registry.tracker(self.name, settings)
 
     def kept(self, readings: Sequence[Reading]) -> Iterable[Point]:
-        """What it keeps of readings: all of them, but for what its users are told."""
+        """What the tracker stores of readings. A subclass overrides this where users are told of a difference."""
         for one in readings:
             name, factor = self.system_names[one.name] if one.is_system else (one.name, 1)
             yield point(name, one.step, one.value * factor, one.time_unix_nano // 1_000_000)
 
     def shown_params(self, params: Mapping[str, Param]) -> dict[str, Any]:
-        """What it shows of hyperparameters."""
+        """What the tracker shows of hyperparameters."""
         return {name: param.text for name, param in params.items()}
 
     def step_without_axis(self, last_step: int) -> int | None:
-        """Where it shows what was logged without a step, after a row at `last_step`."""
+        """Step at which the tracker shows a value that was logged without a step.
+
+        Args:
+            last_step: step of the row before that value.
+
+        Returns:
+            The step; None where the tracker stores none.
+        """
         return 0
 
     system_names: Mapping[str, tuple[str, float]] = {
@@ -114,4 +125,4 @@ class ContractBackend(ABC):
         "system/node_1/gpu_0_power_usage_watts": ("system/node_1/gpu_0_power_usage_watts", 1),
         "system/cpu_utilization_percentage": ("system/cpu_utilization_percentage", 1),
     }
-    """Where it shows readings of GPU and host, and by what it multiplies them."""
+    """Names under which the tracker shows readings of GPU and host, and factors by which it multiplies them."""

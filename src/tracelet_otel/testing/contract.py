@@ -1,4 +1,4 @@
-"""What every tracker has to do: names, steps, values, times, hyperparameters, identity, outcome."""
+"""Tests that every tracker has to pass: names, steps, values, times, hyperparameters, identity and outcome."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ NAMES = [
     "a/b/c", "a_b/c", "a-b/c", "a/b-c", "plain", "plain/plain", "trainer/global_step", "_step", "_timestamp",
     "_runtime", "_own", "metric/_step", "line\nbreak", 'quo"te\\', "epoch", "step",
 ]  # fmt: skip
-"""Names of metrics that a tracker may be tempted to change, or to take for each other."""
+"""Names of metrics that a tracker may change by mistake, or may confuse with each other."""
 _PATIENCE_S = 30
 
 
 class TrackerContract:
-    """Subclass it in a test module, with a fixture `backend` that returns a `ContractBackend`.
+    """The tests. Subclass it in a test module, with a fixture `backend` that returns a `ContractBackend`.
 
-    A test of something that your tracker does in another way, of which its users are told, is left out by
+    Where your tracker does something in another way, and its users are told so, leave out the test of it by
     `test_... = None` in your class.
     """
 
     @pytest.fixture
     def identity(self) -> RunIdentity:
-        """A run that no store has."""
+        """A run that is not in any store yet."""
         run_id, project = uuid.uuid4().hex, "name of the project"
         attributes = {semconv.RUN_ID: run_id, semconv.PROJECT_NAME: project, semconv.PROCESS_OWNER: "ada"}
         return RunIdentity(run_id, "name of the run", project, attributes)
@@ -50,7 +50,16 @@ class TrackerContract:
         outcome: str = semconv.OUTCOME_FINISHED,
         **config: object,
     ) -> Stored:
-        """Write a whole run as a relay does it, and return what the tracker has then."""
+        """Write a whole run as a relay does it, and read it from the store.
+
+        Args:
+            backend: the tracker.
+            identity: identity of the run.
+            readings: all readings of the run.
+            params: all hyperparameters of the run.
+            outcome: the run's outcome.
+            config: further settings.
+        """
         delivery = Delivery(backend.tracker(**config), Guard(), ListQueue(readings))
         delivery.open({**identity.attributes, semconv.RUN_NAME: identity.run_name})
         delivery.tell(outcome, params=(params or {}).items())
@@ -60,12 +69,12 @@ class TrackerContract:
         return backend.stored(identity.run_id)
 
     def test_names_steps_values_and_times(self, backend: ContractBackend, identity: RunIdentity) -> None:
-        """Fifteen hundred readings arrive as they were logged."""
+        """1500 readings are stored as they were logged."""
         readings = [reading(f"metric {n % 7}", n / 3, n // 7, 1_700_000_000_000 + n // 7) for n in range(1500)]
         assert self.record(backend, identity, readings).points == Counter(backend.kept(readings))
 
     def test_identity_hyperparameters_and_place(self, backend: ContractBackend, identity: RunIdentity) -> None:
-        """The run has its name, project and facts, and all of many hyperparameters."""
+        """The run has its name, project and resource attributes, and all of 250 hyperparameters."""
         tracker = backend.tracker()
         place = tracker.open(identity)
         params = {f"p{number}": Param(str(number), semconv.TYPE_INT) for number in range(250)}
@@ -81,7 +90,7 @@ class TrackerContract:
 
     @pytest.mark.parametrize("outcome", [*semconv.OUTCOMES, semconv.OUTCOME_RUNNING, None])
     def test_outcome(self, backend: ContractBackend, identity: RunIdentity, outcome: str | None) -> None:
-        """Each outcome is the status that users are told."""
+        """Each outcome becomes the status that `ContractBackend.statuses` names."""
         tracker = backend.tracker()
         tracker.open(identity)
         tracker.close(outcome)
@@ -91,7 +100,7 @@ class TrackerContract:
     def test_what_was_delivered_before_a_kill_is_not_there_twice(
         self, backend: ContractBackend, identity: RunIdentity
     ) -> None:
-        """A journal may not know yet that its last batch was taken: the next process sends it again."""
+        """After a kill, the journal may lack the last batch that was delivered: the next process sends it again."""
         before = [reading("loss", n / 3, n, 1_700_000_000_000 + n) for n in range(50)]
         again = [
             *(reading("loss", 50 / 3 + n, 50 + n, 1_700_000_000_050 + n) for n in range(20)),
@@ -107,7 +116,7 @@ class TrackerContract:
         assert self.record(backend, identity, [*again, *after]).points == Counter(backend.kept(readings))
 
     def test_late_and_negative_steps(self, backend: ContractBackend, identity: RunIdentity) -> None:
-        """A step may be below the one before it."""
+        """A step may be smaller than the one before it."""
         readings = [reading("loss", 1.0, 5, 1001), reading("loss", 2.0, 3, 1002), reading("loss", 3.0, -1, 1003)]
         assert self.record(backend, identity, readings).points == Counter(backend.kept(readings))
 
@@ -117,20 +126,20 @@ class TrackerContract:
         assert self.record(backend, identity, readings).points == Counter(backend.kept(readings))
 
     def test_nonfinite_and_extreme_values(self, backend: ContractBackend, identity: RunIdentity) -> None:
-        """Every number that a float can be."""
+        """NaN, infinities, and very small and large numbers are stored as they are."""
         values = [math.nan, math.inf, -math.inf, -0.0, 5e-324, 1e-30, 3e38, 1e300, 0.1, 2**53 + 1.0]
         readings = [reading("loss", value, step, 1000 + step) for step, value in enumerate(values)]
         assert self.record(backend, identity, readings).points == Counter(backend.kept(readings))
 
     def test_names_are_kept_apart_and_can_be_read_back(self, backend: ContractBackend, identity: RunIdentity) -> None:
-        """Names are text of any kind."""
+        """A name may be any text."""
         readings = [reading(name, float(index), 3, 1000) for index, name in enumerate(NAMES)]
         assert self.record(backend, identity, readings).points == Counter(backend.kept(readings))
 
     def test_gpu_and_host_are_where_the_tracker_shows_them(
         self, backend: ContractBackend, identity: RunIdentity
     ) -> None:
-        """Also where something logged has the same name, and where the run goes on."""
+        """Readings of GPU and host are stored under `ContractBackend.system_names`, also when the run is continued."""
 
         def collection(step: int, time_ms: int) -> list[Reading]:
             names = enumerate(backend.system_names)
@@ -139,7 +148,7 @@ class TrackerContract:
         logged = [reading("loss", 0.5, 3, 1000), reading("loss", 0.25, 4, 1900)]
         first, second = collection(3, 1500), collection(4, 2000)
         self.record(backend, identity, [logged[0], *first])
-        # What was logged without a step is where the row before it was logged, not measured.
+        # A value without a step gets the step of the logged row before it, and not that of a reading of the host.
         without_step = reading("lr", 0.1, 0, 2300, axis=semconv.AXIS_NONE)
         stored = self.record(backend, identity, [logged[1], *second, without_step])
         expected = Counter(backend.kept([*logged, *first, *second]))
@@ -148,7 +157,7 @@ class TrackerContract:
     def test_what_is_logged_under_the_name_of_a_reading_of_the_host_is_kept_apart(
         self, backend: ContractBackend, identity: RunIdentity
     ) -> None:
-        """A user may log what we measure."""
+        """A user may log a metric with the name of a reading of the host."""
         measured = reading("system/cpu_utilization_percentage", 1.0, 3, 1000, is_system=True)
         logged = reading("system/cpu_utilization_percentage", 2.0, 3, 1000)
         stored = self.record(backend, identity, [measured, logged])
@@ -157,7 +166,7 @@ class TrackerContract:
     def test_what_is_logged_under_one_name_stays_under_it_when_the_run_goes_on(
         self, backend: ContractBackend, identity: RunIdentity
     ) -> None:
-        """What a tracker makes of names is the same in the next process."""
+        """A tracker translates names in the next process as in the process before it."""
         names = ["a/b/c", "a_b/c", "lo@ss", "lo#ss", "_step", "metric/_step"]
         first = [reading(name, float(index), 1, 1000) for index, name in enumerate(names)]
         second = [reading(name, float(index), 2, 2000) for index, name in enumerate(reversed(names))]
@@ -167,7 +176,7 @@ class TrackerContract:
     def test_a_reading_that_cannot_be_stored_is_refused_alone_and_said_once(
         self, backend: ContractBackend, identity: RunIdentity, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """It takes no other with it. For a tracker that stores all, there is no such reading."""
+        """The other readings are stored. A tracker that stores everything has no such reading."""
         readings = [reading("loss", float(step), step, 1000 + step) for step in range(10)]
         bad = [] if backend.refused is None else [backend.refused, backend.refused._replace(time_unix_nano=5)]
         queue = ListQueue([*readings[:5], *bad, *readings[5:]])
@@ -180,7 +189,7 @@ class TrackerContract:
         assert backend.stored(identity.run_id).points == Counter(backend.kept(readings))
 
     def test_hyperparameters_of_every_kind(self, backend: ContractBackend, identity: RunIdentity) -> None:
-        """Numbers, flags, nothing, text, and names in groups."""
+        """Numbers, bools, None, text, and names in groups."""
         params = {
             "lr": Param("0.1", semconv.TYPE_FLOAT),
             "flag": Param("True", semconv.TYPE_BOOL),
@@ -194,7 +203,7 @@ class TrackerContract:
         assert stored.params == backend.shown_params(params)
 
     def test_hyperparameters_that_come_later_are_added(self, backend: ContractBackend, identity: RunIdentity) -> None:
-        """Also to a group that is there."""
+        """They are added also to a group that exists already."""
         first = {"model/width": Param("7", semconv.TYPE_INT), "lr": Param("0.1", semconv.TYPE_FLOAT)}
         later = {"model/depth": Param("3", semconv.TYPE_INT)}
         tracker = backend.tracker()
@@ -205,7 +214,7 @@ class TrackerContract:
         assert backend.stored(identity.run_id).params == backend.shown_params({**first, **later})
 
     def test_a_creation_that_is_repeated_finds_its_run(self, backend: ContractBackend, identity: RunIdentity) -> None:
-        """A process that was killed may have created the run already."""
+        """A process that was killed may have created the run already: the next one continues it."""
         first = backend.tracker()
         first.open(identity)
         first.close(None)
@@ -213,7 +222,7 @@ class TrackerContract:
         assert self.record(backend, identity, readings).points == Counter(backend.kept(readings))
 
     def test_a_run_is_continued(self, backend: ContractBackend, identity: RunIdentity) -> None:
-        """What it has stays, and its status is that of the new end."""
+        """What the run has stays, and its status becomes that of its new end."""
         first = [reading("acc@1", 1.0, 0, 1000)]
         second = [reading("acc#1", 2.0, 0, 2000), reading("acc@1", 3.0, 1, 2000)]
         params = {"lr": Param("0.1", semconv.TYPE_FLOAT)}
@@ -225,6 +234,6 @@ class TrackerContract:
     def test_a_run_that_does_not_exist_cannot_be_continued(
         self, backend: ContractBackend, identity: RunIdentity
     ) -> None:
-        """The setting `run_id` names a run that is there."""
+        """The setting `run_id` has to name a run that exists."""
         with pytest.raises(ConfigurationError, match=r"no run to continue: .*nowhere"):
             backend.tracker(run_id="nowhere").open(identity)

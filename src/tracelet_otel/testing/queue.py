@@ -1,4 +1,4 @@
-"""A queue of readings that a test fills by itself."""
+"""A queue of readings for tests, which fill it themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class ListQueue:
     """A `Queue` in memory.
 
     Args:
-        readings: what it holds at the beginning.
+        readings: the readings that it holds at the beginning.
     """
 
     def __init__(self, readings: Iterable[Reading] = ()) -> None:
@@ -22,7 +22,7 @@ class ListQueue:
         self.delivered = 0
         """How many readings the tracker has taken."""
         self.refused = 0
-        """How many it never will."""
+        """How many readings the tracker will never have."""
 
     @property
     def pending(self) -> int:
@@ -43,14 +43,19 @@ class ListQueue:
             return self._readings[:most]
 
     def take(self, delivered: int, refused: int) -> None:
-        """Drop readings from the front, which the tracker has taken or refused."""
+        """Drop readings from the front, which the tracker has taken or refused.
+
+        Args:
+            delivered: how many the tracker has taken.
+            refused: how many it has refused.
+        """
         with self._lock:
             del self._readings[: delivered + refused]
             self.delivered += delivered
             self.refused += refused
 
     def lose(self) -> None:
-        """Count what waits, and all that comes, as refused: the tracker takes nothing more."""
+        """Count all that waits, and all that comes, as refused, since the tracker accepts nothing more."""
         self._lost = True
         with self._lock:
             self.refused += len(self._readings)

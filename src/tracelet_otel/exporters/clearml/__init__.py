@@ -1,4 +1,4 @@
-"""ClearML: a server, or an offline session that can be imported."""
+"""The tracker for ClearML, which writes to a server, or to an offline session that can be imported later."""
 
 from typing import Final
 

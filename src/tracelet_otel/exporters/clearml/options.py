@@ -1,4 +1,4 @@
-"""Where ClearML's tasks go."""
+"""Settings of the tracker for ClearML."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tracelet_otel import semconv
 from tracelet_otel.exporters.spec import TrackerOptions
 
 CREDENTIALS: Final = "CLEARML_API_ACCESS_KEY and CLEARML_API_SECRET_KEY"
-"""What its client logs in with."""
+"""Environment variables with which ClearML's client logs in, as messages name them."""
 
 
 class ClearmlOptions(TrackerOptions):
-    """What ClearML's client is configured with by environment variables of its own."""
+    """Settings that are read from the environment variables of ClearML's client."""
 
     address_field = "clearml_api_host"
     run_field = "clearml_task_id"
 
     clearml_api_host: str | None = Field(default=None, alias="CLEARML_API_HOST")
-    """Address of the server, over that in `clearml.conf`."""
+    """Address of the server; it takes precedence over that in `clearml.conf`."""
     clearml_task_id: str | None = Field(default=None, pattern=semconv.RUN_ID_PATTERN, alias="CLEARML_TASK_ID")
-    """The task to continue, as ClearML's agents set it."""
+    """Id of the task to continue; ClearML's agents set this variable."""

@@ -1,4 +1,4 @@
-"""MLflow: a tracking server, or a database or folder without one."""
+"""The tracker for MLflow, which writes to a tracking server, or directly to a database or folder."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Where MLflow's runs go."""
+"""Settings of the tracker for MLflow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tracelet_otel.exporters.spec import TrackerOptions
 
 
 class MlflowOptions(TrackerOptions):
-    """What MLflow's client is configured with by environment variables of its own."""
+    """Settings that are read from the environment variables of MLflow's client."""
 
     address_field = "mlflow_tracking_uri"
     run_field = "mlflow_run_id"
@@ -20,17 +20,17 @@ class MlflowOptions(TrackerOptions):
     mlflow_tracking_uri: str | None = Field(default=None, alias="MLFLOW_TRACKING_URI")
     """Address of the store; by default a SQLite file in the working directory."""
     mlflow_run_id: str | None = Field(default=None, pattern=semconv.RUN_ID_PATTERN, alias="MLFLOW_RUN_ID")
-    """The run to continue."""
+    """Id of the run to continue."""
 
     def resolved(self) -> MlflowOptions:
-        """The same with an address that means the same in any working directory."""
+        """Return a copy whose address means the same in any working directory."""
         default = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
         return self.at(absolute(self.mlflow_tracking_uri or default))
 
     def check(self) -> None:
-        """Check that MLflow knows such an address, as far as that shows without its client.
+        """Check that MLflow supports this kind of address, as far as possible without its client.
 
         Raises:
-            ConfigurationError: it does not.
+            ConfigurationError: MLflow does not support it.
         """
         check_known(self.mlflow_tracking_uri or "")

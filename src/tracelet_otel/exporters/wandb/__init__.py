@@ -1,4 +1,4 @@
-"""Weights & Biases: its cloud, a server of one's own, or a folder."""
+"""The tracker for Weights & Biases, which writes to its cloud, to another server, or to a folder."""
 
 from typing import Final
 
@@ -11,13 +11,13 @@ SPEC: Final = TrackerSpec(
     options=WandbOptions,
     package="wandb",
     install="tracelet-otel[wandb]",
-    # Its client ends the run of whoever else uses it in the process, or hands that run to us.
+    # In one process, W&B's client ends a run that other code has begun there, or gives us that run.
     needs_relay=True,
     environment={
-        # It would report its own errors to its makers, with another SDK and its threads.
+        # The client would report its own errors to W&B, with another SDK that starts threads.
         "WANDB_ERROR_REPORTING": "false",
         "WANDB_SILENT": "true",
     },
-    # It names the wandb-core process of the training, which ends with the training.
+    # This variable names the wandb-core process of the training, which ends with the training.
     not_inherited=("WANDB_SERVICE",),
 )
