@@ -1,4 +1,4 @@
-"""The relay's process: `python -m tracelet_otel.relay`, with its order on standard input."""
+"""The entry point of a relay's process, `python -m tracelet_otel.relay`, which gets its order on standard input."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from tracelet_otel.relay.recovery import adopt
 from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.relay.single import SingleRunRelay
 
-_LOOK_S: Final = 0.1
-_ASKED_S: Final = 5.0
-"""For so long a relay that was told to finish still answers its owner, who asks twice a second."""
+_CHECK_INTERVAL_S: Final = 0.1
+_ANSWERING_S: Final = 5.0
+"""How long a relay that was told to finish goes on to answer its owner, which asks twice a second."""
 
 
 class RelayService:
-    """One run, served by HTTP to the process that owns it and to other ranks.
+    """Serves one run by HTTP, to the process that owns it and to other ranks.
 
     Args:
-        order: what to do.
-        answers: where the one line goes that says whether it can be done.
+        order: what the relay has to do.
+        answer_fd: file descriptor to which the answer to the order is written, one line of `Ready`.
     """
 
-    def __init__(self, order: Order, answers: int) -> None:
+    def __init__(self, order: Order, answer_fd: int) -> None:
         self._order = order
-        self._answers = answers
+        self._answer_fd = answer_fd
         self._finish = threading.Event()
         guard = Guard()
         self._relay = SingleRunRelay(order, guard)
@@ -42,11 +42,11 @@ class RelayService:
         self._owner = OwnerProcess(sys.stdin.buffer, order.owner_pid, order.owner_started)
         listener = listen(order.host, order.port)
         self._server = HttpServer(Application(order.token, self._relay.accept, self._relay.status, guard), listener)
-        # It means: finish up.
+        # A relay that gets SIGTERM finishes: it delivers what it has and ends the run.
         signal.signal(signal.SIGTERM, lambda *_: self._finish.set())
 
     def run(self) -> int:
-        """Serve until the run is over; returns the exit code."""
+        """Serve until the run is over; return the exit code of the process."""
         try:
             self._relay.open(self._server.port, self._answer)
         except Exception as error:
@@ -68,11 +68,14 @@ class RelayService:
         return 0 if is_complete else 1
 
     def _wait_for_owner(self) -> None:
-        """It asks what became of its rows: at once after the run's end, and some time before."""
-        limit_s = self._relay.settings.stop_timeout if self._run.ended else _ASKED_S
+        """Keep the server up for the owner, which asks what became of its rows, until it is gone.
+
+        A relay that was told to finish does so only for a limited time.
+        """
+        limit_s = self._relay.settings.stop_timeout if self._run.ended else _ANSWERING_S
         over_s = time.monotonic()
         while not self._owner.is_gone and not (self._finish.is_set() and time.monotonic() - over_s > limit_s):
-            time.sleep(_LOOK_S)
+            time.sleep(_CHECK_INTERVAL_S)
 
     def _adopt(self) -> None:
         path = self._relay.journal.path
@@ -80,25 +83,25 @@ class RelayService:
 
     def _answer(self, ready: Ready) -> None:
         try:
-            os.write(self._answers, f"{ready.line()}\n".encode())
+            os.write(self._answer_fd, f"{ready.line()}\n".encode())
         except BrokenPipeError:
-            # The owner has died meanwhile: the run that is there by now is closed as that of a killed training.
+            # The owner has died in the meantime. If the run exists by now, it is closed as that of a killed training.
             log.warning("nobody waits for the relay any more")
         finally:
-            os.close(self._answers)
+            os.close(self._answer_fd)
 
 
 def main() -> int:
-    """Read the order, and do it."""
-    # What libraries print goes to the log, where standard error is.
-    answers = os.dup(1)
+    """Read the order from standard input and carry it out; return the exit code of the process."""
+    # Standard output is only for the answer. What libraries print goes to standard error, which is the log.
+    answer_fd = os.dup(1)
     os.dup2(2, 1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     order = Order.from_line(sys.stdin.buffer.readline().decode())
     try:
-        return RelayService(order, answers).run()
+        return RelayService(order, answer_fd).run()
     except (TraceletError, OSError) as error:
-        os.write(answers, f"{Ready.from_error(error).line()}\n".encode())
+        os.write(answer_fd, f"{Ready.from_error(error).line()}\n".encode())
         raise
 
 

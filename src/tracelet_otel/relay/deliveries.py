@@ -16,11 +16,11 @@ from tracelet_otel.relay.outbox import Outbox
 
 
 class Deliveries:
-    """Each takes from a queue of its own in the outbox, on a thread of its own.
+    """The deliveries of one run. Each reads its own queue of the outbox, on its own thread.
 
     Args:
-        outbox: of the run.
-        guard: where errors end.
+        outbox: the run's readings, with a queue for each tracker.
+        guard: counts and logs errors.
     """
 
     def __init__(self, outbox: Outbox, guard: Guard) -> None:
@@ -29,37 +29,44 @@ class Deliveries:
         self._by_name: dict[str, Delivery] = {}
 
     def __bool__(self) -> bool:
-        """Whether there are any yet."""
+        """Whether there are any deliveries yet."""
         return bool(self._by_name)
 
     @property
     def urls(self) -> dict[str, str]:
-        """Where people look at the run, by tracker, as far as it is known."""
+        """Addresses at which people look at the run, by tracker, as far as they are known."""
         return {name: one.url for name, one in self._by_name.items() if one.url is not None}
 
     @property
     def lost(self) -> dict[str, str]:
-        """Trackers that take nothing more, and why."""
+        """Trackers that accept nothing more, each with the reason."""
         return {name: one.lost for name, one in self._by_name.items() if one.lost is not None}
 
     def accounts(self, unwritten: int) -> dict[str, Account]:
-        """How far each is.
+        """How many readings each tracker has taken, has refused and has yet to take.
 
         Args:
-            unwritten: so many readings have yet to get into any queue.
+            unwritten: number of readings that are not in the queues yet; they count as pending.
         """
         accounts = {name: one.account for name, one in self._by_name.items()}
         return {name: replace(one, pending=one.pending + unwritten) for name, one in accounts.items()}
 
     def unclosed(self, unwritten: int) -> list[str]:
-        """Trackers that have not taken everything, or whose run is not closed; see `accounts`."""
+        """Trackers that have not taken everything, or whose run is not closed.
+
+        Args:
+            unwritten: number of readings that are not in the queues yet.
+        """
         return [name for name, one in self._by_name.items() if unwritten or not one.complete]
 
     def open(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> dict[str, RunLocation]:
         """Create or continue the run in each tracker, on the calling thread; nothing is delivered before `tell`.
 
+        Returns:
+            Where people find the run, by tracker.
+
         Raises:
-            TraceletError: a tracker does not give us the run; none is left open.
+            TraceletError: a tracker can neither create nor continue the run; it is left open in no tracker.
         """
         made = self._make(trackers)
         locations: dict[str, RunLocation] = {}
@@ -74,19 +81,25 @@ class Deliveries:
         return locations
 
     def begin(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> None:
-        """Deliver as soon as each tracker gives us the run."""
+        """Create or continue the run in the background, and deliver to each tracker as soon as it has the run."""
         made = self._make(trackers)
         for delivery in made.values():
             delivery.begin(resource)
         self._by_name = made
 
     def tell(self, batch: Batch, params: Sequence[tuple[str, Param]], outcome: str | None) -> None:
-        """Say what is not a reading, as new hyperparameters and the outcome; readings are in the outbox."""
+        """Pass on all that is not a reading. The deliveries find the readings in the outbox.
+
+        Args:
+            batch: what a process has sent; the end of the run is taken from it.
+            params: new hyperparameters, in the order in which they were reported.
+            outcome: the run's outcome so far; None where none was reported.
+        """
         for delivery in self._by_name.values():
             delivery.tell(outcome, batch.end_unix_nano, params)
 
     def wake(self) -> None:
-        """There is something in the outbox."""
+        """Notify the deliveries that there are readings in the outbox."""
         for delivery in self._by_name.values():
             delivery.wake()
 
@@ -96,7 +109,7 @@ class Deliveries:
         Args:
             patience_s: give up on a tracker that has taken nothing for this long.
         """
-        # Side by side: a tracker that is down takes no time from another.
+        # All at the same time, so that a tracker that is down takes no time from another.
         closing = [
             threading.Thread(target=delivery.close, args=(patience_s,), name=f"tracelet-close-{name}")
             for name, delivery in self._by_name.items()
@@ -105,7 +118,7 @@ class Deliveries:
             try:
                 thread.start()
             except RuntimeError:
-                # At exit some interpreters start no more threads.
+                # At exit, some interpreters start no more threads: this one does the work.
                 delivery.close(patience_s)
         for thread in closing:
             if thread.ident is not None:

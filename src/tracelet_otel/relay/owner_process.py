@@ -1,4 +1,4 @@
-"""The process that owns a run, as its relay sees it."""
+"""Tells a relay whether the process that owns its run still lives."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from tracelet_otel._support.processes import is_alive
 
 
 class OwnerProcess:
-    """Alive as long as its end of a pipe is open and its process is there.
+    """The owner of a run. It is alive as long as its end of a pipe is open and its process exists.
 
-    Both are asked: the pipe tells at once, but a child that was forked without Python's knowledge
-    may hold it open; a pid alone may have become another process's.
+    Both are checked. The pipe shows an end at once, but a child that was forked without Python's knowledge may keep it
+    open. A pid alone may have been given to another process.
 
     Args:
-        pipe: what the owner writes nothing to, and closes.
-        pid: the owner's.
-        start: what `started` said of it.
+        pipe: reads from a pipe to which the owner writes nothing more, and which it closes when it needs no relay.
+        pid: pid of the owner.
+        start: what `processes.started` returned for the owner.
     """
 
     def __init__(self, pipe: BinaryIO, pid: int, start: str) -> None:
         self._pid = pid
         self._start = start
-        self._let_go = threading.Event()
+        self._closed = threading.Event()
         threading.Thread(target=self._watch, args=(pipe,), name="tracelet-owner", daemon=True).start()
 
     @property
     def is_gone(self) -> bool:
-        """Whether the owner has let go of the relay, or has ended."""
-        return self._let_go.is_set() or not is_alive(self._pid, self._start)
+        """Whether the owner has closed the pipe, or its process has ended."""
+        return self._closed.is_set() or not is_alive(self._pid, self._start)
 
     def _watch(self, pipe: BinaryIO) -> None:
         while pipe.read(4096):
             pass
-        self._let_go.set()
+        self._closed.set()

@@ -21,8 +21,8 @@ class Phase(enum.IntEnum):
 
 
 class EndedError(TraceletError):
-    """The run takes no more."""
+    """The run is closed."""
 
 
 class TooLateError(TraceletError):
-    """The run takes no more of a process that does not own it, and never will."""
+    """The run is closed, and will never accept more from a process that does not own it."""

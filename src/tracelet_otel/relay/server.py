@@ -1,6 +1,6 @@
-"""OTLP over HTTP: checks each request, then hands its content on.
+"""The HTTP server of a relay: it checks each OTLP request and passes its content on.
 
-Source: OTLP specification, "OTLP/HTTP"; an answer other than 200 has a `google.rpc.Status`.
+Source: OTLP specification, "OTLP/HTTP"; a response with a status other than 200 has a `google.rpc.Status`.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from tracelet_otel.protocol.requests import MalformedError, parse
 from tracelet_otel.relay.phase import TooLateError
 
 _MOST_READ_BYTES: Final = 2 * MAX_BODY_BYTES
+"""A body that is too large is read up to this size, so that its sender gets the response."""
 _KEEP_ALIVE_S: Final = 75
-_STARTED_S: Final = 30.0
+_STOP_S: Final = 30.0
 
 Accept = Callable[[ExportMetricsServiceRequest], Taken]
-"""Takes a request."""
+"""Takes a request, and returns what became of it."""
 _Message = MutableMapping[str, Any]
 
 
-class _Refused(Exception):  # noqa: N818  # an answer, not an error
+class _Refused(Exception):  # noqa: N818  # a response, not an error
     def __init__(self, status: int, reason: str, **headers: str) -> None:
         super().__init__(reason)
         self.status = status
@@ -42,14 +43,14 @@ class _Refused(Exception):  # noqa: N818  # an answer, not an error
 
 
 class Application:
-    """The relay's HTTP side, as an ASGI application.
+    """The ASGI application of a relay.
 
     Args:
-        token: what each request has to bear.
-        accept: takes a request, or raises: `MalformedError` becomes 400, `TooLateError` 410, any other
-            `TraceletError` 503.
-        status: how far a run is, by its id; None where it is not known.
-        guard: where unexpected errors end.
+        token: the bearer token that each request must have.
+        accept: takes a request. If it raises, the response's status is 400 for `MalformedError`, 410 for
+            `TooLateError` and 503 for any other `TraceletError`.
+        status: returns how far the delivery of a run is, by the run's id; None for an unknown run.
+        guard: counts and logs errors.
     """
 
     def __init__(self, token: str, accept: Accept, status: Callable[[str], Status | None], guard: Guard) -> None:
@@ -77,7 +78,7 @@ class Application:
             status, kind, content = 500, CONTENT_TYPE, RpcStatus(message="internal error").SerializeToString()
         headers = {"content-type": kind, "content-length": str(len(content)), **headers}
         if status != 200:  # noqa: PLR2004
-            # The rest of the body may be unread.
+            # The rest of the request's body may be unread, so the connection cannot be used again.
             headers["connection"] = "close"
         pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": status, "headers": pairs})
@@ -108,7 +109,7 @@ class Application:
         answer = ExportMetricsServiceResponse()
         taken = self._take(_unpacked(body) if encoding == b"gzip" else body)
         if taken != Taken():
-            # With nothing rejected, a message is OTLP's form of a warning.
+            # Where no points are rejected, OTLP uses the error message for warnings.
             answer.partial_success.error_message = taken.news
             answer.partial_success.rejected_data_points = taken.rejected_points
         return CONTENT_TYPE, answer.SerializeToString()
@@ -126,16 +127,16 @@ class Application:
 
 
 class HttpServer:
-    """Serves an application on a thread of its own, from the moment it is made.
+    """Serves an application on a thread of its own, which starts when the server is created.
 
     Args:
-        application: what answers.
-        listener: a bound socket.
+        application: answers the requests.
+        listener: a listening socket.
     """
 
     def __init__(self, application: Application, listener: socket.socket) -> None:
         self.port: int = listener.getsockname()[1]
-        """Where it listens."""
+        """Port on which the server listens."""
         config = uvicorn.Config(
             application,
             http="h11",
@@ -156,21 +157,21 @@ class HttpServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer what has come, then close the port."""
+        """Answer the requests that have arrived, then close the port."""
         self._server.should_exit = True
-        self._thread.join(_STARTED_S)
+        self._thread.join(_STOP_S)
 
 
 def listen(host: str, port: int, *, other_port: bool = True) -> socket.socket:
-    """A listening socket on an address.
+    """Open a listening socket.
 
     Args:
-        host: a name or address.
-        port: 0 for any that is free.
-        other_port: whether any that is free does as well, where the port is taken.
+        host: name or address on which to listen.
+        port: port on which to listen; 0 for any that is free.
+        other_port: whether to listen on any free port if this one is taken.
 
     Raises:
-        OSError: the address cannot be had.
+        OSError: the address cannot be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -192,16 +193,16 @@ def listen(host: str, port: int, *, other_port: bool = True) -> socket.socket:
 def _headers(scope: Mapping[str, Any]) -> dict[bytes, bytes]:
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
-        # What is said twice is said in two ways: neither counts.
+        # A header that comes twice may be meant in two ways: it counts as empty.
         headers[name] = b"" if name in headers else value
     return headers
 
 
 async def _body(headers: Mapping[bytes, bytes], receive: Callable[[], Awaitable[_Message]]) -> bytes:
-    said = headers.get(b"content-length", b"")
+    declared = headers.get(b"content-length", b"")
     parts: list[bytes] = []
     size = 0
-    if said.isdigit() and int(said) > _MOST_READ_BYTES:
+    if declared.isdigit() and int(declared) > _MOST_READ_BYTES:
         raise _Refused(413, f"the body is over {MAX_BODY_BYTES} bytes")
     while True:
         message = await receive()
@@ -213,7 +214,7 @@ async def _body(headers: Mapping[bytes, bytes], receive: Callable[[], Awaitable[
         if size <= MAX_BODY_BYTES:
             parts.append(part)
         elif whole or size > _MOST_READ_BYTES:
-            # Who is still sending would see a broken connection in place of the answer.
+            # Not earlier: a sender that is not done would see a broken connection and not the response.
             raise _Refused(413, f"the body is over {MAX_BODY_BYTES} bytes")
         else:
             parts.clear()

@@ -1,4 +1,4 @@
-"""A relay that belongs to no training: it takes the runs of all that have its token."""
+"""A relay that is started apart from any training, and takes the runs of all trainings that have its token."""
 
 from __future__ import annotations
 
@@ -25,38 +25,39 @@ from tracelet_otel.relay.run import REOPENED, RelayedRun
 from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.settings import Settings, from_plain, to_plain
 
-_LOOK_S: Final = 0.2
+_CHECK_INTERVAL_S: Final = 0.2
 _IDLE_S: Final = 120.0
-"""A run from which nothing at all came for so long has lost its process."""
+"""A run from which nothing at all came for this many seconds is taken for one whose process was killed."""
 _REMEMBERED_S: Final = 3600.0
-"""For so long a run that is over is known, should its process come back."""
+"""How long a run that is over stays known, in case its process comes back."""
 _FINISH_S: Final = 25.0
-"""What is left of the 30 seconds that Kubernetes gives a pod to end."""
+"""How long a sidecar that was told to finish waits for runs: Kubernetes gives a pod 30 seconds to end."""
 _SILENT_S: Final = 5.0
+"""A sidecar that was told to finish does not wait for a run from which nothing came for this many seconds."""
 
 
 class Sidecar:
-    """Many runs, each with a journal of its own; ended by the stream, or by silence.
+    """Takes many runs, each with its own journal. A run ends when its owner ends it, or when nothing comes from it.
 
     Args:
-        settings: backends and their addresses; names, projects and ids come from each run's resource.
-        token: what each request has to bear.
-        idle_s: close a run as killed when nothing came for so long.
+        settings: backends and their addresses. Names, projects and ids come from the resource of each run.
+        token: the bearer token that each request must have.
+        idle_s: close a run as killed after this many seconds in which nothing came from it.
 
     Raises:
-        OSError: it cannot listen where `relay_bind` says.
+        OSError: it cannot listen on the address of `relay_bind`.
         TraceletError: a backend is unknown or not installed.
     """
 
     def __init__(self, settings: Settings, token: str, idle_s: float = _IDLE_S) -> None:
         self._settings = registry.without_runs(registry.absolute(settings))
         self._idle_s = idle_s
-        # Apart from those of relays that trainings launch: each finds its own again.
+        # Not the directory of relays that trainings start, so that each finds only its own journals at the next start.
         self._directory = settings.journal_dir / SIDECAR_DIRECTORY
-        self._changing = threading.RLock()
+        self._lock = threading.RLock()
         self._runs: dict[str, RelayedRun] = {}
         self._closing: dict[str, threading.Thread] = {}
-        # Before anything is accepted: what is not installed shows at once, and imports take seconds.
+        # Before any request is accepted: a missing package is an error at the start, and imports take seconds.
         registry.trackers(self._settings)
         self._resume_all()
         host, _, port = settings.relay_bind.rpartition(":")
@@ -65,28 +66,31 @@ class Sidecar:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Port on which it listens."""
         return self._server.port
 
     def serve(self, finish: threading.Event) -> None:
-        """Take runs until told to finish, and for a while longer where trainings are ending too.
+        """Take runs until told to finish, and then for a limited time while trainings are ending too.
 
-        What is not over then stays in its journal, as after a crash, and goes on at the next start.
+        A run that is not over by then stays in its journal, as after a crash, and goes on at the next start.
+
+        Args:
+            finish: set by another thread or a signal handler when the sidecar is to finish.
         """
-        while not finish.wait(_LOOK_S):
-            self._look(self._idle_s)
+        while not finish.wait(_CHECK_INTERVAL_S):
+            self._check_runs(self._idle_s)
         deadline_s = time.monotonic() + _FINISH_S
         while time.monotonic() < deadline_s and self._is_busy():
-            self._look(self._idle_s)
-            time.sleep(_LOOK_S)
+            self._check_runs(self._idle_s)
+            time.sleep(_CHECK_INTERVAL_S)
         self._server.stop()
 
     def _is_busy(self) -> bool:
-        with self._changing:
+        with self._lock:
             return any(run.ended or run.unheard_s < _SILENT_S for run in self._runs.values() if not run.status.over)
 
-    def _look(self, idle_s: float) -> None:
-        with self._changing:
+    def _check_runs(self, idle_s: float) -> None:
+        with self._lock:
             for run_id, run in list(self._runs.items()):
                 if run_id in self._closing:
                     if run.status.over and run.unheard_s > _REMEMBERED_S:
@@ -111,18 +115,18 @@ class Sidecar:
 
     def _accept(self, request: ExportMetricsServiceRequest) -> Taken:
         found = by_run(request)
-        news: list[str] = []
+        messages: list[str] = []
         rejected = 0
         for run_id, own in found.items():
             try:
-                news.append(self._accept_run(run_id, own))
+                messages.append(self._accept_run(run_id, own))
             except (MalformedError, TooLateError) as error:
                 if len(found) == 1:
                     raise
-                # A collector sends the data of many runs in one request: one takes no other with it.
-                news.append(f"run {run_id}: {error}")
+                # A collector sends the data of many runs in one request: an error of one run rejects no other.
+                messages.append(f"run {run_id}: {error}")
                 rejected += count_points(own)
-        return Taken("\n".join(filter(None, news)), rejected)
+        return Taken("\n".join(filter(None, messages)), rejected)
 
     def _accept_run(self, run_id: str, request: ExportMetricsServiceRequest) -> str:
         if not re.fullmatch(semconv.RUN_ID_PATTERN, run_id):
@@ -130,14 +134,14 @@ class Sidecar:
         return self._run(run_id, part_of(request)).problems
 
     def _run(self, run_id: str, part: RequestPart) -> RelayedRun:
-        with self._changing:
+        with self._lock:
             run = self._runs.get(run_id) or self._begin(run_id, _resource_of(part), {})
             try:
                 run.accept(part)
             except EndedError:
                 if not run.status.over:
                     raise
-                # Its process was away for longer than we waited, as when a machine sleeps.
+                # Nothing came from its process for so long that the run was closed, as when a machine sleeps.
                 memory = {} if Path(run.status.journal).exists() else run.memory
                 run = self._begin(run_id, _resource_of(part), memory)
                 run.accept(part)
@@ -162,7 +166,7 @@ class Sidecar:
             try:
                 self._resume(path)
             except (TraceletError, LookupError, ValueError, TypeError) as error:
-                # Whatever is in a file of another version, or of nobody's, it stops no other run.
+                # A file of another version, or of another program, must not stop the other runs.
                 log.warning("%s is left as it is: %s", path, error)
 
     def _resume(self, path: Path) -> None:
@@ -178,7 +182,7 @@ class Sidecar:
             raise ConfigurationError("it belongs to another backend or address")
 
     def _status(self, run_id: str) -> Status | None:
-        with self._changing:
+        with self._lock:
             run = self._runs.get(run_id)
         if run is None:
             return None
@@ -187,8 +191,8 @@ class Sidecar:
 
 
 def _resource_of(part: RequestPart) -> dict[str, Any]:
-    """Resource attributes of the first process of a run, with a time before which nothing was logged."""
+    """Resource attributes of the first process of a run. The run's start is the time of the earliest data point."""
     first_unix_nano = earliest_unix_nano(part.request)
     started = {} if first_unix_nano is None else {semconv.RUN_START_TIME: to_text(first_unix_nano)}
-    # Who joins the relay says when its run began; what comes through a collector does not.
+    # A training that joined the relay reports when its run began, and that is kept. Through a collector, none does.
     return {**started, **resource_of(part.request)}

@@ -1,4 +1,7 @@
-"""A relay of one run, from the first request to the last delivery: in a process of its own, or in the training's."""
+"""A relay of one run, from the first request to the last delivery.
+
+It runs in a process of its own, or in the training's process where there is no relay process.
+"""
 
 from __future__ import annotations
 
@@ -21,23 +24,23 @@ from tracelet_otel.relay.parts import part_of
 from tracelet_otel.relay.run import REOPENED, RelayedRun
 from tracelet_otel.settings import from_plain, to_plain
 
-_LOOK_S: Final = 0.1
+_CHECK_INTERVAL_S: Final = 0.1
 _JOURNAL_WAIT_S: Final = 2.0
-"""For so long another relay may have the journal open, to see whether its training has died."""
+"""How long to wait for the journal: another relay may have opened it to check whether its training has died."""
 _SILENT_S: Final = 2.0
-"""Without an owner, the run ends when no new row has come for so long: an export may be on its way."""
+"""Without an owner, the run ends after this many seconds without a new row, since an export may be in transit."""
 
 
 class SingleRunRelay:
-    """One run of one training.
+    """A relay of one run.
 
     Args:
-        order: what to do.
-        guard: where errors end.
+        order: what the relay has to do.
+        guard: counts and logs errors.
 
     Raises:
-        JournalInUseError: another process has the run.
-        JournalError: nothing can be kept in the order's directory.
+        JournalInUseError: another process has the run's journal open.
+        JournalError: the journal cannot be written in the order's directory.
     """
 
     def __init__(self, order: Order, guard: Guard) -> None:
@@ -45,26 +48,27 @@ class SingleRunRelay:
         self.journal = Journal(Path(order.journal_directory) / f"{order.run_id}{SUFFIX}", _JOURNAL_WAIT_S)
         self.run = RelayedRun(self.journal, guard, self.settings)
         self._order = order
-        # A run that is continued may have left something: it is delivered first, and goes on. So does
-        # one whose relay was told to finish while its owner had more to say.
+        # The journal of a run that is continued may hold readings. They are delivered first, and the run goes on.
+        # So does a run whose relay was told to finish before its owner had ended it.
         self._reopens = not order.resumes or (self.run.status.over and not self.run.ended)
         if self._reopens:
             self.run.reopen()
 
-    def open(self, port: int, answer: Callable[[Ready], None]) -> None:
+    def open(self, port: int, on_ready: Callable[[Ready], None]) -> None:
         """Create or continue the run in each tracker; where the order resumes it, in the background.
 
         Args:
-            port: where the relay listens.
-            answer: told that the run is there, and where; where it resumes, before any tracker is asked.
+            port: port on which the relay listens.
+            on_ready: called once when each tracker has the run; where the order resumes the run, before any tracker
+                is asked.
 
         Raises:
-            TraceletError: a tracker does not give us the run.
+            TraceletError: a tracker can neither create nor continue the run.
         """
         ready = Ready(port, self._order.run_id)
         if self.run.status.over:
-            # A relay before this one was done and was killed: the owner has yet to ask.
-            answer(ready)
+            # An earlier relay has delivered everything and was killed before the owner asked for the result.
+            on_ready(ready)
             return
         state = {
             "settings": to_plain(registry.for_a_journal(self.settings)),
@@ -74,31 +78,31 @@ class SingleRunRelay:
         }
         if self._order.resumes:
             self.journal.remember(state)
-            answer(ready)
+            on_ready(ready)
             self.run.resume(self._trackers(), self._order.resource)
             return
-        # What an earlier run left stays as it was until this one has really begun.
+        # State that an earlier part of the run left in the journal stays until each tracker has opened the run.
         if "settings" not in self.journal.state:
             self.journal.remember(state)
         places = self.run.open(self._trackers(), self._order.resource)
         self.journal.remember(state)
         urls = {name: place.url for name, place in places.items()}
         hints = {name: place.hint for name, place in places.items() if place.hint}
-        answer(replace(ready, urls=urls, hints=hints))
+        on_ready(replace(ready, urls=urls, hints=hints))
 
     def give_back(self) -> None:
-        """Close the journal where the run could not begin; one that holds nothing is removed."""
+        """Close the journal of a run that could not begin, and remove it if it is empty."""
         if self.journal.is_empty:
             self.journal.remove()
         else:
             self.journal.close()
 
     def accept(self, request: ExportMetricsServiceRequest) -> Taken:
-        """Take a request; when this returns, what it holds is on the disk.
+        """Take a request; when this returns, its content is on the disk.
 
         Raises:
-            MalformedError: it is of another run, or cannot be read.
-            TraceletError: it cannot be taken now, or ever; see `RelayedRun.accept`.
+            MalformedError: the request is of another run, or is malformed.
+            TraceletError: the request cannot be taken, now or ever; `RelayedRun.accept` has the classes.
         """
         found = by_run(request)
         for run_id in found.keys() - {self._order.run_id}:
@@ -108,45 +112,45 @@ class SingleRunRelay:
         return Taken(self.run.problems)
 
     def status(self, run_id: str) -> Status | None:
-        """How far the delivery of a run is; None where it is another relay's."""
+        """How far the delivery of a run is; None for the id of another run."""
         return self.run.status if run_id == self._order.run_id else None
 
-    def deliver(self, is_told_to_finish: Callable[[], bool], is_alone: Callable[[], bool]) -> bool:
+    def deliver(self, is_told_to_finish: Callable[[], bool], is_owner_gone: Callable[[], bool]) -> bool:
         """Deliver until the run is over, and end it in each tracker.
 
         Args:
-            is_told_to_finish: whether somebody wants an end to it.
-            is_alone: whether the run's owner is gone.
+            is_told_to_finish: returns whether the relay was asked to end the run.
+            is_owner_gone: returns whether the process that owns the run is gone.
 
         Returns:
-            Whether everything is delivered.
+            Whether everything was delivered.
         """
-        while not self._is_over(is_told_to_finish(), is_alone()):
-            time.sleep(_LOOK_S)
+        while not self._is_over(is_told_to_finish(), is_owner_gone()):
+            time.sleep(_CHECK_INTERVAL_S)
             self.run.look()
         return self.run.close(self.settings.relay_patience, marks=True)
 
     def leave(self, *, is_known: bool) -> None:
-        """Let go of the journal of a run all of which is delivered.
+        """Remove the journal of a run that was delivered completely, or keep it for a relay that takes over.
 
         Args:
-            is_known: whether the owner knows that, or nobody will ask any more.
+            is_known: whether the owner knows that all was delivered, or is gone; then the journal is removed.
         """
         if is_known:
             self.run.forget()
         else:
             self.journal.close()
 
-    def _is_over(self, is_told_to_finish: bool, is_alone: bool) -> bool:
-        if not (self.run.ended or is_told_to_finish or is_alone):
+    def _is_over(self, is_told_to_finish: bool, is_owner_gone: bool) -> bool:
+        if not (self.run.ended or is_told_to_finish or is_owner_gone):
             return False
-        # Other ranks have their last rows on the way, or are about to find that rank 0 is gone.
+        # The last rows of other ranks may be in transit, or other ranks have yet to notice that rank 0 is gone.
         if self.run.others_may_send and self.run.silent_s < self.settings.stop_timeout:
             return False
         if self.run.ended:
             return True
-        if is_told_to_finish and is_alone:
-            # A rank that was never heard of may send at its next interval, but somebody wants an end to it.
+        if is_told_to_finish and is_owner_gone:
+            # A rank from which nothing has come yet may send at its next interval. It is not waited for here.
             return self.run.silent_s > _SILENT_S
         return self.run.silent_s > max(_SILENT_S, 2 * self.settings.export_interval)
 
