@@ -1,6 +1,6 @@
-"""Every setting, in one frozen object.
+"""All settings of a run, in one frozen object.
 
-Each field is also read from `TRACELET_<FIELD>`; what the caller passes wins over the environment.
+Each field is also read from the environment variable `TRACELET_<FIELD>`; what the caller passes takes precedence.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from tracelet_otel._support.environment import own_variables
 from tracelet_otel.errors import ConfigurationError
 
 RELAY_PLATFORMS: Final = ("linux", "darwin")
-"""Where trackers can live in a process of their own: it takes sessions and signals of POSIX."""
+"""Platforms on which a relay can run in a process of its own, which needs the sessions and signals of POSIX."""
 DEFAULT_PROJECT: Final = "Default"
-"""What a run belongs to where nobody says."""
+"""Name of the project of runs for which none is given."""
 OTLP: Final = "otlp"
-"""The backend that is no tracker: any receiver of OpenTelemetry's own protocol."""
+"""Name of the backend that is no tracker: any receiver of OpenTelemetry's own protocol."""
 _LIMITS: Final = {
     "greater_than": "greater than",
     "greater_than_equal": "at least",
@@ -40,34 +40,35 @@ _KINDS: Final = {
     "string": "it has to be text",
     "path": "it has to be a path",
 }
-"""What a value has to be, by the beginning of pydantic's name for what is wrong."""
+"""What a value has to be, by the beginning of the type of pydantic's error."""
 _FORMS: Final = {
     "relay_bind": "it has to be a host and a port, as in 127.0.0.1:4318",
     "relay_endpoint": "it has to be an address of a host and a port, as in http://relay:4318",
 }
 _FORM_OF_IDS: Final = "it has to be 1 to 64 letters, digits, '_', '.' or '-'"
 _NO_VARIABLE: Final = "no variable has a blank in its name"
+"""The alias of a field that must not be read from an environment variable."""
 _LONGEST_S: Final = 1e6
-"""Of a time in seconds: locks and timestamps have their limits."""
+"""Largest setting of a time in seconds, since locks and timestamps have limits."""
 
 
 class Settings(BaseSettings):
-    """What a run is to do and where its metrics go."""
+    """What a run does and where its metrics go."""
 
     model_config = SettingsConfigDict(
         env_prefix="TRACELET_", extra="forbid", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
     )
 
     exp_name: str | None = None
-    """Name of the run; made from the script's name and the time where it is not given."""
+    """Name of the run; by default made from the script's name and the time."""
     project: str = DEFAULT_PROJECT
-    """Name of the project: MLflow's experiment."""
+    """Name of the project, which MLflow calls experiment."""
     backend: Annotated[tuple[str, ...], NoDecode] = ("mlflow",)
-    """Names of the backends, in order, each once."""
+    """Names of the backends, in order and without repetitions."""
     api_key: SecretStr | None = None
-    """Credential of the backend, where it takes one."""
+    """API key for the backend, if it takes one."""
     backend_url: str | None = None
-    """Address of the backend, over the backend's own environment variable."""
+    """Address of the backend; it takes precedence over the backend's own environment variable."""
     run_id: str | None = Field(default=None, pattern=semconv.RUN_ID_PATTERN)
     """Id of the run to continue."""
     track_lightning: bool = True
@@ -81,31 +82,33 @@ class Settings(BaseSettings):
     export_interval: float = Field(default=1.0, gt=0, le=_LONGEST_S)
     """Seconds between two exports of logged rows."""
     stop_timeout: float = Field(default=30.0, gt=0, le=_LONGEST_S)
-    """Seconds that the end of a run waits for a backend that takes nothing."""
+    """Seconds for which the end of a run waits for a backend that takes nothing."""
     start_timeout: float = Field(default=60.0, gt=0, le=_LONGEST_S)
-    """Seconds that `start_logging` waits for the relay and its trackers."""
+    """Seconds for which `start_logging` waits for the relay and its trackers."""
     relay: bool = Field(default_factory=lambda: sys.platform in RELAY_PLATFORMS)
-    """Whether trackers live in a process of their own."""
+    """Whether trackers run in a relay, a process of their own."""
     relay_bind: str = Field(default="127.0.0.1:0", pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^:\s]+):\d{1,5}$")
-    """Host and port on which a relay listens; port 0 is any that is free."""
+    """Host and port on which a relay listens; port 0 for any that is free."""
     relay_endpoint: str | None = Field(default=None, pattern=r"^https?://[^/@?#\s]+/?$")
     """Address of a relay that already runs, as in `http://relay:4319`."""
     relay_token: SecretStr | None = Field(default=None, min_length=16)
-    """What that relay asks for."""
+    """Token that the relay of `relay_endpoint` asks for."""
     relay_patience: float = Field(default=600.0, gt=0, le=_LONGEST_S)
     """Seconds for which the relay goes on after the run's end with a backend that takes nothing."""
     ranks: Literal["merged", "each"] = "merged"
-    """Whether the values of all ranks become one, or each rank has its own series."""
+    """Whether the values of all ranks are merged into one, or each rank has its own series."""
     rank_timeout: float = Field(default=60.0, gt=0, le=_LONGEST_S)
-    """Seconds that a value waits for ranks that have not logged it."""
+    """Seconds for which a value waits for ranks that have not logged it."""
     journal_dir: Path = Field(default_factory=lambda: user_state_path("tracelet-otel"))
-    """Where the relay keeps what it has accepted and not delivered yet."""
+    """Directory of the journals, in which a relay keeps what it has accepted and not delivered yet."""
     journal_limit: int = Field(default=4096, gt=0)
-    """MiB that it keeps there for one run; where a tracker is away for longer, its oldest values are dropped."""
+    """Largest size of a run's journal in MiB. Where a tracker is away so long that more waits, the oldest values are
+    dropped."""
     otlp_endpoint: str | None = None
-    """Address of the receiver, over `OTEL_EXPORTER_OTLP_ENDPOINT` and its like, which the exporter reads itself."""
+    """Address of the OTLP receiver. It takes precedence over `OTEL_EXPORTER_OTLP_ENDPOINT` and similar variables, which
+    the exporter reads itself."""
     options: Mapping[str, Any] = Field(default_factory=dict, validation_alias=AliasChoices(_NO_VARIABLE))
-    """Settings that only one tracker knows, of all that are used; `exporters.registry.absolute` fills them in."""
+    """The options of all trackers that are used, by field; `exporters.registry.absolute` adds them."""
 
     @property
     def trackers(self) -> tuple[str, ...]:
@@ -114,12 +117,12 @@ class Settings(BaseSettings):
 
     @property
     def streams(self) -> bool:
-        """Whether the stream itself goes to a receiver, from each rank."""
+        """Whether each rank sends its metrics to an OTLP receiver."""
         return OTLP in self.backend
 
     @property
     def has_relay(self) -> bool:
-        """Whether trackers live in a relay, of this run or of somebody else."""
+        """Whether trackers run in the process of a relay, which this run starts or joins."""
         return self.relay or self.relay_endpoint is not None
 
     @field_validator("journal_dir", mode="after")
@@ -164,17 +167,17 @@ class Settings(BaseSettings):
 
 
 def load(arguments: Mapping[str, Any], config: Mapping[str, Any] | None) -> Settings:
-    """Merge arguments, `config` and environment, in this order of precedence.
+    """Merge arguments, `config` and environment variables, in this order of precedence.
 
     Args:
         arguments: settings by name; None means "not given".
         config: more settings by name.
 
     Raises:
-        ConfigurationError: a key is unknown, or a value is not of its form.
+        ConfigurationError: a key is unknown, or a value is invalid.
     """
     given = {**(config or {}), **{name: value for name, value in arguments.items() if value is not None}}
-    # Variables of the backends are theirs, no keys of ours.
+    # The options of trackers come from their own environment variables, and are no keys of `config`.
     known = _own_names()
     for name in given:
         if name not in known:
@@ -187,29 +190,29 @@ def load(arguments: Mapping[str, Any], config: Mapping[str, Any] | None) -> Sett
 
 
 def problems(error: ValidationError) -> str:
-    """What is wrong with settings, in our words and without the values, which may be secrets."""
+    """Describe what is wrong with settings, in our words and without the values, which may be secrets."""
     return "; ".join(_problem(item["loc"], _words(item)) for item in error.errors(include_input=False))
 
 
 def _own_names() -> list[str]:
-    """Names of the settings that are ours; variables of the backends are theirs."""
+    """Names of all settings but `options`, which come from the trackers' own environment variables."""
     return [name for name, field in Settings.model_fields.items() if field.validation_alias is None]
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """A hint at the known name that is most like one which is not known; empty where none is.
+    """A hint at the known name that is most similar to an unknown one; empty where none is similar.
 
     Args:
-        name: the one that is not known.
-        known: those that are.
-        prefix: what all of them have in front of them where users write them.
+        name: the unknown name.
+        known: the known names.
+        prefix: added in front of the name in the hint, as users have to write it.
     """
     close = get_close_matches(name, list(known), n=1)
     return f", did you mean {prefix + close[0]!r}?" if close else ""
 
 
 def unknown_variables() -> list[str]:
-    """Variables of the environment that begin as ours do and are none, each with a hint at the one that is meant."""
+    """Environment variables that have our prefix and are no settings, each with a hint at the one that may be meant."""
     known = [name.upper() for name in _own_names()]
     given = {variable: variable.upper().removeprefix("TRACELET_") for variable in own_variables()}
     return [
@@ -218,18 +221,18 @@ def unknown_variables() -> list[str]:
 
 
 def to_plain(settings: Settings) -> dict[str, Any]:
-    """Settings as JSON can hold them, secrets included."""
+    """Convert settings to values that JSON can hold, secrets included."""
     plain = settings.model_dump(mode="json")
-    # Side by side, as version 0.1.0 kept them.
+    # The options are on the same level as the other settings, as in journals of version 0.1.0.
     plain.update(plain.pop("options"))
     plain["api_key"] = settings.api_key.get_secret_value() if settings.api_key else None
-    # It is for joining another relay: no relay and no journal needs it.
+    # This token is for joining another relay, so no relay and no journal needs it.
     plain["relay_token"] = None
     return plain
 
 
 def from_plain(plain: Mapping[str, Any]) -> Settings:
-    """Settings from what `to_plain` made of them; the environment has no say."""
+    """Convert the values that `to_plain` has returned back to settings; environment variables are not read."""
     key = plain["api_key"]
     typed = {
         "backend": tuple(plain["backend"]),
@@ -242,7 +245,7 @@ def from_plain(plain: Mapping[str, Any]) -> Settings:
 
 
 def _words(problem: Mapping[str, Any]) -> str:
-    """What is wrong with a value, in our words and without the value, which may be a secret."""
+    """Describe what is wrong with a value, in our words and without the value, which may be a secret."""
     kind, context = str(problem["type"]), problem.get("ctx", {})
     if kind in _LIMITS:
         return f"it has to be {_LIMITS[kind]} {next(iter(context.values()))}"
