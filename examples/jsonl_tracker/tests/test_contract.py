@@ -1,4 +1,4 @@
-"""The tracker does what tracelet-otel asks of every tracker."""
+"""Runs the contract of tracelet-otel, which every tracker has to pass, on this tracker."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Runs as files of JSON lines."""
+"""A tracker for tracelet-otel that writes each run to a file of JSON lines."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from tracelet_otel.exporters.spec import TrackerOptions, TrackerSpec
 
 
 class JsonlOptions(TrackerOptions):
-    """Where the files are: `start_logging(backend_url=...)`, or a variable."""
+    """The directory of the files, from `start_logging(backend_url=...)` or from an environment variable."""
 
     address_field = "jsonl_directory"
 
     jsonl_directory: str | None = Field(default=None, alias="JSONL_DIRECTORY")
 
     def resolved(self) -> "JsonlOptions":
-        """The relay has another working directory, so the path has to be absolute."""
+        """Make the path absolute, since the relay has another working directory."""
         return self.at(str(Path(self.jsonl_directory or "jsonl-runs").expanduser().absolute()))
 
 

@@ -1,4 +1,4 @@
-"""Writes a run as JSON lines: one for the run, one for each reading, hyperparameter and end."""
+"""Writes a run as JSON lines: one for the run, and one for each reading, for each hyperparameter and for the end."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tracelet_otel.settings import Settings
 
 
 class JsonlTracker:
-    """A file for each run.
+    """A `Tracker` that writes each run to a file of its own.
 
     Args:
-        settings: of the run.
-        options: where the files are.
+        settings: settings of the run.
+        options: the directory of the files.
     """
 
     name = "jsonl"
@@ -30,19 +30,19 @@ class JsonlTracker:
 
     def __init__(self, settings: Settings, options: JsonlOptions) -> None:
         self._directory = Path(options.jsonl_directory or "")
-        self._continued = settings.run_id
-        self._there: Counter[str] = Counter()
+        self._run_to_continue = settings.run_id
+        self._stored: Counter[str] = Counter()
         self._file: IO[str] | None = None
 
     def open(self, run: RunIdentity) -> RunLocation:
-        """Create the file, or go on in it: the process before this one may have been killed."""
-        path = self._directory / f"{self._continued or run.run_id}.jsonl"
-        if self._continued and not path.exists():
+        """Create the file, or append to it where it exists: an earlier process of the run may have been killed."""
+        path = self._directory / f"{self._run_to_continue or run.run_id}.jsonl"
+        if self._run_to_continue and not path.exists():
             raise ConfigurationError(f"there is no run to continue: {path}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # What came last before a kill comes again, and is not written twice.
-            self._there = Counter(whole_lines(path))
+            # After a kill, the last readings are sent again. Those that are in the file are not written a second time.
+            self._stored = Counter(whole_lines(path))
             self._file = path.open("a", encoding="utf-8", newline="\n")
         except OSError as error:
             raise TrackerUnavailableError(f"{path} cannot be written: {error}") from error
@@ -51,11 +51,11 @@ class JsonlTracker:
         return RunLocation(str(path))
 
     def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
-        """There is nothing that a line of JSON could not hold."""
+        """Refuse nothing: a line of JSON can hold every reading."""
         return {}
 
     def log_readings(self, readings: Sequence[Reading]) -> None:
-        """Write a line for each reading. NaN and infinities have their names, as JSON has no numbers for them."""
+        """Write a line for each reading. Values are text, since JSON has no numbers for NaN and infinities."""
         lines = [
             json.dumps(
                 {
@@ -68,7 +68,7 @@ class JsonlTracker:
             )
             for one in readings
         ]
-        self._write([line for line in lines if not self._is_there(line)])
+        self._write([line for line in lines if not self._is_stored(line)])
 
     def log_params(self, params: Mapping[str, Param]) -> None:
         """Write a line for each hyperparameter."""
@@ -81,7 +81,7 @@ class JsonlTracker:
             self._file.close()
 
     def _write(self, lines: Sequence[str]) -> None:
-        """Write lines, all or none, so that they survive a crash of the machine."""
+        """Write all lines or none, and flush them to the disk, so that they survive a crash of the machine."""
         assert self._file is not None
         end = self._file.tell()
         try:
@@ -92,13 +92,13 @@ class JsonlTracker:
             self._file.truncate(end)
             raise TrackerUnavailableError(f"{self._file.name} cannot be written: {error}") from error
 
-    def _is_there(self, line: str) -> bool:
-        self._there[line] -= 1
-        return self._there[line] >= 0
+    def _is_stored(self, line: str) -> bool:
+        self._stored[line] -= 1
+        return self._stored[line] >= 0
 
 
 def whole_lines(path: Path) -> list[str]:
-    """The lines of a file; what a kill has left of a last one is cut off."""
+    """The lines of a file. If a kill has left the last line incomplete, it is cut off from the file."""
     if not path.exists():
         return []
     content = path.read_bytes()
