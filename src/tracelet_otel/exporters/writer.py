@@ -98,7 +98,7 @@ class Writer:
         return True
 
     def persist(self, call: Callable[[Any], Any], argument: Any) -> Any:
-        """Repeat a call until it succeeds, or fails with an error that a repetition cannot mend.
+        """Repeat a call as long as it raises `TrackerUnavailableError`; any other error is raised at once.
 
         Args:
             call: a method of the tracker, or another function that raises `TrackerUnavailableError`.
@@ -112,6 +112,7 @@ class Writer:
         """
         return self._retrying(call, argument)
 
+    # Both objects serve all calls: tenacity keeps nothing from one call to the next.
     @cached_property
     def _retrying(self) -> tenacity.Retrying:
         return tenacity.Retrying(
@@ -135,7 +136,9 @@ class Writer:
 
 
 def each_once(params: Iterable[tuple[str, Param]]) -> dict[str, Param]:
-    """Hyperparameters from the front of a sequence, up to the first name that comes again: a tracker needs each value.
+    """The first of some hyperparameters, up to a name that comes a second time.
+
+    Each value of a hyperparameter is then written by a call of its own, in the order of the values.
 
     Args:
         params: names and values, in the order in which they were reported.

@@ -21,7 +21,7 @@ class Phase(enum.IntEnum):
 
 
 class EndedError(TraceletError):
-    """The run is closed."""
+    """The run is closed. The same request may succeed later, once a sidecar has opened the run again."""
 
 
 class TooLateError(TraceletError):

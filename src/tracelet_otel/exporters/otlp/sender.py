@@ -201,7 +201,7 @@ class Sender:
             self._persist(self._backlog.first, deadline_s)
 
     def _persist(self, body: Body, deadline_s: float = math.inf) -> None:
-        """Repeat attempts to send a request until it is delivered or refused, the deadline passes, or `close` ends."""
+        """Try to send a request until it is delivered or refused, the deadline has passed, or the sender is closed."""
         doubts, pause_s = 0, _FIRST_PAUSE_S
         while not self._closed and time.monotonic() < deadline_s:
             answer = self._attempt(body)
@@ -211,7 +211,7 @@ class Sender:
                 return
             asked_s = None if answer.pause_s is None else min(answer.pause_s, _LONGEST_ASKED_PAUSE_S)
             # `wait` and `close` wake this thread, since they have no time for long pauses.
-            is_woken = self._woken.wait(spread(pause_s) if asked_s is None else asked_s)
+            is_woken = self._woken.wait((asked_s or 0) + spread(pause_s if asked_s is None else _FIRST_PAUSE_S))
             pause_s = _FIRST_PAUSE_S if is_woken else min(2 * pause_s, _LONGEST_PAUSE_S)
             self._woken.clear()
 
