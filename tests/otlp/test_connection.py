@@ -13,7 +13,6 @@ from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
 from tests.support.sdk import exported
 from tests.support.waiting import wait_until
 from tracelet_otel.errors import ConfigurationError
-from tracelet_otel.exporters.otlp import sender as otlp_sender
 from tracelet_otel.exporters.otlp.exporter import collector_exporter
 from tracelet_otel.exporters.otlp.settings import HTTP, read
 
@@ -125,9 +124,8 @@ def test_a_provider_that_is_none_is_named(provider, protocol, monkeypatch):
         collector_exporter("https://host:1")
 
 
-def test_the_pause_that_a_receiver_asks_for_is_kept(receiver, monkeypatch):
-    """Its own pause would be a minute."""
-    monkeypatch.setattr(otlp_sender, "_FIRST_PAUSE_S", 60.0)
+def test_the_pause_that_a_receiver_asks_for_is_kept(receiver):
+    """The first pause of its own would be a quarter of that."""
     receiver.ill, receiver.pause_s = "503", 1
     exporter = collector_exporter(receiver.endpoint)
     start = time.monotonic()
