@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tracelet_otel.settings import Settings
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -95,3 +97,9 @@ def test_a_page_names_only_settings_that_there_are(root: Path, page: str) -> Non
 def test_a_page_links_to_files_that_there_are(root: Path, page: str) -> None:
     links = re.findall(r"\]\(([^)#:]+)[)#]", (root / page).read_text())
     assert [link for link in links if not (root / link).exists()] == []
+
+
+def test_the_page_of_settings_has_each_of_them() -> None:
+    page = (Path(__file__).parents[2] / "docs/configuration.md").read_text()
+    own = [name for name, field in Settings.model_fields.items() if field.validation_alias is None]
+    assert [name for name in own if f"`{name}`" not in page] == []
