@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -30,7 +31,10 @@ def test_sdk_internals_are_touched_in_one_file():
     assert internal == ["protocol/samples.py"]
 
 
-@pytest.mark.parametrize("package", ["mlflow", "wandb", "clearml"])
+TRACKERS = ("mlflow", "wandb", "clearml")
+
+
+@pytest.mark.parametrize("package", TRACKERS)
 def test_each_tracker_is_imported_in_its_folder(package):
     assert {str(Path(importer).parent) for importer in importers(package)} == {f"exporters/{package}"}
 
@@ -79,3 +83,30 @@ def test_no_file_is_longer_than_a_reader_is_patient():
 def test_no_class_has_the_name_of_another():
     names = Counter(re.findall(r"^class (\w+)", "\n".join(path.read_text() for path in FILES), re.MULTILINE))
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_no_tracker_is_known_by_its_name_outside_of_its_package():
+    """But for the one that is taken where none is named."""
+    named = {}
+    for path in FILES:
+        place = path.relative_to(SOURCE).as_posix()
+        if not place.startswith(tuple(f"exporters/{tracker}/" for tracker in TRACKERS)):
+            found = [text for text in code_texts(path) if any(tracker in text.lower() for tracker in TRACKERS)]
+            named |= {place: found} if found else {}
+    assert named == {"cli.py": ["mlflow"], "settings.py": ["mlflow"]}
+
+
+def code_texts(path: Path) -> list[str]:
+    """Names and text in the code of a file; docstrings are none."""
+    tree = ast.parse(path.read_text())
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(text)) if id(node) not in docstrings:
+                texts.append(text)
+            case ast.Name(id=text) | ast.Attribute(attr=text) | ast.alias(name=text) | ast.arg(arg=text):
+                texts.append(text)
+            case ast.FunctionDef(name=text) | ast.ClassDef(name=text):
+                texts.append(text)
+    return texts
