@@ -64,8 +64,8 @@ K8S_NAMESPACE_NAME: Final = "k8s.namespace.name"
 K8S_NODE_NAME: Final = "k8s.node.name"
 K8S_CONTAINER_NAME: Final = "k8s.container.name"
 
-RUN_ID_PATTERN: Final = r"^[A-Za-z0-9_.-]{1,64}$"
-"""Form of a run's id, which is part of file names and URLs."""
+RUN_ID_PATTERN: Final = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$"
+"""Form of a run's id, which is part of file names and URLs: no `.` or `..`, and no hidden file."""
 
 # Attributes of a logged metric's point
 METRIC_NAME: Final = "tracelet.metric.name"

@@ -45,7 +45,7 @@ _FORMS: Final = {
     "relay_bind": "it has to be a host and a port, as in 127.0.0.1:4318",
     "relay_endpoint": "it has to be an address of a host and a port, as in http://relay:4318",
 }
-_FORM_OF_IDS: Final = "it has to be 1 to 64 letters, digits, '_', '.' or '-'"
+_FORM_OF_IDS: Final = "it has to be 1 to 64 letters, digits, '_', '.' or '-', and no '.' comes first"
 _NO_VARIABLE: Final = "no variable has a blank in its name"
 """The alias of a field that must not be read from an environment variable."""
 _LONGEST_S: Final = 1e6

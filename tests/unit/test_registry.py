@@ -56,7 +56,7 @@ def test_a_package_that_is_missing_is_named_with_what_installs_it(backend, tmp_p
 def test_unknown_backends_are_named_with_the_known_ones():
     with pytest.raises(
         ConfigurationError,
-        match=r"unknown backend 'wandbb', did you mean 'wandb'\? known backends: clearml, mlflow, wandb, otlp",
+        match=r"unknown backend 'wandbb', did you mean 'wandb'\? known backends: .*mlflow",
     ):
         registry.trackers(load({"backend": ["mlflow", "wandbb"]}, None))
 

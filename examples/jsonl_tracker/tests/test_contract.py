@@ -1,11 +1,12 @@
 """Runs the contract of tracelet-otel, which every tracker has to pass, on this tracker."""
 
 import json
+import os
 from collections import Counter
 
 import pytest
 
-from tracelet_otel.testing import ContractBackend, Stored, TrackerContract, point
+from tracelet_otel.testing import ContractBackend, Stored, TrackerContract, point, reading
 
 
 class Jsonl(ContractBackend):
@@ -15,8 +16,7 @@ class Jsonl(ContractBackend):
         "failed": "failed",
         "interrupted": "interrupted",
         "terminated": "terminated",
-        "running": "running",
-        None: "unknown",
+        None: "killed",
     }
 
     def __init__(self, directory):
@@ -46,3 +46,28 @@ class TestJsonl(TrackerContract):
     @pytest.fixture
     def backend(self, tmp_path):
         return Jsonl(tmp_path)
+
+    # The contract cannot make a store fail, or cut what it has written last. This is how it is done here.
+
+    def test_what_a_failed_write_has_left_is_not_there(self, backend, identity, monkeypatch):
+        def fail(_):
+            raise OSError("the disk is ill")
+
+        tracker = backend.tracker()
+        tracker.open(identity)
+        with monkeypatch.context() as ill:
+            ill.setattr(os, "fsync", fail)
+            with pytest.raises(OSError, match="ill"):
+                tracker.log_readings([reading("loss", 1.0)])
+        tracker.log_readings([reading("loss", 1.0)])
+        tracker.close("finished")
+        assert backend.stored(identity.run_id).points == Counter(backend.kept([reading("loss", 1.0)]))
+
+    def test_a_line_that_a_kill_has_cut_is_written_again(self, backend, identity):
+        tracker = backend.tracker()
+        tracker.open(identity)
+        tracker.log_readings([reading("loss", 1.0, 1), reading("loss", 2.0, 2)])
+        path = backend.directory / f"{identity.run_id}.jsonl"
+        path.write_bytes(path.read_bytes()[:-5])
+        readings = [reading("loss", 1.0, 1), reading("loss", 2.0, 2), reading("loss", 3.0, 3)]
+        assert self.record(backend, identity, readings).points == Counter(backend.kept(readings))

@@ -26,8 +26,15 @@ class RunLocation:
 class Tracker(Protocol):
     """An experiment tracker with one run.
 
-    Every method may block. Each raises `TrackerUnavailableError` where the same call may succeed later, so that it is
-    repeated. `RefusedError` and `RunLostError` are final.
+    `open` is called until it succeeds, then the others in any order, then `close` until it succeeds. Nothing is called
+    after that. All calls come from one thread, and every method may block.
+
+    Each method raises `TrackerUnavailableError` where the same call may succeed later; it is then repeated, and so it
+    is after an `OSError`. `RefusedError` and `RunLostError` are final. Any other exception counts as a bug of the
+    tracker: it gets nothing more of the run, and what waits for it is counted as refused.
+
+    A relay that was killed is followed by another one, which opens the same run in a new tracker. It sends again what
+    it does not know to be stored: the last batch of readings, and all hyperparameters.
     """
 
     name: str
@@ -36,9 +43,13 @@ class Tracker(Protocol):
     """The most readings that one call of `log_readings` takes."""
 
     def open(self, run: RunIdentity) -> RunLocation:
-        """Create the run, or continue it where it exists.
+        """Create the run, or continue it where it exists: a process before this one may have been killed.
+
+        Args:
+            run: id, name, project, attributes and start of the run.
 
         Raises:
+            ConfigurationError: `settings.run_id` names a run to continue, and there is no such run.
             TraceletError: the run can be neither created nor continued; the message says why.
         """
         ...
@@ -63,14 +74,22 @@ class Tracker(Protocol):
         ...
 
     def log_params(self, params: Mapping[str, Param]) -> None:
-        """Store hyperparameters that are new or have changed."""
+        """Store hyperparameters that are new or have changed.
+
+        After five attempts, readings that wait go first.
+
+        Args:
+            params: values by name, as in `model/width`. `Param.text` is the value as text, `Param.value` the number,
+                bool or None that it was.
+        """
         ...
 
     def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
         """End the run.
 
         Args:
-            outcome: one of `semconv.OUTCOME_*`; None where none was reported.
+            outcome: one of `semconv.OUTCOMES`. Anything else, `running` and None among it, means that the training was
+                killed, or that nobody knows how it ended.
             end_unix_nano: when the run ended, in nanoseconds since the epoch; None for now.
         """
         ...

@@ -83,7 +83,7 @@ class Writer:
             TraceletError: the tracker accepts nothing more.
         """
         try:
-            self._retrying_a_few_times(self._tracker.log_params, params)
+            self._retrying_a_few_times(self._called, self._tracker.log_params, params)
         except RefusedError as error:
             if len(params) > 1:
                 names = list(params)
@@ -110,7 +110,14 @@ class Writer:
         Raises:
             TrackerUnavailableError: the last attempt failed, and `abandoned` is set.
         """
-        return self._retrying(call, argument)
+        return self._retrying(self._called, call, argument)
+
+    def _called(self, call: Callable[[Any], Any], argument: Any) -> Any:
+        try:
+            return call(argument)
+        except OSError as error:
+            # Of a disk or a network, which may be well again: a tracker need not translate it.
+            raise TrackerUnavailableError(f"{type(error).__name__}: {error}") from error
 
     # Both objects serve all calls: tenacity keeps nothing from one call to the next.
     @cached_property

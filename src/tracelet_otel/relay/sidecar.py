@@ -130,7 +130,9 @@ class Sidecar:
 
     def _accept_run(self, run_id: str, request: ExportMetricsServiceRequest) -> str:
         if not re.fullmatch(semconv.RUN_ID_PATTERN, run_id):
-            raise MalformedError(f"{semconv.RUN_ID} has to be 1 to 64 letters, digits, '_', '.' or '-'")
+            raise MalformedError(
+                f"{semconv.RUN_ID} has to be 1 to 64 letters, digits, '_', '.' or '-', and no '.' comes first"
+            )
         return self._run(run_id, part_of(request)).problems
 
     def _run(self, run_id: str, part: RequestPart) -> RelayedRun:

@@ -95,7 +95,10 @@ class TrackerContract:
         tracker.open(identity)
         tracker.close(outcome)
         expected = backend.statuses.get(outcome, backend.statuses[None])
-        assert backend.stored(identity.run_id).status == expected
+        status = backend.stored(identity.run_id).status
+        assert status == expected
+        # Whoever was killed has not finished.
+        assert (status == backend.statuses["finished"]) == (outcome == semconv.OUTCOME_FINISHED)
 
     def test_what_was_delivered_before_a_kill_is_not_there_twice(
         self, backend: ContractBackend, identity: RunIdentity

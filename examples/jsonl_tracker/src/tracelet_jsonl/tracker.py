@@ -7,10 +7,10 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
 from tracelet_jsonl import JsonlOptions
-from tracelet_otel.errors import ConfigurationError, TrackerUnavailableError
+from tracelet_otel import semconv
+from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import RunIdentity
@@ -32,20 +32,15 @@ class JsonlTracker:
         self._directory = Path(options.jsonl_directory or "")
         self._run_to_continue = settings.run_id
         self._stored: Counter[str] = Counter()
-        self._file: IO[str] | None = None
+        self._path = Path()
 
     def open(self, run: RunIdentity) -> RunLocation:
         """Create the file, or append to it where it exists: an earlier process of the run may have been killed."""
         path = self._directory / f"{self._run_to_continue or run.run_id}.jsonl"
         if self._run_to_continue and not path.exists():
-            raise ConfigurationError(f"there is no run to continue: {path}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # After a kill, the last readings are sent again. Those that are in the file are not written a second time.
-            self._stored = Counter(whole_lines(path))
-            self._file = path.open("a", encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise TrackerUnavailableError(f"{path} cannot be written: {error}") from error
+            raise ConfigurationError(f"no run to continue: {path}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._stored = path, Counter(whole_lines(path))
         attributes = {name: str(value) for name, value in run.attributes.items()}
         self._write([json.dumps({"run": run.run_name, "project": run.project, "attributes": attributes})])
         return RunLocation(str(path))
@@ -68,33 +63,33 @@ class JsonlTracker:
             )
             for one in readings
         ]
-        self._write([line for line in lines if not self._is_stored(line)])
+        # After a kill, the last readings are sent again. Those that are in the file are not written a second time.
+        again = Counter(lines) & self._stored
+        self._write(list((Counter(lines) - again).elements()))
+        self._stored.subtract(again)
 
     def log_params(self, params: Mapping[str, Param]) -> None:
         """Write a line for each hyperparameter."""
         self._write([json.dumps({"param": name, "value": param.text}) for name, param in params.items()])
 
     def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
-        """Write how the run ended."""
-        self._write([json.dumps({"outcome": outcome or "unknown", "end_unix_nano": end_unix_nano})])
-        if self._file is not None:
-            self._file.close()
+        """Write how the run ended. A training that was killed has not said how."""
+        ended = outcome if outcome in semconv.OUTCOMES else "killed"
+        self._write([json.dumps({"outcome": ended, "end_unix_nano": end_unix_nano})])
 
     def _write(self, lines: Sequence[str]) -> None:
         """Write all lines or none, and flush them to the disk, so that they survive a crash of the machine."""
-        assert self._file is not None
-        end = self._file.tell()
-        try:
-            self._file.write("".join(f"{line}\n" for line in lines))
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            self._file.truncate(end)
-            raise TrackerUnavailableError(f"{self._file.name} cannot be written: {error}") from error
-
-    def _is_stored(self, line: str) -> bool:
-        self._stored[line] -= 1
-        return self._stored[line] >= 0
+        content = "".join(f"{line}\n" for line in lines).encode()
+        # Not buffered: after an error, a buffer would still hold the lines, and write them with the next ones.
+        with self._path.open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                if file.write(content) != len(content):
+                    raise OSError("no space left")
+                os.fsync(file.fileno())
+            except OSError:
+                os.truncate(self._path, end)
+                raise
 
 
 def whole_lines(path: Path) -> list[str]:
