@@ -1,1 +1,1 @@
-"""What one process does for a run, in the training."""
+"""The part of a run that is in one process of the training."""

@@ -1,8 +1,8 @@
-"""What a relay is asked over HTTP, a call at a time."""
+"""Requests to a relay by HTTP."""
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401  # of host names: else the first request would import it, on a thread
+import encodings.idna  # noqa: F401  # for host names: otherwise the first request would import it, on a thread
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,27 +20,27 @@ _NO_SUCH_PAGE: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 
 @dataclass(frozen=True)
 class Address:
-    """Where a relay is and what it asks for."""
+    """Address of a relay, and the token that it requires."""
 
     endpoint: str
-    """As in `http://127.0.0.1:40001`."""
+    """Scheme, host and port, as in `http://127.0.0.1:40001`."""
     token: str
 
     @property
     def headers(self) -> dict[str, str]:
-        """What each request bears."""
+        """Headers of each request."""
         return {"Authorization": f"Bearer {self.token}"}
 
 
 NO_RELAY: Final = Address("", "")
-"""Of a run that has none: its ranks send elsewhere."""
+"""Address for a run whose ranks cannot send to a relay."""
 
 
 class HttpConnection:
-    """Requests to a relay, wherever it is by now, one at a time.
+    """A connection for requests to a relay, one at a time. It is opened again when the relay's address changes.
 
-    Heeds no proxies: they would get the token, too. A certificate is held against those that the system knows, or that
-    SSL_CERT_FILE names.
+    Proxies are not used, because they would get the token. A certificate is checked against those that the system
+    trusts, or those in the file that SSL_CERT_FILE names.
     """
 
     def __init__(self) -> None:
@@ -56,12 +56,12 @@ class HttpConnection:
     def post(
         self, address: Address, content: bytes, encoding: str | None = None, timeout_s: float = _TIMEOUT_S
     ) -> urllib3.BaseHTTPResponse:
-        """Send an OTLP request in protobuf form.
+        """Post an OTLP request in protobuf form.
 
         Args:
-            address: where to.
+            address: address and token of the relay.
             content: the request.
-            encoding: how the content is encoded, as `Content-Encoding` has it; None where it is not.
+            encoding: value of the `Content-Encoding` header, such as `gzip`; None for no header.
             timeout_s: seconds to wait for the answer.
 
         Raises:
@@ -73,7 +73,7 @@ class HttpConnection:
         return self._ask("POST", address, METRICS_PATH, timeout_s, headers, content)
 
     def get(self, address: Address, path: str, timeout_s: float) -> urllib3.BaseHTTPResponse:
-        """Ask for something.
+        """Get a path of the relay.
 
         Raises:
             urllib3.exceptions.HTTPError: there was no answer.
@@ -103,7 +103,7 @@ class HttpConnection:
 
 
 def fetch_status(address: Address, run_id: str, timeout_s: float = _STATUS_TIMEOUT_S) -> Status | None:
-    """How far a run's delivery is; None where the relay does not answer."""
+    """Ask a relay how far the delivery of a run is; None where it does not answer, or does not know the run."""
     try:
         with HttpConnection() as connection:
             answer = connection.get(address, f"{RUNS_PATH}{run_id}", timeout_s)
@@ -113,19 +113,28 @@ def fetch_status(address: Address, run_id: str, timeout_s: float = _STATUS_TIMEO
 
 
 def is_collector(address: Address) -> bool:
-    """Whether what listens there takes metrics and knows of no runs; False where nothing answers."""
+    """Whether an OpenTelemetry collector listens at this address, and no relay; False where nothing answers."""
     try:
         with HttpConnection() as connection:
             answer = connection.get(address, f"{RUNS_PATH}any", _STATUS_TIMEOUT_S)
     except urllib3.exceptions.HTTPError:
         return False
-    # A relay says in OTLP's form that it has no such run.
+    # A relay also answers that it has no such run, but with the content type of OTLP.
     kind = answer.headers.get("Content-Type", "").partition(";")[0]
     return answer.status in _NO_SUCH_PAGE and kind != CONTENT_TYPE
 
 
 def wait_for(look: Callable[[], bool], deadline_s: float, pause_s: float = 0.02) -> bool:
-    """Look until something holds, or until a time of the monotonic clock; returns whether it does."""
+    """Call a function again and again until it returns true, or until the deadline.
+
+    Args:
+        look: the function. It is called at least once.
+        deadline_s: when to give up, a time of the monotonic clock in seconds.
+        pause_s: first pause between two calls in seconds; pauses grow to 0.1 s.
+
+    Returns:
+        Whether it has returned true.
+    """
     while not look():
         if time.monotonic() >= deadline_s:
             return False

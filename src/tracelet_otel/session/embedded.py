@@ -1,4 +1,4 @@
-"""The relay of a run in the training's own process, where there is no relay process or none is wanted."""
+"""The relay of a run in the process that trains, where a relay process is not possible or not wanted."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ from tracelet_otel.settings import Settings, to_plain
 
 
 class EmbeddedRelay:
-    """A `RelayConnection` to a relay in this process: it gets requests by a call, and ends with the process.
+    """A `RelayConnection` to a relay in this process, which gets requests by a function call.
 
-    What a tracker has not taken by then stays in the journal, for `tracelet-otel replay` or for the next relay.
+    The relay ends with the process. What a tracker has not taken by then stays in the journal, for `tracelet-otel
+    replay` or for the next relay of the run.
 
     Args:
-        settings: what the run is to do.
+        settings: settings of the run.
         resource: attributes of the run's resource.
-        run_id: the run's.
-        waits: whether it begins before its backends have the run, and waits for them.
+        run_id: id of the run.
+        waits: whether it starts before its backends have the run, and waits for them.
 
     Raises:
-        TraceletError: nothing can be kept, or a backend does not give it the run.
+        TraceletError: the journal cannot be written, or a backend can neither create nor continue the run.
     """
 
     outlives_process = False
@@ -41,7 +42,7 @@ class EmbeddedRelay:
     address = NO_RELAY
 
     def __init__(self, settings: Settings, resource: Mapping[str, Any], run_id: str, *, waits: bool = False) -> None:
-        # Whoever ends the run waits for the trackers here.
+        # Here the end of the run waits for the trackers, so it gives up on one as soon as `stop_timeout` says.
         settings = settings.model_copy(update={"relay_patience": settings.stop_timeout})
         order = Order(
             settings=to_plain(settings),
@@ -60,7 +61,7 @@ class EmbeddedRelay:
         self._guard = Guard()
         self._relay = SingleRunRelay(order, self._guard)
         self.urls: Mapping[str, str] = {}
-        """Where people look at the run, by backend."""
+        """Addresses at which people look at the run, by backend."""
         try:
             self._relay.open(0, self._began)
         except BaseException:
@@ -72,30 +73,30 @@ class EmbeddedRelay:
         try:
             self._thread.start()
         except RuntimeError:
-            # At exit some interpreters start no more threads: then whoever asks for the end delivers.
+            # At exit some interpreters start no more threads. Then `status` delivers, on the thread that ends the run.
             self._thread = None
 
     @property
     def log(self) -> str:
-        """Where to look for what it says."""
+        """Where to find the relay's messages."""
         return "the log of this process"
 
     def status(self, run_id: str) -> Status | None:
-        """How far the delivery is."""
+        """How far the delivery is; None for the id of another run. Without a thread, deliver here at the end."""
         if self._thread is None and self._finish.is_set() and not self._relay.run.status.over:
             self._deliver()
         status = self._relay.status(run_id)
         return replace(status, over=True) if status is not None and self._failed else status
 
     def transport(self, revive: Callable[[], None], guard: Guard) -> EmbeddedTransport:
-        """What the stream is sent with."""
+        """Make the transport that hands requests to the relay; `revive` and `guard` are not needed."""
         return EmbeddedTransport(self._relay)
 
     def revive(self, wait_s: float = 0) -> None:
-        """Do nothing: it lives as long as this process."""
+        """Do nothing: the relay lives as long as this process."""
 
     def release(self, wait_s: float) -> None:
-        """Have it end as soon as it has delivered what it has, and wait for that for so many seconds."""
+        """Make the relay end as soon as it has delivered everything, and wait for that at most `wait_s` seconds."""
         self._finish.set()
         if self._thread is not None:
             self._thread.join(wait_s)
@@ -115,7 +116,7 @@ class EmbeddedRelay:
 
 
 class EmbeddedTransport:
-    """Hands requests to a relay in this process.
+    """A `Transport` that hands requests to a relay in this process.
 
     Args:
         relay: the relay.
@@ -127,9 +128,9 @@ class EmbeddedTransport:
         self._relay = relay
 
     def send(self, body: Body) -> Answer:
-        """Have a request written to the journal."""
+        """Hand one request to the relay, which writes it to its journal."""
         try:
-            # What it says of its trackers is in this process's log already.
+            # The answer lists problems of the trackers. Here they are in the log of this process already.
             self._relay.accept(parse(body.protobuf))
         except (MalformedError, TooLateError) as error:
             return Answer(Verdict.REFUSED, str(error))

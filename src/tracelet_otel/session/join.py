@@ -1,4 +1,4 @@
-"""A relay that somebody else started, as a sidecar or by hand."""
+"""The connection to a relay that this process has not started: a sidecar, or one that was started by hand."""
 
 from __future__ import annotations
 
@@ -21,61 +21,63 @@ from tracelet_otel.session.transport import RelayTransport
 from tracelet_otel.settings import Settings
 
 _PAUSE_S: Final = 0.2
+"""Pause between two attempts."""
 _STATUS_S: Final = 5.0
+"""Longest wait for the answer to one question about the run."""
 _SERVER_ERROR: Final = HTTPStatus.INTERNAL_SERVER_ERROR
-"""From here on, an answer may be another the next time."""
+"""Status codes from this one on may be temporary, so the request is sent again."""
 
 
 class JoinedRelay:
-    """A relay that takes this process's run among others, or a collector that leads to one.
+    """A `RelayConnection` to a relay that may have other runs too, or to a collector that forwards to a relay.
 
     Args:
-        settings: with the relay's address and token.
+        settings: settings of the run, with the relay's address and token.
         resource: attributes of the run's resource.
-        run_id: the run's.
+        run_id: id of the run.
 
     Raises:
-        ConfigurationError: it has none of our backends, refuses the token, or is no relay.
-        TrackerError: a backend does not give it the run.
-        TrackerUnavailableError: it does not answer, or its backend does not, within `start_timeout`.
+        ConfigurationError: the relay lacks a backend that was asked for, refuses the token, or is no relay.
+        TrackerError: a backend can neither create nor continue the run.
+        TrackerUnavailableError: the relay or a backend does not answer within `start_timeout`.
     """
 
     def __init__(self, settings: Settings, resource: Mapping[str, Any], run_id: str) -> None:
         assert settings.relay_endpoint is not None  # noqa: S101
         assert settings.relay_token is not None  # noqa: S101
         self.address = Address(settings.relay_endpoint.rstrip("/"), settings.relay_token.get_secret_value())
-        """Where it listens."""
+        """Address and token of the relay."""
         check_joined(settings)
         self.outlives_process = True
-        """Whether it goes on when this process has ended."""
+        """The relay goes on with the delivery when this process has ended."""
         deadline_s = time.monotonic() + settings.start_timeout
         self._announce(resource, deadline_s, settings.start_timeout)
         self.tells = not is_collector(self.address)
-        """Whether it says how far the delivery is: a collector does not."""
+        """Whether it reports how far the delivery is, which a collector does not."""
         self.urls: Mapping[str, str] = self._wait_for_urls(settings, run_id, deadline_s) if self.tells else {}
-        """Where people look at the run, by backend."""
+        """Addresses at which people look at the run, by backend; empty for a collector."""
 
     def status(self, run_id: str) -> Status | None:
-        """How far the delivery of the run is; None where it does not answer."""
+        """Ask the relay how far the delivery of the run is; None where it does not answer."""
         return fetch_status(self.address, run_id)
 
     def transport(self, revive: Callable[[], None], guard: Guard) -> RelayTransport:
-        """What the stream is sent with; `revive` is called where the relay does not answer."""
+        """Make the transport that posts to the relay. It calls `revive` when the relay does not answer."""
         return RelayTransport(lambda: self.address, revive, guard)
 
     @property
     def log(self) -> str:
-        """Where to look for what it says."""
+        """Where to find the relay's messages, in words that a user understands."""
         return f"the output of the relay at {self.address.endpoint}"
 
     def revive(self, wait_s: float = 0) -> None:
-        """Nothing: whoever started it starts it again."""
+        """Do nothing: whoever has started the relay has to start it again."""
 
     def release(self, wait_s: float) -> None:
-        """Nothing: it ends the run by what the stream says, and goes on with others."""
+        """Do nothing: the relay learns from the stream that the run has ended, and goes on with other runs."""
 
     def _announce(self, resource: Mapping[str, Any], deadline_s: float, timeout_s: float) -> None:
-        """Make the run known: a request that has its resource and nothing else."""
+        """Make the run known to the relay, by a request that has the run's resource and no metrics."""
         content = encode_metrics(MetricsData([ResourceMetrics(Resource(resource), [], "")])).SerializeToString()
         with HttpConnection() as connection:
             while True:
@@ -86,7 +88,7 @@ class JoinedRelay:
                     reason = f"it answers {answer.status}"
                     self._raise_final(answer.status)
                 except urllib3.exceptions.HTTPError as error:
-                    # It may be about to start, beside us.
+                    # The relay may be starting at the same time as this process.
                     reason = type(error).__name__
                 if time.monotonic() >= deadline_s:
                     raise TrackerUnavailableError(
@@ -132,5 +134,5 @@ class JoinedRelay:
 
 
 def _left_s(deadline_s: float) -> float:
-    """What is left of a wait, and not nothing: a request without any time could only fail."""
+    """Seconds until a deadline, but at least 0.1: a request without any time would always fail."""
     return max(deadline_s - time.monotonic(), 0.1)

@@ -1,4 +1,4 @@
-"""Starting a relay, as its owner, and starting it again where it dies."""
+"""Starts the relay of a run as a process of its own, and starts it again if it dies."""
 
 from __future__ import annotations
 
@@ -32,19 +32,22 @@ _AGAIN_S: Final = 30.0
 """How long a relay that is started again may take until it listens."""
 
 _launched: weakref.WeakSet[RelayProcess] = weakref.WeakSet()
+"""All relays that this process has started."""
 
 
 class RelayProcess:
-    """The relay of one run, a process in a session of its own.
+    """A `RelayConnection` to a relay that this process starts, as a process in a session of its own.
+
+    This process holds one end of a pipe. The relay ends once the pipe is closed and everything is delivered.
 
     Args:
-        settings: what the run is to do; its addresses must hold in any working directory.
+        settings: settings of the run, as `registry.absolute` returns them, so that they mean the same in the relay.
         resource: attributes of the run's resource.
-        run_id: the run's.
-        waits: whether it begins before its backends have the run, and waits for them.
+        run_id: id of the run.
+        waits: whether the relay starts before its backends have the run, and waits for them.
 
     Raises:
-        TraceletError: it could not be started, or a backend does not give it the run.
+        TraceletError: the relay could not be started, or a backend can neither create nor continue the run.
     """
 
     def __init__(self, settings: Settings, resource: Mapping[str, Any], run_id: str, *, waits: bool = False) -> None:
@@ -70,54 +73,54 @@ class RelayProcess:
         try:
             ready = self._start(self._order, settings.start_timeout)
         except BaseException:
-            # A relay that had to be killed could not do it.
+            # A relay that was killed could not remove its empty journal itself.
             remove_empty(settings.journal_dir / f"{run_id}{SUFFIX}")
             raise
         for name, hint in ready.hints.items():
             log.warning("%s: %s", name, hint)
         self.outlives_process = True
-        """Whether it goes on when this process has ended."""
+        """The relay goes on with the delivery when this process has ended."""
         self.tells = True
-        """Whether it says how far the delivery is."""
+        """The relay reports how far the delivery is."""
         self.urls: Mapping[str, str] = ready.urls
-        """Where people look at the run, by backend."""
+        """Addresses at which people look at the run, by backend."""
 
     @property
     def address(self) -> Address:
-        """Where it listens now."""
+        """Address and token of the relay that runs now."""
         reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
         shown = f"[{reachable}]" if ":" in reachable else reachable
         return Address(f"http://{shown}:{self._order.port}", self._order.token)
 
     def status(self, run_id: str) -> Status | None:
-        """How far the delivery of the run is; None where it does not answer."""
+        """Ask the relay how far the delivery of the run is; None where it does not answer."""
         return fetch_status(self.address, run_id)
 
     def transport(self, revive: Callable[[], None], guard: Guard) -> RelayTransport:
-        """What the stream is sent with; `revive` is called where the relay does not answer."""
+        """Make the transport that posts to the relay. It calls `revive` when the relay does not answer."""
         return RelayTransport(lambda: self.address, revive, guard)
 
     @property
     def pid(self) -> int:
-        """Of the process that runs now."""
+        """Pid of the relay that runs now."""
         return self._process.pid
 
     @property
     def log(self) -> str:
-        """The file with what it and its trackers print."""
+        """Path of the file with the output of the relay and its trackers."""
         return str(self._log)
 
     def revive(self, wait_s: float = _AGAIN_S) -> None:
-        """Start it again, on the same journal and port, if it has died.
+        """Start the relay again if it has died, with the same journal and port.
 
         Args:
-            wait_s: how long it may take until it listens.
+            wait_s: seconds that it may take until the relay listens.
 
         Raises:
-            TraceletError: it could not be started.
+            TraceletError: the relay could not be started.
         """
         if not self._changing.acquire(timeout=wait_s):
-            return  # somebody else starts it
+            return  # another thread is starting it
         try:
             if not self._released and self._process.poll() is not None:
                 self._close_pipe()
@@ -126,14 +129,14 @@ class RelayProcess:
             self._changing.release()
 
     def release(self, wait_s: float) -> None:
-        """Let go of it: it ends as soon as it has delivered everything.
+        """Tell the relay to end once it has delivered everything.
 
         Args:
-            wait_s: how long it is waited for; after that it goes on alone.
+            wait_s: seconds to wait for its end. After that it goes on without this process.
         """
         self._released = True
         if not self._changing.acquire(timeout=wait_s):
-            # The thread that starts it again will find that nobody wants it.
+            # The thread that is starting the relay again closes the pipe, since `_released` is set.
             return
         try:
             self._close_pipe()
@@ -142,12 +145,12 @@ class RelayProcess:
         try:
             self._process.wait(wait_s)
         except subprocess.TimeoutExpired:
-            # Somebody has to wait for it, or it would stay as a zombie.
+            # A process that ends and is not waited for stays as a zombie.
             with contextlib.suppress(RuntimeError):  # at exit some interpreters start no more threads
                 threading.Thread(target=self._process.wait, name="tracelet-reaper", daemon=True).start()
 
     def abandon(self) -> None:
-        """End it at once, where it could not begin."""
+        """Kill a relay that could not begin."""
         self._process.kill()
         self._process.wait()
         self._close_pipe()
@@ -185,7 +188,7 @@ class RelayProcess:
         except BaseException:
             self.abandon()
             if ready is not None and not order.resumes:
-                # It has said all that there is to say.
+                # The relay's answer has the error, so its log file is not needed.
                 self._log.unlink(missing_ok=True)
             raise
         self._order = replace(order, port=ready.port)
@@ -227,10 +230,10 @@ class RelayProcess:
 
 
 def remove_empty(path: Path) -> None:
-    """Delete a journal that no process uses and that holds no reading."""
+    """Delete a journal that is empty and that no process has open."""
     if not path.exists():
         return
-    # Another process may have it open, for the same run.
+    # Another process may have the same run, and its journal open.
     with contextlib.suppress(JournalInUseError, JournalError):
         journal = Journal(path)
         if journal.is_empty:
@@ -240,7 +243,7 @@ def remove_empty(path: Path) -> None:
 
 
 def _let_go_in_child() -> None:
-    # A forked child that held the pipe would keep the relay from noticing the owner's end.
+    # If a forked child kept the pipe open, the relay would not notice the owner's end.
     for process in _launched:
         process._let_go_in_child()
 
@@ -249,7 +252,7 @@ os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 def _is_readable(pipe: IO[bytes], deadline: float) -> bool:
-    # Not `select.select`: it knows no descriptor from 1024 on, which a training with many workers has.
+    # Not `select.select`: it cannot handle descriptors above 1023, which a training with many workers has.
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
         return bool(selector.select(max(deadline - time.monotonic(), 0)))

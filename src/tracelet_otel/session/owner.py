@@ -1,4 +1,4 @@
-"""The role of a process that owns its run: it has the run created, and ends it."""
+"""The role of the process that owns a run: it has the run created in each backend, and ends it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ if TYPE_CHECKING:
 
 
 class Owner:
-    """The `Role` of the process that owns the run: the only one, or that of rank 0.
+    """The `Role` of the process that owns the run: rank 0, or the only process.
 
-    Its trackers, if there are any, are behind one relay. The stream, if it goes to a collector as well, has an exporter
-    of its own.
+    All trackers are reached through one relay, with one exporter. A collector has an exporter of its own.
 
     Args:
-        settings: what the run is to do.
-        rank_info: rank of this process, as far as its environment tells.
-        announcement: makes the run known to other ranks; None where they would have nowhere to send to.
+        settings: settings of the run.
+        rank_info: rank of this process according to its environment; None where no launcher set one.
+        announcement: makes the run known to other ranks; None where other ranks could send to nothing.
     """
 
     def __init__(self, settings: Settings, rank_info: RankInfo | None, announcement: RunAnnouncement | None) -> None:
@@ -45,7 +44,7 @@ class Owner:
         self.reports_hardware = is_first_of_node(rank_info)
         self.run_id = ""
         self.connection: RelayConnection | None = None
-        """The relay that has the run."""
+        """The relay of the run; None before `open`, and without trackers."""
         self._relayed: Relayed | None = None
         self._stream: OtlpExporter | None = None
         self._settings = settings
@@ -53,7 +52,7 @@ class Owner:
 
     @property
     def exporters(self) -> Sequence[MetricExporter]:
-        """One to the relay and one to the collector, as far as there are these."""
+        """The exporter to the relay and the one to the collector, as far as the run has them."""
         return [*([self._relayed.exporter] if self._relayed else ()), *self.streams]
 
     @property
@@ -63,23 +62,23 @@ class Owner:
 
     @property
     def urls(self) -> Mapping[str, str]:
-        """Where people look at the run, by tracker, and the collector's endpoint."""
+        """Addresses at which people look at the run, by tracker, and the collector's endpoint."""
         trackers = self.connection.urls if self.connection else {}
         return {**trackers, **({OTLP: self._stream.receiver} if self._stream else {})}
 
     @property
     def accounts(self) -> dict[str, Account]:
-        """What each tracker and the collector have taken; what the relay has not accepted yet is in none."""
+        """How many readings each backend has taken; those that the relay has not accepted yet are in no number."""
         trackers = self._relayed.accounts if self._relayed else {}
         return {**trackers, **({OTLP: self._stream.account} if self._stream else {})}
 
     @property
     def errors(self) -> Mapping[str, int]:
-        """Errors that the relay has counted."""
+        """How many errors the relay has counted, by what could not be done."""
         return self._relayed.errors if self._relayed else {}
 
     def prepare(self) -> None:
-        """Import what `open` needs: of a relay that is launched nothing but what launches it."""
+        """Import what `open` needs. For a relay process this is only the code that starts it, and no tracker."""
         settings = self._settings
         if settings.streams:
             prepare_collector(settings.otlp_endpoint)
@@ -96,18 +95,18 @@ class Owner:
             import_trackers(settings)
 
     def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> None:
-        """Have the run created in each tracker, and make it known to other ranks.
+        """Have the run created in each tracker, make the exporters, and announce the run to other ranks.
 
         Args:
             resource: attributes of the run's resource.
             guard: where errors are reported.
-            waits: whether a tracker that cannot be reached is waited for.
+            waits: whether to start the run even if a tracker cannot be reached, and wait for that tracker.
 
         Raises:
-            TraceletError: a tracker does not give us the run, or the collector's endpoint is malformed.
+            TraceletError: a tracker can neither create nor continue the run, or the collector's endpoint is malformed.
         """
         settings = self._settings
-        # First the stream: what is wrong with it shows before any tracker has a run.
+        # The collector comes first, so that an error in its settings is raised before any tracker has created a run.
         if settings.streams:
             self._stream = collector_exporter(settings.otlp_endpoint, lambda: self.membership.attributes, guard)
         try:
@@ -122,24 +121,24 @@ class Owner:
             self._announcement.open(resource, self._address, guard)
 
     def wait_for_room(self, timeout_s: float) -> None:
-        """Wait until there is room in each exporter, or for so long without any progress."""
+        """Wait until at most half of each exporter's queue is taken; give up after `timeout_s` without progress."""
         for exporter in self._own_exporters:
             exporter.wait_for_room(timeout_s)
 
     def finish(self, deadline_s: float) -> None:
-        """Wait for the trackers. The shutdown of the stream's exporter has waited for the collector."""
+        """Wait for the trackers. The collector was waited for already, when its exporter was shut down."""
         if self._relayed is not None:
             self._relayed.finish(deadline_s)
 
     def abandon(self) -> None:
-        """Send no more. A relay goes on with what it has."""
+        """Stop sending at once. A relay still delivers what it has accepted."""
         for exporter in self._own_exporters:
             exporter.shutdown(timeout_millis=0)
         if self.connection is not None:
             self.connection.release(0)
 
     def close(self) -> None:
-        """Remove what other ranks find the run by."""
+        """Withdraw the announcement, so that other ranks do not find the run any more."""
         if self._announcement is not None:
             self._announcement.close()
 
@@ -149,7 +148,7 @@ class Owner:
         return [exporter for exporter in found if exporter is not None]
 
     def _relayed_attributes(self) -> Mapping[str, Any]:
-        # An embedded relay cannot be reached by other ranks. It is not told of this one's rank, and so waits for none.
+        # Other ranks cannot reach an embedded relay. It does not get the rank of this process, so it waits for none.
         return self.membership.attributes if self._settings.has_relay else {}
 
     def _address(self) -> Address:

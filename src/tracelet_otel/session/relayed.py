@@ -1,4 +1,4 @@
-"""Trackers that live in a relay, behind one exporter."""
+"""The trackers of a run as its owner sees them: one exporter to the relay, and the relay's reports."""
 
 from __future__ import annotations
 
@@ -18,60 +18,63 @@ from tracelet_otel.session.calls import Address, wait_for
 from tracelet_otel.session.transport import TO_RELAY
 
 _QUIET_S: Final = 2.0
+"""How long the end of a run is waited for before progress is printed."""
 _PROGRESS_S: Final = 1.0
+"""Time between two lines of progress."""
 _EXIT_S: Final = 2.0
+"""How long the relay is waited for once it has delivered everything."""
 _LEFT_TO_RELAY: Final = "The relay goes on; what it cannot deliver"
 
 
 class RelayConnection(Protocol):
-    """A relay that has the run: launched by this process, joined, or embedded in it."""
+    """The connection to the relay of a run. This process has started the relay, has joined it, or contains it."""
 
     tells: bool
-    """Whether it says how far the delivery is."""
+    """Whether the relay reports how far the delivery is."""
     outlives_process: bool
-    """Whether it goes on with the delivery when this process has ended."""
+    """Whether the relay goes on with the delivery when this process has ended."""
 
     @property
     def address(self) -> Address:
-        """Where other ranks send to now; `NO_RELAY` where they cannot."""
+        """The current address of the relay, for other ranks; `NO_RELAY` where they cannot reach it."""
         ...
 
     def status(self, run_id: str) -> Status | None:
-        """How far the delivery of the run is; None where it does not answer."""
+        """How far the delivery of the run is; None where the relay does not answer."""
         ...
 
     def transport(self, revive: Callable[[], None], guard: Guard) -> Transport:
-        """What the stream is sent with; `revive` is called where the relay does not answer."""
+        """Make the transport that sends the stream to the relay. It calls `revive` when the relay does not answer."""
         ...
 
     @property
     def urls(self) -> Mapping[str, str]:
-        """Where people look at the run, by backend."""
+        """Addresses at which people look at the run, by backend."""
         ...
 
     @property
     def log(self) -> str:
-        """Where to look for what it says."""
+        """Where to find the relay's messages, in words that a user understands."""
         ...
 
     def revive(self, wait_s: float = ...) -> None:
-        """Start it again within a time if it has died, where that is up to this process."""
+        """Start the relay again if it has died and this process has started it; wait at most `wait_s` seconds."""
         ...
 
     def release(self, wait_s: float) -> None:
-        """Let go of it: it ends as soon as it has delivered everything."""
+        """Tell the relay to end once it has delivered everything, and wait at most `wait_s` seconds for its end."""
         ...
 
 
 class Relayed:
-    """The trackers of a run behind one relay: one exporter, and what the relay says of its delivery.
+    """The trackers of a run, which are all reached through one relay.
 
     Args:
-        connection: the relay, which has the run.
-        run_id: the run's.
-        attributes: of this process's resource, as far as they are known late.
-        guard: where errors end.
-        on_revived: called when the relay was started again: it may be elsewhere.
+        connection: connection to the relay, in which the run is open.
+        run_id: id of the run.
+        attributes: returns attributes of this process's resource that become known later than the resource.
+        guard: where errors are reported.
+        on_revived: called when the relay may have been started again, since its address may have changed.
     """
 
     def __init__(
@@ -87,14 +90,14 @@ class Relayed:
         self._on_revived = on_revived
         transport = connection.transport(self._revive, guard)
         self.exporter = OtlpExporter(transport, "relay", guard, TO_RELAY, attributes)
-        """What sends this process's stream to the relay."""
+        """Sends the stream of this process to the relay."""
         self._last: Status | None = None
         self._finished = False
         self._guard = guard
 
     @property
     def accounts(self) -> dict[str, Account]:
-        """How many readings each tracker has taken, by name; what the relay has not accepted yet is in none."""
+        """How many readings each tracker has taken; those that the relay has not accepted yet are in no number."""
         status = self._ask()
         return dict(status.accounts) if status else {}
 
@@ -105,18 +108,20 @@ class Relayed:
         return status.errors if status else {}
 
     def finish(self, deadline_s: float) -> None:
-        """Wait for the delivery, log what is missing, and let go of the relay, which goes on with what is left.
+        """Wait until the relay has delivered everything, log what is missing, and release the relay.
+
+        A relay process goes on with what is left.
 
         Args:
-            deadline_s: a time of the monotonic clock. A relay that ends with this process is waited for without one: it
-                gives up by itself on a tracker that takes nothing.
+            deadline_s: when to give up, a time of the monotonic clock in seconds. It does not apply to a relay that
+                ends with this process, as that gives up by itself on a tracker that takes nothing.
         """
         if not self._connection.tells:
-            # What it has accepted is its own to deliver.
+            # There is nothing to wait for: this process cannot learn what becomes of what it has sent.
             self._connection.release(0)
             return
         if not self._connection.outlives_process:
-            # Also where it has not been told that the run has ended: the disk may have been full.
+            # The relay may not know that the run has ended: with a full disk it accepts no report of that.
             self._connection.release(0)
         began_s = said_s = time.monotonic()
 

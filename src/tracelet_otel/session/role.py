@@ -1,4 +1,4 @@
-"""What a process does for a run: it owns the run, follows one that another process owns, or is silent."""
+"""The role of a process in a run: it owns the run, follows a run that another process owns, or is silent."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tracelet_otel.resource.membership import Membership
 
 
 class Role(Protocol):
-    """The part of one process in one run. `open` comes first; before it, there are no exporters."""
+    """What one process does for one run. There are no exporters before `open`."""
 
     membership: Membership
-    """Rank and training of this process."""
+    """Rank of this process, and the training in which it takes part."""
     launching: Launching
-    """Makes the run known to processes of other ranks that a training starts."""
+    """Announces the run to processes that a training starts as other ranks."""
     owns_run: bool
     """Whether the run ends with this process."""
     reports_hardware: bool
-    """Whether this process is the one of its node that reads GPU and host."""
+    """Whether this process is the one on its node that measures GPU and host."""
 
     @property
     def run_id(self) -> str:
@@ -32,17 +32,17 @@ class Role(Protocol):
 
     @property
     def exporters(self) -> Sequence[MetricExporter]:
-        """One for each reader that the run needs."""
+        """All exporters of this process. Each needs a metric reader of its own."""
         ...
 
     @property
     def streams(self) -> Sequence[MetricExporter]:
-        """Those exporters that take every metric as it is measured. The others lead to trackers."""
+        """Those exporters that take every metric as it is measured: to a collector. The others lead to trackers."""
         ...
 
     @property
     def urls(self) -> Mapping[str, str]:
-        """Where people look at the run, by backend."""
+        """Addresses at which people look at the run, by backend."""
         ...
 
     @property
@@ -56,50 +56,54 @@ class Role(Protocol):
         ...
 
     def prepare(self) -> None:
-        """Import what `open` needs, since `open` may be called on another thread."""
+        """Import what `open` needs; called before `open`, which may run on another thread and must not import there."""
         ...
 
     def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> None:
-        """Make the exporters; where this process owns the run, create it in each backend.
+        """Make the exporters. Where this process owns the run, have it created in each backend.
 
         Args:
             resource: attributes of the run's resource.
             guard: where errors are reported.
-            waits: whether a backend that cannot be reached is waited for.
+            waits: whether to start the run even if a backend cannot be reached, and wait for that backend.
 
         Raises:
-            TraceletError: the run cannot be had.
+            TraceletError: the run cannot be created.
         """
         ...
 
     def wait_for_room(self, timeout_s: float) -> None:
-        """Wait until the exporters can hold much more, or until one of them has got rid of nothing for so long.
+        """Wait until the exporters have room for more.
 
-        An exporter drops what is too much for it. Whoever exports more at once than a training logs has to wait first.
+        An exporter drops its oldest values when it has no more room. So call this before each large export, such as
+        those at the end of a run.
+
+        Args:
+            timeout_s: give up on an exporter after this many seconds in which it delivered nothing.
         """
         ...
 
     def finish(self, deadline_s: float) -> None:
-        """Wait for the delivery of what the exporters were given, and log what is missing.
+        """Wait until the trackers have what the exporters have sent, and log what is missing.
 
-        Called after the readers, and with them the exporters, have been shut down.
+        Call it after the readers, and with them the exporters, have been shut down.
 
         Args:
-            deadline_s: a time of the monotonic clock.
+            deadline_s: when to give up, a time of the monotonic clock in seconds.
         """
         ...
 
     def abandon(self) -> None:
-        """Let go of everything at once, because the end was interrupted or the beginning failed."""
+        """Stop at once and wait for nothing, because the end was interrupted or the beginning failed."""
         ...
 
     def close(self) -> None:
-        """The run has ended, or could not begin: other ranks do not find it any more."""
+        """Make sure that other ranks do not find the run any more, since it has ended or could not begin."""
         ...
 
 
 class Silent:
-    """The `Role` of a process in which nothing is recorded: it is, or was, recorded elsewhere."""
+    """The `Role` of a process that records nothing, for example because rank 0 has recorded the same already."""
 
     def __init__(self) -> None:
         self.membership = Membership()

@@ -1,4 +1,4 @@
-"""Which role this process has in a run, by who started it and how."""
+"""Chooses the role of this process in a run, from its environment and settings."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _NO_JOB: Final = (
 )
 
 MakeInRank = Callable[[Settings, SpawnContext], InRank]
-"""Makes what a process has to do that starts as a copy of this one."""
+"""Makes the function that is called in a process that starts as a copy of this one."""
 
 
 class Roles:
-    """Which role this process has in each of the runs that its script starts, one after the other.
+    """The roles of this process in the runs that its script starts, one after the other.
 
     Args:
-        make: makes what a copy of this process has to do.
+        make: makes the function that is called in a copy of this process.
     """
 
     def __init__(self, make: MakeInRank) -> None:
@@ -57,41 +57,41 @@ class Roles:
         self._last = Membership()
 
     def next(self, settings: Settings, of_copies: Settings | None = None) -> Role:
-        """The role in the run that is started now.
+        """Choose the role of this process in the run that is started now.
 
         Args:
-            settings: what the run is to do.
-            of_copies: what it is to do in ranks that start as copies of this process, where that differs.
+            settings: settings of the run.
+            of_copies: settings for ranks that start as copies of this process; None for the same settings.
         """
         if is_running_main_again():
             return Silent()
         if os.getpid() != self._pid:
-            # A forked process has a script of its own.
+            # A forked process counts its runs from the beginning.
             self._forget()
-        told = environment()
-        rank_info = self._with_world_size(rank_info_of(told))
-        # Whoever this process starts is no rank of the run that it was told of.
-        handed = take_spawn_context()
+        variables = environment()
+        rank_info = self._with_world_size(rank_info_of(variables))
+        # Removed from the environment: processes that this one starts are no ranks of the run that it names.
+        inherited = take_spawn_context()
         self._run_number += 1
         if rank_info is None or rank_info.is_first:
             if not settings.has_relay and not settings.streams:
                 return Owner(settings, rank_info, None)
-            # Once it has started ranks, a process has the variables of one itself; these know the first name.
-            self._job = self._job or (job_of(told) if rank_info else None) or uuid.uuid4().hex
+            # A process that has started ranks has the variables of a rank itself. Its ranks know the first job name.
+            self._job = self._job or (job_of(variables) if rank_info else None) or uuid.uuid4().hex
             spawn_context = SpawnContext(self._job, self._run_number, 0)
             announcement = RunAnnouncement(
                 spawn_context, functools.partial(self._make, of_copies or settings), at_once=rank_info is not None
             )
             return self._remembered(Owner(settings, rank_info, announcement))
-        self._spawn_context = self._spawn_context or SpawnContext.from_text(handed or "")
-        return self._remembered(self._rank(settings, rank_info, job_of(told)))
+        self._spawn_context = self._spawn_context or SpawnContext.from_text(inherited or "")
+        return self._remembered(self._rank(settings, rank_info, job_of(variables)))
 
     def _remembered(self, role: Role) -> Role:
         self._last = role.membership
         return role
 
     def _with_world_size(self, rank_info: RankInfo | None) -> RankInfo | None:
-        # Lightning takes WORLD_SIZE out of the environment at the end of a training.
+        # Lightning removes WORLD_SIZE from the environment at the end of a training.
         if rank_info is None or rank_info.world_size is not None:
             return rank_info
         return replace(rank_info, world_size=self._last.world_size)
@@ -105,7 +105,7 @@ class Roles:
                 log.warning("%s is in no tracker: without a relay (relay=False) only rank 0 is", rank_info)
         spawn_context = self._spawn_context
         if spawn_context is not None and self._run_number < spawn_context.run_number:
-            # The script runs from its beginning: rank 0 has ended this run before it started this process.
+            # This process runs the script from its beginning. Rank 0 had ended this run before it started this process.
             return Silent()
         started_in = spawn_context.training if spawn_context and spawn_context.run_number == self._run_number else 0
         job = spawn_context.job if spawn_context else job
@@ -123,7 +123,7 @@ class Roles:
 
 
 def following(spawn_context: SpawnContext, settings: Settings) -> Follower:
-    """The role of a process that another one started as a copy of itself."""
+    """Make the role of a process that was started as a copy of another one."""
     membership = Membership()
     membership.training = spawn_context.training
     return Follower(membership, by_rendezvous(Rendezvous(spawn_context.job, spawn_context.run_number)), settings)

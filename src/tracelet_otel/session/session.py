@@ -1,4 +1,7 @@
-"""What one process does for one run, whether `start_logging` has begun the run or zero code has."""
+"""What one process does for one run, from its beginning to its end.
+
+It is the same whether `start_logging` has started the run, or the run was started without code (`zero_code`).
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,18 @@ from tracelet_otel.settings import Settings
 from tracelet_otel.system.monitor import Hardware, hardware_of
 
 ShutDown = Callable[[float], object]
-"""Shuts down a reader or an exporter, and waits for so many milliseconds at most until it has got rid of everything."""
+"""Shuts down a reader or an exporter: waits at most this many milliseconds until everything in it is delivered."""
 
 
 class Session:
-    """A role, and the readings of GPU and host beside it, from the beginning of a run to its end.
+    """The role of this process in one run, together with the measurement of GPU and host.
 
-    It does not make a meter provider. Under the facade the provider is ours, with a reader for each of the role's
-    exporters; under zero code it is somebody else's, whose exports are handed to them.
+    It does not make a meter provider. `Run` makes one, with a reader for each of the role's exporters. `ZeroCodeRun`
+    uses the provider that somebody else has configured, and passes what it exports to the role's exporters.
 
     Args:
-        settings: what the run is to do.
-        role: what this process does for it.
+        settings: settings of the run.
+        role: role of this process in the run.
         guard: where errors are reported.
     """
 
@@ -39,7 +42,7 @@ class Session:
         self._hardware: Hardware | None = None
 
     def prepare(self) -> None:
-        """Import everything that the run needs, on the calling thread; threads of ours import nothing."""
+        """Import everything that the run needs, on the calling thread. The threads of this package import nothing."""
         from tracelet_otel.resource import repository
         from tracelet_otel.system import monitor
 
@@ -50,17 +53,20 @@ class Session:
             monitor.prepare()
 
     def open(self, identity: Mapping[str, Any], *, waits: bool = False) -> None:
-        """Open the run; see `Role.open`. It began when this object was made.
+        """Open the run in its role. The run's start time is the time at which this object was made.
 
         Args:
             identity: attributes of the run's resource.
-            waits: whether a backend that cannot be reached is waited for.
+            waits: whether to start the run even if a backend cannot be reached, and wait for that backend.
+
+        Raises:
+            TraceletError: the run cannot be created or found.
         """
         started = {semconv.RUN_START_TIME: to_text(self._began_unix_nano)}
         self.role.open({**identity, **started}, self._guard, waits=waits)
 
     def measure(self, identity: Resource, step: Callable[[], int]) -> None:
-        """Read GPU and host from now on, where this process is the one of its node that does it.
+        """Start to measure GPU and host, if this process is the one that does so on its node.
 
         Args:
             identity: resource of the run in this process.
@@ -70,15 +76,17 @@ class Session:
             self._hardware = hardware_of(self.settings, self.role, identity, step, self._guard)
 
     def stop_measuring(self) -> None:
-        """Read GPU and host a last time. A second call does nothing."""
+        """Measure GPU and host a last time, and stop. A second call does nothing."""
         if self._hardware is not None:
             self._hardware.stop()
 
     def deliver(self, shut_downs: Iterable[ShutDown]) -> None:
-        """Wait for the delivery of everything: as long as a backend takes something, and `stop_timeout` s beyond that.
+        """Shut down readers or exporters, then wait until the role has delivered everything.
+
+        The wait goes on as long as a backend takes something, and for `stop_timeout` seconds beyond that.
 
         Args:
-            shut_downs: one for each reader or exporter. Each has the whole time, so that a slow one takes none away.
+            shut_downs: one for each reader or exporter. Each gets the whole time, so a slow one takes none from others.
         """
         deadline_s = time.monotonic() + self.settings.stop_timeout
         for shut_down in shut_downs:
@@ -86,11 +94,11 @@ class Session:
         self.role.finish(deadline_s)
 
     def close(self) -> None:
-        """The run has ended, or could not begin."""
+        """Close the role. Call it once the run has ended, or could not begin."""
         self.guarded(self.role.close)
 
     def guarded(self, call: Callable[[], object]) -> None:
-        """Do a step of the run's end; an error is reported and keeps no other step from being done."""
+        """Do one step of the run's end. An error is reported, so that the steps after it are still done."""
         try:
             call()
         except Exception as error:

@@ -1,4 +1,4 @@
-"""How this process's stream gets to a relay: over HTTP, wherever the relay is by now."""
+"""Sends the stream of this process to a relay by HTTP."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ _FINAL: Final = (
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
 )
-"""What a relay answers to a request that it will never accept."""
+"""Status codes with which a relay answers a request that it will never accept."""
 _MOST_WORDS: Final = 300
+"""How many bytes of an answer are shown in an error message."""
 TO_RELAY: Final = Limits(request_bytes=MAX_BODY_BYTES // 2)
+"""Limits for requests to a relay."""
 
 
 class RelayTransport:
-    """Posts requests to a relay, and has it started again where it does not answer.
+    """A `Transport` that posts requests to a relay, and has the relay started again if it does not answer.
 
     Args:
-        address: asked before each request, since a relay that was started again may be elsewhere.
-        revive: called after a request without an answer; starts a relay that has died. `RunLostError`
-            says that there is nobody to send to any more.
-        guard: where errors end.
+        address: returns the relay's address; called before each request, as a restarted relay may have another one.
+        revive: called after a request without an answer; starts the relay again if it has died, or finds its new
+            address. It raises `RunLostError` where the run has no relay any more.
+        guard: where errors are reported.
     """
 
     receiver = "the relay"
@@ -51,7 +53,7 @@ class RelayTransport:
         self._closed = False
 
     def send(self, body: Body) -> Answer:
-        """Post a request once."""
+        """Post one request, without a retry."""
         try:
             answer = self._connection.post(self._address(), body.content, "gzip" if body.is_gzip else None)
         except urllib3.exceptions.HTTPError:
@@ -63,7 +65,7 @@ class RelayTransport:
         return Answer(Verdict.REFUSED if answer.status in _FINAL else Verdict.KEPT, reason)
 
     def close(self) -> None:
-        """Close the connection, and start no relay any more."""
+        """Close the connection. From now on no relay is started again."""
         self._closed = True
         self._connection.close()
 
@@ -75,11 +77,11 @@ class RelayTransport:
                 return Answer(Verdict.LOST, str(lost))
             except Exception as problem:
                 self._guard.report("the relay could not be started again", problem)
-        # That it is started again, or soon will be, is nothing to report.
+        # No reason is given, so nothing is logged: a relay that is started again is no problem to report.
         return Answer(Verdict.KEPT)
 
     def _pass_on(self, content: bytes) -> None:
-        """Log what the relay says of its trackers, each line once; the relay counts it."""
+        """Log the problems of trackers that the relay's answer lists, each once. The relay counts them."""
         try:
             news = ExportMetricsServiceResponse.FromString(content).partial_success.error_message.splitlines()
         except DecodeError as error:
@@ -98,5 +100,13 @@ def relay_exporter(
     attributes: Callable[[], Mapping[str, Any]] = dict,
     limits: Limits = TO_RELAY,
 ) -> OtlpExporter:
-    """The exporter to a relay; the arguments are those of `RelayTransport` and `OtlpExporter`."""
+    """Create the exporter to a relay.
+
+    Args:
+        address: returns the relay's address.
+        revive: called after a request without an answer; starts the relay again, or finds its new address.
+        guard: where errors are reported.
+        attributes: returns resource attributes that become known later than the resource.
+        limits: how much is sent at once and kept.
+    """
     return OtlpExporter(RelayTransport(address, revive, guard), "relay", guard, limits, attributes)

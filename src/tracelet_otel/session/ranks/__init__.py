@@ -1,1 +1,1 @@
-"""How the processes of one training find their run."""
+"""How the processes of other ranks find the run that rank 0 owns."""

@@ -1,4 +1,4 @@
-"""Publishes to the processes of other ranks where the run of this process is."""
+"""Publishes the address of this process's run to the processes of other ranks."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ from tracelet_otel.session.calls import Address
 from tracelet_otel.session.ranks.rendezvous import Rendezvous, SpawnContext, address_from_this_process
 
 MakeInProcess = Callable[[SpawnContext], InStartedProcess]
-"""Makes what a process has to do that starts as a copy of this one."""
+"""Makes the function that is called in a process that starts as a copy of this one."""
 
 
 class RunAnnouncement:
-    """A `Launching`: writes the file by which ranks meet, and names it in the environment while ranks may start.
+    """A `Launching` that publishes the run to other ranks.
+
+    It writes the rendezvous file, in which ranks find the run's address. While a training may start ranks, it names
+    that file in the environment.
 
     Args:
         spawn_context: names the file.
-        make: makes what a copy of this process has to do.
-        at_once: whether ranks are there already, which this process does not start.
+        make: makes the function that is called in a copy of this process.
+        at_once: whether to write the file as soon as the run is open, since a launcher has started the other ranks. If
+            not, it is written when the first training begins that may start ranks.
     """
 
     def __init__(self, spawn_context: SpawnContext, make: MakeInProcess, *, at_once: bool) -> None:
@@ -31,25 +35,29 @@ class RunAnnouncement:
         self._make = make
         self._rendezvous = Rendezvous(spawn_context.job, spawn_context.run_number)
         self._wanted = at_once
-        self._told: Address | None = None
+        self._published: Address | None = None
         self._address: Callable[[], Address] | None = None
         self._resource: Mapping[str, Any] = {}
         self._guard = Guard()
 
     def open(self, resource: Mapping[str, Any], address: Callable[[], Address], guard: Guard) -> None:
-        """The run has begun.
+        """Publish the run, which has begun, if other ranks may need it already.
 
         Args:
-            resource: attributes of its resource.
-            address: where its relay is now.
-            guard: where errors end.
+            resource: attributes of the run's resource.
+            address: returns the current address of the run's relay.
+            guard: where errors are reported.
         """
         self._resource, self._address, self._guard = resource, address, guard
         self.tell()
 
     def tell(self) -> None:
-        """Write where the relay is, if somebody may want to know and has not been told yet."""
-        if not self._wanted or self._address is None or (self._address() == self._told and self._rendezvous.is_there):
+        """Publish the relay's address, if ranks may need it and it has changed or its file is gone."""
+        if (
+            not self._wanted
+            or self._address is None
+            or (self._address() == self._published and self._rendezvous.is_there)
+        ):
             return
         address = self._address()
         names = (semconv.RUN_ID, semconv.RUN_NAME, semconv.PROJECT_NAME)
@@ -57,28 +65,28 @@ class RunAnnouncement:
         run_address = address_from_this_process(run_id, run_name, project, address.endpoint, address.token)
         try:
             if self._rendezvous.publish(run_address):
-                self._told = address
+                self._published = address
             else:
                 self._guard.report("other ranks are not told of this run", "another process has told them of its own")
         except Exception as error:
             self._guard.report("other ranks are not told of this run", error)
 
     def begin(self, training: int) -> None:
-        """See `Launching.begin`."""
+        """Publish the run, and name its file in the environment for ranks that the training starts."""
         self._wanted = True
         self.tell()
         self._spawn_context = replace(self._spawn_context, training=training)
         set_spawn_context(self._spawn_context.text())
 
     def end(self) -> None:
-        """See `Launching.end`."""
+        """Remove the file's name from the environment."""
         set_spawn_context(None)
 
     def close(self) -> None:
-        """The run is over."""
+        """Delete the rendezvous file, since the run is over."""
         self._rendezvous.withdraw()
 
     @property
     def in_process(self) -> InStartedProcess:
-        """See `Launching.in_process`."""
+        """The function to call in a process that starts as a copy of this one."""
         return self._make(self._spawn_context)

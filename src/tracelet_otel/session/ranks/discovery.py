@@ -1,4 +1,4 @@
-"""How a rank finds the run that another process owns: a function for each way."""
+"""Ways for a rank to find the run that another process owns. Each is a function that returns a `Find`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from tracelet_otel.session.calls import NO_RELAY, Address, fetch_status, is_coll
 from tracelet_otel.session.ranks.rendezvous import Rendezvous, RunAddress, address_from_this_process
 
 Find = Callable[["RunAddress | None"], "RunAddress | None"]
-"""Finds one run. It is called often until the run is there, and again when the run's relay does not answer.
+"""A function that finds one run. It is called repeatedly until it has found the run, and again when the run's relay
+does not answer.
 
-It gets the address that is known so far, or None. It returns the address, or None as long as the run is not there. It
-raises `RunLostError` where the run cannot be found, or is over.
+Its argument is the address that is known so far, or None. It returns the run's address, or None if the run is not there
+yet. It raises `RunLostError` if the run cannot be found at all, or is over.
 """
 
 
 def by_rendezvous(rendezvous: Rendezvous) -> Find:
-    """Find a run by the file that its owner writes on this machine."""
+    """Find a run by the rendezvous file that its owner writes on this machine."""
 
     def find(known: RunAddress | None) -> RunAddress | None:
         found = rendezvous.read()
@@ -29,18 +30,18 @@ def by_rendezvous(rendezvous: Rendezvous) -> Find:
 
 
 def in_joined_relay(address: Address, run_id: str, run_name: str, project: str) -> Find:
-    """Find a run whose id is known beforehand, in a relay that somebody else keeps running.
+    """Find a run whose id is in the settings, in a relay that somebody else has started.
 
     Args:
-        address: the relay's.
-        run_id: the run's.
-        run_name: what people call it.
-        project: what it belongs to.
+        address: address and token of the relay.
+        run_id: id of the run.
+        run_name: name of the run, for people.
+        project: project that the run belongs to.
     """
     run_address = address_from_this_process(run_id, run_name, project, address.endpoint, address.token)
 
     def find(known: RunAddress | None) -> RunAddress | None:
-        # The first request makes the run, and that is up to rank 0.
+        # The first request creates the run in the relay. Rank 0 has to send it, so this rank waits for the run.
         is_there = known is not None or fetch_status(address, run_id) is not None or is_collector(address)
         return run_address if is_there else None
 
@@ -48,13 +49,19 @@ def in_joined_relay(address: Address, run_id: str, run_name: str, project: str) 
 
 
 def by_known_id(run_id: str, run_name: str, project: str) -> Find:
-    """Find a run whose id is known beforehand and that has no relay; the arguments are those of `in_joined_relay`."""
+    """Find a run whose id is in the settings and that has no relay. It needs no search.
+
+    Args:
+        run_id: id of the run.
+        run_name: name of the run, for people.
+        project: project that the run belongs to.
+    """
     run_address = address_from_this_process(run_id, run_name, project, NO_RELAY.endpoint, NO_RELAY.token)
     return lambda _: run_address
 
 
 def nowhere(reason: str) -> Find:
-    """Find nothing.
+    """Find no run: there is no way to find it.
 
     Args:
         reason: why, in words that a user understands.

@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 
 class Follower:
-    """The `Role` of a process whose run is another process's: it creates nothing, and ends only itself.
+    """The `Role` of a process whose run another process owns. It creates no run, and ends only its own part.
 
     Args:
-        membership: rank and training of this process.
+        membership: rank of this process, and the training in which it takes part.
         find: finds the run.
-        settings: what the run is to do.
+        settings: settings of the run.
     """
 
     def __init__(self, membership: Membership, find: Find, settings: Settings) -> None:
         self.membership = membership
         self.launching: Launching = NoLaunching()
         self.owns_run = False
-        # A process that a training has started as a copy of its own does not know its place on the node. Its parent
-        # reads GPU and host.
+        # A process that was started as a copy of another one does not know its local rank yet. The process that has
+        # started it measures GPU and host.
         self.reports_hardware = membership.rank_info is not None and membership.rank_info.local_rank == 0
         self._find = find
         self._settings = settings
@@ -49,7 +49,7 @@ class Follower:
 
     @property
     def exporters(self) -> Sequence[MetricExporter]:
-        """One to the run's relay and one to the collector, as far as the settings want these."""
+        """The exporter to the run's relay and the one to the collector, as far as the settings ask for them."""
         return self._all
 
     @property
@@ -59,19 +59,19 @@ class Follower:
 
     @property
     def urls(self) -> Mapping[str, str]:
-        """Where people look at the run, by tracker."""
+        """Addresses at which people look at the run, by tracker; empty until the run is found."""
         status = self._status()
         return status.urls if status else {}
 
     @property
     def accounts(self) -> dict[str, Account]:
-        """What each tracker has taken: of the run, not of this rank alone."""
+        """How many readings each tracker has taken, of all ranks together; empty until the run is found."""
         status = self._status()
         return dict(status.accounts) if status else {}
 
     @property
     def errors(self) -> Mapping[str, int]:
-        """None: the relay's errors are told to the run's owner."""
+        """Always empty: the relay's errors are among those of the process that owns the run."""
         return {}
 
     def prepare(self) -> None:
@@ -81,12 +81,12 @@ class Follower:
             prepare_collector(self._settings.otlp_endpoint)
 
     def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> None:
-        """Make the exporters, which look for the run.
+        """Make the exporters. They look for the run in the background.
 
         Args:
-            resource: attributes of this process's resource; those of the run come from its owner.
+            resource: not used; the run's id, name and project come from its owner.
             guard: where errors are reported.
-            waits: whether to wait for the run; a follower always does.
+            waits: not used; a follower always waits for the run.
         """
         from tracelet_otel.session.ranks.waiting import RelayingExporter, StreamingExporter
 
@@ -101,20 +101,20 @@ class Follower:
             ]
 
     def wait_for_room(self, timeout_s: float) -> None:
-        """Wait until there is room in each exporter, or for so long without any progress."""
+        """Wait until at most half of each exporter's queue is taken; give up after `timeout_s` without progress."""
         for exporter in self._all:
             exporter.wait_for_room(timeout_s)
 
     def finish(self, deadline_s: float) -> None:
-        """Do nothing: what the relay has accepted, it delivers."""
+        """Do nothing: the relay delivers what it has accepted."""
 
     def abandon(self) -> None:
-        """Send no more."""
+        """Stop sending at once."""
         for exporter in self._all:
             exporter.shutdown(timeout_millis=0)
 
     def close(self) -> None:
-        """Do nothing: the run is another process's."""
+        """Do nothing: another process owns the run."""
 
     @property
     def _all(self) -> list[WaitingExporter]:

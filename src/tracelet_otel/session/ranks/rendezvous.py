@@ -1,6 +1,6 @@
-"""Where the ranks of a run that share a machine meet: a file that its owner writes and they read.
+"""The rendezvous file of a run: the run's owner writes it, and other ranks on the same machine read it.
 
-It holds the relay's address and token, so that neither stands in an environment or command line.
+It holds the relay's address and token, so that neither is in an environment variable or on a command line.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from tracelet_otel.errors import TraceletError
 
 _SUFFIX: Final = ".run"
 _NEW: Final = ".new"
+"""Suffix of a file that is still being written."""
 _NEW_S: Final = 60.0
-"""What is being written for so long was left by a process that was killed."""
+"""A file that is still being written after this many seconds was left by a process that was killed."""
 
 
 class RendezvousError(TraceletError):
-    """The place where ranks meet cannot be used."""
+    """The directory or the file for the rendezvous cannot be used."""
 
 
 @dataclass(frozen=True)
 class RunAddress:
-    """What a rank needs to know of its run."""
+    """What a rank has to know about its run, as the rendezvous file holds it."""
 
     run_id: str
     run_name: str
@@ -44,32 +45,32 @@ class RunAddress:
     host: str
     owner_pid: int
     owner_started: str
-    """As `owner.started` gives it."""
+    """What `processes.started` gives for the owner, since a pid may be used again."""
 
     @property
     def is_on(self) -> bool:
-        """Whether its owner is on this machine and lives."""
+        """Whether the run's owner is on this machine and still runs."""
         return self.host == platform.node() and is_alive(self.owner_pid, self.owner_started)
 
 
 @dataclass(frozen=True)
 class SpawnContext:
-    """What a process that is started as a rank is told in its environment; no secret."""
+    """What a process that is started as a rank finds in its environment. It holds no secret."""
 
     job: str
-    """Names the files of all runs of the process that starts it."""
+    """Names the rendezvous files of all runs of the process that starts the rank."""
     run_number: int
-    """How many runs that process has started: the rank, which runs the same script, counts them too."""
+    """Number of the run among those of that process, from 1. The rank runs the same script, and counts them too."""
     training: int
-    """In which of the run's trainings the rank is started."""
+    """Number of the training that starts the rank, among those of the run; 0 before the first."""
 
     def text(self) -> str:
-        """This in one line."""
+        """The value as one line of text."""
         return f"{self.job}.{self.run_number}.{self.training}"
 
     @classmethod
     def from_text(cls, text: str) -> SpawnContext | None:
-        """What a line says; None where it is not one of ours."""
+        """Read a value from its line; None where the line has another form."""
         job, *numbers = text.split(".")
         if not job.isalnum() or [number.isdigit() for number in numbers] != [True, True]:
             return None
@@ -77,12 +78,12 @@ class SpawnContext:
 
 
 class Rendezvous:
-    """The place of one run.
+    """The rendezvous file of one run.
 
     Args:
-        job: what its ranks have in common: letters and digits.
-        run_number: the run's number in each of its processes, from 1.
-        directory: where the files are; by default a place of this user's on this machine.
+        job: a name that all ranks of the job know and no other job has: letters and digits.
+        run_number: number of the run in each of its processes, from 1.
+        directory: directory of the file; by default one for this user among the machine's temporary files.
     """
 
     def __init__(self, job: str, run_number: int, directory: Path | None = None) -> None:
@@ -91,10 +92,10 @@ class Rendezvous:
 
     @property
     def path(self) -> Path:
-        """The file.
+        """Path of the file.
 
         Raises:
-            RendezvousError: there is no place for it.
+            RendezvousError: there is no directory for it.
         """
         return self._directory / self._name
 
@@ -111,20 +112,23 @@ class Rendezvous:
 
     @property
     def is_there(self) -> bool:
-        """Whether the file is there: somebody may clean the directory."""
+        """Whether the file exists. It may be gone since temporary files are cleaned."""
         try:
             return self.path.exists()
         except (OSError, RendezvousError):
             return False
 
     def publish(self, run_address: RunAddress) -> bool:
-        """Tell the ranks; what an owner that is gone has left is replaced.
+        """Write the file. The file of an owner that does not run any more is replaced.
+
+        Args:
+            run_address: its content.
 
         Returns:
-            Whether it was done: not where another owner, that lives, has the place.
+            False where another process that still runs has written the file; then it is left unchanged.
 
         Raises:
-            RendezvousError: the directory or file cannot be written, or others could read it.
+            RendezvousError: the directory or file cannot be written, or other users have access to it.
         """
         try:
             self._make_directory()
@@ -140,10 +144,10 @@ class Rendezvous:
             raise RendezvousError(f"ranks cannot meet in {self._directory}: {error}") from error
 
     def read(self) -> RunAddress | None:
-        """What the owner has told; None where there is nothing, or nothing that can be trusted.
+        """Read the file; None where there is none, it is malformed, or the owner does not run any more.
 
         Raises:
-            RendezvousError: it cannot be read just now, or never.
+            RendezvousError: the file cannot be read, or other users have access to it.
         """
         try:
             with self.path.open() as file:
@@ -156,7 +160,7 @@ class Rendezvous:
         return run_address if run_address.is_on else None
 
     def withdraw(self) -> None:
-        """The run is over; the file goes, where it is this process's."""
+        """Delete the file, if this process has written it."""
         with contextlib.suppress(RendezvousError):
             run_address = self.read()
             if run_address is not None and run_address.owner_pid == os.getpid():
@@ -169,7 +173,7 @@ class Rendezvous:
         there = self.read()
         if there is not None and there.owner_pid != run_address.owner_pid:
             return False
-        # In one step: who reads it meanwhile must not find nothing.
+        # In one step, so that a process that reads it at this moment finds the old or the new file.
         written.replace(self.path)
         return True
 
@@ -178,7 +182,7 @@ class Rendezvous:
         self._check(self._directory.lstat())
 
     def _check(self, status: os.stat_result) -> None:
-        # In a directory that all may write to, another user may have been there first.
+        # All users may write to the directory for temporary files, so another user may have created this one first.
         if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077 or stat.S_ISLNK(status.st_mode):
             raise RendezvousError(f"ranks cannot meet in {self._directory}: others than this user have access to it")
 
@@ -199,6 +203,6 @@ class Rendezvous:
 
 
 def address_from_this_process(run_id: str, run_name: str, project: str, endpoint: str, token: str) -> RunAddress:
-    """What this process, as a run's owner, has to tell its ranks."""
+    """Make the address of a run that this process owns."""
     pid = os.getpid()
     return RunAddress(run_id, run_name, project, endpoint, token, platform.node(), pid, started(pid))

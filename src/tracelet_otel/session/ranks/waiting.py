@@ -1,4 +1,4 @@
-"""Exporters of a rank that has yet to find its run: they keep what they get until then."""
+"""Exporters of a rank that may not have found its run yet. They keep what they get until then."""
 
 from __future__ import annotations
 
@@ -25,23 +25,34 @@ from tracelet_otel.session.ranks.rendezvous import RunAddress
 from tracelet_otel.session.transport import relay_exporter
 
 _LOOK_S: Final = 0.1
+"""Pause between two attempts to find the run."""
 _MOST_KEPT: Final = 200_000
-"""Samples of a rank that has not found its run."""
+"""How many samples are kept until the run is found."""
 _LATEST_S: Final = 600.0
-"""For so long the run is waited for: its owner may have much to do before."""
+"""How long the run is looked for. Its owner may have much to do before it starts the run."""
 _SAID_S: Final = 60.0
+"""After this many seconds a warning says that the run is not found yet."""
 _HINT: Final = (
     "rank 0 has started none on this machine. Where it is on another one, set TRACELET_RELAY_ENDPOINT, "
     "TRACELET_RELAY_TOKEN and TRACELET_RUN_ID for all ranks"
 )
 _STARTS_S: Final = 20.0
-"""For so long after this rank's start its values are worth waiting for a run."""
+"""At its end, a rank that has values waits for the run until this many seconds after its start."""
 _AT_END_S: Final = 2.0
-"""For so long it is waited for once this process has nothing more to say."""
+"""At its end, each rank waits for the run at least this many seconds."""
 
 
 class WaitingExporter(MetricExporter):
-    """Keeps exports until the run is found."""
+    """Keeps exports until the run is found, then passes them to the exporter that `_make` creates.
+
+    A thread of its own looks for the run. In a forked child the exporter does nothing.
+
+    Args:
+        find: finds the run.
+        attributes: returns attributes of this process's resource that become known later than the resource.
+        who: this process in messages, as in `rank 1`.
+        guard: where errors are reported.
+    """
 
     def __init__(self, find: Find, attributes: Callable[[], Mapping[str, Any]], who: str, guard: Guard) -> None:
         super().__init__(
@@ -63,11 +74,11 @@ class WaitingExporter(MetricExporter):
         threading.Thread(target=self._wait, name="tracelet-rendezvous", daemon=True).start()
 
     def _make(self) -> OtlpExporter:
-        """What exports go to, once the run is found."""
+        """Create the exporter that sends, once the run is found."""
         raise NotImplementedError
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        """Keep an export, or pass it on."""
+        """Keep an export until the run is found, or pass it on; fails where the run was given up."""
         if os.getpid() != self._pid:
             return MetricExportResult.SUCCESS
         with self._changed:
@@ -76,7 +87,7 @@ class WaitingExporter(MetricExporter):
             if self._given_up:
                 self._drop([metrics_data])
                 return MetricExportResult.FAILURE
-            # Points are repeated at each collection: of those without samples only the newest matters.
+            # Each collection repeats all points. So of exports without samples only the newest is needed.
             if self._kept and not sample_count(self._kept[-1]):
                 self._kept.pop()
             self._kept.append(metrics_data)
@@ -91,14 +102,18 @@ class WaitingExporter(MetricExporter):
         return MetricExportResult.SUCCESS
 
     def wait_for_room(self, timeout_s: float) -> None:
-        """See `OtlpExporter.wait_for_room`; as long as the run is not found, there is nothing to wait for."""
+        """Wait until at most half of the queue is taken. Returns at once as long as the run is not found.
+
+        Args:
+            timeout_s: give up after this many seconds in which nothing was delivered.
+        """
         with self._changed:
             exporter = self._exporter
         if exporter is not None and os.getpid() == self._pid:
             exporter.wait_for_room(timeout_s)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Wait until the relay has accepted everything."""
+        """Wait until the run is found and the receiver has everything."""
         if os.getpid() != self._pid:
             return True
         deadline_s = time.monotonic() + timeout_millis / 1e3
@@ -108,13 +123,13 @@ class WaitingExporter(MetricExporter):
         return exporter is not None and exporter.force_flush(max(deadline_s - time.monotonic(), 0) * 1e3)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Wait until the relay has accepted everything, and send no more."""
+        """Wait as `force_flush` does, but for the run only a short time, then stop sending."""
         if os.getpid() != self._pid:
             return
         began_s = time.monotonic()
         timeout_s = max(kwargs.get("timeout", timeout_millis), 0) / 1e3
         with self._changed:
-            # Rank 0 needs some seconds to start a relay; this rank may have had little to do meanwhile.
+            # Rank 0 needs some seconds to start a relay. A short training of this rank may end before that.
             wait_s = max(_AT_END_S, self._began_s + _STARTS_S - began_s if any(map(sample_count, self._kept)) else 0)
             self._changed.wait_for(lambda: self._exporter is not None or self._given_up, min(timeout_s, wait_s))
         self._give_up(_HINT)
@@ -183,10 +198,10 @@ class WaitingExporter(MetricExporter):
 
 
 class RelayingExporter(WaitingExporter):
-    """Sends to the run's relay."""
+    """Waits for the run, then sends to its relay."""
 
     def status(self) -> Status | None:
-        """How far the run's delivery is; None where nobody knows."""
+        """How far the delivery of the run is; None where the run is not found, or its relay does not answer."""
         return fetch_status(self._address(), self.run_address.run_id) if self.run_address else None
 
     def _make(self) -> OtlpExporter:
@@ -197,12 +212,20 @@ class RelayingExporter(WaitingExporter):
         return Address(self.run_address.endpoint, self.run_address.token)
 
     def _look_again(self) -> None:
-        """The relay does not answer: it may be elsewhere now, or the run may be over."""
+        """Find the run again when its relay does not answer: the address may have changed, or the run may be over."""
         self.run_address = self._find(self.run_address) or self.run_address
 
 
 class StreamingExporter(WaitingExporter):
-    """Sends to a collector, which is told of which run the values are."""
+    """Waits for the run, then sends to a collector with the run's attributes.
+
+    Args:
+        find: finds the run.
+        attributes: returns attributes of this process's resource that become known later than the resource.
+        who: this process in messages, as in `rank 1`.
+        guard: where errors are reported.
+        endpoint: address of the collector; None for that of OpenTelemetry's environment variables.
+    """
 
     def __init__(
         self, find: Find, attributes: Callable[[], Mapping[str, Any]], who: str, guard: Guard, endpoint: str | None
