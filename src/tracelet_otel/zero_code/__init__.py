@@ -1,1 +1,1 @@
-"""Runs of scripts that have never heard of us: what `opentelemetry-instrument` finds by name."""
+"""Records scripts that do not import this package: `opentelemetry-instrument` loads the exporters by their names."""

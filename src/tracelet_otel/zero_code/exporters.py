@@ -1,4 +1,7 @@
-"""The exporters by the names of `OTEL_METRICS_EXPORTER`. Importing them imports little: a script may not need them."""
+"""The metric exporters that `OTEL_METRICS_EXPORTER` can name.
+
+The SDK imports this module in each process, also where nothing is trained. So it imports little.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from tracelet_otel.zero_code.run import ZeroCodeRun, run_of_this_process
 
 
 class ZeroCodeExporter(MetricExporter):
-    """Exports to the run of this process, of which it names a backend.
+    """Exports to the run of this process. Its class names a backend of that run.
 
-    Imports, launches and creates nothing before the first training. With several in one
-    process, all of them are of one run, and the first hands on the stream.
+    Nothing is imported, launched or created before the first training. A process may have several of these exporters,
+    and all of them share one run. Only the first passes on what it exports, since each of them gets the same.
     """
 
     backend: ClassVar[str | None] = None
-    """Which it names; None for those of `TRACELET_BACKEND`."""
+    """Name of the backend; None for those of `TRACELET_BACKEND`."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -31,25 +34,25 @@ class ZeroCodeExporter(MetricExporter):
         self._is_first = self._run.join(self.backend)
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        """Hand on an export; waits for nothing."""
+        """Pass an export on to the run, without waiting."""
         return self._run.export(metrics_data) if self._is_first else MetricExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Wait until the run has what was exported."""
+        """Wait until everything that was exported is delivered, or accepted by a relay."""
         return not self._is_first or self._run.flush(timeout_millis / 1e3)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Deliver what is left and end the run; takes `stop_timeout` at most where a backend takes nothing."""
+        """Deliver what is left and end the run; waits at most `stop_timeout` for a backend that takes nothing."""
         if self._is_first:
             self._run.close()
 
 
 class TraceletMetricExporter(ZeroCodeExporter):
-    """`OTEL_METRICS_EXPORTER=tracelet`: the backends of `TRACELET_BACKEND`."""
+    """The exporter for `OTEL_METRICS_EXPORTER=tracelet`. It exports to the backends of `TRACELET_BACKEND`."""
 
 
 def __getattr__(name: str) -> type[ZeroCodeExporter]:
-    """The exporter of a tracker, by the tracker's name: what an entry point names, as in `exporters:mlflow`."""
+    """Return the exporter class of a tracker, by the tracker's name. Entry points name it, as in `exporters:mlflow`."""
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise AttributeError(name)
     return _exporter_of(name)

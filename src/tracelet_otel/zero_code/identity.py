@@ -1,4 +1,4 @@
-"""Who a run is whose SDK was configured by somebody else."""
+"""Identity of a run that is reported to an SDK which somebody else has configured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ _UNNAMED_SERVICE: Final = "unknown_service"
 
 
 def identified(resource: Mapping[str, Any], settings: Settings, guard: Guard) -> dict[str, Any]:
-    """The SDK's resource, with what it lacks of a run's."""
+    """Return the attributes of the SDK's resource, together with those of a run that it lacks.
+
+    The settings take precedence for the run's id, name and project, then the resource.
+
+    Args:
+        resource: attributes of the SDK's resource. A service name that somebody has set is used as the project, where
+            the settings have none.
+        settings: settings of the run.
+        guard: where errors are reported; a part that fails is left out.
+    """
     from tracelet_otel.exporters.registry import run_to_continue
     from tracelet_otel.resource.run_resource import completed, default_run_name, new_run_id
     from tracelet_otel.settings import DEFAULT_PROJECT

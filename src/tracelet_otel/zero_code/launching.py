@@ -1,4 +1,4 @@
-"""Ranks that are copies of a process: their run has to be there before them."""
+"""Opens the run of a process before it starts ranks as copies of itself."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from tracelet_otel.instrumentation.launching import InStartedProcess, Launching
 
 
 class OpensRun:
-    """A `Launching` of a process that waits for the ranks that it spawns or forks, and logs nothing itself.
+    """A `Launching` that opens the run when the process is about to spawn or fork ranks.
+
+    Such a process only waits for its ranks and logs nothing itself, so nothing else would open the run.
 
     Args:
-        inner: tells the ranks of the run.
-        open_run: begins it.
+        inner: announces the run to the ranks.
+        open_run: opens the run.
     """
 
     def __init__(self, inner: Launching, open_run: Callable[[], None]) -> None:
@@ -20,16 +22,16 @@ class OpensRun:
         self._open_run = open_run
 
     def begin(self, training: int) -> None:
-        """See `Launching.begin`."""
+        """Announce the run, as `inner` does."""
         self._inner.begin(training)
 
     def end(self) -> None:
-        """See `Launching.end`."""
+        """End the announcement, as `inner` does."""
         self._inner.end()
 
     @property
     def in_process(self) -> InStartedProcess | None:
-        """See `Launching.in_process`."""
+        """What `inner` has for a started process. If that is not None, the run is opened first."""
         found = self._inner.in_process
         if found is not None:
             self._open_run()

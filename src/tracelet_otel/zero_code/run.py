@@ -1,4 +1,4 @@
-"""The run of a process whose SDK was configured by somebody else: it begins with its first training."""
+"""The run of a process whose SDK was configured by somebody else. It begins with the first training."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _run: ZeroCodeRun | None = None
 
 
 def run_of_this_process() -> ZeroCodeRun:
-    """The one that all exporters of this process are of."""
+    """Return the run that all exporters of this process share; a forked child gets a new one."""
     global _run
     if _run is None or not _run.is_of_this_process:
         _run = ZeroCodeRun()
@@ -45,7 +45,7 @@ def run_of_this_process() -> ZeroCodeRun:
 
 
 class ZeroCodeRun:
-    """An `OwnRun`: begins, delivers and ends by itself, and raises nothing into anybody's code."""
+    """An `OwnRun` that begins, delivers and ends without calls from the script, and never raises an error into it."""
 
     def __init__(self) -> None:
         self._pid = os.getpid()
@@ -66,18 +66,25 @@ class ZeroCodeRun:
 
     @property
     def is_of_this_process(self) -> bool:
-        """Whether it was made here: a forked child has a copy that does nothing."""
+        """Whether this object was made in this process. The copy that a forked child has does nothing."""
         return os.getpid() == self._pid
 
     def join(self, backend: str | None) -> bool:
-        """Take one more backend; None takes those of the settings. Returns whether it is the first."""
+        """Add the backend of one exporter.
+
+        Args:
+            backend: name of the backend; None for those of `TRACELET_BACKEND`.
+
+        Returns:
+            Whether this is the first exporter of the process.
+        """
         self._backends.append(backend)
         return len(self._backends) == 1
 
     def begin(self) -> Participation | None:
-        """See `OwnRun.begin`: settings are read, and this process gets its role."""
+        """Read the settings, and choose the role of this process; None in a process that `multiprocessing` started."""
         if is_started_by_multiprocessing():
-            # A rank among these is told by its training what it has to do.
+            # If such a process is a rank, the callback of its trainer starts to record (`api.StartedRank`).
             return None
         try:
             role = self._take_role()
@@ -88,11 +95,11 @@ class ZeroCodeRun:
         return Participation(role.membership, launching, owns_run=role.owns_run)
 
     def watch(self, signals: Signals) -> None:
-        """See `OwnRun.watch`."""
+        """Take the signals, of which the step is recorded with the readings of GPU and host."""
         self._signals = signals
 
     def training_begins(self) -> None:
-        """See `OwnRun.training_begins`: the run begins on a thread of its own, and all imports are made here."""
+        """Import on this thread what the run needs, and open the run on another one; later calls do nothing."""
         if self._has_begun or self._closed or not self.is_of_this_process:
             return
         try:
@@ -103,7 +110,7 @@ class ZeroCodeRun:
             self._give_up(error)
 
     def end(self) -> None:
-        """See `OwnRun.end`."""
+        """Wait until the run is open, and stop measuring GPU and host. `close` ends the run."""
         if self.is_of_this_process:
             self._wait_for_opening()
             self._ending = True
@@ -111,7 +118,7 @@ class ZeroCodeRun:
                 self._session.stop_measuring()
 
     def export(self, data: MetricsData) -> MetricExportResult:
-        """Hand on an export of the whole process; see `training_begins`."""
+        """Pass an export of the SDK on to the run's exporters, or keep it until the run is open."""
         if not self.is_of_this_process:
             return MetricExportResult.SUCCESS
         number = sample_count(data, semconv.SCOPE_LOGGED)
@@ -122,13 +129,17 @@ class ZeroCodeRun:
             if not self._is_open:
                 if number or self._opening is not None:
                     self._kept.append(of_run(data))
-                    # A training has begun the run already, but for values that a user hands to a logger elsewhere.
+                    # A training has opened the run already, unless a user passed values to a logger before it.
                     self._start_opening(resource_of(data))
                 return MetricExportResult.SUCCESS
             return self._hand_on(of_run(data))
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until everything that was exported is delivered, or handed to a relay."""
+        """Wait until everything that was exported is delivered, or accepted by a relay.
+
+        Args:
+            timeout_s: longest wait for the run to be open, and then for each exporter.
+        """
         if not self.is_of_this_process:
             return True
         self._wait_for_opening(timeout_s)
@@ -136,7 +147,7 @@ class ZeroCodeRun:
         return not self._kept and all(one.force_flush(timeout_s * 1e3) for one in exporters)
 
     def close(self) -> None:
-        """Deliver what is left and end the run, where one has begun."""
+        """Deliver what is left and end the run, if one has begun. A second call does nothing."""
         if not self.is_of_this_process or self._closed:
             return
         self._wait_for_opening()
@@ -181,7 +192,7 @@ class ZeroCodeRun:
 
     @property
     def _has_begun(self) -> bool:
-        """Whether the run is there, is being opened, or cannot be had."""
+        """Whether the run is open, is being opened, or could not be opened."""
         return self._opening is not None or self._is_open or self._given_up
 
     def _start_opening(self, resource: Mapping[str, Any]) -> None:
@@ -193,7 +204,7 @@ class ZeroCodeRun:
             try:
                 self._opening.start()
             except RuntimeError:
-                # At exit some interpreters start no more threads.
+                # At exit some interpreters start no more threads. Then the run is opened on this one.
                 self._open(resource)
 
     def _open_for_copies(self) -> None:
@@ -203,7 +214,7 @@ class ZeroCodeRun:
         self._open(resource_attributes(get_meter_provider()))
 
     def _prepare(self) -> Session:
-        """Import what the run needs, which begins with the first call."""
+        """Import what the run needs. The time of the first call is the run's start time."""
         from tracelet_otel.session.session import Session
 
         role = self._take_role()
@@ -249,7 +260,7 @@ class ZeroCodeRun:
         opening = self._opening
         if opening is not None and opening.ident is not None and opening is not threading.current_thread():
             if timeout_s is None:
-                # One attempt to get the run from its backends, and one to get a relay that waits for them.
+                # The first attempt needs all backends. The second one starts a relay that waits for them.
                 timeout_s = 2 * self._settings.start_timeout if self._settings else 0
             opening.join(timeout_s)
 

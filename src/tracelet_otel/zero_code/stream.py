@@ -1,4 +1,4 @@
-"""What of an export is a run's. Pure."""
+"""Selects what belongs to a run in an export of the SDK. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SCOPES: Final = (semconv.SCOPE_LOGGED, semconv.SCOPE_RUN)
 
 
 def of_run(data: MetricsData) -> MetricsData:
-    """An export without what others measure under the same SDK."""
+    """Return an export without the metrics of other instrumentations that use the same SDK."""
     return MetricsData(
         [
             replace(one, scope_metrics=[scope for scope in one.scope_metrics if scope.scope.name in _SCOPES])
@@ -24,5 +24,5 @@ def of_run(data: MetricsData) -> MetricsData:
 
 
 def resource_of(data: MetricsData) -> Mapping[str, Any]:
-    """Attributes of the resource that an SDK exports, which is one."""
+    """Attributes of the resource of an export, of which an SDK has only one."""
     return data.resource_metrics[0].resource.attributes if data.resource_metrics else {}
