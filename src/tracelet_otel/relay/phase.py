@@ -1,4 +1,4 @@
-"""How far the life of a run in the relay is, and what is answered to requests that come after its end."""
+"""The phases of a run in the relay, and the errors for requests that come after its end."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from tracelet_otel.errors import TraceletError
 
 
 class Phase(enum.IntEnum):
-    """How far the life of a run in the relay is. It goes from one to the next, and back to the first by `reopen`."""
+    """The phase of a run in the relay. A run goes from one to the next, and back to the first by `reopen`."""
 
     OPEN = enum.auto()
-    """It takes what all of its processes send."""
+    """The run accepts what any of its processes sends."""
     ENDED = enum.auto()
-    """Its owner has ended it. What other ranks have on the way is still taken."""
+    """The run's owner has ended it. What other ranks have sent, and has not arrived yet, is still accepted."""
     CLOSING = enum.auto()
-    """It takes no more. What it has is delivered, and it is ended in each tracker."""
+    """The run accepts no more. What it has is being delivered, and it is being ended in each tracker."""
     CLOSED = enum.auto()
-    """Each tracker has all of it, or was given up."""
+    """Each tracker has everything, or was given up."""
 
 
 class EndedError(TraceletError):

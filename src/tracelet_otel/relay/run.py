@@ -1,4 +1,4 @@
-"""One run in the relay: what is accepted is journalled, merged over ranks, then handed to each backend."""
+"""One run in the relay. What it accepts is written to a journal, merged over ranks, then delivered to each tracker."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ from tracelet_otel.relay.phase import EndedError, Phase, TooLateError
 from tracelet_otel.settings import Settings
 
 _MOST_PROBLEMS: Final = 20
+"""How many problems are reported to the run's owner."""
 _UNHEARD_S: Final = 10.0
-"""For so long values wait for a rank of which nothing at all has come."""
+"""How long values wait for a rank from which nothing has come yet."""
 _ROOM_S: Final = 0.1
-"""So often it is tried again to write to a full disk."""
+"""Pause between two attempts to write to a full disk."""
 REOPENED: Final[Mapping[str, Any]] = {"ended": False, "end_unix_nano": None, "outcomes": {}, "complete": None}
-"""What a journal says of a run that goes on."""
+"""State that a journal stores when a run that has ended goes on."""
 
 
 class RelayedRun:
-    """A run between its journal and its trackers.
+    """One run in the relay, with its journal, its merge and its deliveries.
 
     Args:
-        journal: of this run; what it holds is delivered first.
-        guard: where errors end.
-        settings: how often processes send, and how long values wait for ranks.
+        journal: journal of this run. What an earlier relay has left in it is delivered first.
+        guard: counts and logs errors.
+        settings: how often processes export, how long values wait for ranks, and how large the journal may be.
     """
 
     def __init__(self, journal: Journal, guard: Guard, settings: Settings) -> None:
@@ -48,14 +49,14 @@ class RelayedRun:
         self._lock = threading.RLock()
         state = journal.state
         self._final = Status.from_line(state["complete"]) if state.get("complete") else None
-        """What a relay before this one has said when all was delivered."""
+        """Last status of an earlier relay of this run that has delivered everything; None if there was none."""
         self._complete = self._final is not None
         self._known = Known.from_state(state)
         self._phase = Phase.CLOSED if self._complete else Phase.ENDED if self._known.ended else Phase.OPEN
         self._members = Members(state.get("outcomes", {}), settings.export_interval)
         self._end_of_stream = EndOfStream(self._complete_to)
         self._outbox = Outbox(journal, settings.journal_limit * 2**20, guard)
-        # What a process logs now may leave it after an interval, and arrive after another one.
+        # A process may export a value one interval after it was logged, and the export may arrive an interval later.
         interval_s = 2 * settings.export_interval
         merge = Merge(max(settings.rank_timeout, interval_s), max(_UNHEARD_S, interval_s))
         self._deliveries = Deliveries(self._outbox, guard)
@@ -71,9 +72,9 @@ class RelayedRun:
 
     @property
     def others_may_send(self) -> bool:
-        """Whether another process than the owner may have more to say."""
+        """Whether a process other than the owner may send more, or values or samples of it are still waited for."""
         with self._lock:
-            # A short training may be over before another rank has found its run.
+            # Values also wait for ranks that have sent nothing: a short training may end before a rank finds its run.
             now_s = time.monotonic()
             return (
                 self._members.others_may_send(now_s, self._ended_s)
@@ -86,27 +87,27 @@ class RelayedRun:
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the last new row."""
+        """Seconds since the last request that had a new row."""
         return time.monotonic() - self._new_row_s
 
     @property
     def unheard_s(self) -> float:
-        """Seconds since anything came; a process that is alive sends at each of its export intervals."""
+        """Seconds since the last request of any kind. A process that is alive sends one in each export interval."""
         return time.monotonic() - self._heard_s
 
     @property
     def problems(self) -> str:
-        """What could not be done so far, one to a line; for the owner's log."""
+        """What could not be done so far, one problem to a line. The run's owner logs it."""
         return "\n".join(list(self._guard.counts)[:_MOST_PROBLEMS])
 
     @property
     def empty(self) -> bool:
-        """Whether it has no row, and no backend knows of it."""
+        """Whether the run has no readings, and no tracker has it."""
         return self._known.is_empty and not self.status.urls
 
     @property
     def memory(self) -> dict[str, Any]:
-        """What a journal has to begin with, where the run goes on after its journal is gone."""
+        """State for a new journal, where the run goes on after its journal was deleted."""
         return self._known.memory
 
     @property
@@ -125,11 +126,11 @@ class RelayedRun:
         )
 
     def hear(self) -> None:
-        """Somebody asked for the run: its process is alive."""
+        """Take note that a process has asked for the run's status, so it is alive."""
         self._heard_s = time.monotonic()
 
     def reopen(self) -> None:
-        """Go on with a run that had ended; the caller has the journal remember `REOPENED`."""
+        """Go on with a run that had ended. The caller also has to store `REOPENED` in the journal."""
         self._phase, self._complete = Phase.OPEN, False
         self._known = replace(self._known, ended=False, end_unix_nano=None)
         self._ended_s = None
@@ -137,30 +138,34 @@ class RelayedRun:
         self._members.reopen()
 
     def open(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> dict[str, RunLocation]:
-        """Create or continue the run in each backend, and deliver from now on.
+        """Create or continue the run in each tracker, and deliver from now on.
+
+        Args:
+            trackers: trackers of the run, by name.
+            resource: attributes of the run's resource.
 
         Returns:
-            Where it is, by backend.
+            Where people find the run, by tracker.
 
         Raises:
-            TraceletError: a backend does not give us the run.
+            TraceletError: a tracker can neither create nor continue the run.
         """
         locations = self._deliveries.open(trackers, resource)
         self._begin(resource)
         return locations
 
     def resume(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> None:
-        """Deliver what the journal holds and what comes, as soon as each backend gives us the run."""
+        """Do the same as `open` in the background; each tracker gets values as soon as it has the run."""
         self._deliveries.begin(trackers, resource)
         self._begin(resource)
 
     def accept(self, part: RequestPart) -> None:
-        """Take what one request has for this run; when this returns, it is on the disk.
+        """Accept the part of a request that belongs to this run. When this returns, it is on the disk.
 
         Raises:
-            EndedError: the run is closed.
-            TooLateError: it is closed, and the part is of a process that does not own it.
-            JournalError: it could not be kept; nothing of it was taken.
+            EndedError: the run is closed, or is being closed. The same request may succeed later.
+            TooLateError: the run's owner has ended it, and it is closed. A process that does not own it is too late.
+            JournalError: the part could not be written to the journal; nothing of it was accepted.
         """
         with self._lock:
             self._heard_s = time.monotonic()
@@ -172,7 +177,7 @@ class RelayedRun:
             self._take(part, news)
 
     def _check_repeats(self, part: RequestPart, news: News) -> None:
-        """What only repeats is well: the last exports of a run overlap with its end, and ranks may end after it."""
+        """Check a request that came after the end. It may only repeat what is known, or report that a rank ends."""
         owned = any(self._members.owns_run(process_of(batch.resource), batch) for batch in part.batches)
         if owned and (news.has_rows or news.says_more_than(self._members.outcomes)):
             raise EndedError("the run has ended")
@@ -184,7 +189,7 @@ class RelayedRun:
         self._guard.count("readings of GPU and host came after the run's end", late)
 
     def _take(self, part: RequestPart, news: News) -> None:
-        """It is on the disk: from now on it counts."""
+        """Process a request that is in the journal."""
         self._known = news.after
         if self._known.ended and self._phase is Phase.OPEN:
             self._phase, self._ended_s = Phase.ENDED, self._heard_s
@@ -201,7 +206,7 @@ class RelayedRun:
             params = []
 
     def look(self) -> None:
-        """Pass on what has waited for too long, or for ranks that are gone; to be called now and then."""
+        """Pass on values that have waited too long, or for ranks that have ended; to be called regularly."""
         with self._lock:
             if self._deliveries and self._phase < Phase.CLOSING:
                 self._merging.leave(self._newly_left())
@@ -209,15 +214,15 @@ class RelayedRun:
                 self._merging.expire()
 
     def close(self, patience_s: float, *, marks: bool = False) -> bool:
-        """Deliver what is left and end the run in each backend.
+        """Deliver what is left and end the run in each tracker.
 
         Args:
-            patience_s: give up on a backend that has taken nothing for this long.
-            marks: leave a journal that says that all is delivered, until `forget`: who comes after
-                a relay that was killed then knows it.
+            patience_s: give up on a tracker that takes nothing for this many seconds.
+            marks: whether to keep a journal which says that all is delivered, until `forget` is called. The next relay
+                reads it if this one is killed.
 
         Returns:
-            Whether everything is delivered; then the journal is gone, or marked.
+            Whether everything is delivered. Then the journal is deleted, or says so.
         """
         with self._lock:
             if self._phase is Phase.CLOSED:
@@ -237,7 +242,7 @@ class RelayedRun:
             else:
                 self._journal.close()
         except JournalError as error:
-            # It is delivered again, by whoever finds it.
+            # A relay that finds the journal delivers everything again.
             self._guard.report("the journal does not know that all is delivered", error)
             self._journal.close()
         self._outbox.clear()
@@ -245,11 +250,11 @@ class RelayedRun:
         return self._complete
 
     def forget(self) -> None:
-        """Remove the journal of a run all of which is delivered."""
+        """Delete the journal, when everything is delivered."""
         self._journal.remove()
 
     def discard(self) -> bool:
-        """Forget a run that has nothing and that no backend knows of; returns whether it is such."""
+        """Delete the run and its journal, if it is `empty`; returns whether it was."""
         with self._lock:
             if not self.empty:
                 return False
@@ -263,7 +268,7 @@ class RelayedRun:
         with self._lock:
             said = Batch(resource, (), (), None, end_unix_nano=self._known.end_unix_nano)
             self._deliveries.tell(said, self._known.reports.all, self._members.outcome)
-        # Until now nobody could have sent anything.
+        # No process could send anything before this.
         self._new_row_s = self._heard_s = time.monotonic()
 
     def _keep(self, news: News) -> None:
@@ -274,8 +279,8 @@ class RelayedRun:
         elif news.has_reports or news.says_more_than(self._members.outcomes):
             self._journal.remember(news.state)
 
-    def _hear(self, heard: Iterable[Batch]) -> None:
-        for batch in (one for one in heard if not one.is_system):
+    def _hear(self, batches: Iterable[Batch]) -> None:
+        for batch in (one for one in batches if not one.is_system):
             process = process_of(batch.resource)
             self._members.hear(process, batch, self._heard_s)
             self._end_of_stream.hear(process, batch, self._heard_s)
@@ -285,7 +290,7 @@ class RelayedRun:
         return self._members.newly_left(lambda process: not self._end_of_stream.lacks(process, now_s))
 
     def _wait_for_room(self, patience_s: float) -> None:
-        """Where the disk is full, somebody may make room."""
+        """Where the disk is full, wait until there is room to write merged values, or until the time is up."""
         deadline_s = time.monotonic() + patience_s
         while True:
             with self._lock:
