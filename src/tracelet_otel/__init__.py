@@ -1,7 +1,9 @@
-"""PyTorch Lightning training, observable through OpenTelemetry.
+"""Records PyTorch Lightning training: to MLflow, W&B or ClearML, and to any OpenTelemetry collector.
 
-Importing this package imports neither torch nor Lightning nor a tracker, and no OpenTelemetry SDK
-before a name is used.
+Call `start_logging` before the training. It returns a `Run`.
+
+Importing this package imports neither torch nor Lightning nor a tracker. The OpenTelemetry SDK is imported when one of
+the package's names is first used.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ __all__ = [
 _ERRORS = frozenset(name for name in __all__ if name.endswith("Error"))
 
 
-if not TYPE_CHECKING:  # a checker of types would believe in any name
+if not TYPE_CHECKING:  # a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
         if name not in __all__:

@@ -33,33 +33,39 @@ def start_logging(
     backend_url: str | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Record everything that Lightning logs from now on.
+    """Start a run, and record everything that Lightning logs from now on.
 
-    Call it before `fit`. It may be called before or after the Trainer is made. The active run, if there is one, is
-    ended first. A run that is never stopped ends when the process exits. In a process of another rank than 0 the run
-    is that of rank 0: it is found in the background, and nothing is created.
+    Metrics, hyperparameters, the state of the code, and the load of GPU and host go to one or several experiment
+    trackers, or to an OpenTelemetry collector. They are sent in the background. If a backend fails later, this is
+    logged and the training goes on.
 
-    Each setting can also be given as a variable `TRACELET_<NAME>`. Arguments win over `config`, and `config` wins over
-    the environment.
+    Call this before `trainer.fit`, before or after the Trainer is made. An active run is ended first. The run ends
+    with `run.stop()`, `stop_logging()` or its `with` block, and else when the process exits. In distributed training,
+    all ranks call this: rank 0 creates the run, and the others find it in the background and send to it.
+
+    Each setting can also be given as an environment variable `TRACELET_<NAME>`. Arguments take precedence over
+    `config`, and `config` takes precedence over environment variables.
 
     Args:
         exp_name: name of the run. Default: the script's name and the time.
-        project: what the run belongs to: MLflow's experiment, or the project of W&B and ClearML. Default: `Default`.
-        backend: `mlflow`, `wandb`, `clearml` or `otlp`; several as a list, or as text with commas. Default: `mlflow`.
-        api_key: the backend's credential, where it takes one.
-        backend_url: the backend's address. Default: what its own environment variable says.
-        config: further settings by name, as in `{"export_interval": 5}` (seconds); `docs/configuration.md` has all.
+        project: project of the run; in MLflow this is the experiment. Default: `Default`.
+        backend: where to send to: `mlflow`, `wandb`, `clearml` or `otlp` (OpenTelemetry). Give several as a list, or as
+            text with commas. Default: `mlflow`.
+        api_key: API key of the backend, if it takes one.
+        backend_url: address of the backend. Default: the backend's own environment variable.
+        config: more settings by name, as in `{"export_interval": 5}` (seconds). `docs/configuration.md` lists them all.
 
     Returns:
-        The run, which is also a context manager: left by an exception, it ends as failed.
+        The run. It can be used in a `with` statement; if an exception leaves the block, the run's outcome is `failed`.
 
     Raises:
-        ConfigurationError: a setting or backend is unknown or malformed, OpenTelemetry's SDK is
-            turned off by `OTEL_SDK_DISABLED=true`, or another thread of this process has a run.
-        MissingDependencyError: the backend's client is not installed; the message has the command.
-        TrackerError: the backend cannot be reached or does not give us a run.
-        IncompatibleVersionError: an installed Lightning, OpenTelemetry SDK or wandb lacks something private that is
-            hooked or read; the message names it, and the versions that have it.
+        ConfigurationError: a setting is unknown or malformed, there is no such backend, another thread of this process
+            has a run, or `OTEL_SDK_DISABLED=true` turns OpenTelemetry off.
+        MissingDependencyError: the backend's client library is not installed. The message has the command that
+            installs it.
+        TrackerError: the backend cannot be reached, or can neither create nor continue the run.
+        IncompatibleVersionError: the installed Lightning, OpenTelemetry SDK or wandb lacks a private name that this
+            package uses. The message says which, and which versions have it.
 
     Example:
         >>> with start_logging("my run", project="my_project", backend=["mlflow", "wandb"]) as run:
@@ -80,7 +86,7 @@ def start_logging(
     check_names(OPENTELEMETRY_SDK)
     if settings.track_lightning:
         check_names(LIGHTNING)
-    # What is unknown or missing shows before the active run is ended; a relay that is joined has its own.
+    # Checked before the active run is ended. A relay that is joined has backends of its own.
     check_process(settings)
     for name in settings.backend if settings.relay_endpoint is None else ():
         check(name, settings)
@@ -95,7 +101,7 @@ def start_logging(
 def stop_logging() -> None:
     """Deliver everything and end the active run; without one, do nothing.
 
-    Waits as long as a backend takes something, and gives up on one that has taken nothing for `stop_timeout` seconds.
+    This waits as long as a backend takes something, and gives up on one that takes nothing for `stop_timeout` seconds.
     """
     run = get_active_run()
     if run is not None:
@@ -103,22 +109,22 @@ def stop_logging() -> None:
 
 
 def get_active_run() -> Run | None:
-    """The run that this process started and has not ended."""
+    """Return the run that this process has started and not ended yet; None if there is none."""
     run = _active
     return run if run is not None and run.is_of_this_process else None
 
 
 @dataclass(frozen=True)
 class StartedRank:
-    """What a process does that a training started as a copy of its own: with `spawn` this is pickled."""
+    """An `InStartedProcess`: starts recording in a rank that was forked or spawned. For `spawn` it is pickled."""
 
     settings: Mapping[str, Any]
-    """As `settings.to_plain` gives them, without secrets."""
+    """Settings of the run as `settings.to_plain` gives them, without secrets."""
     spawn_context: SpawnContext
     parent_pid: int
 
     def __call__(self, trainer: Any, callback: Any) -> None:
-        """See `instrumentation.launching.InStartedProcess`."""
+        """Record what this process trains; an error is reported and not raised."""
         if os.getpid() == self.parent_pid:
             return
         try:
@@ -135,19 +141,24 @@ class StartedRank:
             if inherited is not None:
                 inherited.hand_on(run)
         LightningInstrumentor().enter_copy(trainer, callback)
-        # Such a process may end without exit handlers, and always runs these.
+        # Such a process may skip the handlers of `atexit`, but always runs these.
         multiprocessing.util.Finalize(None, run.stop, exitpriority=0)
 
 
 def next_role(settings: Settings, of_copies: Settings | None = None) -> Role:
-    """The role of this process in the run that begins now; see `Roles.next`."""
+    """Choose the role of this process in the run that begins now.
+
+    Args:
+        settings: settings of the run.
+        of_copies: settings for ranks that start as copies of this process; None for the same settings.
+    """
     _say_unknown_variables()
     return _roles.next(settings, of_copies)
 
 
 @cache
 def _say_unknown_variables() -> None:
-    # No errors: they may be somebody else's. Said once in a process.
+    # A warning and no error, since other software may use these variables. Logged once in a process.
     for variable in unknown_variables():
         log.warning("without effect, since there is no such setting: %s", variable)
 

@@ -1,4 +1,4 @@
-"""`Run`: the parts of a run in this process are put together here, and nothing else is done."""
+"""`Run`, which `start_logging` returns. It connects the parts of a run in this process, and has no logic of its own."""
 
 from __future__ import annotations
 
@@ -35,30 +35,34 @@ from tracelet_otel.settings import Settings
 
 _LONGEST_DRAIN_S: Final = 2.0
 _ROWS_PER_FLUSH: Final = 10_000
-"""Bounds the memory that a long queue takes while a run ends."""
+"""Rows per export while a run ends; limits the memory that a long queue needs."""
 
 changing: Final = threading.RLock()
-"""Held while a run takes its place in this process, or leaves it."""
+"""Held while a run becomes the active run of this process, or stops being it."""
 
 
 class Run:
-    """A run that is being recorded; `start_logging` gives it.
+    """A run that is being recorded. Call `start_logging` to get one.
 
-    It is also a context manager that ends the run. Left by an exception, the run ends as failed.
+    Metrics that Lightning logs are recorded by themselves. `log_metric` and `log_params` record values of your own.
+    `stop` ends the run.
+
+    In a `with` statement, the run ends with the block. If an exception leaves the block, the run's outcome is `failed`,
+    or `interrupted` after Ctrl-C.
 
     Args:
-        settings: what it is to do.
-        role: what this process does for it.
-        on_end: called once it takes no more.
+        settings: settings of the run.
+        role: role of this process in the run.
+        on_end: called with this object when it begins to end, and takes no more values.
 
     Raises:
-        TraceletError: a backend is unknown, not installed, or does not give us a run.
+        TraceletError: a backend is unknown or not installed, or can neither create nor continue the run.
     """
 
     def __init__(self, settings: Settings, role: Role, on_end: Callable[[Run], None]) -> None:
         run_id = run_to_continue(settings) or new_run_id()
         self.name: str = settings.exp_name or default_run_name()
-        """What people call the run."""
+        """Name of the run, for people."""
         self._on_end = on_end
         self._heir: Run | None = None
         self._guard = Guard()
@@ -89,7 +93,7 @@ class Run:
     def _record(self, identity: Resource) -> None:
         self._readers = [self._reader(exporter) for exporter in self._role.exporters]
         provider = MeterProvider(self._readers, identity, shutdown_on_exit=False)
-        # At most half of the time drains, however many rows come.
+        # At most half of the time is spent on draining the queue, however many rows come.
         budget_s = min(self._session.settings.export_interval / 2, _LONGEST_DRAIN_S)
         self._signals = make_signals(
             provider,
@@ -105,39 +109,39 @@ class Run:
 
     @property
     def id(self) -> str:
-        """The run's id, the same in all processes and backends; empty in a rank that has not found it yet."""
+        """Id of the run, the same in all its processes; empty in a rank that has not found its run yet."""
         return self._role.run_id
 
     @property
     def urls(self) -> dict[str, str]:
-        """Where people look at the run, by backend: an address, or the path of an offline run."""
+        """Where to look at the run, by backend: an address, or the path of an offline run."""
         return dict(self._role.urls)
 
     @property
     def is_of_this_process(self) -> bool:
-        """Whether this process has started it: a forked child has not."""
+        """Whether this object was made in this process. It is False in the copy that a forked child has."""
         return os.getpid() == self._pid
 
     @property
     def accounts(self) -> dict[str, Account]:
-        """What became of the readings, by backend: how many it has taken, has refused and still has to take.
+        """How many readings were delivered, were refused and are pending, by backend.
 
-        A reading is one value of one metric at one step. What has not left this process yet is in none of the numbers.
+        A reading is one value of one metric at one step. Readings that have not left this process yet are not counted.
         """
         return self._role.accounts
 
     @property
     def errors(self) -> dict[str, int]:
-        """How many errors were kept away from the training, by what could not be done; empty where all is well."""
+        """How many errors were logged instead of raised, by what could not be done; empty if there were none."""
         return dict(Counter(self._guard.counts) + Counter(self._role.errors))
 
     def log_metric(self, name: str, value: Any, step: int) -> None:
-        """Record one value of your own. Returns at once; what cannot be recorded is said in the log and counted.
+        """Record one value of your own. Returns at once; an error is logged and counted in `errors`, and never raised.
 
         Args:
             name: the metric's name; any text.
             value: a number, or a tensor of one element.
-            step: where on the x axis it belongs, an integer.
+            step: position on the x axis, an integer.
 
         Example:
             >>> run.log_metric("score", 0.93, step=120)
@@ -155,10 +159,10 @@ class Run:
                 self._guard.report("a value was dropped", error)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Record hyperparameters. Returns at once; what cannot be recorded is said in the log and counted.
+        """Record hyperparameters. Returns at once; an error is logged and counted in `errors`, and never raised.
 
         Args:
-            params: values by name. Nested mappings get names joined with `/`, as in `model/width`.
+            params: values by name. The names of nested mappings are joined with `/`, as in `model/width`.
 
         Example:
             >>> run.log_params({"lr": 0.1, "model": {"width": 64}})
@@ -172,10 +176,10 @@ class Run:
                 self._guard.report("hyperparameters were dropped", error)
 
     def check_thread(self) -> None:
-        """Whether this thread may end the run for another one.
+        """Check that this thread may end the run, to start another one.
 
         Raises:
-            ConfigurationError: it belongs to another thread, which is still there and may be training.
+            ConfigurationError: another thread has started the run, and is still alive and may be training.
         """
         if self.is_of_this_process and self._thread is not threading.current_thread() and self._thread.is_alive():
             raise ConfigurationError(
@@ -184,18 +188,21 @@ class Run:
             )
 
     def hand_on(self, heir: Run) -> None:
-        """Pass on what is logged here: this process is a forked rank, and has a run of its own."""
+        """Pass calls of `log_metric` and `log_params` to another run from now on.
+
+        Args:
+            heir: the run of a forked rank, which has inherited this object from its parent.
+        """
         self._heir = heir
 
     def stop(self, outcome: str | None = None) -> None:
-        """Deliver everything and end the run; a second call does nothing.
+        """Deliver everything and end the run. A second call does nothing.
 
-        Waits as long as a backend takes something, and gives up on one that has taken nothing for
-        `stop_timeout` seconds.
+        This waits as long as a backend takes something, and gives up on one that takes nothing for `stop_timeout`
+        seconds.
 
         Args:
-            outcome: `finished`, `failed`, `interrupted` or `terminated`; by default how the last
-                training ended.
+            outcome: `finished`, `failed`, `interrupted` or `terminated`. Default: how the last training ended.
 
         Raises:
             ConfigurationError: there is no such outcome.
@@ -216,7 +223,7 @@ class Run:
                 if self._tracks_lightning:
                     self._session.guarded(LightningInstrumentor().uninstrument)
         if not first:
-            # Somebody else ends the run; nobody may leave before everything is delivered.
+            # Another thread is ending the run. Return only once everything is delivered.
             self._ended.wait()
             return
         try:
@@ -234,7 +241,7 @@ class Run:
             atexit.unregister(self._stop_at_exit)
 
     def _give_up(self) -> None:
-        """Say what is missing where the end was interrupted."""
+        """Report the rows that were not delivered, and stop at once; called where the end was interrupted."""
         rows = self._signals.recorder.queued
         if rows:
             self._guard.report(f"{rows} rows were not delivered", "the end of the run was interrupted")
@@ -264,11 +271,11 @@ class Run:
             if not left:
                 break
             self._session.guarded(partial(self._role.wait_for_room, self._session.settings.stop_timeout))
-        # Whoever reads the word closes the run, so it may not travel ahead of rows: the final
-        # collection of a reader's shutdown has it.
+        # A receiver closes the run when it reads the report of the end, so that may not arrive before the rows. The
+        # last collection, which a reader makes when it is shut down, has the report.
         self._signals.outcome.end()
-        # Not `MeterProvider.shutdown`: all its readers share one deadline, so a slow backend would
-        # leave no time to the next.
+        # Not `MeterProvider.shutdown`: there all readers share one deadline, so a slow backend would leave no time for
+        # the next.
         self._session.deliver([reader.shutdown for reader in self._readers])
 
     def _is_live(self, what: str) -> bool:
