@@ -40,7 +40,7 @@ def start_logging(
     logged and the training goes on.
 
     Call this before `trainer.fit`, before or after the Trainer is made. An active run is ended first. The run ends
-    with `run.stop()`, `stop_logging()` or its `with` block, and else when the process exits. In distributed training,
+    with `run.stop()`, `stop_logging()` or its `with` block, or else when the process exits. In distributed training,
     all ranks call this: rank 0 creates the run, and the others find it in the background and send to it.
 
     Each setting can also be given as an environment variable `TRACELET_<NAME>`. Arguments take precedence over
@@ -101,7 +101,7 @@ def start_logging(
 def stop_logging() -> None:
     """Deliver everything and end the active run; without one, do nothing.
 
-    This waits as long as a backend takes something, and gives up on one that takes nothing for `stop_timeout` seconds.
+    `Run.stop` says how long this waits.
     """
     run = get_active_run()
     if run is not None:

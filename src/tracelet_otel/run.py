@@ -44,7 +44,7 @@ changing: Final = threading.RLock()
 class Run:
     """A run that is being recorded. Call `start_logging` to get one.
 
-    Metrics that Lightning logs are recorded by themselves. `log_metric` and `log_params` record values of your own.
+    Whatever Lightning logs is recorded automatically. `log_metric` and `log_params` record values of your own.
     `stop` ends the run.
 
     In a `with` statement, the run ends with the block. If an exception leaves the block, the run's outcome is `failed`,
@@ -109,7 +109,7 @@ class Run:
 
     @property
     def id(self) -> str:
-        """Id of the run, the same in all its processes; empty in a rank that has not found its run yet."""
+        """Id of the run, the same in all processes and backends; empty in a rank that has not found its run yet."""
         return self._role.run_id
 
     @property
@@ -198,8 +198,9 @@ class Run:
     def stop(self, outcome: str | None = None) -> None:
         """Deliver everything and end the run. A second call does nothing.
 
-        This waits as long as a backend takes something, and gives up on one that takes nothing for `stop_timeout`
-        seconds.
+        Trackers are waited for `stop_timeout` seconds. After that the relay, a process of its own, goes on with the
+        delivery. Without a relay process (`relay=False`), this waits as long as a tracker takes something, and gives up
+        on one that takes nothing for `stop_timeout` seconds.
 
         Args:
             outcome: `finished`, `failed`, `interrupted` or `terminated`. Default: how the last training ended.

@@ -83,7 +83,8 @@ class Session:
     def deliver(self, shut_downs: Iterable[ShutDown]) -> None:
         """Shut down readers or exporters, then wait until the role has delivered everything.
 
-        The wait goes on as long as a backend takes something, and for `stop_timeout` seconds beyond that.
+        Each reader or exporter may take `stop_timeout` seconds. The role gets a deadline that is this long after the
+        call of this method.
 
         Args:
             shut_downs: one for each reader or exporter. Each gets the whole time, so a slow one takes none from others.
