@@ -94,6 +94,9 @@ def test_without_a_relay_only_rank_0_records(roles, monkeypatch, caplog):
     assert isinstance(role, Silent)
     role.open({}, Guard())
     assert (role.exporters, role.owns_run) == ((), False)
+    # What an SDK of somebody else's exports says of which rank it is.
+    assert role.membership.rank == 1
+    assert role.membership.is_shadow(world_size=1)
     assert caplog.messages == ["rank 1 records nothing: without a relay (relay=False) only rank 0 does"]
 
 
@@ -115,3 +118,9 @@ def test_a_rank_that_cannot_find_its_run_says_what_is_missing(roles, monkeypatch
     assert isinstance(role, Follower)
     with pytest.raises(RunLostError, match=message):
         role._find(None)
+
+
+def test_a_run_without_trackers_is_not_looked_for_in_a_relay(roles, monkeypatch):
+    told(monkeypatch, RANK="1", MASTER_PORT="1")
+    config = {"backend": "otlp", "relay_endpoint": "http://127.0.0.1:1", "relay_token": "t" * 16, "run_id": "known"}
+    assert roles.next(settings(**config))._find(None).run_id == "known"

@@ -158,6 +158,13 @@ class Owner:
         from tracelet_otel.session.relayed import Relayed
 
         settings, run_id = self._settings, str(resource[semconv.RUN_ID])
+        if not settings.has_relay and "relay" not in settings.model_fields_set:
+            log.warning(
+                "there is no relay on %s: trackers live in this process, and what they have not taken when it ends "
+                "stays in %s, for `tracelet-otel replay`. relay=False says that this is meant",
+                sys.platform,
+                settings.journal_dir,
+            )
         try:
             self.connection = self._connect(resource, run_id)
         except TrackerUnavailableError as error:
@@ -178,13 +185,6 @@ class Owner:
             from tracelet_otel.session.launch import RelayProcess
 
             return RelayProcess(settings, resource, run_id, waits=waits)
-        if "relay" not in settings.model_fields_set:
-            log.warning(
-                "there is no relay on %s: trackers live in this process, and what they have not taken when it ends "
-                "stays in %s, for `tracelet-otel replay`. relay=False says that this is meant",
-                sys.platform,
-                settings.journal_dir,
-            )
         from tracelet_otel.session.embedded import EmbeddedRelay
 
         return EmbeddedRelay(settings, resource, run_id, waits=waits)

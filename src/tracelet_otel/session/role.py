@@ -105,8 +105,8 @@ class Role(Protocol):
 class Silent:
     """The `Role` of a process that records nothing, for example because rank 0 has recorded the same already."""
 
-    def __init__(self) -> None:
-        self.membership = Membership()
+    def __init__(self, membership: Membership | None = None) -> None:
+        self.membership = membership or Membership()
         self.launching: Launching = NoLaunching()
         self.owns_run = False
         self.reports_hardware = False

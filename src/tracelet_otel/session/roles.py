@@ -100,7 +100,7 @@ class Roles:
         if not settings.has_relay:
             if not settings.streams:
                 log.warning("%s records nothing: without a relay (relay=False) only rank 0 does", rank_info)
-                return Silent()
+                return Silent(Membership(rank_info))
             if settings.trackers:
                 log.warning("%s is in no tracker: without a relay (relay=False) only rank 0 is", rank_info)
         spawn_context = self._spawn_context
@@ -112,11 +112,12 @@ class Roles:
         return Follower(Membership(rank_info, started_in), self._find(settings, rank_info, job), settings)
 
     def _find(self, settings: Settings, rank_info: RankInfo, job: str | None) -> Find:
+        name = settings.exp_name or settings.run_id or ""
+        if settings.run_id and not settings.trackers:
+            return by_known_id(settings.run_id, name, settings.project)
         if settings.relay_endpoint and settings.relay_token and settings.run_id:
             address = Address(settings.relay_endpoint.rstrip("/"), settings.relay_token.get_secret_value())
-            return in_joined_relay(address, settings.run_id, settings.exp_name or settings.run_id, settings.project)
-        if settings.run_id and not settings.trackers:
-            return by_known_id(settings.run_id, settings.exp_name or settings.run_id, settings.project)
+            return in_joined_relay(address, settings.run_id, name, settings.project)
         if rank_info.is_on_another_node:
             return nowhere(_OTHER_NODE)
         return by_rendezvous(Rendezvous(job, self._run_number)) if job else nowhere(_NO_JOB)

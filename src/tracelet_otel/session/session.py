@@ -73,7 +73,10 @@ class Session:
             step: returns the current step of the training.
         """
         if self.role.reports_hardware:
-            self._hardware = hardware_of(self.settings, self.role, identity, step, self._guard)
+            try:
+                self._hardware = hardware_of(self.settings, self.role, identity, step, self._guard)
+            except Exception as error:
+                self._guard.report("GPU and host are not measured", error)
 
     def stop_measuring(self) -> None:
         """Measure GPU and host a last time, and stop. A second call does nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,8 @@ class ZeroCodeRun:
         self._settings: Settings | None = None
         self._role: Role | None = None
         self._signals: Signals | None = None
-        self._opening: threading.Thread | None = None
+        self._claimed_s: float | None = None
+        """When somebody has begun to open the run, on the monotonic clock; None before that."""
         self._session: Session | None = None
         self._is_open = False
         self._identity: Mapping[str, Any] = {}
@@ -100,7 +102,7 @@ class ZeroCodeRun:
 
     def training_begins(self) -> None:
         """Import on this thread what the run needs, and open the run on another one; later calls do nothing."""
-        if self._has_begun or self._closed or not self.is_of_this_process:
+        if self._claimed_s is not None or self._given_up or self._closed or not self.is_of_this_process:
             return
         try:
             self._prepare()
@@ -127,7 +129,7 @@ class ZeroCodeRun:
                 self._guard.count(UNDELIVERED, number)
                 return MetricExportResult.FAILURE if number else MetricExportResult.SUCCESS
             if not self._is_open:
-                if number or self._opening is not None:
+                if number or self._claimed_s is not None:
                     self._kept.append(of_run(data))
                     # A training has opened the run already, unless a user passed values to a logger before it.
                     self._start_opening(resource_of(data))
@@ -144,7 +146,7 @@ class ZeroCodeRun:
             return True
         self._wait_for_opening(timeout_s)
         exporters = self._role.exporters if self._role is not None else ()
-        return not self._kept and all(one.force_flush(timeout_s * 1e3) for one in exporters)
+        return not self._kept and not self._given_up and all(one.force_flush(timeout_s * 1e3) for one in exporters)
 
     def close(self) -> None:
         """Deliver what is left and end the run, if one has begun. A second call does nothing."""
@@ -185,42 +187,43 @@ class ZeroCodeRun:
             check_process(settings)
             for name in settings.backend if settings.relay_endpoint is None else ():
                 check(name, settings)
-            of_copies = settings.model_copy(update={"backend": (*settings.backend, OTLP)})
+            of_copies = settings.model_copy(update={"backend": tuple(dict.fromkeys((*settings.backend, OTLP)))})
             self._settings = settings
             self._role = next_role(settings, of_copies if sdk_exports_otlp() else None)
         return self._role
 
-    @property
-    def _has_begun(self) -> bool:
-        """Whether the run is open, is being opened, or could not be opened."""
-        return self._opening is not None or self._is_open or self._given_up
+    def _claim(self) -> bool:
+        """Whether the caller is the one that has to open the run. Must be called with `_changed` held."""
+        if self._claimed_s is not None or self._given_up or self._closed or not self.is_of_this_process:
+            return False
+        self._claimed_s = time.monotonic()
+        return True
 
     def _start_opening(self, resource: Mapping[str, Any]) -> None:
         """Must be called with `_changed` held."""
-        if self._opening is None:
-            self._opening = threading.Thread(
-                target=self._open, args=(resource,), name="tracelet-zero-code", daemon=True
-            )
+        if self._claim():
+            opening = threading.Thread(target=self._open, args=(resource,), name="tracelet-zero-code", daemon=True)
             try:
-                self._opening.start()
+                opening.start()
             except RuntimeError:
                 # At exit some interpreters start no more threads. Then the run is opened on this one.
                 self._open(resource)
 
     def _open_for_copies(self) -> None:
         with self._changed:
-            if self._has_begun:
-                return
-        self._open(resource_attributes(get_meter_provider()))
+            is_mine = self._claim()
+        if is_mine:
+            self._open(resource_attributes(get_meter_provider()))
 
     def _prepare(self) -> Session:
         """Import what the run needs. The time of the first call is the run's start time."""
         from tracelet_otel.session.session import Session
 
         role = self._take_role()
-        if self._session is None:
-            assert self._settings is not None  # noqa: S101
-            self._session = Session(self._settings, role, self._guard)
+        with self._changed:
+            if self._session is None:
+                assert self._settings is not None  # noqa: S101
+                self._session = Session(self._settings, role, self._guard)
         self._session.prepare()
         return self._session
 
@@ -235,19 +238,21 @@ class ZeroCodeRun:
         for name, url in session.role.urls.items():
             log.info("%s: %s", name, url)
         with self._changed:
-            self._identity, self._is_open = identity, True
-            try:
-                self._measure(session)
-            except Exception as error:
-                self._guard.report("GPU and host are not measured", error)
-            while self._kept:
-                self._hand_on(self._kept.popleft())
-            self._changed.notify_all()
+            is_late = self._closed or self._given_up
+            if not is_late:
+                self._identity, self._is_open = identity, True
+                if not self._ending:
+                    session.measure(Resource(dict(identity)), self._step)
+                while self._kept:
+                    self._hand_on(self._kept.popleft())
+                self._changed.notify_all()
+        if is_late:
+            # Nobody has waited so long: the run ends as that of a killed training.
+            session.role.abandon()
+            session.close()
 
-    def _measure(self, session: Session) -> None:
-        signals = self._signals
-        if not self._ending:
-            session.measure(Resource(dict(self._identity)), lambda: signals.progress.step if signals is not None else 0)
+    def _step(self) -> int:
+        return self._signals.progress.step if self._signals is not None else 0
 
     def _hand_on(self, data: MetricsData) -> MetricExportResult:
         """Must be called with `_changed` held."""
@@ -257,12 +262,19 @@ class ZeroCodeRun:
         return MetricExportResult.FAILURE if MetricExportResult.FAILURE in results else MetricExportResult.SUCCESS
 
     def _wait_for_opening(self, timeout_s: float | None = None) -> None:
-        opening = self._opening
-        if opening is not None and opening.ident is not None and opening is not threading.current_thread():
+        """Wait until the run is open, or cannot be opened.
+
+        Args:
+            timeout_s: longest wait; None for as long as the opening may take in all.
+        """
+        with self._changed:
+            if self._claimed_s is None:
+                return
             if timeout_s is None:
                 # The first attempt needs all backends. The second one starts a relay that waits for them.
-                timeout_s = 2 * self._settings.start_timeout if self._settings else 0
-            opening.join(timeout_s)
+                longest_s = 2 * self._settings.start_timeout if self._settings else 0
+                timeout_s = max(self._claimed_s + longest_s - time.monotonic(), 0)
+            self._changed.wait_for(lambda: self._is_open or self._given_up, timeout_s)
 
     def _give_up(self, error: Exception) -> None:
         with self._changed:

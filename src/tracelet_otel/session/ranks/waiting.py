@@ -18,7 +18,7 @@ from tracelet_otel.errors import RunLostError
 from tracelet_otel.exporters.otlp.exporter import OtlpExporter, collector_exporter
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.messages import Status
-from tracelet_otel.protocol.metrics_data import sample_count
+from tracelet_otel.protocol.metrics_data import instruments, sample_count
 from tracelet_otel.session.calls import Address, fetch_status
 from tracelet_otel.session.ranks.discovery import Find
 from tracelet_otel.session.ranks.rendezvous import RunAddress
@@ -87,8 +87,10 @@ class WaitingExporter(MetricExporter):
             if self._given_up:
                 self._drop([metrics_data])
                 return MetricExportResult.FAILURE
-            # Each collection repeats all points. So of exports without samples only the newest is needed.
-            if self._kept and not sample_count(self._kept[-1]):
+            # Each collection repeats all points. So an export without samples is not needed beside a later one of its
+            # instruments.
+            last = self._kept[-1] if self._kept else None
+            if last is not None and not sample_count(last) and instruments(last) <= instruments(metrics_data):
                 self._kept.pop()
             self._kept.append(metrics_data)
             self._kept_samples += sample_count(metrics_data)
@@ -107,9 +109,11 @@ class WaitingExporter(MetricExporter):
         Args:
             timeout_s: give up after this many seconds in which nothing was delivered.
         """
+        if os.getpid() != self._pid:
+            return
         with self._changed:
             exporter = self._exporter
-        if exporter is not None and os.getpid() == self._pid:
+        if exporter is not None:
             exporter.wait_for_room(timeout_s)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
