@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     export_interval: float = Field(default=1.0, gt=0, le=_LONGEST_S)
     """Seconds between two exports of logged rows."""
     stop_timeout: float = Field(default=30.0, gt=0, le=_LONGEST_S)
-    """Seconds for which the end of a run waits for a backend that takes nothing."""
+    """Seconds for which the end of a run waits for the delivery; a relay goes on after that."""
     start_timeout: float = Field(default=60.0, gt=0, le=_LONGEST_S)
     """Seconds for which `start_logging` waits for the relay and its trackers."""
     relay: bool = Field(default_factory=lambda: sys.platform in RELAY_PLATFORMS)

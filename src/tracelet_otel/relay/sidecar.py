@@ -78,10 +78,10 @@ class Sidecar:
             finish: set by another thread or a signal handler when the sidecar is to finish.
         """
         while not finish.wait(_CHECK_INTERVAL_S):
-            self._check_runs(self._idle_s)
+            self._check_runs()
         deadline_s = time.monotonic() + _FINISH_S
         while time.monotonic() < deadline_s and self._is_busy():
-            self._check_runs(self._idle_s)
+            self._check_runs()
             time.sleep(_CHECK_INTERVAL_S)
         self._server.stop()
 
@@ -89,13 +89,13 @@ class Sidecar:
         with self._lock:
             return any(run.ended or run.unheard_s < _SILENT_S for run in self._runs.values() if not run.status.over)
 
-    def _check_runs(self, idle_s: float) -> None:
+    def _check_runs(self) -> None:
         with self._lock:
             for run_id, run in list(self._runs.items()):
                 if run_id in self._closing:
                     if run.status.over and run.unheard_s > _REMEMBERED_S:
                         del self._runs[run_id], self._closing[run_id]
-                elif run.unheard_s > idle_s or (run.ended and not run.others_may_send):
+                elif run.unheard_s > self._idle_s or (run.ended and not run.others_may_send):
                     self._close(run_id, run)
                 else:
                     run.look()
