@@ -11,8 +11,9 @@ import pytest
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
 from tests.support.sdk import exported
-from tests.support.waiting import wait_until
+from tests.support.waiting import free_port, wait_until
 from tracelet_otel.errors import ConfigurationError
+from tracelet_otel.exporters.otlp import sender as otlp_sender
 from tracelet_otel.exporters.otlp.exporter import collector_exporter
 from tracelet_otel.exporters.otlp.settings import HTTP, read
 
@@ -135,3 +136,49 @@ def test_the_pause_that_a_receiver_asks_for_is_kept(receiver):
     receiver.ill = None
     wait_until(lambda: exporter.account.delivered, 30, "the arrival")
     exporter.shutdown()
+
+
+def test_a_receiver_that_is_busy_for_long_loses_nothing(receiver, monkeypatch):
+    """It says when to come back, so it is not the export that it fails at."""
+    monkeypatch.setattr(otlp_sender, "_DOUBTED_S", 0.0)
+    monkeypatch.setattr(otlp_sender, "_FIRST_PAUSE_S", 0.01)
+    receiver.ill, receiver.pause_s = "429", 0
+    exporter = collector_exporter(receiver.endpoint)
+    exporter.export(exported([{"a": 1.0}]))
+    wait_until(lambda: receiver.attempts > 12, 30, "more attempts than a failing receiver gets")
+    receiver.ill = None
+    exporter.shutdown()
+    assert (exporter.account.delivered, exporter.account.refused) == (1, 0)
+
+
+@pytest.mark.parametrize("half", ["KEY", "CERTIFICATE"])
+def test_half_of_what_a_client_shows_ends_no_process(guarded, certificates, monkeypatch, half):
+    name = {"KEY": "client_key", "CERTIFICATE": "client"}[half]
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(certificates.authority))
+    monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_CLIENT_{half}", str(getattr(certificates, name)))
+    assert sent(guarded.endpoint).delivered == 0
+
+
+def test_a_certificate_and_its_key_may_be_in_one_file(guarded, certificates, monkeypatch, tmp_path):
+    both = tmp_path / "both.pem"
+    both.write_bytes(certificates.client.read_bytes() + certificates.client_key.read_bytes())
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(certificates.authority))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(both))
+    assert sent(guarded.endpoint).delivered == 1
+
+
+def test_what_cannot_be_read_is_a_setting_that_is_wrong(monkeypatch, protocol, tmp_path):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(tmp_path))
+    if protocol == HTTP:
+        monkeypatch.setenv("OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER", "nobody")
+    with pytest.raises(ConfigurationError, match=r"cannot be made|no credential provider"):
+        collector_exporter("https://host:1")
+
+
+def test_a_query_that_is_sent_in_another_form_is_not_shown(monkeypatch, caplog):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", HTTP)
+    exporter = collector_exporter(f"http://127.0.0.1:{free_port()}/?key=TOP|SECRET#part")
+    exporter.export(exported([{"a": 1.0}]))
+    exporter.shutdown(timeout=500)
+    assert exporter.account.pending == 1
+    assert "SECRET" not in caplog.text + str(exporter.account.problem)

@@ -120,6 +120,22 @@ def test_values_that_come_after_the_end_are_counted(receiver, caplog):
     assert (exporter.account.refused, guard.counts["values were not delivered"]) == (1, 1)
 
 
+def test_what_arrives_after_the_end_gave_up_is_not_counted_as_missing(monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", HTTP)
+    receiver = RECEIVERS[HTTP]()
+    guard = Guard()
+    receiver.ill = "hangs, and answers"
+    exporter = collector_exporter(receiver.endpoint, guard=guard)
+    exporter.export(exported([{"a": 1.0}]))
+    wait_until(lambda: receiver.attempts, 30, "the attempt")
+    exporter.shutdown(timeout=100)
+    assert guard.counts["values were not delivered"] == 1
+    receiver.well_again.set()
+    wait_until(lambda: exporter.account.delivered, 30, "the arrival")
+    assert guard.counts["values were not delivered"] == 0
+    receiver.stop()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ill", ["hangs", "503"])
 def test_a_process_ends_in_order_where_its_collector_does_not_answer(receiver, ill, run):

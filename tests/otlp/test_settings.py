@@ -68,6 +68,8 @@ def test_forms_of_endpoints(protocol, variables, given, endpoint):
         ({f"{METRICS}_TIMEOUT": "0"}, None, f"{METRICS}_TIMEOUT: '0' is no number of seconds"),
         ({f"{OTLP}_HEADERS": "a=1,hush"}, None, f"{OTLP}_HEADERS: header 2 is not as in name=value"),
         ({f"{METRICS}_HEADERS": "a=hush;b"}, None, f"{METRICS}_HEADERS: header 1 is not as in name=value"),
+        ({f"{OTLP}_HEADERS": "a=1,key=hu%0Ash"}, None, f"{OTLP}_HEADERS: the value of 'key' has characters that no "),
+        ({}, "me:hush@host:port", "backend_url: 'host:port' is no endpoint for grpc"),
         ({f"{OTLP}_CERTIFICATE": "/no/such"}, None, f"{OTLP}_CERTIFICATE: there is no file /no/such"),
         ({f"{METRICS}_CLIENT_KEY": "/no/such"}, None, f"{METRICS}_CLIENT_KEY: there is no file /no/such"),
         ({f"{OTLP}_ENDPOINT": "ftp://host"}, None, f"{OTLP}_ENDPOINT: 'ftp://host' is no endpoint for grpc"),

@@ -9,6 +9,8 @@ import pytest
 from tests.prometheus.dashboard import FILES, load, panels, queries
 
 WITHOUT_NONE = " or vector(0)"
+PROJECT = "digits"
+"""Of the run; other tests of the session have others."""
 
 
 @pytest.fixture(params=FILES, ids=lambda path: path.stem)
@@ -22,7 +24,7 @@ def test_every_panel_has_data(dashboard, trained, moment):
     end = getattr(trained, moment)
     found = {
         (query.panel, query.promql): query.series(trained.prometheus, trained.began, end)
-        for query in queries(dashboard, trained.prometheus, trained.began, end, run=trained.run)
+        for query in queries(dashboard, trained.prometheus, trained.began, end, run=trained.run, project=PROJECT)
     }
     assert [query for query, series in found.items() if not series] == []
 
@@ -32,7 +34,9 @@ def test_no_zero_hides_a_query_without_data(dashboard, trained):
     """What shows 0 where there is nothing has something in this run."""
     hidden = [
         query.panel
-        for query in queries(dashboard, trained.prometheus, trained.began, trained.alive, run=trained.run)
+        for query in queries(
+            dashboard, trained.prometheus, trained.began, trained.alive, run=trained.run, project=PROJECT
+        )
         if query.promql.endswith(WITHOUT_NONE)
         and not trained.prometheus.query(query.promql.removesuffix(WITHOUT_NONE), trained.alive)
     ]

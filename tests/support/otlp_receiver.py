@@ -130,6 +130,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.well_again.wait(120)
             self.close_connection = True
             return
+        if ill == "hangs, and answers":
+            self.server.well_again.wait(120)
+            ill = None
         if ill not in (None, "loses the answer"):
             self.close_connection = True
             self.send_response(int(ill))

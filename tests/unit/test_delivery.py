@@ -313,3 +313,15 @@ def test_an_error_while_opening_is_raised_to_who_opens(tracker, delivery):
     tracker.failures = [ConfigurationError("no such project")]
     with pytest.raises(ConfigurationError, match="no such project"):
         delivery.open({})
+
+
+def test_an_error_of_the_network_while_opening_may_pass(tracker, delivery):
+    tracker.failures = [ConnectionResetError("by peer")]
+    with pytest.raises(TrackerUnavailableError, match="list: ConnectionResetError: by peer"):
+        delivery.open({})
+
+
+def test_an_error_of_the_disk_is_tried_again(tracker, delivery):
+    tracker.failures = [OSError("no space left")]
+    delivery.put(batch(1))
+    assert delivery.close(30).delivered == 1

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from pydantic import Field, SecretStr
 
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters import registry
+from tracelet_otel.exporters.spec import TrackerOptions
 from tracelet_otel.settings import from_plain, load, to_plain
 
 BACKENDS = ["mlflow", "wandb", "clearml"]
@@ -128,11 +131,30 @@ def test_variables_of_a_tracker_are_its_options_and_an_empty_one_says_nothing(mo
         registry.absolute(load({}, None))
 
 
+class SecretOptions(TrackerOptions):
+    mlflow_tracking_uri: str | None = None
+    mlflow_password: SecretStr | None = Field(default=None, alias="MLFLOW_PASSWORD")
+
+
+def test_a_secret_of_a_tracker_gets_to_it_and_on_no_disk(monkeypatch):
+    monkeypatch.setenv("MLFLOW_PASSWORD", "hush")
+    spec = replace(registry.spec_of("mlflow"), options=SecretOptions)
+    monkeypatch.setattr(registry, "spec_of", lambda _: spec)
+    own = registry.absolute(load({}, None))
+    given = registry.options_of("mlflow", from_plain(to_plain(own)))
+    assert given.mlflow_password.get_secret_value() == "hush"
+    kept = registry.for_a_journal(own)
+    assert "hush" not in str(to_plain(kept))
+    again = registry.options_of("mlflow", registry.with_credentials(from_plain(to_plain(kept)), own))
+    assert again.mlflow_password.get_secret_value() == "hush"
+
+
 def test_settings_that_version_0_1_0_has_kept_are_read(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://not-that-one")
     kept = {**to_plain(load({}, None)), "mlflow_tracking_uri": "http://host", "wandb_dir": None, "netrc": None}
     options = registry.options_of("mlflow", from_plain(kept))
     assert (options.mlflow_tracking_uri, options.mlflow_run_id) == ("http://host", None)
+    assert registry.options_of("wandb", from_plain({**kept, "netrc": "/n"})).wandb_netrc == Path("/n")
 
 
 def test_folders_stay_where_they_are_when_the_directory_changes(tmp_path, monkeypatch):

@@ -94,7 +94,10 @@ class Delivery:
         Raises:
             TraceletError: the run can be neither created nor continued.
         """
-        location = self._tracker.open(run_identity(resource))
+        try:
+            location = self._tracker.open(run_identity(resource))
+        except OSError as error:
+            raise TrackerUnavailableError(f"{self._tracker.name}: {type(error).__name__}: {error}") from error
         if location.hint:
             log.warning("%s: %s", self._tracker.name, location.hint)
         self._opened, self._location, self._resource = True, location, resource

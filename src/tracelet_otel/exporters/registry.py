@@ -35,13 +35,17 @@ def spec_of(backend: str) -> TrackerSpec:
     if backend not in found:
         known = [*found, OTLP]
         hint = did_you_mean(backend, known) or ";"
-        raise ConfigurationError(f"unknown backend {backend!r}{hint} known backends: {', '.join(known)}")
+        why = "" if found else ". No tracker is known, as for a copy that was not installed: pip install tracelet-otel"
+        raise ConfigurationError(f"unknown backend {backend!r}{hint} known backends: {', '.join(known)}{why}")
     try:
         spec = found[backend].load()
     except Exception as error:
         raise ConfigurationError(f"backend {backend!r} ({found[backend].value}) cannot be loaded: {error!r}") from error
     if not isinstance(spec, TrackerSpec) or spec.name != backend:
         raise ConfigurationError(f"backend {backend!r} ({found[backend].value}) is no TrackerSpec of that name")
+    foreign = [name for name in spec.options.model_fields if not name.startswith(f"{backend}_")]
+    if foreign:
+        raise ConfigurationError(f"options of backend {backend!r} have to begin with '{backend}_': {foreign}")
     return spec
 
 
@@ -171,7 +175,10 @@ def with_credentials(stored: Settings, own: Settings) -> Settings:
     """
     if not have_same_stores(stored, own):
         return stored
-    known = [options_of(spec.name, stored).at(options_of(spec.name, own).address) for spec in _known(stored)]
+    known = []
+    for spec in _known(stored):
+        ours = options_of(spec.name, own)
+        known.append(options_of(spec.name, stored).at(ours.address).model_copy(update=ours.secrets))
     return _with_options(stored.model_copy(update={"api_key": own.api_key}), known)
 
 
@@ -237,7 +244,7 @@ def _options(settings: Settings) -> list[TrackerOptions]:
 def _with_options(settings: Settings, options: Iterable[TrackerOptions]) -> Settings:
     plain: dict[str, Any] = {}
     for one in options:
-        plain.update(one.model_dump(mode="json"))
+        plain.update(one.plain)
     return settings.model_copy(update={"options": plain})
 
 

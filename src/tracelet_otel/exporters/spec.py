@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from tracelet_otel import semconv
 from tracelet_otel._support.redact import without_credentials
@@ -66,9 +66,22 @@ class TrackerOptions(BaseModel):
         """
 
     def without_secrets(self: _Own) -> _Own:
-        """Return a copy without the credentials in the address, so that it may be stored on disk."""
-        address = self.address
-        return self if address is None else self._with(self.address_field, without_credentials(address))
+        """Return a copy without secrets and without credentials in the address, so that it may be stored on disk."""
+        bare = self.model_copy(update=dict.fromkeys(self.secrets))
+        address = bare.address
+        return bare if address is None else bare._with(self.address_field, without_credentials(address))
+
+    @property
+    def secrets(self) -> dict[str, SecretStr]:
+        """Fields that hold a `SecretStr`, which is never stored on disk."""
+        found = {name: getattr(self, name) for name in self.__class__.model_fields}
+        return {name: value for name, value in found.items() if isinstance(value, SecretStr)}
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """All fields as JSON can hold them, secrets included: for another process of ours."""
+        secrets = {name: value.get_secret_value() for name, value in self.secrets.items()}
+        return {**self.model_dump(mode="json"), **secrets}
 
     @property
     def address(self) -> str | None:

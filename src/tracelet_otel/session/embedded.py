@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -111,8 +112,12 @@ class EmbeddedRelay:
             if self._relay.deliver(self._finish.is_set, self._finish.is_set):
                 self._relay.leave(is_known=True)
         except Exception as error:
-            self._failed = True
             self._guard.report("the delivery broke down", error)
+            with contextlib.suppress(Exception):
+                self._relay.run.close(self._relay.settings.relay_patience)
+            # Whoever replays it must not find it in use.
+            self._relay.journal.close()
+            self._failed = True
 
 
 class EmbeddedTransport:

@@ -11,9 +11,10 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExpor
 
 from tracelet_otel._support.environment import environment
 from tracelet_otel._support.guard import UNDELIVERED, Guard
+from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.otlp.backlog import Body
 from tracelet_otel.exporters.otlp.sender import Limits, Sender
-from tracelet_otel.exporters.otlp.settings import HTTP, read
+from tracelet_otel.exporters.otlp.settings import HTTP, OtlpSettings, read
 from tracelet_otel.exporters.otlp.transport import Transport
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.account import Account
@@ -71,7 +72,8 @@ class OtlpExporter(MetricExporter):
     @property
     def account(self) -> Account:
         """How many samples were delivered, were refused and are pending."""
-        return self.sender.account
+        # A forked child has the lock of its parent, and not the thread that would open it again.
+        return self.sender.account if os.getpid() == self._pid else Account(0, 0, 0, None)
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
         """Queue an export without waiting for the receiver; fails if it could not be queued."""
@@ -151,13 +153,20 @@ def collector_exporter(
     """
     settings = read(environment(), endpoint)
     guard = guard or Guard()
-    transport: Transport
+    try:
+        transport = _transport(settings, guard)
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(f"the OTLP exporter for {settings.protocol} cannot be made: {error}") from error
+    return OtlpExporter(transport, "otlp", guard, limits, attributes, CUMULATIVE)
+
+
+def _transport(settings: OtlpSettings, guard: Guard) -> Transport:
     if settings.protocol == HTTP:
         from tracelet_otel.exporters.otlp.http import HttpTransport
 
-        transport = HttpTransport(settings, guard)
-    else:
-        from tracelet_otel.exporters.otlp.grpc import GrpcTransport
+        return HttpTransport(settings, guard)
+    from tracelet_otel.exporters.otlp.grpc import GrpcTransport
 
-        transport = GrpcTransport(settings, guard)
-    return OtlpExporter(transport, "otlp", guard, limits, attributes, CUMULATIVE)
+    return GrpcTransport(settings, guard)

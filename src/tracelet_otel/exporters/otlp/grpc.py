@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import grpc  # type: ignore[import-untyped]
 from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
 from tracelet_otel._support.guard import Guard
@@ -26,6 +27,7 @@ from tracelet_otel.exporters.otlp.transport import (
 
 _METHOD: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 """Source: opentelemetry-proto, `metrics_service.proto`."""
+_STATUS_DETAILS: Final = "grpc-status-details-bin"
 _RETRY_INFO: Final = "google.rpc.retryinfo-bin"
 """Metadata in which a receiver says when to try again. Source: OTLP specification, "OTLP/gRPC Throttling"."""
 _REFUSED: Final = (grpc.StatusCode.INVALID_ARGUMENT,)
@@ -58,7 +60,10 @@ class GrpcTransport:
     def __init__(self, settings: OtlpSettings, guard: Guard) -> None:
         self.receiver = settings.shown_endpoint
         self._guard = guard
-        self._headers = settings.headers
+        # gRPC takes the values of these names as bytes.
+        self._headers = tuple(
+            (name, value.encode() if name.endswith("-bin") else value) for name, value in settings.headers
+        )
         self._timeout_s = settings.timeout_s
         self._channel = _channel(settings)
         # No serializer is given: requests are bytes already.
@@ -90,24 +95,33 @@ def _channel(settings: OtlpSettings) -> Any:
 def _credentials(settings: OtlpSettings) -> Any:
     if settings.provider:
         return provided(settings.provider, grpc.ChannelCredentials)
-    files = (settings.certificate, settings.client_key, settings.client_certificate)
+    # A key by itself means nothing, and gRPC would end the process. A certificate by itself has its key in its file.
+    certificate = settings.client_certificate
+    key = settings.client_key or certificate if certificate else None
+    files = (settings.certificate, key, certificate)
     return grpc.ssl_channel_credentials(*(Path(one).read_bytes() if one else None for one in files))
 
 
 def _answer(error: Any) -> Answer:
-    code = error.code()
+    code, pause_s = error.code(), _pause_s(error)
     verdict = Verdict.KEPT
     if code in _REFUSED:
         verdict = Verdict.REFUSED
-    elif code in _DOUBTFUL:
+    elif code in _DOUBTFUL and not (code is grpc.StatusCode.RESOURCE_EXHAUSTED and pause_s is not None):
+        # A receiver that is only too busy says when to come back.
         verdict = Verdict.DOUBTFUL
-    return Answer(verdict, f"gRPC status {code.name}: {error.details()}"[:MOST_WORDS], _pause_s(error))
+    return Answer(verdict, f"gRPC status {code.name}: {error.details()}"[:MOST_WORDS], pause_s)
 
 
 def _pause_s(error: Any) -> float | None:
+    """Seconds after which a receiver asks for the next attempt, from either of the two places where it may say that."""
     with contextlib.suppress(Exception):
         for name, value in error.trailing_metadata() or ():
+            info = RetryInfo()
             if name == _RETRY_INFO:
-                delay = RetryInfo.FromString(value).retry_delay
-                return float(delay.seconds + delay.nanos / 1e9)
+                info.ParseFromString(value)
+            elif name != _STATUS_DETAILS or not any(one.Unpack(info) for one in Status.FromString(value).details):
+                continue
+            delay = info.retry_delay
+            return max(float(delay.seconds + delay.nanos / 1e9), 0.0)
     return None

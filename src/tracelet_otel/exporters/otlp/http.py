@@ -11,6 +11,7 @@ import netrc  # noqa: F401  # else the first request would import it, on a threa
 import zlib
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import urlsplit
 
 import requests
 
@@ -52,7 +53,9 @@ class HttpTransport:
         self.receiver = settings.shown_endpoint
         self._settings = settings
         self._guard = guard
-        self._secret = settings.endpoint.partition("?")[2]
+        # The query as it was given, and as it is sent.
+        sent = requests.Request("POST", settings.endpoint).prepare().url or ""
+        self._secrets = {urlsplit(settings.endpoint).query, urlsplit(sent).query} - {""}
         self._headers = {**header_map(settings.headers), "content-type": "application/x-protobuf"}
         if settings.compression != "none":
             self._headers["content-encoding"] = settings.compression
@@ -101,7 +104,7 @@ class HttpTransport:
         if response.is_redirect:
             target = without_credentials(response.headers["location"]).partition("?")[0]
             return Answer(Verdict.KEPT, f"the endpoint redirects to {target}, where OTLP does not follow")
-        if response.ok:
+        if HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES:
             report_rejected(response.content, self._guard)
             return DELIVERED
         words = response.content[:MOST_WORDS].decode(errors="replace")
@@ -114,7 +117,9 @@ class HttpTransport:
         return Answer(verdict, self._shown(reason), retry_after_s(response.headers.get("retry-after"), response))
 
     def _shown(self, words: str) -> str:
-        return (words.replace(self._secret, "") if self._secret else words)[:MOST_WORDS]
+        for secret in self._secrets:
+            words = words.replace(secret, "")
+        return words[:MOST_WORDS]
 
 
 def retry_after_s(value: str | None, response: requests.Response) -> float | None:

@@ -30,6 +30,8 @@ _LONGEST_ASKED_PAUSE_S: Final = 60.0
 """Longest pause between two attempts where a receiver asks for a pause."""
 _ATTEMPTS: Final = 10
 """A request at which the receiver has failed this many times counts as refused."""
+_DOUBTED_S: Final = 60.0
+"""And for so long, since it may be the receiver after all."""
 _JOIN_S: Final = 5.0
 
 
@@ -67,7 +69,11 @@ class Sender:
         self._refused = 0
         self._problem: str | None = None
         self._is_lost = False
+        self._closing = False
         self._closed = False
+        self._is_counted = False
+        """Whether what was not delivered has been counted."""
+        self._sending = threading.Lock()
         self._woken = threading.Event()
         self._thread: threading.Thread | None = threading.Thread(
             target=self._work, name=f"tracelet-{name}", daemon=True
@@ -146,8 +152,10 @@ class Sender:
 
     def close(self, timeout_s: float) -> None:
         """Wait as `wait` does, stop sending, and log what was not delivered. A second call does nothing."""
-        if self._closed:
-            return
+        with self._changed:
+            if self._closing:
+                return
+            self._closing = True
         try:
             self.wait(timeout_s)
         finally:
@@ -160,7 +168,8 @@ class Sender:
             self._close_transport()
 
     def _log_missing(self) -> None:
-        account = self.account
+        with self._changed:
+            account, self._is_counted = self.account, True
         if self.is_idle and not account.refused:
             return
         self._guard.count(UNDELIVERED, account.pending)
@@ -197,16 +206,18 @@ class Sender:
             return None if self._closed else self._backlog.first
 
     def _send_until(self, deadline_s: float) -> None:
-        while self._backlog and time.monotonic() < deadline_s:
-            self._persist(self._backlog.first, deadline_s)
+        with self._sending:
+            while self._backlog and time.monotonic() < deadline_s:
+                self._persist(self._backlog.first, deadline_s)
 
     def _persist(self, body: Body, deadline_s: float = math.inf) -> None:
         """Try to send a request until it is delivered or refused, the deadline has passed, or the sender is closed."""
-        doubts, pause_s = 0, _FIRST_PAUSE_S
+        doubts, pause_s, began_s = 0, _FIRST_PAUSE_S, time.monotonic()
         while not self._closed and time.monotonic() < deadline_s:
             answer = self._attempt(body)
             doubts += answer.verdict is Verdict.DOUBTFUL
-            if self._is_done(body, answer, doubts):
+            is_given_up = doubts >= _ATTEMPTS and time.monotonic() - began_s >= _DOUBTED_S
+            if self._is_done(body, answer, is_given_up=is_given_up):
                 self._changed.advance()
                 return
             asked_s = None if answer.pause_s is None else min(answer.pause_s, _LONGEST_ASKED_PAUSE_S)
@@ -221,23 +232,30 @@ class Sender:
         except Exception as error:
             with contextlib.suppress(Exception):
                 self._guard.report(f"{self._transport.receiver} could not be asked", error)
+            # Its text may hold what is secret.
+            self._problem = self._problem or type(error).__name__
             return Answer(Verdict.KEPT)
 
-    def _is_done(self, body: Body, answer: Answer, doubts: int) -> bool:
+    def _is_done(self, body: Body, answer: Answer, *, is_given_up: bool) -> bool:
         """Account for an attempt; returns whether the request needs no further attempt."""
         receiver = self._transport.receiver
         with self._changed:
             if answer.verdict is Verdict.DELIVERED:
                 self._delivered += body.samples
                 self._backlog.pop()
+                if self._is_counted:
+                    # It was under way when the end gave up on it.
+                    self._guard.count(UNDELIVERED, -body.samples)
                 return True
+            if self._closed:
+                return False
             self._problem = answer.reason or self._problem
             if answer.verdict is Verdict.LOST:
                 self._is_lost = True
                 if missing := self._backlog.clear():
                     self._refuse(missing, f"{receiver} is gone", answer.reason)
                 return True
-            is_refused = answer.verdict is Verdict.REFUSED or doubts == _ATTEMPTS
+            is_refused = answer.verdict is Verdict.REFUSED or is_given_up
             if is_refused or self._backlog.has_dropped:
                 self._backlog.pop()
                 self._refuse(body.samples, f"{receiver} refused an export" if is_refused else self._dropped_message)

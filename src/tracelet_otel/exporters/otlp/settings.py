@@ -96,7 +96,6 @@ def read(environment: Mapping[str, str], endpoint: str | None) -> OtlpSettings:
     variable, compression = _value(environment, _COMPRESSION)
     compression = compression.lower() or "none"
     _check_known(f"{variable} with {protocol}", compression, _COMPRESSIONS[protocol])
-    _check_headers(*_value(environment, _HEADERS))
     certificate, client_key, client_certificate = (_file(*_value(environment, pair)) for pair in _FILES)
     source, named = _named_endpoint(environment, endpoint, protocol)
     _check_endpoint(source, named, protocol)
@@ -105,7 +104,7 @@ def read(environment: Mapping[str, str], endpoint: str | None) -> OtlpSettings:
         _with_path(source, named) if protocol == HTTP else named,
         compression,
         _timeout_s(*_value(environment, _TIMEOUT)),
-        tuple(parse_env_headers(_value(environment, _HEADERS)[1], liberal=True).items()),
+        _headers(*_value(environment, _HEADERS)),
         _is_insecure(named, _value(environment, _INSECURE)[1]),
         certificate,
         client_key,
@@ -140,21 +139,28 @@ def _timeout_s(variable: str, value: str) -> float:
 def _file(variable: str, path: str) -> str | None:
     if path and not Path(path).exists():
         raise ConfigurationError(f"{variable}: there is no file {path}")
-    return path or None
+    # The training may change its working directory.
+    return str(Path(path).absolute()) if path else None
 
 
 def _is_insecure(endpoint: str, value: str) -> bool:
-    scheme = endpoint.partition("://")[0] if "://" in endpoint else ""
+    scheme = endpoint.partition("://")[0].lower() if "://" in endpoint else ""
     return scheme != "https" and (value.lower() == "true" if value else scheme == "http")
 
 
-def _check_headers(variable: str, value: str) -> None:
+def _headers(variable: str, value: str) -> tuple[tuple[str, str], ...]:
     for number, header in enumerate(value.split(","), 1):
         if header.strip() and not _HEADER.fullmatch(header.strip()):
             raise ConfigurationError(
                 f"{variable}: header {number} is not as in name=value; what is no plain character is "
                 "percent-encoded in the value"
             )
+    headers = parse_env_headers(value, liberal=True)
+    for name, decoded in headers.items():
+        # HTTP and gRPC would raise for it at each request, and show the value.
+        if not (decoded.isascii() and decoded.isprintable()):
+            raise ConfigurationError(f"{variable}: the value of {name!r} has characters that no header can have")
+    return tuple(headers.items())
 
 
 def _named_endpoint(environment: Mapping[str, str], given: str | None, protocol: str) -> tuple[str, str]:
@@ -177,7 +183,7 @@ def _with_path(source: str, endpoint: str) -> str:
 def _check_endpoint(source: str, endpoint: str, protocol: str) -> None:
     wanted = "http(s)://host:port" + (" with a path or without one" if protocol == HTTP else " or host:port")
     # A query may hold a key.
-    shown = without_credentials(endpoint).partition("?")[0]
+    shown = without_credentials(endpoint).partition("?")[0].rpartition("@")[2]
     problem = f"{source}: {shown!r} is no endpoint for {protocol}, which is {wanted}"
     is_target = protocol == GRPC and "://" not in endpoint
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Any, Final, Protocol
 
 from google.protobuf.message import DecodeError
@@ -15,7 +15,16 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.otlp.backlog import Body
 
-USER_AGENT: Final = f"tracelet-otel/{version('tracelet-otel')}"
+
+def _user_agent() -> str:
+    try:
+        return f"tracelet-otel/{version('tracelet-otel')}"
+    except PackageNotFoundError:
+        # Of a copy that was not installed.
+        return "tracelet-otel"
+
+
+USER_AGENT: Final = _user_agent()
 """Source: OTLP exporter specification, "User Agent"."""
 MOST_WORDS: Final = 500
 """Most characters of a receiver's answer that are logged."""

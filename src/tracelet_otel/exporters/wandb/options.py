@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tracelet_otel.exporters.spec import TrackerOptions
 
@@ -30,6 +31,12 @@ class WandbOptions(TrackerOptions):
     """Whether that run has to exist, in the words of W&B's argument `resume`."""
     wandb_netrc: Path | None = Field(default=None, alias="NETRC")
     """The netrc file, which may hold W&B's credentials; by default the one in the home directory."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_0_1_0(cls, values: Any) -> Any:
+        """Take the name that journals of version 0.1.0 have for a field."""
+        return {"wandb_netrc": values["netrc"], **values} if "netrc" in values else values
 
     def resolved(self) -> WandbOptions:
         """Return a copy with an absolute folder, which is the same in any working directory."""
