@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ssl
 import time
+from typing import Any
 
 import grpc
 import pytest
 
-from tests.support.certificates import Certificates, make_certificates
 from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
 from tests.support.sdk import exported
 from tests.support.waiting import free_port, wait_until
@@ -20,6 +20,8 @@ from tracelet_otel.exporters.otlp.settings import HTTP, read
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
+    from tests.support.certificates import make_certificates
+
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
@@ -31,7 +33,7 @@ def guarded(protocol, certificates):
     receiver.stop()
 
 
-def guarded_receiver(protocol: str, files: Certificates) -> GrpcReceiver | HttpReceiver:
+def guarded_receiver(protocol: str, files: Any) -> GrpcReceiver | HttpReceiver:
     if protocol == HTTP:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(files.server, files.server_key)
@@ -50,6 +52,7 @@ def sent(endpoint):
     return exporter.account
 
 
+@pytest.mark.whole
 def test_certificates_of_both_sides_are_those_of_the_variables(guarded, certificates, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "")
     assert sent(guarded.endpoint).delivered == 0
@@ -111,11 +114,13 @@ def provider(tmp_path, monkeypatch, protocol, certificates):
     return f"OTEL_PYTHON_EXPORTER_OTLP_{infix}_METRICS_CREDENTIAL_PROVIDER"
 
 
+@pytest.mark.whole
 def test_credentials_are_those_of_the_provider(guarded, provider, protocol, monkeypatch):
     monkeypatch.setenv(provider, "session" if protocol == HTTP else "channel")
     assert sent(guarded.endpoint).delivered == 1
 
 
+@pytest.mark.whole
 def test_a_provider_that_is_none_is_named(provider, protocol, monkeypatch):
     monkeypatch.setenv(provider, "nobody")
     with pytest.raises(ConfigurationError, match="no credential provider 'nobody'"):
@@ -151,6 +156,7 @@ def test_a_receiver_that_is_busy_for_long_loses_nothing(receiver, monkeypatch):
     assert (exporter.account.delivered, exporter.account.refused) == (1, 0)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("half", ["KEY", "CERTIFICATE"])
 def test_half_of_what_a_client_shows_ends_no_process(guarded, certificates, monkeypatch, half):
     name = {"KEY": "client_key", "CERTIFICATE": "client"}[half]
@@ -159,6 +165,7 @@ def test_half_of_what_a_client_shows_ends_no_process(guarded, certificates, monk
     assert sent(guarded.endpoint).delivered == 0
 
 
+@pytest.mark.whole
 def test_a_certificate_and_its_key_may_be_in_one_file(guarded, certificates, monkeypatch, tmp_path):
     both = tmp_path / "both.pem"
     both.write_bytes(certificates.client.read_bytes() + certificates.client_key.read_bytes())
