@@ -22,6 +22,9 @@ from benchmarks.child import figures
 from benchmarks.report import show
 from benchmarks.results import bars, write
 from benchmarks.servers import mlflow_server
+from opentelemetry.sdk.metrics.export import MetricsData
+
+from tracelet_otel.protocol.decode import Reading, decode
 
 ROWS = 5000
 METRICS = 10
@@ -61,17 +64,17 @@ EXPORTER = """
 import json, os, sys, time
 order = json.loads(sys.argv[1])
 os.chdir(order["home"])
+from benchmarks import throughput
 from benchmarks.stopwatch import Stopwatch
 from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
 from tracelet_otel.exporters import registry
-from tracelet_otel.exporters.otlp.exporter import OtlpExporter
+from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel._support.environment import set_environment_defaults
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.recorder import Recorder, Row
-from tracelet_otel.session.embedded import EmbeddedRelay
-from tracelet_otel.session.transport import TO_RELAY
 from tracelet_otel.settings import load
+from tracelet_otel.testing import ListQueue
 
 set_environment_defaults(registry.delivering_environment()[0])
 backend = {"M": "mlflow", "W": "wandb", "C": "clearml"}[order["tracker"][0]]
@@ -87,21 +90,22 @@ for first in range(0, order["rows"], 500):
         values = {f"metric {name}": name * 0.1 + step for name in range(order["metrics"])}
         recorder.record(Row(time.time_ns(), values, step, semconv.AXIS_TRAINER, "fit", 0))
     collecting.collect()
-relay = EmbeddedRelay(settings, resource, resource[semconv.RUN_ID])
-exporter = OtlpExporter(relay.transport(lambda: None, Guard()), "relay", Guard(), TO_RELAY)
+queue = ListQueue()
+delivery = Delivery(registry.tracker(backend, settings), Guard(), queue)
+delivery.open(resource)
+delivery.tell(None)
 total = order["rows"] * order["metrics"]
 stopwatch = Stopwatch()
 stopwatch.measure_named(order["parts"])
 began_s = time.perf_counter()
 for data in kept.exports:
-    exporter.export(data)
-assert exporter.force_flush(120_000)
-while (account := relay.status(resource[semconv.RUN_ID]).accounts[backend]).delivered < total:
-    time.sleep(0.001)
+    queue.put(throughput.readings_of(data))
+    delivery.wake()
+assert delivery.wait(120)
 if backend == "wandb":
-    relay._relay.run.close(120)  # as its own client is timed: until its file is whole
+    delivery.close(120)  # as its own client is timed: until its file is whole
 took_s = time.perf_counter() - began_s
-assert account.delivered == total, account
+assert delivery.account.delivered == total, delivery.account
 parts = {part: ns / 1e3 / order["rows"] for part, ns in stopwatch.spent_ns.items()}
 print("\\n" + json.dumps({"exporter": total / took_s, **parts}))
 os._exit(0)
@@ -152,6 +156,11 @@ else:
 parts = {part: ns / 1e3 / rows for part, ns in stopwatch.spent_ns.items()}
 print("\\n" + json.dumps({"their client": rows * len(names) / took_s, **parts}))
 """
+
+
+def readings_of(data: MetricsData) -> list[Reading]:
+    """What a relay takes out of an export for a tracker."""
+    return [reading for batch in decode(data) for reading in batch.readings]
 
 
 def rates(

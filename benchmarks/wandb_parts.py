@@ -18,8 +18,7 @@ from benchmarks.throughput import EXPORTER, METRICS, REPETITIONS, ROWS, THEIRS, 
 TRACKER = "W&B, offline"
 CLIENT = ("wandb", "Run.log", "W&B's `run.log`")
 PARTS = (
-    ("tracelet_otel.exporters.otlp.exporter", "OtlpExporter.export", "an export into a request"),
-    ("tracelet_otel.relay.single", "SingleRunRelay.accept", "a request into rows of the journal"),
+    ("benchmarks.throughput", "readings_of", "readings out of an export"),
     ("tracelet_otel.exporters.wandb.client", "rows", "rows of readings"),
     ("tracelet_otel.exporters.writer", "Writer.write_readings", "columns, and what a batch takes"),
     CLIENT,
