@@ -14,7 +14,7 @@ from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.private_names import LIGHTNING, OPENTELEMETRY_SDK
 from tracelet_otel._support.private_names import check as check_names
 from tracelet_otel.errors import ConfigurationError
-from tracelet_otel.exporters.registry import absolute, check, check_process, without_secrets
+from tracelet_otel.exporters.registry import absolute, check_all, without_secrets
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.run import Run, changing
 from tracelet_otel.session.ranks.rendezvous import SpawnContext
@@ -87,9 +87,7 @@ def start_logging(
     if settings.track_lightning:
         check_names(LIGHTNING)
     # Checked before the active run is ended. A relay that is joined has backends of its own.
-    check_process(settings)
-    for name in settings.backend if settings.relay_endpoint is None else ():
-        check(name, settings)
+    check_all(settings)
     with changing:
         if _active is not None:
             _active.check_thread()

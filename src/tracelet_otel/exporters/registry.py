@@ -83,11 +83,14 @@ def check(backend: str, settings: Settings) -> None:
         raise ConfigurationError(f"{backend} takes no api_key: set {spec.credentials}")
 
 
-def check_process(settings: Settings) -> None:
-    """Check whether the trackers can run in the process in which the settings place them.
+def check_all(settings: Settings) -> None:
+    """Check all backends before a run begins, and that the trackers can run in the process in which they are placed.
+
+    A relay that is joined has backends of its own: they are not checked here.
 
     Raises:
-        ConfigurationError: a tracker needs a relay, and there is none.
+        ConfigurationError: as `check` raises it, or a tracker needs a relay, and there is none.
+        MissingDependencyError: as `check` raises it.
     """
     for name in settings.trackers if not settings.has_relay else ():
         if spec_of(name).needs_relay:
@@ -95,6 +98,8 @@ def check_process(settings: Settings) -> None:
                 f"backend {name!r} needs a relay: its client would change the process that trains. Leave out "
                 f"relay=False, or join a relay that runs elsewhere (relay_endpoint)"
             )
+    for name in settings.backend if settings.relay_endpoint is None else ():
+        check(name, settings)
 
 
 def absolute(settings: Settings) -> Settings:
@@ -195,7 +200,7 @@ def trackers(settings: Settings) -> dict[str, Tracker]:
     """
     for name in settings.trackers:
         check(name, settings)
-    return {name: tracker(name, settings) for name in settings.trackers}
+    return {name: _made(name, settings) for name in settings.trackers}
 
 
 def tracker(backend: str, settings: Settings) -> Tracker:
@@ -210,6 +215,10 @@ def tracker(backend: str, settings: Settings) -> Tracker:
         MissingDependencyError: its client library is not installed.
     """
     check(backend, settings)
+    return _made(backend, settings)
+
+
+def _made(backend: str, settings: Settings) -> Tracker:
     made: Tracker = resolve_name(spec_of(backend).tracker)(settings, options_of(backend, settings))
     return made
 

@@ -175,7 +175,7 @@ class ZeroCodeRun:
     def _take_role(self) -> Role:
         if self._role is None:
             from tracelet_otel.api import next_role
-            from tracelet_otel.exporters.registry import absolute, check, check_process
+            from tracelet_otel.exporters.registry import absolute, check_all
             from tracelet_otel.settings import OTLP, load
 
             arguments: dict[str, Any] = {"export_interval": sdk_export_interval_s()}
@@ -184,9 +184,7 @@ class ZeroCodeRun:
                 others = load({}, None).backend if None in self._backends else ()
                 arguments["backend"] = [*others, *named]
             settings = absolute(load(arguments, None))
-            check_process(settings)
-            for name in settings.backend if settings.relay_endpoint is None else ():
-                check(name, settings)
+            check_all(settings)
             of_copies = settings.model_copy(update={"backend": tuple(dict.fromkeys((*settings.backend, OTLP)))})
             self._settings = settings
             self._role = next_role(settings, of_copies if sdk_exports_otlp() else None)
