@@ -6,7 +6,7 @@ import gzip
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 Instruments = frozenset[tuple[str, str]]
@@ -38,6 +38,11 @@ class Body:
     def gzip(self) -> bytes:
         """The content, compressed."""
         return self.content if self.is_gzip else gzip.compress(self.content, 1)
+
+    @property
+    def packed(self) -> Body:
+        """The same request, with its content compressed."""
+        return replace(self, content=self.gzip, is_gzip=True)
 
     @property
     def size(self) -> int:

@@ -119,7 +119,7 @@ class OtlpExporter(MetricExporter):
         bodies = [Body(part, is_gzip=False, samples=count, repeats=repeats) for part, count in parts]
         if self.sender.is_idle and len(bodies) == 1:
             return bodies
-        return [Body(body.gzip, is_gzip=True, samples=body.samples, repeats=repeats) for body in bodies]
+        return [body.packed for body in bodies]
 
 
 def prepare_collector(endpoint: str | None) -> None:

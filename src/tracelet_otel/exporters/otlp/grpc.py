@@ -23,6 +23,7 @@ from tracelet_otel.exporters.otlp.transport import (
     Verdict,
     provided,
     report_rejected,
+    verdict_of,
 )
 
 _METHOD: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
@@ -104,12 +105,9 @@ def _credentials(settings: OtlpSettings) -> Any:
 
 def _answer(error: Any) -> Answer:
     code, pause_s = error.code(), _pause_s(error)
-    verdict = Verdict.KEPT
-    if code in _REFUSED:
-        verdict = Verdict.REFUSED
-    elif code in _DOUBTFUL and not (code is grpc.StatusCode.RESOURCE_EXHAUSTED and pause_s is not None):
-        # A receiver that is only too busy says when to come back.
-        verdict = Verdict.DOUBTFUL
+    # A receiver that is only too busy says when to come back.
+    is_busy = code is grpc.StatusCode.RESOURCE_EXHAUSTED and pause_s is not None
+    verdict = Verdict.KEPT if is_busy else verdict_of(code, _REFUSED, _DOUBTFUL)
     return Answer(verdict, f"gRPC status {code.name}: {error.details()}"[:MOST_WORDS], pause_s)
 
 

@@ -22,11 +22,12 @@ from tracelet_otel.exporters.otlp.settings import OtlpSettings
 from tracelet_otel.exporters.otlp.transport import (
     DELIVERED,
     MOST_WORDS,
+    USER_AGENT,
     Answer,
     Verdict,
-    header_map,
     provided,
     report_rejected,
+    verdict_of,
 )
 
 _REFUSED: Final = (
@@ -56,7 +57,12 @@ class HttpTransport:
         # The query as it was given, and as it is sent.
         sent = requests.Request("POST", settings.endpoint).prepare().url or ""
         self._secrets = {urlsplit(settings.endpoint).query, urlsplit(sent).query} - {""}
-        self._headers = {**header_map(settings.headers), "content-type": "application/x-protobuf"}
+        # A user agent of the user's takes precedence.
+        self._headers = {
+            "user-agent": USER_AGENT,
+            **dict(settings.headers),
+            "content-type": "application/x-protobuf",
+        }
         if settings.compression != "none":
             self._headers["content-encoding"] = settings.compression
         self._session = provided(settings.provider, requests.Session) if settings.provider else requests.Session()
@@ -109,11 +115,7 @@ class HttpTransport:
             return DELIVERED
         words = response.content[:MOST_WORDS].decode(errors="replace")
         reason = f"HTTP status {response.status_code} {response.reason}: {words}".removesuffix(": ")
-        verdict = Verdict.KEPT
-        if response.status_code in _REFUSED:
-            verdict = Verdict.REFUSED
-        elif response.status_code in _DOUBTFUL:
-            verdict = Verdict.DOUBTFUL
+        verdict = verdict_of(response.status_code, _REFUSED, _DOUBTFUL)
         return Answer(verdict, self._shown(reason), retry_after_s(response.headers.get("retry-after"), response))
 
     def _shown(self, words: str) -> str:

@@ -7,7 +7,6 @@ refused, or until there is no more room for it. What was not delivered is counte
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
@@ -71,8 +70,6 @@ class Sender:
         self._is_lost = False
         self._closing = False
         self._closed = False
-        self._is_counted = False
-        """Whether what was not delivered has been counted."""
         self._sending = threading.Lock()
         self._woken = threading.Event()
         self._thread: threading.Thread | None = threading.Thread(
@@ -162,18 +159,17 @@ class Sender:
             # What is missing is logged also if the wait was interrupted.
             with self._changed:
                 self._closed = True
+                account, is_idle = self.account, self.is_idle
                 self._changed.notify_all()
             self._woken.set()
-            self._log_missing()
+            self._log_missing(account, is_idle=is_idle)
             self._close_transport()
 
-    def _log_missing(self) -> None:
-        with self._changed:
-            account, self._is_counted = self.account, True
-        if self.is_idle and not account.refused:
+    def _log_missing(self, account: Account, *, is_idle: bool) -> None:
+        if is_idle and not account.refused:
             return
         self._guard.count(UNDELIVERED, account.pending)
-        if not self.is_idle and not account.pending:
+        if not is_idle and not account.pending:
             self._guard.count("the last state of metrics was not delivered", 1)
         log.error(
             "%s: %d values delivered, %d refused, %d not delivered to %s: %s",
@@ -230,8 +226,7 @@ class Sender:
         try:
             return self._transport.send(body)
         except Exception as error:
-            with contextlib.suppress(Exception):
-                self._guard.report(f"{self._transport.receiver} could not be asked", error)
+            self._guard.report(f"{self._transport.receiver} could not be asked", error)
             # Its text may hold what is secret.
             self._problem = self._problem or type(error).__name__
             return Answer(Verdict.KEPT)
@@ -243,8 +238,8 @@ class Sender:
             if answer.verdict is Verdict.DELIVERED:
                 self._delivered += body.samples
                 self._backlog.pop()
-                if self._is_counted:
-                    # It was under way when the end gave up on it.
+                if self._closed:
+                    # It was under way when the end gave up on it, and was counted as missing.
                     self._guard.count(UNDELIVERED, -body.samples)
                 return True
             if self._closed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Container
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Any, Final, Protocol
@@ -55,6 +55,19 @@ class Answer:
     """Why the request was not delivered, in the receiver's words; empty where there is nothing to report."""
     pause_s: float | None = None
     """Seconds after which the receiver asks for the next attempt; None where it does not say."""
+
+
+def verdict_of(code: Any, refused: Container[Any], doubtful: Container[Any]) -> Verdict:
+    """What happens to a request to which a receiver answers with an error.
+
+    Args:
+        code: the answer's status code.
+        refused: codes of a request that the receiver will never accept.
+        doubtful: codes of a receiver that has failed, possibly because of the request.
+    """
+    if code in refused:
+        return Verdict.REFUSED
+    return Verdict.DOUBTFUL if code in doubtful else Verdict.KEPT
 
 
 DELIVERED: Final = Answer(Verdict.DELIVERED)
@@ -111,8 +124,3 @@ def provided(name: str, kind: type[Any]) -> Any:
     if not isinstance(made, kind):
         raise ConfigurationError(f"credential provider {name!r} gives {type(made).__name__}, not {kind.__name__}")
     return made
-
-
-def header_map(headers: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
-    """Headers of each request: the user agent, and the user's headers, which take precedence."""
-    return {"user-agent": USER_AGENT, **dict(headers)}
