@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -12,12 +12,10 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics
 from opentelemetry.sdk.resources import Resource
 
-from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.registry import check_joined
-from tracelet_otel.protocol.messages import Status
 from tracelet_otel.session.calls import Address, HttpConnection, fetch_status, is_collector
-from tracelet_otel.session.transport import RelayTransport
+from tracelet_otel.session.transport import HttpRelay
 from tracelet_otel.settings import Settings
 
 _PAUSE_S: Final = 0.2
@@ -28,7 +26,7 @@ _SERVER_ERROR: Final = HTTPStatus.INTERNAL_SERVER_ERROR
 """Status codes from this one on may be temporary, so the request is sent again."""
 
 
-class JoinedRelay:
+class JoinedRelay(HttpRelay):
     """A `RelayConnection` to a relay that may have other runs too, or to a collector that forwards to a relay.
 
     Args:
@@ -45,11 +43,8 @@ class JoinedRelay:
     def __init__(self, settings: Settings, resource: Mapping[str, Any], run_id: str) -> None:
         assert settings.relay_endpoint is not None  # noqa: S101
         assert settings.relay_token is not None  # noqa: S101
-        self.address = Address(settings.relay_endpoint.rstrip("/"), settings.relay_token.get_secret_value())
-        """Address and token of the relay."""
+        self._address = Address(settings.relay_endpoint.rstrip("/"), settings.relay_token.get_secret_value())
         check_joined(settings)
-        self.outlives_process = True
-        """The relay goes on with the delivery when this process has ended."""
         deadline_s = time.monotonic() + settings.start_timeout
         self._announce(resource, deadline_s, settings.start_timeout)
         self.tells = not is_collector(self.address)
@@ -57,13 +52,10 @@ class JoinedRelay:
         self.urls: Mapping[str, str] = self._wait_for_urls(settings, run_id, deadline_s) if self.tells else {}
         """Addresses at which people look at the run, by backend; empty for a collector."""
 
-    def status(self, run_id: str) -> Status | None:
-        """Ask the relay how far the delivery of the run is; None where it does not answer."""
-        return fetch_status(self.address, run_id)
-
-    def transport(self, revive: Callable[[], None], guard: Guard) -> RelayTransport:
-        """Make the transport that posts to the relay. It calls `revive` when the relay does not answer."""
-        return RelayTransport(lambda: self.address, revive, guard)
+    @property
+    def address(self) -> Address:
+        """Address and token of the relay."""
+        return self._address
 
     @property
     def log(self) -> str:

@@ -11,21 +11,21 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final
 
 from tracelet_otel._support.child_environment import child_environment
 from tracelet_otel._support.environment import environment
-from tracelet_otel._support.guard import Guard, log
+from tracelet_otel._support.guard import log
 from tracelet_otel._support.processes import started
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.registry import delivering_environment
-from tracelet_otel.protocol.messages import Order, Ready, Status
+from tracelet_otel.protocol.messages import Order, Ready
 from tracelet_otel.relay.journal import SUFFIX, Journal, JournalError, JournalInUseError
-from tracelet_otel.session.calls import Address, fetch_status
-from tracelet_otel.session.transport import RelayTransport
+from tracelet_otel.session.calls import Address
+from tracelet_otel.session.transport import HttpRelay
 from tracelet_otel.settings import Settings, to_plain
 
 _AGAIN_S: Final = 30.0
@@ -35,7 +35,7 @@ _launched: weakref.WeakSet[RelayProcess] = weakref.WeakSet()
 """All relays that this process has started."""
 
 
-class RelayProcess:
+class RelayProcess(HttpRelay):
     """A `RelayConnection` to a relay that this process starts, as a process in a session of its own.
 
     This process holds one end of a pipe. The relay ends once the pipe is closed and everything is delivered.
@@ -78,8 +78,6 @@ class RelayProcess:
             raise
         for name, hint in ready.hints.items():
             log.warning("%s: %s", name, hint)
-        self.outlives_process = True
-        """The relay goes on with the delivery when this process has ended."""
         self.tells = True
         """The relay reports how far the delivery is."""
         self.urls: Mapping[str, str] = ready.urls
@@ -91,14 +89,6 @@ class RelayProcess:
         reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
         shown = f"[{reachable}]" if ":" in reachable else reachable
         return Address(f"http://{shown}:{self._order.port}", self._order.token)
-
-    def status(self, run_id: str) -> Status | None:
-        """Ask the relay how far the delivery of the run is; None where it does not answer."""
-        return fetch_status(self.address, run_id)
-
-    def transport(self, revive: Callable[[], None], guard: Guard) -> RelayTransport:
-        """Make the transport that posts to the relay. It calls `revive` when the relay does not answer."""
-        return RelayTransport(lambda: self.address, revive, guard)
 
     @property
     def pid(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,8 +17,8 @@ from tracelet_otel.exporters.otlp.backlog import Body
 from tracelet_otel.exporters.otlp.exporter import OtlpExporter
 from tracelet_otel.exporters.otlp.sender import Limits
 from tracelet_otel.exporters.otlp.transport import DELIVERED, Answer, Verdict
-from tracelet_otel.protocol.messages import MAX_BODY_BYTES
-from tracelet_otel.session.calls import Address, HttpConnection
+from tracelet_otel.protocol.messages import MAX_BODY_BYTES, Status
+from tracelet_otel.session.calls import Address, HttpConnection, fetch_status
 
 _FINAL: Final = (
     HTTPStatus.BAD_REQUEST,
@@ -91,6 +92,26 @@ class RelayTransport:
             if line not in self._passed_on:
                 self._passed_on.add(line)
                 log.warning("relay: %s", line)
+
+
+class HttpRelay(ABC):
+    """What relays in other processes have in common, launched or joined: they are reached over HTTP."""
+
+    outlives_process = True
+    """The relay goes on with the delivery when this process has ended."""
+
+    @property
+    @abstractmethod
+    def address(self) -> Address:
+        """Address and token of the relay now."""
+
+    def status(self, run_id: str) -> Status | None:
+        """Ask the relay how far the delivery of the run is; None where it does not answer."""
+        return fetch_status(self.address, run_id)
+
+    def transport(self, revive: Callable[[], None], guard: Guard) -> RelayTransport:
+        """Make the transport that posts to the relay. It calls `revive` when the relay does not answer."""
+        return RelayTransport(lambda: self.address, revive, guard)
 
 
 def relay_exporter(
