@@ -97,8 +97,8 @@ def test_what_comes_too_late_is_named_and_takes_nothing_with_it(database, caplog
         rank.end()
     run.stop()
     assert has(database, [("loss", 0, 1.0), ("loss", 1, 2.0)])
-    place = "a value of 'loss' from rank 1 came too late to be merged"
-    assert run.errors == {place: 1}
+    place = "values of 'loss' came too late to be merged"
+    assert run.errors == {place: 1, "'loss' lacks values of ranks at step 0": 1}
     assert place in caplog.text
 
 

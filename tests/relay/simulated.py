@@ -9,10 +9,18 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
-from tracelet_otel.relay.parts import part_of
+from tracelet_otel.relay.parts import RequestPart, part_of
+from tracelet_otel.relay.run import RelayedRun
 
 RUN_ID = "r1"
 RESOURCE = {semconv.RUN_ID: RUN_ID, semconv.RUN_NAME: "relayed", semconv.PROJECT_NAME: "Default"}
+
+
+def accept(run: RelayedRun, part: RequestPart) -> None:
+    """Let a run accept one part; the error is raised."""
+    (error,) = run.accept([part])
+    if error is not None:
+        raise error
 
 
 class Rank:
@@ -53,4 +61,4 @@ class Rank:
         return encode_metrics(self._exporter.exports[-1])
 
     def part(self):
-        return part_of(self.request())
+        return part_of(self.request().resource_metrics)

@@ -16,12 +16,12 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 
 from tests.support.sdk import exported
 from tracelet_otel._support.guard import Guard
-from tracelet_otel.protocol.messages import MAX_BODY_BYTES, Taken
-from tracelet_otel.protocol.requests import by_run
+from tracelet_otel.protocol.messages import MAX_BODY_BYTES
 from tracelet_otel.relay.journal import Journal
-from tracelet_otel.relay.parts import part_of
+from tracelet_otel.relay.ranges import stored
 from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.relay.server import Application, HttpServer, listen
+from tracelet_otel.relay.taking import Accepted, take
 from tracelet_otel.settings import Settings
 
 TOKEN = "the-token-of-this-run"
@@ -64,7 +64,7 @@ class Relay:
 
     @property
     def held(self):
-        seen = self.journal.state.get("seen", {}).values()
+        seen = stored(self.journal.state, "seen").values()
         samples = sum(last - first + 1 for pairs in seen for first, last in pairs)
         return samples, self.journal.readings_after(0)
 
@@ -74,10 +74,8 @@ def server(tmp_path_factory):
     journal = Journal(tmp_path_factory.mktemp("http") / "r1.journal")
     run = RelayedRun(journal, guard := Guard(), Settings())
 
-    def accept(request):
-        for own in by_run(request).values():
-            run.accept(part_of(own))
-        return Taken()
+    def accept(requests):
+        return take(requests, lambda _, parts: Accepted(run.accept(parts), ""))
 
     application = Application(TOKEN, accept, {"r1": run.status}.get, guard)
     serving = HttpServer(application, listen("127.0.0.1", 0))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
-from tests.relay.simulated import RESOURCE, Rank
+from tests.relay.simulated import RESOURCE, Rank, accept
 from tests.support.disk import full_disk
 from tests.support.mlflow_store import multiset, stored_run
 from tests.support.waiting import wait_until
@@ -54,7 +54,7 @@ def points_after(tmp_path, database, away, *later) -> list:
     journal.close()
     _, run = run_on(tmp_path / "r1.journal", Settings())
     for part in later:
-        run.accept(part)
+        accept(run, part)
     assert run.close(30)
     assert before.status.complete is False
     return stored_run(database).multiset
@@ -68,16 +68,17 @@ def pass_on(run) -> None:
 def test_what_was_too_late_takes_nothing_along_in_the_next_relay(tmp_path, database, away):
     first, second = Rank(0), Rank(1)
     _, run = away
-    run.accept(second.part())
-    run.accept(first.logs(0, a=0.0))
+    accept(run, second.part())
+    accept(run, first.logs(0, a=0.0))
     pass_on(run)
-    run.accept(second.logs(0, a=10.0))
+    accept(run, second.logs(0, a=10.0))
     assert list(run.status.errors) == [
         "mlflow does not answer; its readings are kept and sent again",
-        "a value of 'a' from rank 1 came too late to be merged",
+        "values of 'a' came too late to be merged",
+        "'a' lacks values of ranks at step 0",
     ]
-    run.accept(first.logs(1, a=0.0))
-    run.accept(second.logs(1, a=10.0))
+    accept(run, first.logs(1, a=0.0))
+    accept(run, second.logs(1, a=10.0))
     assert points_after(tmp_path, database, away) == multiset([("a", 0, 0.0), ("a", 1, 5.0)])
 
 
@@ -86,8 +87,8 @@ def test_ranks_that_are_far_apart_in_the_journal(tmp_path, database, away, monke
     first, second = Rank(0), Rank(1)
     _, run = away
     for step in range(50):
-        run.accept(first.logs(step, a=0.0))
-        run.accept(second.logs(step, a=10.0))
+        accept(run, first.logs(step, a=0.0))
+        accept(run, second.logs(step, a=10.0))
     late = [first.logs(50, a=0.0), second.logs(50, a=10.0)]
     assert points_after(tmp_path, database, away, *late) == multiset(("a", step, 5.0) for step in range(51))
 
@@ -97,7 +98,7 @@ def test_a_body_is_taken_once_also_by_the_next_relay(tmp_path, database, away):
     _, run = away
     kept = [first.logs(0, a=0.0, b=1.0), second.logs(0, b=3.0)]
     for part in [*kept, *kept]:
-        run.accept(part)
+        accept(run, part)
     found = points_after(tmp_path, database, away, *kept, second.logs(0, a=10.0))
     # The second rank's `a` is in a row of its own, before the first one has gone on to the next.
     assert found == multiset([("a", 0, 5.0), ("b", 0, 2.0)])
@@ -112,11 +113,11 @@ def test_readings_of_the_host_are_taken_once_and_stand_in_the_way_of_no_rank(tmp
     def collection(threads, step):
         first.measure(threads)
         data = measured.of(first.measured(), step)
-        return part_of(encode_metrics(data))
+        return part_of(encode_metrics(data).resource_metrics)
 
     kept = [collection(3, 0), first.logs(0, a=0.0), collection(5, 0), second.logs(0, a=10.0)]
     for part in [*kept, *kept]:
-        run.accept(part)
+        accept(run, part)
     found = points_after(tmp_path, database, away, *kept, collection(7, 1))
     name = "system/process_threads"
     assert found == multiset([("a", 0, 5.0), (name, 0, 3.0), (name, 0, 5.0), (name, 1, 7.0)])
@@ -126,18 +127,18 @@ def test_a_last_word_that_overtakes_the_rows_before_it(tmp_path, database, away)
     """Collectors forward several requests at once."""
     owner, other = Rank(0, owns_run=True), Rank(1)
     _, run = away
-    run.accept(owner.logs(0, a=0.0))
-    run.accept(other.logs(0, a=2.0))
+    accept(run, owner.logs(0, a=0.0))
+    accept(run, other.logs(0, a=2.0))
     rows = [owner.logs(1, a=4.0), other.logs(1, a=6.0)]
     for rank in (other, owner):
         rank.signals.outcome.settle("finished", None)
         rank.signals.outcome.end()
-    run.accept(other.part())
-    run.accept(owner.part())
+    accept(run, other.part())
+    accept(run, owner.part())
     run.look()
     assert (run.ended, run.others_may_send) == (True, True)
     for part in rows:
-        run.accept(part)
+        accept(run, part)
     assert not run.others_may_send
     assert run.status.errors.keys() == {"mlflow does not answer; its readings are kept and sent again"}
     assert points_after(tmp_path, database, away) == multiset([("a", 0, 1.0), ("a", 1, 5.0)])
@@ -146,21 +147,21 @@ def test_a_last_word_that_overtakes_the_rows_before_it(tmp_path, database, away)
 def test_what_a_last_word_has_overtaken_takes_nothing_of_it_back(tmp_path, database, away):
     owner, other = Rank(0, owns_run=True), Rank(1)
     _, run = away
-    run.accept(owner.part())
-    run.accept(other.part())
+    accept(run, owner.part())
+    accept(run, other.part())
     rows = [owner.logs(0, a=4.0), other.logs(0, a=6.0)]
     alive = [owner.part(), other.part()]
     for rank in (other, owner):
         rank.signals.outcome.settle("finished", None)
         rank.signals.outcome.end()
-        run.accept(rank.part())
+        accept(run, rank.part())
     for part in [*rows, *alive]:
-        run.accept(part)
+        accept(run, part)
     assert not run.others_may_send
     assert run._members.outcome == "finished"
     run._phase = Phase.CLOSING
     # Signs of life that come after the end are nobody's fault.
-    run.accept(alive[0])
+    accept(run, alive[0])
     run._phase = Phase.OPEN
     assert points_after(tmp_path, database, away) == multiset([("a", 0, 5.0)])
 
@@ -169,18 +170,18 @@ def test_readings_of_the_host_are_no_rows(away):
     """They neither keep a run open nor open one that has ended."""
     first = Rank(0, owns_run=True)
     _, run = away
-    run.accept(first.logs(0, a=0.0))
+    accept(run, first.logs(0, a=0.0))
     first.measure(3)
-    system = part_of(encode_metrics(SystemReadings().of(first.measured(), 0)))
+    system = part_of(encode_metrics(SystemReadings().of(first.measured(), 0)).resource_metrics)
     before_s = run._new_row_s
-    run.accept(system)
+    accept(run, system)
     assert run._new_row_s == before_s
     first.measure(4)
     readings = SystemReadings()
     readings.of(first.measured(), 0)
-    late = part_of(encode_metrics(readings.of(first.measured(), 1)))
+    late = part_of(encode_metrics(readings.of(first.measured(), 1)).resource_metrics)
     run._phase = Phase.CLOSING
-    run.accept(late)
+    accept(run, late)
     run._phase = Phase.OPEN
     assert run.status.errors["readings of GPU and host came after the run's end"] == 1
 
@@ -190,7 +191,7 @@ def test_hyperparameters_are_in_order_whichever_relay_has_them(tmp_path, databas
     _, run = away
     for value in (1, 2, 1):
         rank.signals.hparams.update({"lr": value, f"only {value}": 0})
-    run.accept(rank.logs(0, a=1.0))
+    accept(run, rank.logs(0, a=1.0))
     rank.signals.hparams.update({"lr": 3})
     later = rank.logs(1, a=2.0)
     assert points_after(tmp_path, database, away, later) == multiset([("a", 0, 1.0), ("a", 1, 2.0)])
@@ -202,10 +203,10 @@ def test_hyperparameters_are_in_order_whichever_relay_has_them(tmp_path, databas
 def test_what_is_journalled_does_not_grow_with_hyperparameters(away):
     journal, run = away
     rank = Rank(0)
-    run.accept(rank.logs(0, a=1.0))
+    accept(run, rank.logs(0, a=1.0))
     rank.signals.hparams.update({f"parameter {number}": number for number in range(300)})
-    run.accept(rank.logs(1, a=2.0))
-    run.accept(rank.logs(2, a=3.0))
+    accept(run, rank.logs(1, a=2.0))
+    accept(run, rank.logs(2, a=3.0))
     first, second, third = [len(content) for _, content in journal.unmerged()]
     assert max(second, third) <= first + 2
     assert len(journal.state["hparams"]["reports"]) == 300
@@ -214,13 +215,13 @@ def test_what_is_journalled_does_not_grow_with_hyperparameters(away):
 def test_what_is_merged_while_the_disk_is_full_is_written_when_it_is_not(tmp_path, database, away):
     first, second = Rank(0), Rank(1)
     journal, run = away
-    run.accept(first.logs(0, a=0.0))
-    run.accept(second.part())
+    accept(run, first.logs(0, a=0.0))
+    accept(run, second.part())
     with full_disk():
         # The first rank's value has waited for long enough.
         pass_on(run)
         with pytest.raises(JournalError, match="cannot be written"):
-            run.accept(first.logs(1, a=1.0))
+            accept(run, first.logs(1, a=1.0))
     assert journal.readings_after(0) == 0
     assert "values that are merged wait for room on the disk" in run.status.errors
     run.look()
@@ -233,11 +234,11 @@ def test_what_was_too_late_is_so_for_the_next_relay_too(tmp_path, database, away
     """Its part is still needed, for a sample that waits."""
     first, second = Rank(0), Rank(1)
     _, run = away
-    run.accept(second.part())
-    run.accept(first.logs(0, a=0.0))
+    accept(run, second.part())
+    accept(run, first.logs(0, a=0.0))
     pass_on(run)
     second.record(0, a=10.0)
-    run.accept(second.logs(1, a=10.0))
+    accept(run, second.logs(1, a=10.0))
     found = points_after(tmp_path, database, away, first.logs(1, a=0.0))
     assert found == multiset([("a", 0, 0.0), ("a", 1, 5.0)])
 
@@ -247,21 +248,21 @@ def test_two_exports_of_one_rank_in_one_request_the_later_one_first(tmp_path, da
     first, second = Rank(0), Rank(1)
     _, run = away
     for step in range(2):
-        run.accept(second.logs(step, a=10.0))
+        accept(run, second.logs(step, a=10.0))
     requests = []
     for step in range(2):
         first.record(step, a=0.0)
         requests.append(first.request())
     together = requests[1]
     together.resource_metrics.extend(requests[0].resource_metrics)
-    run.accept(part_of(together))
+    accept(run, part_of(together.resource_metrics))
     assert points_after(tmp_path, database, away) == multiset([("a", 0, 5.0), ("a", 1, 5.0)])
 
 
 def test_a_start_that_fails_in_one_tracker_delivers_nothing_to_another(tmp_path, database, away):
     journal, before = away
-    before.accept(Rank(0).logs(0, a=1.0))
-    before.accept(Rank(1).logs(0, a=3.0))
+    accept(before, Rank(0).logs(0, a=1.0))
+    accept(before, Rank(1).logs(0, a=3.0))
     journal.close()
     journal = Journal(tmp_path / "r1.journal")
     waiting = journal.readings_after(0)
@@ -278,10 +279,10 @@ def test_a_start_that_fails_in_one_tracker_delivers_nothing_to_another(tmp_path,
 def test_what_waits_for_a_rank_at_the_end_wakes_a_delivery_that_sleeps(tmp_path, database):
     _, run = run_on(tmp_path / "r1.journal", Settings())
     first, second = Rank(0), Rank(1)
-    run.accept(first.logs(0, a=1.0))
-    run.accept(second.logs(0, a=3.0))
+    accept(run, first.logs(0, a=1.0))
+    accept(run, second.logs(0, a=3.0))
     wait_until(lambda: run.status.accounts["mlflow"].delivered == 1, 30, "the delivery")
-    run.accept(first.logs(1, a=5.0))
+    accept(run, first.logs(1, a=5.0))
     began_s = time.monotonic()
     assert run.close(60)
     assert time.monotonic() - began_s < 30
@@ -290,8 +291,8 @@ def test_what_waits_for_a_rank_at_the_end_wakes_a_delivery_that_sleeps(tmp_path,
 
 def test_an_end_on_a_full_disk_says_what_is_missing(tmp_path, database):
     _, run = run_on(tmp_path / "r1.journal", Settings())
-    run.accept(Rank(0).logs(0, a=1.0))
-    run.accept(Rank(1).part())
+    accept(run, Rank(0).logs(0, a=1.0))
+    accept(run, Rank(1).part())
     with full_disk():
         assert not run.close(0.3)
     assert run.status.unclosed == ["mlflow"]
@@ -314,8 +315,8 @@ def test_a_journal_that_cannot_be_marked_is_delivered_again(tmp_path, database):
     path = tmp_path / "r1.journal"
     run = RelayedRun(Full(path), Guard(), Settings())
     run.resume(registry.trackers(registry.absolute(Settings())), RESOURCE)
-    run.accept(Rank(0).logs(0, a=1.0))
-    run.accept(Rank(1).logs(0, a=1.0))
+    accept(run, Rank(0).logs(0, a=1.0))
+    accept(run, Rank(1).logs(0, a=1.0))
     assert run.close(30, marks=True)
     assert run.status.over
     assert run.status.errors == {"the journal does not know that all is delivered": 1}
@@ -335,8 +336,8 @@ def test_a_journal_of_0_1_0_is_delivered(tmp_path, database, backend):
     _, run = run_on(path, Settings(rank_timeout=600))
     assert run.status.accounts["mlflow"].delivered >= 1
     second = Rank(1)
-    run.accept(second.logs(0, a=10.0, b=3.0))  # it has been there
-    run.accept(second.logs(1, a=4.0, b=9.0))
+    accept(run, second.logs(0, a=10.0, b=3.0))  # it has been there
+    accept(run, second.logs(1, a=4.0, b=9.0))
     assert run.close(30)
     assert run.status.accounts["mlflow"] == Account(4, 0, 0, None)
     assert stored_run(database).multiset == multiset([("b", 0, 2.0), ("a", 1, 2.0), ("b", 1, 8.0)])
@@ -358,27 +359,27 @@ def test_a_journal_of_0_1_0_that_cannot_be_read_is_named_and_left(tmp_path):
 def test_what_comes_after_the_end(away):
     owner, other = Rank(0, owns_run=True), Rank(1)
     _, run = away
-    run.accept(owner.logs(0, a=0.0))
-    run.accept(other.logs(0, a=0.0))
+    accept(run, owner.logs(0, a=0.0))
+    accept(run, other.logs(0, a=0.0))
     owner.signals.outcome.end()
-    run.accept(owner.part())
+    accept(run, owner.part())
     assert run.ended
     run.close(0)
     # What says nothing new is well.
-    run.accept(owner.part())
+    accept(run, owner.part())
     other.signals.outcome.settle("failed", None)
-    run.accept(other.part())
+    accept(run, other.part())
     with pytest.raises(TooLateError, match="rank 0 has ended the run"):
-        run.accept(other.logs(1, a=1.0))
+        accept(run, other.logs(1, a=1.0))
     with pytest.raises(EndedError):
-        run.accept(owner.logs(1, a=1.0))
+        accept(run, owner.logs(1, a=1.0))
 
 
 def test_what_comes_while_a_run_is_closed_that_nobody_has_ended(away):
     owner, other = Rank(0, owns_run=True), Rank(1)
     _, run = away
-    run.accept(owner.logs(0, a=0.0))
+    accept(run, owner.logs(0, a=0.0))
     run.close(0)
     # It may be opened again: nothing is refused for good.
     with pytest.raises(EndedError, match="nothing has come for long"):
-        run.accept(other.logs(0, a=1.0))
+        accept(run, other.logs(0, a=1.0))

@@ -173,7 +173,7 @@ def test_a_run_whose_data_is_refused_takes_no_other_with_it(relay):
     good.signals.outcome.end()
     refused = [late.request(), bad.request()]
     answer = send(refused[0], good.request(), refused[1])
-    assert answer.rejected_data_points == sum(map(count_points, refused))
+    assert answer.rejected_data_points == sum(count_points(one.resource_metrics) for one in refused)
     assert "run over: rank 0 has ended the run" in answer.error_message
     assert "run no id!: tracelet.run.id has to be" in answer.error_message
     wait_until(lambda: (status := fetch_status(address, "good")) is not None and status.complete, 60, "the other's end")

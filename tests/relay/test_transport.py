@@ -11,9 +11,8 @@ from tests.support.collector import Collector
 from tests.support.sdk import exported
 from tracelet_otel._support.guard import UNDELIVERED, Guard
 from tracelet_otel.exporters.otlp.sender import Limits
+from tracelet_otel.protocol.decode import decode
 from tracelet_otel.protocol.messages import Taken
-from tracelet_otel.protocol.requests import by_run
-from tracelet_otel.relay.parts import part_of
 from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.session.calls import Address
 from tracelet_otel.session.ranks.rendezvous import RunAddress
@@ -31,13 +30,12 @@ class Taker:
         self.readings: list[tuple[str, float, int]] = []
         self.ended: list[bool] = []
 
-    def __call__(self, request) -> Taken:
+    def __call__(self, requests) -> list[Taken]:
         self.open.wait(30)
-        for own in by_run(request).values():
-            for batch in part_of(own).batches:
-                self.readings += [(reading.name, reading.value, reading.step) for reading in batch.readings]
-                self.ended.append(batch.ended)
-        return Taken()
+        for batch in (batch for request in requests for batch in decode(request.resource_metrics)):
+            self.readings += [(reading.name, reading.value, reading.step) for reading in batch.readings]
+            self.ended.append(batch.ended)
+        return [Taken() for _ in requests]
 
 
 @pytest.fixture

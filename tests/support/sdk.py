@@ -23,6 +23,8 @@ from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.decode import Batch, Reading, Report, decode
+from tracelet_otel.protocol.encode import encode
+from tracelet_otel.protocol.requests import parse
 
 
 class KeepingExporter(MetricExporter):
@@ -52,11 +54,16 @@ class KeepingExporter(MetricExporter):
 
     @property
     def batches(self) -> list[Batch]:
-        return [batch for data in self.exports for batch in decode(data)]
+        return [batch for data in self.exports for batch in decoded(data)]
 
     @property
     def readings(self) -> list[Reading]:
         return [reading for batch in self.batches for reading in batch.readings]
+
+
+def decoded(data: MetricsData) -> list[Batch]:
+    """What a relay reads of an export."""
+    return list(decode(parse(encode(data)).resource_metrics))
 
 
 def reader(exporter: MetricExporter, interval_ms: float = 3_600_000) -> PeriodicExportingMetricReader:

@@ -90,7 +90,9 @@ def values_of(merged: list[Merged | Late]) -> Counter[tuple[int, str, int, float
 
 
 def sources_of(merged: list[Merged | Late]) -> Counter:
-    return Counter(source for one in merged for source in (one.sources if isinstance(one, Merged) else (one.source,)))
+    return Counter(
+        source[:2] for one in merged for source in (one.sources if isinstance(one, Merged) else (one.source,))
+    )
 
 
 def samples_of(streams: list[list[Reading]]) -> Counter:
@@ -145,10 +147,10 @@ def test_a_rank_that_dies_holds_nothing_up_and_loses_nothing(data):
     found = []
     for rank in data.draw(st.permutations(range(program.world_size))):
         found += merge.add(f"p{rank}", rank, sent[rank], len(sent[rank]), 0.0)
-    found += merge.leave(dies)
+    found += merge.leave([dies])
     # What others wait for each other is theirs; at the latest their ends tell.
     for rank in range(dies):
-        found += merge.leave(rank)
+        found += merge.leave([rank])
     assert merge.waiting == 0
     assert sources_of(found) == samples_of(sent)
 
@@ -182,7 +184,7 @@ def test_a_slow_rank_is_waited_for_and_then_late():
     assert isinstance(alone, Merged)
     assert alone.reading.value == 0
     late = reading("a", 10, 1)
-    assert merge.add("p1", 1, [late], 1, LIMIT_S + 1) == [Late(late, 1, ("p1", 1))]
+    assert merge.add("p1", 1, [late], 1, LIMIT_S + 1) == [Late(late, 1, ("p1", 1, 0))]
     # Its next occurrence is matched again.
     assert merge.add("p0", 0, [reading("a", 2, 2)], 2, LIMIT_S + 2) == []
     (merged,) = merge.add("p1", 1, [reading("a", 4, 2)], 2, LIMIT_S + 2)
@@ -215,7 +217,7 @@ def test_processes_of_another_training_are_waited_for_again():
         assert merge.add(first, 0, [one], 1, 0.0) == []
         (merged,) = merge.add(second, 1, [one._replace(value=10)], 1, 0.0)
         assert merged.reading.value == 5
-        assert merge.leave(0) == merge.leave(1) == []
+        assert merge.leave([0, 1]) == []
 
 
 def test_a_training_that_begins_again_is_not_mixed_with_the_one_before():
@@ -253,7 +255,7 @@ def test_a_rank_that_was_given_up_on_and_comes_is_waited_for_again():
     assert merge.add("p0", 0, [reading("a", 0, 1, step=0)], 1, 0.0) == []
     assert len(merge.expire(10.0)) == 1
     late = reading("a", 10, 1, step=0)
-    assert merge.add("p1", 1, [late], 1, 11.0) == [Late(late, 1, ("p1", 1))]
+    assert merge.add("p1", 1, [late], 1, 11.0) == [Late(late, 1, ("p1", 1, 0))]
     assert merge.add("p0", 0, [reading("a", 2, 2, step=1)], 2, 12.0) == []
     (merged,) = merge.add("p1", 1, [reading("a", 4, 2, step=1)], 2, 12.0)
     assert merged.reading.value == 3

@@ -11,16 +11,17 @@ from opentelemetry.sdk.metrics.export import Gauge, Metric, MetricsData, NumberD
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from tests.support.sdk import decoded
 from tracelet_otel import semconv
-from tracelet_otel.protocol.decode import Batch, Param, Reading, decode
+from tracelet_otel.protocol.decode import Batch, Param, Reading
 from tracelet_otel.protocol.samples import Moment, Samples
 
 moments = st.builds(
     Moment,
-    st.integers(0, 2**63),
-    st.integers(),
+    st.integers(0, 2**63 - 1),
+    st.integers(-(2**63), 2**63 - 1),
     st.sampled_from([semconv.AXIS_TRAINER, semconv.AXIS_NONE]),
-    st.none() | st.integers(),
+    st.none() | st.integers(-(2**63), 2**63 - 1),
     st.none() | st.integers(1, 9),
     st.none() | st.integers(1, 9),
 )
@@ -35,12 +36,12 @@ def scope(name, *metrics):
     return ScopeMetrics(InstrumentationScope(name), found, "")
 
 
-def decoded(*scopes, **resource):
-    return list(decode(MetricsData([ResourceMetrics(Resource(resource), list(scopes), "")])))
+def batches_of(*scopes, **resource):
+    return decoded(MetricsData([ResourceMetrics(Resource(resource), list(scopes), "")]))
 
 
 def readings(exemplars, attributes):
-    (batch,) = decoded(scope(semconv.SCOPE_LOGGED, ("loss", 0.5, exemplars, attributes)))
+    (batch,) = batches_of(scope(semconv.SCOPE_LOGGED, ("loss", 0.5, exemplars, attributes)))
     return batch.readings
 
 
@@ -71,7 +72,7 @@ def test_a_reading_has_everything_that_its_sample_has():
 def test_a_process_that_sends_what_it_logged_and_readings_of_its_machine_has_sent_two_batches():
     logged = Samples([Moment(9, 4, semconv.AXIS_TRAINER, 2, None, None)], [1], [0.25])
     measured = Samples([Moment(8, 4, semconv.AXIS_TRAINER, None, None, None)], [1], [50.0])
-    found = decoded(
+    found = batches_of(
         scope(semconv.SCOPE_SYSTEM, ("reading", 50.0, measured, {semconv.METRIC_NAME: "power_usage_watts"})),
         scope(semconv.SCOPE_LOGGED, ("loss", 0.25, logged, {semconv.METRIC_NAME: "loss"})),
         host="one",
@@ -87,9 +88,9 @@ def test_a_process_that_sends_what_it_logged_and_readings_of_its_machine_has_sen
 def test_a_process_has_a_trainer_where_it_tells_of_one():
     of_a_run = (semconv.SAMPLES, 3, [], {}), (semconv.QUEUE_SIZE, 2, [], {})
     expected = Batch({}, (), (), None, samples=3, queued=2)
-    assert decoded(scope(semconv.SCOPE_RUN, *of_a_run)) == [expected]
+    assert batches_of(scope(semconv.SCOPE_RUN, *of_a_run)) == [expected]
     of_a_trainer = (semconv.GLOBAL_STEP, 0, [], {})
-    assert decoded(scope(semconv.SCOPE_RUN, *of_a_run, of_a_trainer)) == [replace(expected, has_trainer=True)]
+    assert batches_of(scope(semconv.SCOPE_RUN, *of_a_run, of_a_trainer)) == [replace(expected, has_trainer=True)]
 
 
 @pytest.mark.parametrize(

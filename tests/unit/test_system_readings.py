@@ -12,8 +12,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 
+from tests.support.sdk import decoded
 from tracelet_otel import semconv
-from tracelet_otel.protocol.decode import decode
 from tracelet_otel.system.tracker_view import SystemReadings
 
 GPU = [
@@ -56,7 +56,7 @@ class Machine:
                 self._names.add(name)
                 self._meter.create_observable_gauge(name, [lambda _, name=name: self._observe(name)])
         data = self.readings.of(self.reader.get_metrics_data(), step)
-        (batch,) = decode(data)
+        (batch,) = decoded(data)
         assert batch.is_system
         return {one.name.removeprefix("system/"): one.value for one in batch.readings}, batch
 

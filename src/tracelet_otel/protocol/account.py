@@ -17,3 +17,5 @@ class Account:
     """Readings that it has yet to take."""
     problem: str | None
     """Why readings are pending or were refused, in the tracker's words."""
+    incomplete: int = 0
+    """Values, among all of these, that were merged without a rank that runs: its own came too late, or never."""

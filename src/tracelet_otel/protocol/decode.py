@@ -1,22 +1,29 @@
-"""Translates OpenTelemetry's `MetricsData` into readings, hyperparameters and outcomes for trackers. Pure."""
+"""Translates OTLP into readings, hyperparameters and outcomes for trackers. Pure.
+
+A relay reads a thousand requests a second, so nothing is made here that is not passed on: attributes are read from the
+messages of protobuf, and the resource of a process is read once.
+
+Source of the form: opentelemetry-proto, `metrics.proto`, `resource.proto` and `common.proto`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import repeat
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from opentelemetry.sdk.metrics import Exemplar
-from opentelemetry.sdk.metrics.export import MetricsData, NumberDataPoint, ResourceMetrics
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.metrics.v1 import metrics_pb2
 
 from tracelet_otel import semconv
-from tracelet_otel.protocol.samples import Moment, Samples
+from tracelet_otel.protocol.requests import MalformedError, points, resource_of
 
-_NONFINITE = {"NaN": math.nan, "+Inf": math.inf, "-Inf": -math.inf}
+_NONFINITE: Final = {"NaN": math.nan, "+Inf": math.inf, "-Inf": -math.inf}
+_INTEGERS: Final = 2**63
+"""A time has to be below this, to fit a signed integer of 64 bits."""
 
 
 class Reading(NamedTuple):
@@ -86,7 +93,8 @@ class Batch:
     readings: tuple[Reading, ...]
     """In the order in which they were logged."""
     params: tuple[Report, ...]
-    """Hyperparameters, in the order in which they were reported: all that the process has reported so far."""
+    """Hyperparameters, in the order in which they were reported: all that the process has reported so far. Empty for a
+    rank other than 0."""
     outcome: str | None
     """The outcome that the run reports, one of `semconv.OUTCOME_*`."""
     ended: bool | None = None
@@ -111,133 +119,153 @@ class Batch:
         return rank if isinstance(rank, int) else None
 
 
-def decode(data: MetricsData) -> Iterator[Batch]:
-    """Translate one export into one batch for each process that it comes from.
+def decode(resources: Iterable[metrics_pb2.ResourceMetrics]) -> Iterator[Batch]:
+    """Translate a request into one batch for each process that it comes from.
 
     Readings are made from exemplars only, because a point's own value is repeated at every collection. Readings of GPU
-    and host are in a batch of their own.
+    and host are in a batch of their own. Scopes of other packages are left out.
+
+    Args:
+        resources: what processes have sent, one or more for each.
+
+    Raises:
+        MalformedError: an attribute of a point or of a sample is missing or of another type, or a time is too large.
     """
-    for resource_metrics in data.resource_metrics:
-        system = _system_readings(resource_metrics)
+    for one in resources:
+        resource = resource_of(one)
+        system = _system_readings(one, resource)
         if system:
-            yield Batch(resource_metrics.resource.attributes, system, (), None, is_system=True)
-        if not system or any(scope.scope.name != semconv.SCOPE_SYSTEM for scope in resource_metrics.scope_metrics):
-            yield _batch(resource_metrics)
+            yield Batch(resource, system, (), None, is_system=True)
+        if not system or any(scope.scope.name != semconv.SCOPE_SYSTEM for scope in one.scope_metrics):
+            yield _batch(one, resource)
 
 
-def _batch(resource_metrics: ResourceMetrics) -> Batch:
+def _batch(found: metrics_pb2.ResourceMetrics, resource: Mapping[str, Any]) -> Batch:
     readings: list[Reading] = []
     params: list[Report] = []
-    outcome: str | None = None
-    ended: bool | None = None
-    end_unix_nano: int | None = None
-    left, samples, queued, has_trainer = False, 0, 0, False
-    for scope_metrics in resource_metrics.scope_metrics:
-        for metric in scope_metrics.metrics:
-            points = [point for point in metric.data.data_points if isinstance(point, NumberDataPoint)]
-            if scope_metrics.scope.name == semconv.SCOPE_LOGGED:
-                readings.extend(_readings(points))
-            elif scope_metrics.scope.name != semconv.SCOPE_RUN:
-                continue
-            elif metric.name == semconv.HPARAM:
-                params.extend(_params(points))
-            elif metric.name == semconv.RUN_OUTCOME and points:
-                outcome = str((points[-1].attributes or {})[semconv.OUTCOME])
-            elif metric.name == semconv.RUN_ENDED and points:
-                ended = bool(points[-1].value)
-            elif metric.name == semconv.RUN_END_TIME and points:
-                end_unix_nano = round(points[-1].value * 1e9)
-            elif metric.name == semconv.RANK_ENDED and points:
-                left = bool(points[-1].value)
-            elif metric.name == semconv.GLOBAL_STEP and points:
-                has_trainer = True
-            elif metric.name == semconv.SAMPLES and points:
-                samples = int(points[-1].value)
-            elif metric.name == semconv.QUEUE_SIZE and points:
-                queued = int(points[-1].value)
-    readings.sort(key=attrgetter("sequence"))
+    # Of each metric of the run, its latest point.
+    run: dict[str, metrics_pb2.NumberDataPoint] = {}
+    for scope in found.scope_metrics:
+        if scope.scope.name == semconv.SCOPE_LOGGED:
+            for metric in scope.metrics:
+                readings += _readings(metric)
+        elif scope.scope.name == semconv.SCOPE_RUN:
+            for metric in scope.metrics:
+                of_metric = points(metric)
+                if metric.name == semconv.HPARAM:
+                    # All ranks have the same ones. If they had not, nothing could tell which to take.
+                    params.extend(() if resource.get(semconv.RANK) else _params(of_metric))
+                elif of_metric:
+                    run[metric.name] = of_metric[-1]
+    readings.sort(key=_SEQUENCE)
+    numbers = {name: _number(point) for name, point in run.items()}
     return Batch(
-        resource_metrics.resource.attributes,
+        resource,
         tuple(readings),
         tuple(params),
-        outcome,
-        ended,
-        end_unix_nano,
-        left,
-        samples,
-        queued,
-        has_trainer,
+        outcome=_texts(run[semconv.RUN_OUTCOME])[semconv.OUTCOME] if semconv.RUN_OUTCOME in run else None,
+        ended=bool(numbers[semconv.RUN_ENDED]) if semconv.RUN_ENDED in run else None,
+        end_unix_nano=round(numbers[semconv.RUN_END_TIME] * 1e9) if semconv.RUN_END_TIME in run else None,
+        left=bool(numbers.get(semconv.RANK_ENDED)),
+        samples=int(numbers.get(semconv.SAMPLES, 0)),
+        queued=int(numbers.get(semconv.QUEUE_SIZE, 0)),
+        has_trainer=semconv.GLOBAL_STEP in run,
     )
 
 
-def _system_readings(resource_metrics: ResourceMetrics) -> tuple[Reading, ...]:
-    node = resource_metrics.resource.attributes.get(semconv.NODE_RANK)
+def _system_readings(found: metrics_pb2.ResourceMetrics, resource: Mapping[str, Any]) -> tuple[Reading, ...]:
+    node = resource.get(semconv.NODE_RANK)
     prefix = semconv.SYSTEM_PREFIX + (f"node_{node}/" if node else "")
-    found = [
-        reading._replace(name=f"{prefix}{reading.name}", is_system=True)
-        for scope_metrics in resource_metrics.scope_metrics
-        if scope_metrics.scope.name == semconv.SCOPE_SYSTEM
-        for metric in scope_metrics.metrics
-        for reading in _readings(point for point in metric.data.data_points if isinstance(point, NumberDataPoint))
+    readings = [
+        reading
+        for scope in found.scope_metrics
+        if scope.scope.name == semconv.SCOPE_SYSTEM
+        for metric in scope.metrics
+        for reading in _readings(metric, prefix, is_system=True)
     ]
-    return tuple(sorted(found, key=attrgetter("sequence")))
+    return tuple(sorted(readings, key=_SEQUENCE))
 
 
-def _readings(points: Iterable[NumberDataPoint]) -> Iterator[Reading]:
-    for point in points:
-        attributes: Mapping[str, Any] = point.attributes or {}
-        name = attributes.get(semconv.METRIC_NAME)
-        samples = _samples(point.exemplars)
-        if name is None or not samples:
+def _readings(metric: metrics_pb2.Metric, prefix: str = "", *, is_system: bool = False) -> Iterator[Reading]:
+    for point in points(metric):
+        if not point.exemplars:
             continue
-        count = len(samples)
-        nonfinite = _NONFINITE.get(attributes.get(semconv.NONFINITE_KIND, ""))
-        times_unix_nano, steps, axes, epochs, trainings, world_sizes = zip(*samples.moments, strict=True)
-        # Made by columns, and not one reading at a time: there are many.
-        fields = zip(
-            repeat(name, count),
-            samples.values if nonfinite is None else repeat(nonfinite, count),
-            steps,
-            times_unix_nano,
-            axes,
-            samples.sequences,
-            repeat(attributes.get(semconv.STAGE, ""), count),
-            epochs,
-            repeat(attributes.get(semconv.REDUCTION, semconv.REDUCTION_MEAN), count),
-            [number or 0 for number in trainings],
-            [size or 1 for size in world_sizes],
-            repeat(False, count),
-            strict=True,
-        )
-        yield from map(Reading._make, fields)
-
-
-def _samples(exemplars: Sequence[Exemplar]) -> Samples:
-    """The samples of a point: as they are, or made from exemplars that were received from another process."""
-    if isinstance(exemplars, Samples):
-        return exemplars
-    moments, sequences, values = [], [], []
-    for exemplar in exemplars:
-        found: Mapping[str, Any] = exemplar.filtered_attributes or {}
-        if semconv.STEP in found:
-            moments.append(
-                Moment(
-                    exemplar.time_unix_nano,
-                    found[semconv.STEP],
-                    found[semconv.AXIS],
-                    found.get(semconv.EPOCH),
-                    found.get(semconv.TRAINING),
-                    found.get(semconv.WORLD_SIZE),
-                )
+        texts = _texts(point)
+        name = texts.get(semconv.METRIC_NAME)
+        if name is None:
+            continue
+        nonfinite = _NONFINITE.get(texts.get(semconv.NONFINITE_KIND, ""))
+        stage = texts.get(semconv.STAGE, "")
+        reduction = texts.get(semconv.REDUCTION, semconv.REDUCTION_MEAN)
+        for exemplar in point.exemplars:
+            found = {pair.key: pair.value for pair in exemplar.filtered_attributes}
+            if semconv.STEP not in found:
+                continue
+            if exemplar.time_unix_nano >= _INTEGERS:
+                raise MalformedError("a sample's time is beyond 64 bits")
+            yield Reading(
+                prefix + name,
+                _number(exemplar) if nonfinite is None else nonfinite,
+                _integer(found, semconv.STEP),
+                exemplar.time_unix_nano,
+                _text(found.get(semconv.AXIS), semconv.AXIS),
+                _integer(found, semconv.SEQUENCE),
+                stage,
+                _integer(found, semconv.EPOCH) if semconv.EPOCH in found else None,
+                reduction,
+                _integer(found, semconv.TRAINING) if semconv.TRAINING in found else 0,
+                (_integer(found, semconv.WORLD_SIZE) or 1) if semconv.WORLD_SIZE in found else 1,
+                is_system,
             )
-            sequences.append(found[semconv.SEQUENCE])
-            values.append(exemplar.value)
-    return Samples(moments, sequences, values)
 
 
-def _params(points: Iterable[NumberDataPoint]) -> Iterator[Report]:
-    for point in points:
-        attributes: Mapping[str, Any] = point.attributes or {}
-        if semconv.HPARAM_NAME in attributes:
-            value = Param(attributes[semconv.HPARAM_VALUE], attributes.get(semconv.HPARAM_TYPE, ""))
-            yield Report(attributes[semconv.HPARAM_NAME], value, int(attributes.get(semconv.HPARAM_REVISION, 1)))
+def _params(of_metric: Iterable[metrics_pb2.NumberDataPoint]) -> Iterator[Report]:
+    for point in of_metric:
+        found = {pair.key: pair.value for pair in point.attributes}
+        name, kind, revision = map(found.get, (semconv.HPARAM_NAME, semconv.HPARAM_TYPE, semconv.HPARAM_REVISION))
+        if name is not None:
+            value = _text(found.get(semconv.HPARAM_VALUE), semconv.HPARAM_VALUE)
+            type_ = "" if kind is None else _text(kind, semconv.HPARAM_TYPE)
+            number = 1 if revision is None else _integer(found, semconv.HPARAM_REVISION)
+            yield Report(_text(name, semconv.HPARAM_NAME), Param(value, type_), number)
+
+
+def _texts(point: metrics_pb2.NumberDataPoint) -> dict[str, str]:
+    """Those attributes of a point that have to be text.
+
+    Raises:
+        MalformedError: one of them is of another type.
+    """
+    return {pair.key: _text(pair.value, pair.key) for pair in point.attributes if pair.key in _TEXTS}
+
+
+def _text(value: AnyValue | None, name: str) -> str:
+    # An empty text may be a value of another type.
+    if value is None or not (value.string_value or value.HasField("string_value")):
+        raise MalformedError(f"{name} is missing or no text")
+    return str(value.string_value)
+
+
+def _integer(found: Mapping[str, AnyValue], name: str) -> int:
+    value = found.get(name)
+    # A zero may be a value of another type.
+    if value is None or not (value.int_value or value.HasField("int_value")):
+        raise MalformedError(f"{name} is missing or of another type")
+    return int(value.int_value)
+
+
+def _number(holder: metrics_pb2.NumberDataPoint | metrics_pb2.Exemplar) -> float:
+    return holder.as_int if holder.HasField("as_int") else holder.as_double
+
+
+_SEQUENCE: Final = attrgetter("sequence")
+_TEXTS: Final = frozenset(
+    (
+        semconv.METRIC_NAME,
+        semconv.NONFINITE_KIND,
+        semconv.STAGE,
+        semconv.REDUCTION,
+        semconv.OUTCOME,
+    )
+)
+"""Attributes of data points that have to be text if they are present."""

@@ -5,42 +5,20 @@ Source: opentelemetry-proto, `ExportMetricsServiceRequest`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1 import metrics_pb2
-from opentelemetry.sdk.metrics import Exemplar
-from opentelemetry.sdk.metrics.export import (
-    AggregationTemporality,
-    Gauge,
-    Metric,
-    MetricsData,
-    NumberDataPoint,
-    ResourceMetrics,
-    ScopeMetrics,
-    Sum,
-)
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from tracelet_otel import semconv
 
-_INTEGERS = 2**63
-"""A time has to be below this, to fit a signed integer of 64 bits."""
-_TEXTS: Final = (
-    semconv.METRIC_NAME,
-    semconv.NONFINITE_KIND,
-    semconv.STAGE,
-    semconv.REDUCTION,
-    semconv.HPARAM_NAME,
-    semconv.HPARAM_VALUE,
-    semconv.HPARAM_TYPE,
-    semconv.OUTCOME,
-)
-"""Attributes of data points that have to be strings if they are present."""
+_RESOURCES: Final = 8192
+"""Resources that are remembered, so that each of so many processes has its own read once."""
 
 
 class MalformedError(ValueError):
@@ -61,43 +39,28 @@ def parse(body: bytes) -> ExportMetricsServiceRequest:
     return request
 
 
-def by_run(request: ExportMetricsServiceRequest) -> dict[str, ExportMetricsServiceRequest]:
+def by_run(request: ExportMetricsServiceRequest) -> dict[str, list[metrics_pb2.ResourceMetrics]]:
     """Divide a request by run; resources without a run id are left out.
 
     Returns:
-        For each run id, a request with the resources of that run.
+        For each run id, what the processes of that run have sent.
     """
-    parts: dict[str, ExportMetricsServiceRequest] = {}
-    for resource_metrics in request.resource_metrics:
-        run_id = _attributes(resource_metrics.resource.attributes).get(semconv.RUN_ID)
+    parts: dict[str, list[metrics_pb2.ResourceMetrics]] = {}
+    for one in request.resource_metrics:
+        run_id = resource_of(one).get(semconv.RUN_ID)
         if isinstance(run_id, str) and run_id:
-            parts.setdefault(run_id, ExportMetricsServiceRequest()).resource_metrics.append(resource_metrics)
+            parts.setdefault(run_id, []).append(one)
     return parts
 
 
-def resource_of(part: ExportMetricsServiceRequest) -> dict[str, Any]:
-    """Resource attributes of the first process in a request; there has to be one."""
-    return _attributes(part.resource_metrics[0].resource.attributes)
+def resource_of(one: metrics_pb2.ResourceMetrics) -> Mapping[str, Any]:
+    """Resource attributes of a process."""
+    return _resource(one.resource.SerializeToString())
 
 
-def metrics_data(request: ExportMetricsServiceRequest) -> MetricsData:
-    """Convert a request to the types of the SDK.
-
-    Scopes of other packages are left out. Gauges and sums are converted, which are all that we emit.
-
-    Raises:
-        MalformedError: an attribute of a point or of a sample is missing or of another type, or a time is too large.
-    """
-    return MetricsData(
-        [
-            ResourceMetrics(
-                Resource(_attributes(resource_metrics.resource.attributes)),
-                [_scope_metrics(scope) for scope in resource_metrics.scope_metrics if _is_ours(scope)],
-                resource_metrics.schema_url,
-            )
-            for resource_metrics in request.resource_metrics
-        ]
-    )
+@lru_cache(_RESOURCES)
+def _resource(content: bytes) -> Mapping[str, Any]:
+    return attributes(Resource.FromString(content).attributes)
 
 
 def split(request: ExportMetricsServiceRequest, limit_bytes: int) -> Iterator[ExportMetricsServiceRequest]:
@@ -125,26 +88,26 @@ def count_samples(request: ExportMetricsServiceRequest) -> int:
     )
 
 
-def count_points(request: ExportMetricsServiceRequest) -> int:
-    """How many data points the gauges and sums of a request have."""
-    return sum(1 for _ in _all_points(request))
+def count_points(part: Iterable[metrics_pb2.ResourceMetrics]) -> int:
+    """How many data points the gauges and sums of a part of a request have."""
+    return sum(1 for _ in _all_points(part))
 
 
-def earliest_unix_nano(request: ExportMetricsServiceRequest) -> int | None:
+def earliest_unix_nano(part: Iterable[metrics_pb2.ResourceMetrics]) -> int | None:
     """The earliest time of a point or sample, in nanoseconds since the epoch; None where there is none."""
     times = (
         time_unix_nano
-        for point in _all_points(request)
+        for point in _all_points(part)
         for time_unix_nano in (point.time_unix_nano, *(exemplar.time_unix_nano for exemplar in point.exemplars))
     )
     return min(filter(None, times), default=None)
 
 
-def _all_points(request: ExportMetricsServiceRequest) -> Iterator[metrics_pb2.NumberDataPoint]:
-    for resource_metrics in request.resource_metrics:
-        for scope in resource_metrics.scope_metrics:
+def _all_points(part: Iterable[metrics_pb2.ResourceMetrics]) -> Iterator[metrics_pb2.NumberDataPoint]:
+    for one in part:
+        for scope in one.scope_metrics:
             for metric in scope.metrics:
-                yield from _points(metric)
+                yield from points(metric)
 
 
 def _move_end_to_end(request: ExportMetricsServiceRequest) -> None:
@@ -185,7 +148,8 @@ def _move_half(request: ExportMetricsServiceRequest, other: ExportMetricsService
     return False
 
 
-def _points(metric: metrics_pb2.Metric) -> Any:
+def points(metric: metrics_pb2.Metric) -> Sequence[metrics_pb2.NumberDataPoint]:
+    """The data points of a gauge or sum; none of another kind of metric, which we do not emit."""
     return _points_of_any_kind(metric) if metric.WhichOneof("data") in ("gauge", "sum") else []
 
 
@@ -205,59 +169,8 @@ _LEVELS: Final[tuple[Callable[[Any], Any], ...]] = (
 """The nested lists of a request, from the outermost in: each function gets an item of the list before."""
 
 
-def _is_ours(scope: metrics_pb2.ScopeMetrics) -> bool:
-    return scope.scope.name in (semconv.SCOPE_LOGGED, semconv.SCOPE_RUN, semconv.SCOPE_SYSTEM)
-
-
-def _scope_metrics(scope: metrics_pb2.ScopeMetrics) -> ScopeMetrics:
-    metrics = [
-        Metric(
-            metric.name, metric.description, metric.unit, _data(metric, [_point(point) for point in _points(metric)])
-        )
-        for metric in scope.metrics
-    ]
-    return ScopeMetrics(InstrumentationScope(scope.scope.name), metrics, scope.schema_url)
-
-
-def _data(metric: metrics_pb2.Metric, points: list[NumberDataPoint]) -> Gauge | Sum:
-    if metric.HasField("gauge"):
-        return Gauge(points)
-    return Sum(points, AggregationTemporality.CUMULATIVE, metric.sum.is_monotonic)
-
-
-def _point(point: metrics_pb2.NumberDataPoint) -> NumberDataPoint:
-    attributes = _attributes(point.attributes)
-    for name in _TEXTS:
-        if not isinstance(attributes.get(name, ""), str):
-            raise MalformedError(f"{name} is no text")
-    return NumberDataPoint(
-        attributes,
-        point.start_time_unix_nano,
-        point.time_unix_nano,
-        _number(point),
-        [_exemplar(exemplar) for exemplar in point.exemplars],
-    )
-
-
-def _exemplar(exemplar: metrics_pb2.Exemplar) -> Exemplar:
-    attributes = _attributes(exemplar.filtered_attributes)
-    if semconv.STEP in attributes:
-        numbers = [attributes[semconv.STEP], attributes.get(semconv.SEQUENCE)]
-        numbers += [attributes.get(name, 0) for name in (semconv.EPOCH, semconv.TRAINING, semconv.WORLD_SIZE)]
-        if not all(type(number) is int for number in numbers) or not isinstance(attributes.get(semconv.AXIS), str):
-            raise MalformedError(
-                "a sample's step, sequence, epoch, axis, training or world size is missing or of another type"
-            )
-        if exemplar.time_unix_nano >= _INTEGERS:
-            raise MalformedError("a sample's time is beyond 64 bits")
-    return Exemplar(attributes, _number(exemplar), exemplar.time_unix_nano)
-
-
-def _number(holder: metrics_pb2.NumberDataPoint | metrics_pb2.Exemplar) -> float:
-    return holder.as_int if holder.WhichOneof("value") == "as_int" else holder.as_double
-
-
-def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
+def attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
+    """Attributes in the form in which the SDK has them."""
     return {pair.key: _value(pair.value) for pair in pairs}
 
 

@@ -11,7 +11,7 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.exporters.base import RunLocation, Tracker
 from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.protocol.account import Account
-from tracelet_otel.protocol.decode import Batch, Param
+from tracelet_otel.protocol.decode import Param
 from tracelet_otel.relay.outbox import Outbox
 
 
@@ -42,14 +42,17 @@ class Deliveries:
         """Trackers that accept nothing more, each with the reason."""
         return {name: one.lost for name, one in self._by_name.items() if one.lost is not None}
 
-    def accounts(self, unwritten: int) -> dict[str, Account]:
+    def accounts(self, unwritten: int, incomplete: int) -> dict[str, Account]:
         """How many readings each tracker has taken, has refused and has yet to take.
 
         Args:
             unwritten: number of readings that are not in the queues yet; they count as pending.
+            incomplete: number of merged values that lack a rank.
         """
-        accounts = {name: one.account for name, one in self._by_name.items()}
-        return {name: replace(one, pending=one.pending + unwritten) for name, one in accounts.items()}
+        return {
+            name: replace(one.account, pending=one.account.pending + unwritten, incomplete=incomplete)
+            for name, one in self._by_name.items()
+        }
 
     def unclosed(self, unwritten: int) -> list[str]:
         """Trackers that have not taken everything, or whose run is not closed.
@@ -87,16 +90,16 @@ class Deliveries:
             delivery.begin(resource)
         self._by_name = made
 
-    def tell(self, batch: Batch, params: Sequence[tuple[str, Param]], outcome: str | None) -> None:
+    def tell(self, params: Sequence[tuple[str, Param]], outcome: str | None, end_unix_nano: int | None) -> None:
         """Pass on all that is not a reading. The deliveries find the readings in the outbox.
 
         Args:
-            batch: what a process has sent; the end of the run is taken from it.
             params: new hyperparameters, in the order in which they were reported.
             outcome: the run's outcome so far; None where none was reported.
+            end_unix_nano: when the run ended, in nanoseconds since the epoch; None where it has not.
         """
         for delivery in self._by_name.values():
-            delivery.tell(outcome, batch.end_unix_nano, params)
+            delivery.tell(outcome, end_unix_nano, params)
 
     def wake(self) -> None:
         """Notify the deliveries that there are readings in the outbox."""

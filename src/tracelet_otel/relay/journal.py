@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from tracelet_otel._support.forks import keep_in_children
 from tracelet_otel.errors import TraceletError
+from tracelet_otel.relay.ranges import stored
 from tracelet_otel.relay.upgrade import is_of_0_1_0, upgrade
 
 SUFFIX: Final = ".journal"
@@ -127,7 +128,7 @@ class Journal:
     @property
     def is_empty(self) -> bool:
         """Whether no sample has been accepted."""
-        return not any(self.state.get("seen", {}).values()) and not self._rows(
+        return not any(stored(self.state, "seen").values()) and not self._rows(
             "SELECT 1 FROM ready UNION ALL SELECT 1 FROM unmerged LIMIT 1"
         )
 

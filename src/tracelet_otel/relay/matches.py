@@ -1,13 +1,23 @@
-"""The data of the merge: the match to which a sample belongs, and what is known of each rank. Pure."""
+"""The data of the merge: samples of ranks, and the match to which a sample belongs. Pure."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import NamedTuple
 
 from tracelet_otel.protocol.decode import Reading
+
+RankSet = int
+"""A set of ranks: bit N is set where rank N is in it. So what a match costs hardly grows with the number of ranks."""
+
+
+def numbers(ranks: RankSet) -> Iterator[int]:
+    """The ranks in a set, the lowest first."""
+    while ranks:
+        lowest = ranks & -ranks
+        yield lowest.bit_length() - 1
+        ranks ^= lowest
 
 
 class Source(NamedTuple):
@@ -15,6 +25,17 @@ class Source(NamedTuple):
 
     process: str
     sequence: int
+    part: int
+    """Where the journal has it: the id of a row of `unmerged`."""
+
+
+class Part(NamedTuple):
+    """What one rank has contributed to a match."""
+
+    reading: Reading
+    source: Source
+    row: int
+    """Number of the row in which the rank logged it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +43,10 @@ class Merged:
     """The one value that a match has become."""
 
     reading: Reading
-    sources: tuple[Source, ...]
+    sources: list[Source]
     """The samples that it is made of."""
+    lacks: RankSet = 0
+    """Ranks whose value is missing, though they run and have logged this name before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +71,14 @@ class Match:
     """What ranks have logged for the same thing, one sample each."""
 
     key: Key
-    world_size: int
+    everyone: RankSet
+    """The ranks that train together."""
     since_s: float
     """Time of its first sample."""
-    parts: dict[int, tuple[Reading, Source]] = field(default_factory=dict)
-    """The sample of each rank that has contributed."""
-    rows: dict[int, int] = field(default_factory=dict)
-    """Number of the row in which each of these ranks logged it."""
+    parts: dict[int, Part] = field(default_factory=dict)
+    """What each rank has contributed."""
+    have: RankSet = 0
+    """The ranks that have contributed."""
     released: bool = False
     """Whether it was passed on."""
 
@@ -68,63 +92,17 @@ class Match:
         """Name of the metric."""
         return self.key[3]
 
-
-class NotAwaited(Enum):
-    """Why a match does not wait for a rank that has not contributed to it."""
-
-    IN_LATER_TRAINING = auto()
-    """The rank has logged a value of a later training."""
-    ENDED = auto()
-    """The rank's process has ended in this training."""
-    NEVER_HEARD = auto()
-    """Nothing at all has come of the rank, for longer than such a rank is waited for."""
-    DOES_NOT_LOG = auto()
-    """A match of the same name has waited for the rank in vain, and the rank has not logged that name since."""
-
-
-@dataclass(slots=True)
-class Rank:
-    """What is known of a rank."""
-
-    process: str | None = None
-    """The process from which something came last; None where nothing at all has come of this rank."""
-    generation: int = 0
-    """How often the ranks had been started again when that process was started."""
-    training: int = 0
-    """The latest training of which it has logged a value."""
-    row: int = 0
-    """Number of its current row; a row is what a rank logs at one time, each name once."""
-    at: tuple[int, str, str, int, int] | None = None
-    """Training, stage, axis, step and time of its current row."""
-    names: set[str] = field(default_factory=set)
-    """Names in its current row."""
-    matches: deque[Match] = field(default_factory=deque)
-    """Matches to which it has contributed, in order; those at the front are removed once they are passed on."""
-    sent_s: float = float("-inf")
-    """When it sent its last value."""
-    absent_through: int = -1
-    """It is not waited for in trainings up to this one: it has ended, or nothing at all has come of it."""
-    ended: bool = False
-    """Whether `absent_through` says that it has ended; then nothing of those trainings comes late."""
-    does_not_log: set[str] = field(default_factory=set)
-    """Names for which it was waited in vain, and which it has not logged since."""
-
-    def reason_not_to_wait(self, match: Match) -> NotAwaited | None:
-        """Why a match, to which this rank has not contributed, does not wait for it; None where it has to wait."""
-        if self.training > match.training:
-            return NotAwaited.IN_LATER_TRAINING
-        if self.absent_through >= match.training:
-            return NotAwaited.ENDED if self.ended else NotAwaited.NEVER_HEARD
-        if match.name in self.does_not_log:
-            return NotAwaited.DOES_NOT_LOG
-        return None
+    @property
+    def missing(self) -> RankSet:
+        """The ranks that have not contributed."""
+        return self.everyone & ~self.have
 
 
 @dataclass(slots=True)
 class Held:
     """Readings of one process that cannot be matched yet, since earlier ones of it have not come."""
 
-    since_s: float = 0.0
+    since_s: float
     """Since when there are any."""
-    readings: list[tuple[int, int, Reading, int]] = field(default_factory=list)
-    """A heap of sequence number, tie-breaker, reading and rank."""
+    readings: list[tuple[int, int, Reading, int, int]] = field(default_factory=list)
+    """A heap of sequence number, tie-breaker, reading, rank and part."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import psutil
 from tracelet_otel import semconv
 from tracelet_otel._support.processes import is_alive, started
 from tracelet_otel.protocol.decode import Batch
+from tracelet_otel.relay.parts import process_of
 
 _SILENT_S: Final = 30.0
 """A process that cannot be seen from here is gone if nothing came from it for so long, or three export intervals."""
@@ -65,18 +67,22 @@ class Members:
         self._expected_until_s: float | None = None
         self._checked_s = 0.0
         self._ended: set[str] = set()
+        self._leaving: set[str] = set()
+        """Processes that have reported that they end, and were not returned by `newly_left` yet."""
         self.outcomes = dict(outcomes)
         """The latest outcome that each rank has reported, under `rank N`, and the owner's, under `owner`."""
+        self._reported = Counter(self.outcomes.values())
 
     @property
     def outcome(self) -> str | None:
         """The run's outcome so far; None where no process has reported a decisive one, and its owner none at all."""
-        reported = set(self.outcomes.values())
-        return next((outcome for outcome in _DECISIVE_OUTCOMES if outcome in reported), self.outcomes.get(_OWNER))
+        decisive = (outcome for outcome in _DECISIVE_OUTCOMES if self._reported[outcome])
+        return next(decisive, self.outcomes.get(_OWNER))
 
     def reopen(self) -> None:
         """Forget the reported outcomes and ends, since the run goes on."""
         self.outcomes.clear()
+        self._reported.clear()
         self._ended.clear()
 
     def hear(self, process: str, batch: Batch, now_s: float) -> None:
@@ -98,17 +104,32 @@ class Members:
         member.rank = batch.rank if batch.rank is not None else member.rank
         member.owns_run = member.owns_run or batch.ended is not None
         member.left = batch.left
+        if batch.left:
+            self._leaving.add(process)
         if batch.outcome is not None:
             member.is_active = (batch.outcome == semconv.OUTCOME_RUNNING and batch.has_trainer) or batch.queued > 0
-        reported = self.said(process, batch)
-        self._expected -= reported.keys()
-        self.outcomes.update(reported)
+        if batch.outcome is not None:
+            reporter = self._reporter(process, batch)
+            self._expected.discard(reporter)
+            if (before := self.outcomes.get(reporter)) is not None:
+                self._reported[before] -= 1
+            self._reported[batch.outcome] += 1
+            self.outcomes[reporter] = batch.outcome
 
-    def said(self, process: str, batch: Batch) -> dict[str, str]:
-        """The outcome of the run that a batch reports, under the key that its process has in `outcomes`."""
-        if batch.outcome is None or self._is_outdated(process, batch):
-            return {}
-        return {_OWNER if self.owns_run(process, batch) else f"rank {batch.rank}": batch.outcome}
+    def news(self, batches: Iterable[Batch]) -> dict[str, str]:
+        """Outcomes of the run that batches report and that differ from those in `outcomes`, with the same keys."""
+        reported: dict[str, str] = {}
+        ended: set[str] = set()
+        for batch in batches:
+            process = process_of(batch.resource)
+            if batch.outcome is not None and not (self._is_outdated(process, batch) or process in ended):
+                reported[self._reporter(process, batch)] = batch.outcome
+            if batch.ended or batch.left:
+                ended.add(process)
+        return {reporter: outcome for reporter, outcome in reported.items() if self.outcomes.get(reporter) != outcome}
+
+    def _reporter(self, process: str, batch: Batch) -> str:
+        return _OWNER if self.owns_run(process, batch) else f"rank {batch.rank}"
 
     def _is_outdated(self, process: str, batch: Batch) -> bool:
         """Whether a batch arrives after the last one of its process, though it was sent before that."""
@@ -151,25 +172,25 @@ class Members:
         Args:
             is_complete: returns whether all that a process has sent has come; before that its rank is not returned.
         """
-        return self._forget(lambda process, member: member.left and is_complete(process))
+        left = [process for process in self._leaving if is_complete(process)]
+        self._leaving.difference_update(left)
+        return self._forget(left)
 
     def newly_gone(self, now_s: float) -> list[int]:
         """Ranks whose processes were found to be gone; each is returned once."""
         if now_s - self._checked_s < _CHECK_INTERVAL_S:
             return []
         self._checked_s = now_s
-        return self._forget(lambda _, member: self._is_gone(member, now_s))
+        return self._forget([process for process, member in self._members.items() if self._is_gone(member, now_s)])
 
-    def _forget(self, has_ended: Callable[[str, _Member], bool]) -> list[int]:
-        """Remove processes that have ended; returns the ranks that no other process has."""
-        ended = {process: one for process, one in self._members.items() if not one.owns_run and has_ended(process, one)}
+    def _forget(self, ended: Iterable[str]) -> list[int]:
+        """Remove processes that have ended, but not the owner; returns the ranks that no other process has."""
+        ranks = set()
         for process in ended:
-            del self._members[process]
-        ranks = {member.rank for member in ended.values() if member.rank is not None}
-        return sorted(rank for rank in ranks if not self._has(rank))
-
-    def _has(self, rank: int) -> bool:
-        return any(member.rank == rank for member in self._members.values())
+            if process in self._members and not self._members[process].owns_run:
+                ranks.add(self._members.pop(process).rank)
+        ranks -= {member.rank for member in self._members.values()} if ranks else set()
+        return sorted(rank for rank in ranks if rank is not None)
 
     def _is_gone(self, member: _Member, now_s: float) -> bool:
         if member.pid is not None:

@@ -12,13 +12,14 @@ from typing import Any
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.protocol.decode import Reading
+from tracelet_otel.relay.incomplete import Incomplete
 from tracelet_otel.relay.journal import Journal, JournalError
 from tracelet_otel.relay.matches import Late, Result, Source
 from tracelet_otel.relay.merge import Merge
 from tracelet_otel.relay.outbox import Outbox
 from tracelet_otel.relay.packing import Share, pack_shares, unpack_shares
-from tracelet_otel.relay.parts import joined
-from tracelet_otel.relay.ranges import Ranges
+from tracelet_otel.relay.ranges import stored, to_store
+from tracelet_otel.relay.streams import Streams
 from tracelet_otel.relay.unmerged import Unmerged
 
 
@@ -29,9 +30,9 @@ class Merging:
         journal: the journal of the run; what an earlier relay has left in it is merged first.
         outbox: merged values are written to it.
         merge: a new merge.
-        passed: the samples that an earlier relay has passed on (`Unmerged.passed`), as stored in the journal.
-        complete_to: returns the sequence number up to which all samples of a process have come.
-        guard: reports values that came too late.
+        state: the journal's state.
+        streams: tells how much of each process has come, and what is on its way.
+        guard: reports values that are merged without a rank, and those that came too late.
         on_rows: called when rows were written, to wake the threads that deliver them.
     """
 
@@ -40,20 +41,22 @@ class Merging:
         journal: Journal,
         outbox: Outbox,
         merge: Merge,
-        passed: Ranges,
-        complete_to: Callable[[str], int],
+        state: Mapping[str, Any],
+        streams: Streams,
         guard: Guard,
         on_rows: Callable[[], None],
     ) -> None:
         self._on_rows = on_rows
         self._outbox = outbox
         self._merge = merge
-        self._unmerged = Unmerged(passed)
-        self._complete_to = complete_to
+        self._unmerged = Unmerged(stored(state, "passed"))
+        self._streams = streams
+        self._incomplete = Incomplete(guard, stored(state, "incomplete"))
         self._guard = guard
         # What the merge has passed on and is not written to the journal yet.
         self._ready: list[Reading] = []
         self._done_parts: list[int] = []
+        self._state: dict[str, Any] = {}
         self._has_news = False
         self._resume(journal)
 
@@ -68,67 +71,93 @@ class Merging:
         return self._merge.waiting
 
     @property
+    def incomplete(self) -> Incomplete:
+        """Merged values that lack a rank."""
+        return self._incomplete
+
+    @property
     def unwritten(self) -> int:
         """How many merged readings wait for room on the disk."""
         return len(self._ready)
 
-    def keep(self, ready: Sequence[Reading], shares: Sequence[Share], state: Mapping[str, Any]) -> None:
-        """Write what a request has brought to the journal.
+    def keep(self, ready: Sequence[Reading], shares: Sequence[Share], state: Mapping[str, Any]) -> int:
+        """Write what requests have brought to the journal.
 
         Args:
             ready: readings that are not to be merged.
             shares: readings that are to be merged; the caller passes them to `add` after this.
             state: values for the journal to store, by key.
 
+        Returns:
+            The id under which the journal has the shares; 0 where there are none.
+
         Raises:
             JournalError: nothing was written.
         """
         number = self._outbox.write(ready, pack_shares(shares) if shares else None, state=state)
-        if number is not None:
-            self._unmerged.add(number, shares)
+        if number is None:
+            return 0
+        self._unmerged.add(number, shares)
+        return number
 
-    def add(self, share: Share) -> None:
-        """Merge readings of a rank that `keep` has written."""
-        complete_to = self._complete_to(share.process)
-        self._pass_on(self._merge.add(share.process, share.rank, share.readings, complete_to, time.monotonic()))
+    def add(self, shares: Iterable[Share], number: int) -> None:
+        """Merge readings of ranks.
+
+        Args:
+            shares: the readings. A rank without any is known to the merge from then on.
+            number: what `keep` has returned.
+        """
+        self._pass_on(self._merged(shares, number))
 
     def leave(self, ranks: Iterable[int]) -> None:
         """Take note that ranks have ended, and pass on what waited only for them."""
-        self._pass_on([one for rank in ranks for one in self._merge.leave(rank)])
+        self._pass_on(self._merge.leave(ranks))
 
     def expire(self) -> None:
         """Pass on what has waited for too long, and try again to write what could not be written before."""
-        self._pass_on(self._merge.expire(time.monotonic()))
+        now_s = time.monotonic()
+        self._pass_on(self._merge.expire(now_s, lambda process: self._streams.is_on_its_way(process, now_s)))
 
     def flush(self) -> None:
         """Pass on everything; called when nothing more comes."""
-        self._pass_on(self._merge.flush())
+        self._pass_on(self._merge.flush(self._streams.has_sent_more))
 
     def _resume(self, journal: Journal) -> None:
         """Merge what an earlier relay has left; all of a process at once, since parts came in any order."""
-        waiting: list[Share] = []
+        result: Result = []
         for number, content in journal.unmerged():
             shares = unpack_shares(content)
-            self._unmerged.add(number, shares)
-            for one in shares:
-                unpassed = (reading for reading in one.readings if not self._unmerged.is_passed(one.process, reading))
-                waiting.append(replace(one, readings=tuple(unpassed)))
-        for one in joined(waiting):
-            self.add(one)
+            if not self._unmerged.add(number, shares):
+                self._done_parts.append(number)
+                continue
+            unpassed = [
+                replace(one, readings=tuple(r for r in one.readings if not self._unmerged.is_passed(one.process, r)))
+                for one in shares
+            ]
+            result += self._merged(unpassed, number)
+        self._pass_on(result)
+
+    def _merged(self, shares: Iterable[Share], number: int) -> Result:
+        now_s = time.monotonic()
+        return [
+            passed
+            for one in shares
+            for passed in self._merge.add(
+                one.process, one.rank, one.readings, self._streams.complete_to(one.process), now_s, number
+            )
+        ]
 
     def _pass_on(self, result: Result) -> None:
         sources: list[Source] = []
         for one in result:
             if isinstance(one, Late):
                 sources.append(one.source)
-                self._guard.report(
-                    f"a value of {one.reading.name!r} from rank {one.rank} came too late to be merged",
-                    f"the others' were passed on before, for they had waited too long (rank_timeout); step "
-                    f"{one.reading.step}",
-                )
+                self._incomplete.note_late(one)
             else:
                 sources.extend(one.sources)
                 self._ready.append(one.reading)
+                if one.lacks:
+                    self._incomplete.note(one)
         if sources:
             self._done_parts += self._unmerged.pass_on(sources)
             self._has_news = True
@@ -138,10 +167,10 @@ class Merging:
     def _write(self) -> None:
         try:
             # It need not be durable. If it is lost, the samples that it is made of are still on the disk.
-            state = {"passed": self._unmerged.passed}
-            self._outbox.write(self._ready, merged=self._done_parts, state=state, durable=False)
+            self._state.update(to_store("passed", self._unmerged.changes()) | self._incomplete.changes())
+            self._outbox.write(self._ready, merged=self._done_parts, state=self._state, durable=False)
         except JournalError as error:
             self._guard.report("values that are merged wait for room on the disk", error)
             return
-        self._ready, self._done_parts, self._has_news = [], [], False
+        self._ready, self._done_parts, self._state, self._has_news = [], [], {}, False
         self._on_rows()

@@ -1,4 +1,4 @@
-"""What is known of a run, and what a request adds to that. Pure."""
+"""What is known of a run, and what requests add to that."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tracelet_otel.protocol.decode import Batch, Param, Report
+from tracelet_otel.protocol.decode import Batch, Param
 from tracelet_otel.protocol.hparam_reports import Reports
 from tracelet_otel.relay.members import Members
 from tracelet_otel.relay.packing import Share
-from tracelet_otel.relay.parts import RequestPart, joined, process_of, share, without_known
-from tracelet_otel.relay.ranges import IntegerRanges, ranges, seen_of
+from tracelet_otel.relay.parts import joined, process_of, share, stream_of, without_known
+from tracelet_otel.relay.ranges import IntegerRanges, ranges, seen_of, stored, to_store
 
 
-@dataclass(frozen=True)
+@dataclass
 class Known:
     """All that has come of a run so far, except the values of its readings."""
 
-    seen: Mapping[str, IntegerRanges] = field(default_factory=dict)
+    seen: dict[str, IntegerRanges] = field(default_factory=dict)
     """Sequence numbers of all samples that have come, by process (`parts.stream_of`)."""
     reports: Reports = field(default_factory=Reports)
     """The hyperparameters that were reported."""
@@ -31,7 +31,7 @@ class Known:
     def from_state(cls, state: Mapping[str, Any]) -> Known:
         """Read the state of a journal, which has the keys of `News.state`."""
         return cls(
-            seen_of(state.get("seen", {})),
+            seen_of(stored(state, "seen")),
             Reports(state.get("hparams")),
             state.get("ended", False),
             state.get("end_unix_nano"),
@@ -40,7 +40,7 @@ class Known:
     @property
     def is_empty(self) -> bool:
         """Whether no sample has come."""
-        return not any(one.ranges for one in self.seen.values())
+        return not any(self.seen.values())
 
     @property
     def memory(self) -> dict[str, Any]:
@@ -51,23 +51,34 @@ class Known:
         """The sequence number up to which all samples of a process have come; 0 where the first is missing."""
         return self.seen[process].complete_to if process in self.seen else 0
 
+    def take(self, news: News) -> None:
+        """Add what requests have brought."""
+        self.seen.update(news.seen)
+        self.reports = news.reports or self.reports
+        self.ended = self.ended or news.ends
+        self.end_unix_nano = self.end_unix_nano if news.end_unix_nano is None else news.end_unix_nano
+
 
 @dataclass(frozen=True)
 class News:
-    """What a request adds to what is known of its run."""
+    """What requests add to what is known of their run. It has nothing of processes that the requests are not from."""
 
     fresh: Sequence[Batch]
-    """The batches of the request, without the readings that have come before."""
+    """The batches of the requests, without the readings that have come before."""
     shares: Sequence[Share]
     """The readings of `fresh` that are to be merged with those of other ranks."""
+    seen: Mapping[str, IntegerRanges]
+    """By process, the sequence numbers of all of its samples that have come, with those of the requests."""
     params: Sequence[tuple[str, Param]]
     """New hyperparameters, in their order."""
+    reports: Reports | None
+    """All hyperparameters that were reported; None where the requests report nothing new."""
     outcomes: Mapping[str, str]
-    """The latest outcome that each process has reported, with the keys of `Members.outcomes`."""
-    before: Known
-    """What was known before the request."""
-    after: Known
-    """What is known with the request."""
+    """Outcomes that processes report and have not reported before, with the keys of `Members.outcomes`."""
+    ends: bool
+    """Whether the run's owner ends it."""
+    end_unix_nano: int | None
+    """When the run ended, in nanoseconds since the epoch, where this was not known before."""
 
     @property
     def has_rows(self) -> bool:
@@ -76,58 +87,58 @@ class News:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Values for the journal to store, by key."""
-        state = {
-            "outcomes": self.outcomes,
-            "ended": self.after.ended,
-            "end_unix_nano": self.after.end_unix_nano,
-            "seen": ranges(self.after.seen),
-        }
-        # Only where they have changed: a large model has many, and a request should not cost more for that.
-        return {**state, "hparams": self.after.reports.state} if self.has_reports else state
+        """Values for the journal to store, by key: only those that have changed."""
+        state = {**to_store("seen", ranges(self.seen)), **to_store("outcomes", self.outcomes)}
+        if self.ends:
+            state["ended"] = True
+        if self.end_unix_nano is not None:
+            state["end_unix_nano"] = self.end_unix_nano
+        if self.reports is not None:
+            state["hparams"] = self.reports.state
+        return state
 
     @property
-    def has_reports(self) -> bool:
-        """Whether the request has reports of hyperparameters that are new, even if the values are the same."""
-        return self.after.reports is not self.before.reports
-
-    def says_more_than(self, outcomes: Mapping[str, str]) -> bool:
-        """Whether the request has anything new beside readings.
-
-        Args:
-            outcomes: the outcomes before the request (`Members.outcomes`).
-        """
-        return bool(self.params) or (self.after.ended, self.outcomes) != (self.before.ended, outcomes)
+    def says_more(self) -> bool:
+        """Whether there is anything new beside readings."""
+        return bool(self.params or self.outcomes or self.ends)
 
 
-def news_of(part: RequestPart, known: Known, members: Members) -> News:
-    """Compare a request with what is known of its run, and change nothing."""
-    seen = {process: IntegerRanges(one.ranges) for process, one in known.seen.items()}
-    fresh = [without_known(batch, seen) for batch in part.batches]
-    reports, params = known.reports, []
-    if any(reports.has_news(process_of(batch.resource), _params(batch)) for batch in part.batches):
-        reports = reports.copy()
-        for batch in part.batches:
-            params += reports.add(process_of(batch.resource), _params(batch))
-    outcomes = dict(members.outcomes)
-    for batch in part.batches:
-        outcomes.update(members.said(process_of(batch.resource), batch))
-    ends = (batch.end_unix_nano for batch in part.batches if batch.end_unix_nano)
+def news_of(batches: Sequence[Batch], known: Known, members: Members) -> News:
+    """Compare what has come with what is known of its run, and change nothing.
+
+    Args:
+        batches: the content of one or more requests, in the order in which they came.
+        known: what is known of the run.
+        members: the processes of the run.
+    """
+    streams = {stream_of(batch) for batch in batches if batch.readings}
+    seen = {process: IntegerRanges(known.seen[process].ranges) for process in streams if process in known.seen}
+    fresh = [without_known(batch, seen) for batch in batches]
+    reports: Reports | None = None
+    params: list[tuple[str, Param]] = []
+    for batch in batches:
+        if batch.params and (reports or known.reports).has_news(process_of(batch.resource), batch.params):
+            reports = reports or known.reports.copy()
+            params += reports.add(process_of(batch.resource), batch.params)
+    ends = (batch.end_unix_nano for batch in batches if batch.end_unix_nano)
+    end_unix_nano = next(ends, None)
     return News(
         fresh,
         joined(found for batch in fresh if (found := share(batch)) is not None),
+        seen,
         params,
-        outcomes,
-        known,
-        Known(
-            seen, reports, known.ended or any(batch.ended for batch in part.batches), next(ends, known.end_unix_nano)
-        ),
+        reports,
+        members.news(batches),
+        not known.ended and any(batch.ended for batch in batches),
+        None if end_unix_nano == known.end_unix_nano else end_unix_nano,
     )
 
 
-def _params(batch: Batch) -> tuple[Report, ...]:
-    """The hyperparameters of a batch; none where it is of a rank other than 0.
+def reopened(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Values for a journal to store where a run that has ended goes on.
 
-    All ranks have the same ones. If they had not, nothing could tell which to take.
+    Args:
+        state: the journal's state.
     """
-    return () if batch.rank else batch.params
+    outcomes = to_store("outcomes", dict.fromkeys(stored(state, "outcomes")))
+    return {"ended": False, "end_unix_nano": None, "outcomes": {}, "complete": None, **outcomes}

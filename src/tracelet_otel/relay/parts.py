@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import ResourceMetrics
 
 from tracelet_otel import semconv
 from tracelet_otel.protocol.decode import Batch, Reading, decode
-from tracelet_otel.protocol.requests import MalformedError, metrics_data
+from tracelet_otel.protocol.requests import MalformedError
 from tracelet_otel.relay.merge import of_rank
 from tracelet_otel.relay.packing import Share
 from tracelet_otel.relay.ranges import IntegerRanges
@@ -20,21 +20,23 @@ from tracelet_otel.relay.ranges import IntegerRanges
 class RequestPart:
     """The part of a request that belongs to one run."""
 
-    request: ExportMetricsServiceRequest
-    """As it came; it has nothing of other runs."""
+    resources: Sequence[ResourceMetrics]
+    """As they came; none is of another run."""
     batches: tuple[Batch, ...]
-    """The content of `request`: one batch for each process, and another for its readings of GPU and host."""
+    """The content of `resources`: one batch for each process, and another for its readings of GPU and host."""
 
 
-def part_of(request: ExportMetricsServiceRequest) -> RequestPart:
-    """Decode a request that belongs to one run.
+def part_of(resources: Sequence[ResourceMetrics]) -> RequestPart:
+    """Decode what processes of one run have sent.
 
     Raises:
         MalformedError: it cannot be decoded.
     """
     try:
-        return RequestPart(request, tuple(decode(metrics_data(request))))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return RequestPart(resources, tuple(decode(resources)))
+    except MalformedError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise MalformedError(f"not a stream of this package: {error}") from None
 
 
@@ -45,7 +47,14 @@ def without_known(batch: Batch, seen: dict[str, IntegerRanges]) -> Batch:
         batch: what a process has sent.
         seen: sequence numbers of the readings that have come, by `stream_of`; changed.
     """
+    if not batch.readings:
+        return batch
     of_process = seen.setdefault(stream_of(batch), IntegerRanges())
+    first, last = batch.readings[0].sequence, batch.readings[-1].sequence
+    # They are in order, so these are all numbers from the first to the last, unless one comes twice.
+    is_whole = last - first + 1 == len(batch.readings) == len({reading.sequence for reading in batch.readings})
+    if is_whole and of_process.add_all(first, last):
+        return batch
     return replace(batch, readings=tuple(reading for reading in batch.readings if of_process.add(reading.sequence)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 
 from tracelet_otel.errors import TraceletError
+from tracelet_otel.relay.news import News
 
 
 class Phase(enum.IntEnum):
@@ -26,3 +27,21 @@ class EndedError(TraceletError):
 
 class TooLateError(TraceletError):
     """The run is closed, and will never accept more from a process that does not own it."""
+
+
+def refusal_of(news: News, *, owned: bool, ended: bool) -> EndedError | TooLateError | None:
+    """Check a request that came after the end. It may only repeat what is known, or report that a rank ends.
+
+    Args:
+        news: what the request adds to what is known.
+        owned: whether it is from the run's owner.
+        ended: whether the owner has ended the run.
+
+    Returns:
+        Why the request is refused; None where it is not.
+    """
+    if owned and (news.has_rows or news.says_more):
+        return EndedError("the run has ended")
+    if news.has_rows and ended:
+        return TooLateError("rank 0 has ended the run")
+    return EndedError("nothing has come for long: the run is being closed") if news.has_rows else None

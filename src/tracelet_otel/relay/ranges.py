@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class IntegerRanges:
@@ -28,6 +29,9 @@ class IntegerRanges:
         """The number up to which all numbers from 1 on are in the set; 0 where 1 is not."""
         return self._lasts[0] if self._firsts and self._firsts[0] == 1 else 0
 
+    def __len__(self) -> int:
+        return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
+
     def __contains__(self, number: int) -> bool:
         after = bisect_right(self._firsts, number)
         return bool(after) and number <= self._lasts[after - 1]
@@ -51,6 +55,25 @@ class IntegerRanges:
             else:
                 others = next(other_ranges, None)
         return IntegerRanges(pairs)
+
+    def add_all(self, first: int, last: int) -> bool:
+        """Add all numbers from `first` to `last` if none of them is in the set; returns whether they were added."""
+        after = bisect_right(self._firsts, last)
+        if after and self._lasts[after - 1] >= first:
+            return False
+        self.add(first)
+        # `add` has put the first number into a range of its own, or at the end of one: the others join it.
+        place = bisect_right(self._firsts, first) - 1
+        self._lasts[place] = last
+        if place + 1 < len(self._firsts) and self._firsts[place + 1] == last + 1:
+            self._lasts[place] = self._lasts.pop(place + 1)
+            del self._firsts[place + 1]
+        return True
+
+    def forget_below(self, number: int) -> None:
+        """Remove the ranges that end below a number."""
+        ended = bisect_left(self._lasts, number)
+        del self._firsts[:ended], self._lasts[:ended]
 
     def add(self, number: int) -> bool:
         """Add a number; returns whether it is new."""
@@ -84,3 +107,22 @@ def ranges(seen: Mapping[str, IntegerRanges]) -> Ranges:
 def seen_of(samples: Ranges) -> dict[str, IntegerRanges]:
     """Sets of sequence numbers by process, read from the form in which a journal keeps them."""
     return {process: IntegerRanges((first, last) for first, last in pairs) for process, pairs in samples.items()}
+
+
+def stored(state: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Values that a journal has of each process, or of each rank.
+
+    Each has a key of its own, so that a request rewrites only those of the processes that it came from. Older journals
+    have one value for all.
+
+    Args:
+        state: the state of a journal.
+        name: what the values are, as in `seen`.
+    """
+    own = {key.removeprefix(f"{name}/"): value for key, value in state.items() if key.startswith(f"{name}/")}
+    return {key: value for key, value in {**state.get(name, {}), **own}.items() if value is not None}
+
+
+def to_store(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys and values of a journal's state from which `stored` reads these."""
+    return {f"{name}/{key}": value for key, value in values.items()}

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from tracelet_otel._support.guard import Guard
+from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters.base import RunLocation, Tracker
 from tracelet_otel.protocol.decode import Batch
 from tracelet_otel.protocol.messages import Status
 from tracelet_otel.relay.deliveries import Deliveries
-from tracelet_otel.relay.end_of_stream import EndOfStream
 from tracelet_otel.relay.journal import Journal, JournalError
 from tracelet_otel.relay.members import Members
 from tracelet_otel.relay.merge import Merge
 from tracelet_otel.relay.merging import Merging
-from tracelet_otel.relay.news import Known, News, news_of
+from tracelet_otel.relay.news import Known, News, news_of, reopened
 from tracelet_otel.relay.outbox import Outbox
 from tracelet_otel.relay.parts import RequestPart, alone, process_of
-from tracelet_otel.relay.phase import EndedError, Phase, TooLateError
+from tracelet_otel.relay.phase import Phase, refusal_of
+from tracelet_otel.relay.ranges import stored
+from tracelet_otel.relay.streams import Streams
 from tracelet_otel.settings import Settings
 
 _MOST_PROBLEMS: Final = 20
@@ -30,8 +32,6 @@ _UNHEARD_S: Final = 10.0
 """How long values wait for a rank from which nothing has come yet."""
 _ROOM_S: Final = 0.1
 """Pause between two attempts to write to a full disk."""
-REOPENED: Final[Mapping[str, Any]] = {"ended": False, "end_unix_nano": None, "outcomes": {}, "complete": None}
-"""State that a journal stores when a run that has ended goes on."""
 
 
 class RelayedRun:
@@ -51,24 +51,25 @@ class RelayedRun:
         self._final = Status.from_line(state["complete"]) if state.get("complete") else None
         """Last status of an earlier relay of this run that has delivered everything; None if there was none."""
         self._complete = self._final is not None
-        self._known = Known.from_state(state)
-        self._phase = Phase.CLOSED if self._complete else Phase.ENDED if self._known.ended else Phase.OPEN
-        self._members = Members(state.get("outcomes", {}), settings.export_interval)
-        self._end_of_stream = EndOfStream(self._complete_to)
-        self._outbox = Outbox(journal, settings.journal_limit * 2**20, guard)
+        self.known: Final = Known.from_state(state)
+        """What has come so far; to be changed by the run only."""
+        self._phase = Phase.CLOSED if self._complete else Phase.ENDED if self.known.ended else Phase.OPEN
+        self._members = Members(stored(state, "outcomes"), settings.export_interval)
         # A process may export a value one interval after it was logged, and the export may arrive an interval later.
         interval_s = 2 * settings.export_interval
-        merge = Merge(max(settings.rank_timeout, interval_s), max(_UNHEARD_S, interval_s))
+        limit_s = max(settings.rank_timeout, interval_s)
+        self._streams = Streams(self.known.complete_to, limit_s)
+        self._outbox = Outbox(journal, settings.journal_limit * 2**20, guard)
         self._deliveries = Deliveries(self._outbox, guard)
-        passed, wake = state.get("passed", {}), self._deliveries.wake
-        self._merging = Merging(journal, self._outbox, merge, passed, self._complete_to, guard, wake)
+        merge = Merge(limit_s, max(_UNHEARD_S, interval_s))
+        self._merging = Merging(journal, self._outbox, merge, state, self._streams, guard, self._deliveries.wake)
         self._new_row_s = self._heard_s = time.monotonic()
-        self._ended_s = self._heard_s if self._known.ended else None
+        self._ended_s = self._heard_s if self.known.ended else None
 
     @property
     def ended(self) -> bool:
         """Whether the run's owner has ended it."""
-        return self._known.ended
+        return self.known.ended
 
     @property
     def others_may_send(self) -> bool:
@@ -79,11 +80,8 @@ class RelayedRun:
             return (
                 self._members.others_may_send(now_s, self._ended_s)
                 or self._merging.waits_for_unheard
-                or self._end_of_stream.have_overtaken(now_s)
+                or self._streams.have_overtaken(now_s)
             )
-
-    def _complete_to(self, process: str) -> int:
-        return self._known.complete_to(process)
 
     @property
     def silent_s(self) -> float:
@@ -103,12 +101,7 @@ class RelayedRun:
     @property
     def empty(self) -> bool:
         """Whether the run has no readings, and no tracker has it."""
-        return self._known.is_empty and not self.status.urls
-
-    @property
-    def memory(self) -> dict[str, Any]:
-        """State for a new journal, where the run goes on after its journal was deleted."""
-        return self._known.memory
+        return self.known.is_empty and not self.status.urls
 
     @property
     def status(self) -> Status:
@@ -116,8 +109,8 @@ class RelayedRun:
         unwritten = self._merging.unwritten
         return self._final or Status(
             urls=self._deliveries.urls,
-            accounts=self._deliveries.accounts(unwritten),
-            errors=self._guard.counts,
+            accounts=self._deliveries.accounts(unwritten, self._merging.incomplete.count),
+            errors={**self._guard.counts, **self._merging.incomplete.errors},
             complete=self._complete,
             over=self._phase is Phase.CLOSED,
             unclosed=self._deliveries.unclosed(unwritten),
@@ -129,13 +122,18 @@ class RelayedRun:
         """Take note that a process has asked for the run's status, so it is alive."""
         self._heard_s = time.monotonic()
 
-    def reopen(self) -> None:
-        """Go on with a run that had ended. The caller also has to store `REOPENED` in the journal."""
+    def reopen(self) -> dict[str, Any]:
+        """Go on with a run that had ended.
+
+        Returns:
+            Values that the caller has to store in the journal.
+        """
         self._phase, self._complete = Phase.OPEN, False
-        self._known = replace(self._known, ended=False, end_unix_nano=None)
+        self.known.ended, self.known.end_unix_nano = False, None
         self._ended_s = None
         self._final = None
         self._members.reopen()
+        return reopened(self._journal.state)
 
     def open(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> dict[str, RunLocation]:
         """Create or continue the run in each tracker, and deliver from now on.
@@ -151,59 +149,59 @@ class RelayedRun:
             TraceletError: a tracker can neither create nor continue the run.
         """
         locations = self._deliveries.open(trackers, resource)
-        self._begin(resource)
+        self._begin()
         return locations
 
     def resume(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> None:
         """Do the same as `open` in the background; each tracker gets values as soon as it has the run."""
         self._deliveries.begin(trackers, resource)
-        self._begin(resource)
+        self._begin()
 
-    def accept(self, part: RequestPart) -> None:
-        """Accept the part of a request that belongs to this run. When this returns, it is on the disk.
+    def accept(self, parts: Sequence[RequestPart]) -> list[TraceletError | None]:
+        """Accept those parts of requests that belong to this run. They are written to the disk together.
 
-        Raises:
-            EndedError: the run is closed, or is being closed. The same request may succeed later.
-            TooLateError: the run's owner has ended it, and it is closed. A process that does not own it is too late.
-            JournalError: the part could not be written to the journal; nothing of it was accepted.
+        Returns:
+            For each part None where it is on the disk, or why it is not: `EndedError` if the run is closed, or is being
+            closed; `TooLateError` if the run is closed, and the part comes from a process that does not own it;
+            `JournalError` if the journal cannot be written.
         """
         with self._lock:
             self._heard_s = time.monotonic()
-            news = news_of(part, self._known, self._members)
             if self._phase >= Phase.CLOSING:
-                self._check_repeats(part, news)
-                return
-            self._keep(news)
-            self._take(part, news)
+                return [self._refusal(part) for part in parts]
+            batches = [batch for part in parts for batch in part.batches]
+            news = news_of(batches, self.known, self._members)
+            try:
+                number = self._keep(news)
+            except JournalError as error:
+                return [error for _ in parts]
+            self._take(batches, news, number)
+            return [None for _ in parts]
 
-    def _check_repeats(self, part: RequestPart, news: News) -> None:
-        """Check a request that came after the end. It may only repeat what is known, or report that a rank ends."""
+    def _refusal(self, part: RequestPart) -> TraceletError | None:
+        news = news_of(part.batches, self.known, self._members)
         owned = any(self._members.owns_run(process_of(batch.resource), batch) for batch in part.batches)
-        if owned and (news.has_rows or news.says_more_than(self._members.outcomes)):
-            raise EndedError("the run has ended")
-        if news.has_rows and self._known.ended:
-            raise TooLateError("rank 0 has ended the run")
-        if news.has_rows:
-            raise EndedError("nothing has come for long: the run is being closed")
-        late = sum(len(batch.readings) for batch in news.fresh)
-        self._guard.count("readings of GPU and host came after the run's end", late)
+        refusal = refusal_of(news, owned=owned, ended=self.known.ended)
+        if refusal is None:
+            late = sum(len(batch.readings) for batch in news.fresh)
+            self._guard.count("readings of GPU and host came after the run's end", late)
+        return refusal
 
-    def _take(self, part: RequestPart, news: News) -> None:
-        """Process a request that is in the journal."""
-        self._known = news.after
-        if self._known.ended and self._phase is Phase.OPEN:
+    def _take(self, batches: Sequence[Batch], news: News, number: int) -> None:
+        """Process what requests have brought, and what the journal has by now; `number` is what `_keep` returned."""
+        self.known.take(news)
+        if self.known.ended and self._phase is Phase.OPEN:
             self._phase, self._ended_s = Phase.ENDED, self._heard_s
-        self._hear(part.batches)
+        self._hear(batches)
         if news.has_rows:
             self._new_row_s = self._heard_s
-        for one in news.shares:
-            self._merging.add(one)
-        if self._end_of_stream:
+        self._merging.add(news.shares, number)
+        if self._streams.have_ended:
             self._merging.leave(self._newly_left())
-        params = news.params
-        for batch in part.batches:
-            self._deliveries.tell(batch, params, self._members.outcome)
-            params = []
+        if news.says_more or news.end_unix_nano is not None:
+            self._deliveries.tell(news.params, self._members.outcome, self.known.end_unix_nano)
+        else:
+            self._deliveries.wake()
 
     def look(self) -> None:
         """Pass on values that have waited too long, or for ranks that have ended; to be called regularly."""
@@ -264,30 +262,31 @@ class RelayedRun:
         self._phase = Phase.CLOSED
         return True
 
-    def _begin(self, resource: Mapping[str, Any]) -> None:
+    def _begin(self) -> None:
         with self._lock:
-            said = Batch(resource, (), (), None, end_unix_nano=self._known.end_unix_nano)
-            self._deliveries.tell(said, self._known.reports.all, self._members.outcome)
+            known = self.known
+            self._deliveries.tell(known.reports.all, self._members.outcome, known.end_unix_nano)
         # No process could send anything before this.
         self._new_row_s = self._heard_s = time.monotonic()
 
-    def _keep(self, news: News) -> None:
+    def _keep(self, news: News) -> int:
         ready = [reading for batch in news.fresh for reading in alone(batch)]
         waiting = [one for one in news.shares if one.readings]
         if ready or waiting:
-            self._merging.keep(ready, waiting, news.state)
-        elif news.has_reports or news.says_more_than(self._members.outcomes):
+            return self._merging.keep(ready, waiting, news.state)
+        if news.reports is not None or news.says_more:
             self._journal.remember(news.state)
+        return 0
 
     def _hear(self, batches: Iterable[Batch]) -> None:
         for batch in (one for one in batches if not one.is_system):
             process = process_of(batch.resource)
             self._members.hear(process, batch, self._heard_s)
-            self._end_of_stream.hear(process, batch, self._heard_s)
+            self._streams.hear(process, batch, self._heard_s)
 
     def _newly_left(self) -> list[int]:
         now_s = time.monotonic()
-        return self._members.newly_left(lambda process: not self._end_of_stream.lacks(process, now_s))
+        return self._members.newly_left(lambda process: not self._streams.lacks(process, now_s))
 
     def _wait_for_room(self, patience_s: float) -> None:
         """Where the disk is full, wait until there is room to write merged values, or until the time is up."""

@@ -5,33 +5,34 @@ Source: OTLP specification, "OTLP/HTTP"; a response with a status other than 200
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import math
 import socket
 import threading
-import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 import uvicorn
 from google.rpc.status_pb2 import Status as RpcStatus
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-    ExportMetricsServiceResponse,
-)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.protocol.messages import CONTENT_TYPE, MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status, Taken
-from tracelet_otel.protocol.requests import MalformedError, parse
+from tracelet_otel.protocol.requests import MalformedError
+from tracelet_otel.relay.intake import Accept, BehindError, Intake, TooLargeError
 from tracelet_otel.relay.phase import TooLateError
 
 _MOST_READ_BYTES: Final = 2 * MAX_BODY_BYTES
 """A body that is too large is read up to this size, so that its sender gets the response."""
 _KEEP_ALIVE_S: Final = 75
 _STOP_S: Final = 30.0
+_BODY_S: Final = 30.0
+"""How long a sender may take to send the body of a request."""
+_MOST_CONNECTIONS_WAITING: Final = 4096
+"""How many connections may wait to be accepted; the system may have a lower limit."""
 
-Accept = Callable[[ExportMetricsServiceRequest], Taken]
-"""Takes a request, and returns what became of it."""
 _Message = MutableMapping[str, Any]
 
 
@@ -47,15 +48,15 @@ class Application:
 
     Args:
         token: the bearer token that each request must have.
-        accept: takes a request. If it raises, the response's status is 400 for `MalformedError`, 410 for
-            `TooLateError` and 503 for any other `TraceletError`.
+        accept: takes requests. The response's status is 400 for `MalformedError`, 410 for `TooLateError` and 503 for
+            any other `TraceletError`.
         status: returns how far the delivery of a run is, by the run's id; None for an unknown run.
         guard: counts and logs errors.
     """
 
     def __init__(self, token: str, accept: Accept, status: Callable[[str], Status | None], guard: Guard) -> None:
         self._bearer = f"Bearer {token}".encode()
-        self._accept = accept
+        self._intake = Intake(accept, guard)
         self._status = status
         self._guard = guard
 
@@ -105,25 +106,37 @@ class Application:
         encoding = headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding not in (b"identity", b"gzip"):
             raise _Refused(415, "the content encoding has to be gzip or none")
-        body = await _body(headers, receive)
+        try:
+            body = await asyncio.wait_for(_body(headers, receive), _BODY_S)
+        except asyncio.TimeoutError:  # in Python 3.10 it is not yet `TimeoutError`
+            raise _Refused(408, f"the body was not sent within {_BODY_S:g} s") from None
         answer = ExportMetricsServiceResponse()
-        taken = self._take(_unpacked(body) if encoding == b"gzip" else body)
+        taken = await self._take(body, is_gzip=encoding == b"gzip")
         if taken != Taken():
             # Where no points are rejected, OTLP uses the error message for warnings.
             answer.partial_success.error_message = taken.news
             answer.partial_success.rejected_data_points = taken.rejected_points
         return CONTENT_TYPE, answer.SerializeToString()
 
-    def _take(self, body: bytes) -> Taken:
+    async def _take(self, body: bytes, *, is_gzip: bool) -> Taken:
         try:
-            return self._accept(parse(body))
+            return await self._intake.take(body, is_gzip=is_gzip)
         except MalformedError as error:
             raise _Refused(400, str(error)) from None
+        except TooLargeError as error:
+            raise _Refused(413, str(error)) from None
         except TooLateError as error:
             raise _Refused(410, str(error)) from None
+        except BehindError as error:
+            self._guard.report("the relay was behind, and requests had to be sent again", str(error))
+            raise _Refused(503, str(error), retry_after=str(math.ceil(error.pause_s))) from None
         except TraceletError as error:
             self._guard.report("a request was not accepted", str(error))
             raise _Refused(503, str(error), retry_after="1") from None
+
+    def stop(self) -> None:
+        """Take the requests that wait."""
+        self._intake.stop()
 
 
 class HttpServer:
@@ -137,9 +150,10 @@ class HttpServer:
     def __init__(self, application: Application, listener: socket.socket) -> None:
         self.port: int = listener.getsockname()[1]
         """Port on which the server listens."""
+        self._application = application
         config = uvicorn.Config(
             application,
-            http="h11",
+            http="httptools",
             ws="none",
             loop="asyncio",
             lifespan="off",
@@ -149,6 +163,7 @@ class HttpServer:
             date_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=5,
+            backlog=_MOST_CONNECTIONS_WAITING,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
@@ -160,6 +175,7 @@ class HttpServer:
         """Answer the requests that have arrived, then close the port."""
         self._server.should_exit = True
         self._thread.join(_STOP_S)
+        self._application.stop()
 
 
 def listen(host: str, port: int, *, other_port: bool = True) -> socket.socket:
@@ -183,7 +199,7 @@ def listen(host: str, port: int, *, other_port: bool = True) -> socket.socket:
             if not port or not other_port:
                 raise
             listener.bind((host, 0))
-        listener.listen(128)
+        listener.listen(_MOST_CONNECTIONS_WAITING)
     except BaseException:
         listener.close()
         raise
@@ -220,16 +236,3 @@ async def _body(headers: Mapping[bytes, bytes], receive: Callable[[], Awaitable[
             parts.clear()
         if whole:
             return b"".join(parts)
-
-
-def _unpacked(body: bytes) -> bytes:
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    try:
-        content = unpacker.decompress(body, MAX_BODY_BYTES + 1)
-    except zlib.error as error:
-        raise _Refused(400, f"the body is not gzip: {error}") from None
-    if len(content) > MAX_BODY_BYTES:
-        raise _Refused(413, f"the body is over {MAX_BODY_BYTES} bytes when unpacked")
-    if not unpacker.eof or unpacker.unused_data:
-        raise _Refused(400, "the body is not one whole gzip member")
-    return content

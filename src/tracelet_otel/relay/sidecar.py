@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,13 +16,15 @@ from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import ConfigurationError, TraceletError
 from tracelet_otel.exporters import registry
 from tracelet_otel.protocol.messages import Status, Taken
-from tracelet_otel.protocol.requests import MalformedError, by_run, count_points, earliest_unix_nano, resource_of
+from tracelet_otel.protocol.requests import MalformedError, earliest_unix_nano, resource_of
 from tracelet_otel.protocol.run_identity import to_text
 from tracelet_otel.relay.journal import SIDECAR_DIRECTORY, SUFFIX, Journal
-from tracelet_otel.relay.parts import RequestPart, part_of
-from tracelet_otel.relay.phase import EndedError, TooLateError
-from tracelet_otel.relay.run import REOPENED, RelayedRun
+from tracelet_otel.relay.news import reopened
+from tracelet_otel.relay.parts import RequestPart
+from tracelet_otel.relay.phase import EndedError
+from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.relay.server import Application, HttpServer, listen
+from tracelet_otel.relay.taking import Accepted, take
 from tracelet_otel.settings import Settings, from_plain, to_plain
 
 _CHECK_INTERVAL_S: Final = 0.2
@@ -54,7 +56,7 @@ class Sidecar:
         self._idle_s = idle_s
         # Not the directory of relays that trainings start, so that each finds only its own journals at the next start.
         self._directory = settings.journal_dir / SIDECAR_DIRECTORY
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._runs: dict[str, RelayedRun] = {}
         self._closing: dict[str, threading.Thread] = {}
         # Before any request is accepted: a missing package is an error at the start, and imports take seconds.
@@ -87,18 +89,23 @@ class Sidecar:
 
     def _is_busy(self) -> bool:
         with self._lock:
-            return any(run.ended or run.unheard_s < _SILENT_S for run in self._runs.values() if not run.status.over)
+            runs = list(self._runs.values())
+        return any(run.ended or run.unheard_s < _SILENT_S for run in runs if not run.status.over)
 
     def _check_runs(self) -> None:
         with self._lock:
-            for run_id, run in list(self._runs.items()):
-                if run_id in self._closing:
-                    if run.status.over and run.unheard_s > _REMEMBERED_S:
-                        del self._runs[run_id], self._closing[run_id]
-                elif run.unheard_s > self._idle_s or (run.ended and not run.others_may_send):
+            runs = list(self._runs.items())
+        for run_id, run in runs:
+            if run_id not in self._closing:
+                if run.unheard_s > self._idle_s or (run.ended and not run.others_may_send):
                     self._close(run_id, run)
                 else:
                     run.look()
+            elif run.status.over and run.unheard_s > _REMEMBERED_S:
+                with self._lock:
+                    # It may have begun again in the meantime.
+                    if self._runs.get(run_id) is run:
+                        del self._runs[run_id], self._closing[run_id]
 
     def _close(self, run_id: str, run: RelayedRun) -> None:
         def work() -> None:
@@ -110,57 +117,50 @@ class Sidecar:
                     "run %s is over: %s", run_id, "complete" if complete else f"not complete, see {run.status.journal}"
                 )
 
-        self._closing[run_id] = threading.Thread(target=work, name=f"tracelet-close-{run_id}", daemon=True)
-        self._closing[run_id].start()
+        closing = threading.Thread(target=work, name=f"tracelet-close-{run_id}", daemon=True)
+        with self._lock:
+            if self._runs.get(run_id) is not run:
+                return
+            self._closing[run_id] = closing
+        closing.start()
 
-    def _accept(self, request: ExportMetricsServiceRequest) -> Taken:
-        found = by_run(request)
-        messages: list[str] = []
-        rejected = 0
-        for run_id, own in found.items():
-            try:
-                messages.append(self._accept_run(run_id, own))
-            except (MalformedError, TooLateError) as error:
-                if len(found) == 1:
-                    raise
-                # A collector sends the data of many runs in one request: an error of one run rejects no other.
-                messages.append(f"run {run_id}: {error}")
-                rejected += count_points(own)
-        return Taken("\n".join(filter(None, messages)), rejected)
+    def _accept(self, requests: Sequence[ExportMetricsServiceRequest]) -> list[Taken | Exception]:
+        return take(requests, self._accept_parts)
 
-    def _accept_run(self, run_id: str, request: ExportMetricsServiceRequest) -> str:
+    def _accept_parts(self, run_id: str, parts: Sequence[RequestPart]) -> Accepted:
         if not re.fullmatch(semconv.RUN_ID_PATTERN, run_id):
-            raise MalformedError(
+            error = MalformedError(
                 f"{semconv.RUN_ID} has to be 1 to 64 letters, digits, '_', '.' or '-', and no '.' comes first"
             )
-        return self._run(run_id, part_of(request)).problems
+            return Accepted([error for _ in parts], "")
+        try:
+            return self._accepted(run_id, parts)
+        except TraceletError as error:
+            return Accepted([error for _ in parts], "")
 
-    def _run(self, run_id: str, part: RequestPart) -> RelayedRun:
-        with self._lock:
-            run = self._runs.get(run_id) or self._begin(run_id, _resource_of(part), {})
-            try:
-                run.accept(part)
-            except EndedError:
-                if not run.status.over:
-                    raise
-                # Nothing came from its process for so long that the run was closed, as when a machine sleeps.
-                memory = {} if Path(run.status.journal).exists() else run.memory
-                run = self._begin(run_id, _resource_of(part), memory)
-                run.accept(part)
-        return run
+    def _accepted(self, run_id: str, parts: Sequence[RequestPart]) -> Accepted:
+        run = self._runs.get(run_id) or self._begin(run_id, _resource_of(parts[0]), {})
+        errors = run.accept(parts)
+        if any(isinstance(error, EndedError) for error in errors) and run.status.over:
+            # Nothing came from its process for so long that the run was closed, as when a machine sleeps.
+            memory = {} if Path(run.status.journal).exists() else run.known.memory
+            run = self._begin(run_id, _resource_of(parts[0]), memory)
+            errors = run.accept(parts)
+        return Accepted(errors, run.problems)
 
     def _begin(self, run_id: str, resource: Mapping[str, Any], memory: Mapping[str, Any]) -> RelayedRun:
         journal = Journal(self._directory / f"{run_id}{SUFFIX}")
         with journal.closed_on_error():
             plain = to_plain(registry.for_a_journal(self._settings))
-            journal.remember({"settings": plain, "resource": resource, **REOPENED, **memory})
+            journal.remember({"settings": plain, "resource": resource, **reopened(journal.state), **memory})
             return self._take(run_id, journal, resource)
 
     def _take(self, run_id: str, journal: Journal, resource: Mapping[str, Any]) -> RelayedRun:
         run = RelayedRun(journal, Guard(), self._settings)
         run.resume(registry.trackers(self._settings), resource)
-        self._runs[run_id] = run
-        self._closing.pop(run_id, None)
+        with self._lock:
+            self._runs[run_id] = run
+            self._closing.pop(run_id, None)
         return run
 
     def _resume_all(self) -> None:
@@ -194,7 +194,7 @@ class Sidecar:
 
 def _resource_of(part: RequestPart) -> dict[str, Any]:
     """Resource attributes of the first process of a run. The run's start is the time of the earliest data point."""
-    first_unix_nano = earliest_unix_nano(part.request)
+    first_unix_nano = earliest_unix_nano(part.resources)
     started = {} if first_unix_nano is None else {semconv.RUN_START_TIME: to_text(first_unix_nano)}
     # A training that joined the relay reports when its run began, and that is kept. Through a collector, none does.
-    return {**started, **resource_of(part.request)}
+    return {**started, **resource_of(part.resources[0])}

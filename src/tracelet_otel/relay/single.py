@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -18,10 +18,11 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.base import Tracker
 from tracelet_otel.protocol.messages import Order, Ready, Status, Taken
-from tracelet_otel.protocol.requests import MalformedError, by_run
+from tracelet_otel.protocol.requests import MalformedError
 from tracelet_otel.relay.journal import SUFFIX, Journal
-from tracelet_otel.relay.parts import part_of
-from tracelet_otel.relay.run import REOPENED, RelayedRun
+from tracelet_otel.relay.parts import RequestPart
+from tracelet_otel.relay.run import RelayedRun
+from tracelet_otel.relay.taking import Accepted, take
 from tracelet_otel.settings import from_plain, to_plain
 
 _CHECK_INTERVAL_S: Final = 0.1
@@ -50,9 +51,8 @@ class SingleRunRelay:
         self._order = order
         # The journal of a run that is continued may hold readings. They are delivered first, and the run goes on.
         # So does a run whose relay was told to finish before its owner had ended it.
-        self._reopens = not order.resumes or (self.run.status.over and not self.run.ended)
-        if self._reopens:
-            self.run.reopen()
+        reopens = not order.resumes or (self.run.status.over and not self.run.ended)
+        self._reopened = self.run.reopen() if reopens else {}
 
     def open(self, port: int, on_ready: Callable[[Ready], None]) -> None:
         """Create or continue the run in each tracker; where the order resumes it, in the background.
@@ -74,7 +74,7 @@ class SingleRunRelay:
             "settings": to_plain(registry.for_a_journal(self.settings)),
             "resource": self._order.resource,
             "owner": {"host": platform.node(), "pid": self._order.owner_pid, "started": self._order.owner_started},
-            **(REOPENED if self._reopens else {}),
+            **self._reopened,
         }
         if self._order.resumes:
             self.journal.remember(state)
@@ -97,19 +97,19 @@ class SingleRunRelay:
         else:
             self.journal.close()
 
-    def accept(self, request: ExportMetricsServiceRequest) -> Taken:
-        """Take a request; when this returns, its content is on the disk.
+    def accept(self, requests: Sequence[ExportMetricsServiceRequest]) -> list[Taken | Exception]:
+        """Take requests; when this returns, their content is on the disk.
 
-        Raises:
-            MalformedError: the request is of another run, or is malformed.
-            TraceletError: the request cannot be taken, now or ever; `RelayedRun.accept` has the classes.
+        Returns:
+            For each request what became of it, or why it was not taken: it is malformed or of another run, or an error
+            that `RelayedRun.accept` returns.
         """
-        found = by_run(request)
-        for run_id in found.keys() - {self._order.run_id}:
-            raise MalformedError(f"this relay has no run {run_id!r}")
-        for own in found.values():
-            self.run.accept(part_of(own))
-        return Taken(self.run.problems)
+        return take(requests, self._accept)
+
+    def _accept(self, run_id: str, parts: Sequence[RequestPart]) -> Accepted:
+        if run_id != self._order.run_id:
+            return Accepted([MalformedError(f"this relay has no run {run_id!r}") for _ in parts], "")
+        return Accepted(self.run.accept(parts), self.run.problems)
 
     def status(self, run_id: str) -> Status | None:
         """How far the delivery of a run is; None for the id of another run."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from tracelet_otel.protocol.decode import Reading
 from tracelet_otel.relay.matches import Source
@@ -11,38 +11,51 @@ from tracelet_otel.relay.packing import Share
 from tracelet_otel.relay.ranges import IntegerRanges, Ranges, ranges, seen_of
 
 
-class Unmerged:
-    """The samples in the table `unmerged` of a journal, and which of them the merge has passed on.
+@dataclass(slots=True)
+class _Part:
+    """A row of the table `unmerged`. It can be deleted once all of its samples are passed on."""
 
-    A part is one row of that table. It holds the samples of one request, and can be deleted once all of them are passed
-    on. Not thread-safe.
+    processes: list[str]
+    """Those that its samples are of."""
+    left: int
+    """How many of its samples are not passed on."""
+
+
+class Unmerged:
+    """The samples in the table `unmerged` of a journal, and which of them the merge has passed on. Not thread-safe.
 
     Args:
-        passed: the value of `passed` that an earlier relay of this run has stored.
+        passed: samples that an earlier relay of this run has passed on, as the journal has them.
     """
 
     def __init__(self, passed: Ranges) -> None:
         self._passed = seen_of(passed)
-        self._parts: deque[tuple[int, Ranges]] = deque()
+        self._stored = {process for process, pairs in passed.items() if pairs}
+        """Processes of which the journal has passed samples."""
+        self._changed: set[str] = set()
+        self._parts: dict[int, _Part] = {}
+        self._first: dict[str, dict[int, int]] = {}
+        """By process, the lowest sequence number in each of its parts."""
 
-    @property
-    def passed(self) -> Ranges:
-        """Samples that are passed on, but whose parts are still in the journal."""
-        return ranges(self._passed)
-
-    def add(self, number: int, shares: Iterable[Share]) -> None:
-        """Take note of a new part.
+    def add(self, number: int, shares: Iterable[Share]) -> bool:
+        """Take note of a part.
 
         Args:
             number: its id.
             shares: its samples; none of them is in another part.
+
+        Returns:
+            Whether it has samples that are not passed on.
         """
-        by_process: dict[str, IntegerRanges] = {}
+        part = self._parts[number] = _Part([], 0)
         for share in shares:
-            of_process = by_process.setdefault(share.process, IntegerRanges())
-            for reading in share.readings:
-                of_process.add(reading.sequence)
-        self._parts.append((number, ranges(by_process)))
+            part.left += sum(not self.is_passed(share.process, reading) for reading in share.readings)
+            part.processes.append(share.process)
+            first = min(reading.sequence for reading in share.readings)
+            self._first.setdefault(share.process, {})[number] = first
+        if not part.left:
+            self._forget(number)
+        return part.left > 0
 
     def is_passed(self, process: str, reading: Reading) -> bool:
         """Whether a sample of a part that is still in the journal was passed on."""
@@ -50,18 +63,39 @@ class Unmerged:
 
     def pass_on(self, sources: Iterable[Source]) -> list[int]:
         """Take note that samples are passed on; returns the ids of parts that can be deleted now."""
-        for source in sources:
-            self._passed.setdefault(source.process, IntegerRanges()).add(source.sequence)
         done = []
-        while self._parts and self._is_done(self._parts[0][1]):
-            done.append(self._parts.popleft()[0])
-        if not self._parts:
-            self._passed.clear()
+        for process, sequence, number in sources:
+            of_process = self._passed.get(process)
+            if of_process is None:
+                of_process = self._passed[process] = IntegerRanges()
+            of_process.add(sequence)
+            self._changed.add(process)
+            part = self._parts[number]
+            part.left -= 1
+            if not part.left:
+                done.append(number)
+        for number in done:
+            self._forget(number)
         return done
 
-    def _is_done(self, samples: Ranges) -> bool:
-        return all(
-            process in self._passed and self._passed[process].has_all(first, last)
-            for process, pairs in samples.items()
-            for first, last in pairs
-        )
+    def changes(self) -> Ranges:
+        """What has changed since the last call: by process, samples that are passed on while the journal has them."""
+        found = ranges({process: self._passed.get(process, IntegerRanges()) for process in self._changed})
+        changed = {process: pairs for process, pairs in found.items() if pairs or process in self._stored}
+        self._stored -= changed.keys()
+        self._stored |= {process for process, pairs in changed.items() if pairs}
+        self._changed.clear()
+        return changed
+
+    def _forget(self, number: int) -> None:
+        """Forget a part, and which samples of its processes were passed on, as far as no other part has such."""
+        for process in self._parts.pop(number).processes:
+            parts = self._first[process]
+            parts.pop(number, None)
+            self._changed.add(process)
+            if parts:
+                if process in self._passed:
+                    self._passed[process].forget_below(min(parts.values()))
+            else:
+                del self._first[process]
+                self._passed.pop(process, None)

@@ -44,7 +44,9 @@ def upgrade(connection: sqlite3.Connection) -> None:
     done = _done_by_all(connection, {backend: samples for backend, (_, _, samples) in taken.items()})
     seen: dict[str, IntegerRanges] = {}
     for (content,) in connection.execute("SELECT content FROM body ORDER BY id").fetchall():
-        batches = [_without(without_known(batch, seen), done) for batch in part_of(parse(content)).batches]
+        batches = [
+            _without(without_known(batch, seen), done) for batch in part_of(parse(content).resource_metrics).batches
+        ]
         ready = [reading for batch in batches for reading in alone(batch)]
         shares = [found for batch in batches if (found := share(batch)) is not None and found.readings]
         if ready:

@@ -11,7 +11,6 @@ from typing import Any
 
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.processes import started
-from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters.otlp.backlog import Body
 from tracelet_otel.exporters.otlp.transport import DELIVERED, Answer, Verdict
 from tracelet_otel.protocol.messages import Order, Ready, Status
@@ -134,13 +133,11 @@ class EmbeddedTransport:
 
     def send(self, body: Body) -> Answer:
         """Hand one request to the relay, which writes it to its journal."""
-        try:
-            # The answer lists problems of the trackers. Here they are in the log of this process already.
-            self._relay.accept(parse(body.protobuf))
-        except (MalformedError, TooLateError) as error:
-            return Answer(Verdict.REFUSED, str(error))
-        except TraceletError as error:
-            return Answer(Verdict.KEPT, str(error))
+        (answer,) = self._relay.accept([parse(body.protobuf)])
+        if isinstance(answer, Exception):
+            is_final = isinstance(answer, (MalformedError, TooLateError))
+            return Answer(Verdict.REFUSED if is_final else Verdict.KEPT, str(answer))
+        # The answer lists problems of the trackers. Here they are in the log of this process already.
         return DELIVERED
 
     def close(self) -> None:
