@@ -29,6 +29,7 @@ def main() -> None:
 @click.option("--bind", default="127.0.0.1:4319", show_default=True, help="Host and port on which to listen.")
 def relay(backend: str, backend_url: str | None, bind: str) -> None:
     """Take the runs of trainings that join with TRACELET_RELAY_ENDPOINT and the same TRACELET_RELAY_TOKEN."""
+    from tracelet_otel.relay.process import prepare
     from tracelet_otel.relay.sidecar import Sidecar
     from tracelet_otel.settings import load
 
@@ -43,6 +44,7 @@ def relay(backend: str, backend_url: str | None, bind: str) -> None:
     finish = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: finish.set())
+    prepare()
     click.echo(f"listening on port {sidecar.port}")
     sidecar.serve(finish)
 

@@ -15,6 +15,7 @@ from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.protocol.messages import Order, Ready
 from tracelet_otel.relay.owner_process import OwnerProcess
+from tracelet_otel.relay.process import prepare
 from tracelet_otel.relay.recovery import adopt
 from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.relay.single import SingleRunRelay
@@ -55,6 +56,7 @@ class RelayService:
             if not isinstance(error, TraceletError):
                 raise
             return 1
+        prepare()
         adopting = threading.Thread(target=self._adopt, name="tracelet-adoption", daemon=True)
         adopting.start()
         is_complete = self._relay.deliver(self._finish.is_set, lambda: self._owner.is_gone)
