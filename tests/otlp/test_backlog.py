@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.support.sdk import exported
 from tracelet_otel.exporters.otlp.backlog import Backlog, Body
 from tracelet_otel.protocol.metrics_data import with_attributes
@@ -76,6 +81,26 @@ def test_what_waits_is_the_same_compressed_and_not():
     assert len(packed.content) < len(content) / 10
     assert packed.protobuf == content
     assert packed.gzip is packed.content
+
+
+@given(st.lists(st.tuples(st.binary(max_size=300), st.booleans(), st.integers(0, 3)), min_size=1), st.integers(0, 2000))
+def test_requests_that_are_joined_say_the_same_and_can_be_divided(found, most_bytes):
+    bodies = [Body(content, is_gzip=False, samples=samples) for content, _, samples in found]
+    bodies = [body.packed if is_packed else body for body, (_, is_packed, _) in zip(bodies, found, strict=True)]
+    backlog = Backlog(10**9)
+    backlog.put(bodies, lambda: names(""))
+    backlog.join(most_bytes)
+    joined = backlog.first
+    number = len(joined.parts) or 1
+    assert joined.protobuf == b"".join(content for content, _, _ in found[:number])
+    assert joined.samples == sum(samples for _, _, samples in found[:number])
+    # As many as there is room for.
+    sizes = list(accumulate(len(content) for content, _, _ in found))
+    assert number == max(1, sum(size <= most_bytes for size in sizes))
+    assert backlog.samples == sum(samples for _, _, samples in found)
+    if joined.parts:
+        assert backlog.divide() == number
+    assert left(backlog) == bodies
 
 
 def test_attributes_are_added_to_each_resource():

@@ -9,7 +9,8 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
+from tests.otlp.stream import Stream
+from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver, samples_of
 from tests.support.sdk import exported
 from tests.support.waiting import free_port, wait_until
 from tracelet_otel.errors import ConfigurationError
@@ -141,6 +142,38 @@ def test_the_pause_that_a_receiver_asks_for_is_kept(receiver):
     receiver.ill = None
     wait_until(lambda: exporter.account.delivered, 30, "the arrival")
     exporter.shutdown()
+
+
+def test_who_asks_for_pauses_gets_fewer_requests(receiver):
+    receiver.ill, receiver.pause_s = "503", 1
+    exporter = collector_exporter(receiver.endpoint)
+    stream = Stream(exporter)
+    for _ in range(20):
+        stream.log()
+        stream.collect()
+    wait_until(lambda: receiver.attempts, 30, "an attempt")
+    receiver.ill = None
+    wait_until(lambda: exporter.account.delivered == 40, 30, "the arrival")
+    # The first was being sent while the others came.
+    assert len(receiver.requests) == 2
+    assert receiver.samples == stream.expected
+    stream.end()
+    assert receiver.samples == stream.expected
+
+
+def test_of_requests_that_are_refused_together_only_those_are_lost_that_are_refused_by_themselves(receiver):
+    receiver.ill, receiver.pause_s = "503", 1
+    receiver.refuses = lambda request: any(sample[0] == "bad" for sample in samples_of([request]))
+    exporter = collector_exporter(receiver.endpoint)
+    for name in ("first", "good", "bad", "better"):
+        exporter.export(exported([{name: 1.0}]))
+    wait_until(lambda: receiver.attempts, 30, "an attempt")
+    receiver.ill = None
+    wait_until(lambda: not exporter.account.pending, 30, "the end of all")
+    exporter.shutdown()
+    assert (exporter.account.delivered, exporter.account.refused) == (3, 1)
+    arrived = [sample[0] for request in receiver.requests for sample in samples_of([request])]
+    assert arrived == ["first", "good", "better"]
 
 
 def test_a_receiver_that_is_busy_for_long_loses_nothing(receiver, monkeypatch):

@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -49,6 +49,8 @@ class Kept:
         """`hangs`, `loses the answer`, an HTTP status, or None."""
         self.pause_s: int | None = None
         """What it asks those to wait whom it turns away, in seconds."""
+        self.refuses: Callable[[ExportMetricsServiceRequest], bool] = lambda _: False
+        """Of which requests it says 400."""
         self.well_again = threading.Event()
         self.requests: list[ExportMetricsServiceRequest] = []
         self.headers: list[dict[str, str]] = []
@@ -67,13 +69,7 @@ class Kept:
     @property
     def metrics(self) -> list[Any]:
         """Every metric of every request."""
-        return [
-            metric
-            for request in list(self.requests)
-            for resource in request.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        ]
+        return _metrics(list(self.requests))
 
     @property
     def resources(self) -> list[dict[str, str]]:
@@ -86,16 +82,31 @@ class Kept:
     @property
     def samples(self) -> list[tuple[str, int, float, int, int]]:
         """Name, step, value, time and sequence of each sample, in the order of the sequence."""
-        found = []
-        for metric in self.metrics:
-            kind = MessageToDict(metric).keys() & {"gauge", "sum"}
-            for point in getattr(metric, kind.pop()).data_points if kind else []:
-                name = next((one.value.string_value for one in point.attributes if one.key == semconv.METRIC_NAME), "")
-                for sample in point.exemplars:
-                    place = {one.key: one.value.int_value for one in sample.filtered_attributes}
-                    value = sample.as_double if sample.WhichOneof("value") == "as_double" else float(sample.as_int)
-                    found.append((name, place[semconv.STEP], value, sample.time_unix_nano, place[semconv.SEQUENCE]))
-        return sorted(found, key=lambda sample: sample[-1])
+        return samples_of(list(self.requests))
+
+
+def _metrics(requests: Iterable[ExportMetricsServiceRequest]) -> list[Any]:
+    return [
+        metric
+        for request in requests
+        for resource in request.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    ]
+
+
+def samples_of(requests: Iterable[ExportMetricsServiceRequest]) -> list[tuple[str, int, float, int, int]]:
+    """The samples of requests, as `Kept.samples` has them."""
+    found = []
+    for metric in _metrics(requests):
+        kind = MessageToDict(metric).keys() & {"gauge", "sum"}
+        for point in getattr(metric, kind.pop()).data_points if kind else []:
+            name = next((one.value.string_value for one in point.attributes if one.key == semconv.METRIC_NAME), "")
+            for sample in point.exemplars:
+                place = {one.key: one.value.int_value for one in sample.filtered_attributes}
+                value = sample.as_double if sample.WhichOneof("value") == "as_double" else float(sample.as_int)
+                found.append((name, place[semconv.STEP], value, sample.time_unix_nano, place[semconv.SEQUENCE]))
+    return sorted(found, key=lambda sample: sample[-1])
 
 
 class HttpReceiver(Kept, FailingServer):
@@ -149,10 +160,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         decode = _DECODE.get(self.headers.get("Content-Encoding", ""))
-        self.server.keep(
-            ExportMetricsServiceRequest.FromString(decode(body) if decode else body),
-            {name.lower(): value for name, value in self.headers.items()},
-        )
+        request = ExportMetricsServiceRequest.FromString(decode(body) if decode else body)
+        if self.server.refuses(request):
+            self.send_error(400, "refused")
+            return
+        self.server.keep(request, {name.lower(): value for name, value in self.headers.items()})
         if ill:
             self.close_connection = True
             return
@@ -190,6 +202,8 @@ class GrpcReceiver(Kept, MetricsServiceServicer):
         self.attempts += 1
         if ill == "hangs":
             self.well_again.wait(120)
+        elif ill is None and self.refuses(request):
+            context.abort(CODES["400"], "refused")
         elif ill in CODES:
             if self.pause_s is not None:
                 pause = RetryInfo(retry_delay=Duration(seconds=self.pause_s))

@@ -16,7 +16,7 @@ from tracelet_otel.errors import RunLostError
 from tracelet_otel.exporters.otlp.backlog import Body
 from tracelet_otel.exporters.otlp.exporter import OtlpExporter
 from tracelet_otel.exporters.otlp.sender import Limits
-from tracelet_otel.exporters.otlp.transport import DELIVERED, Answer, Verdict
+from tracelet_otel.exporters.otlp.transport import DELIVERED, Answer, Verdict, retry_after_s
 from tracelet_otel.protocol.messages import MAX_BODY_BYTES, Status
 from tracelet_otel.session.calls import Address, HttpConnection, fetch_status
 
@@ -63,7 +63,8 @@ class RelayTransport:
             self._pass_on(answer.data)
             return DELIVERED
         reason = f"HTTP status {answer.status}: {answer.data[:_MOST_WORDS]!r}"
-        return Answer(Verdict.REFUSED if answer.status in _FINAL else Verdict.KEPT, reason)
+        verdict = Verdict.REFUSED if answer.status in _FINAL else Verdict.KEPT
+        return Answer(verdict, reason, retry_after_s(answer.headers))
 
     def close(self) -> None:
         """Close the connection. From now on no relay is started again."""

@@ -29,6 +29,29 @@ class Body:
     """The instruments of an export without samples, which a later export of the same instruments makes superfluous;
     None for an export with samples."""
 
+    parts: tuple[Body, ...] = ()
+    """The requests that were joined to this one; none where it is as it was exported."""
+
+    @classmethod
+    def joined(cls, bodies: Sequence[Body]) -> Body:
+        """One request that says what several do, in the same order."""
+        # In protobuf's wire format, messages that follow each other are one message with the lists of all.
+        repeats = [body.repeats for body in bodies if body.repeats is not None]
+        whole = cls(
+            b"".join(body.protobuf for body in bodies),
+            is_gzip=False,
+            samples=sum(body.samples for body in bodies),
+            repeats=frozenset().union(*repeats) if len(repeats) == len(bodies) else None,
+            parts=tuple(bodies),
+        )
+        return whole.packed
+
+    @property
+    def protobuf_size(self) -> int:
+        """Size of the content when it is not compressed, in bytes."""
+        # Source: RFC 1952: the last four bytes of a gzip member are the size of what it holds.
+        return int.from_bytes(self.content[-4:], "little") if self.is_gzip else len(self.content)
+
     @property
     def protobuf(self) -> bytes:
         """The content, not compressed."""
@@ -47,7 +70,7 @@ class Body:
     @property
     def size(self) -> int:
         """Memory that the request takes, in bytes."""
-        return len(self.content) + _OBJECT_BYTES
+        return len(self.content) + _OBJECT_BYTES + sum(part.size for part in self.parts)
 
 
 class Backlog:
@@ -108,6 +131,25 @@ class Backlog:
         self.has_dropped = self.has_dropped or dropped > 0
         self._bodies.extend(bodies)
         return dropped
+
+    def join(self, most_bytes: int) -> None:
+        """Make the first requests one, as long as it is no larger than a limit. None of them may be being sent.
+
+        Args:
+            most_bytes: largest size of the request, not compressed.
+        """
+        sizes = itertools.accumulate(body.protobuf_size for body in self._bodies)
+        bodies = [body for body, size in zip(self._bodies, sizes, strict=True) if size <= most_bytes]
+        if len(bodies) > 1 and not any(body.parts for body in bodies):
+            for _ in bodies:
+                self._bodies.popleft()
+            self._bodies.appendleft(Body.joined(bodies))
+
+    def divide(self) -> int:
+        """Put the requests that were joined to the first one in its place again; returns how many they are."""
+        parts = self._bodies.popleft().parts
+        self._bodies.extendleft(reversed(parts))
+        return len(parts)
 
     def pop(self) -> None:
         """Remove the first request, which was delivered or refused."""

@@ -6,7 +6,6 @@ It uses `requests`, because credential providers return its sessions, and becaus
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import netrc  # noqa: F401  # else the first request would import it, on a thread
 import zlib
 from http import HTTPStatus
@@ -27,6 +26,7 @@ from tracelet_otel.exporters.otlp.transport import (
     Verdict,
     provided,
     report_rejected,
+    retry_after_s,
     verdict_of,
 )
 
@@ -116,29 +116,9 @@ class HttpTransport:
         words = response.content[:MOST_WORDS].decode(errors="replace")
         reason = f"HTTP status {response.status_code} {response.reason}: {words}".removesuffix(": ")
         verdict = verdict_of(response.status_code, _REFUSED, _DOUBTFUL)
-        return Answer(verdict, self._shown(reason), retry_after_s(response.headers.get("retry-after"), response))
+        return Answer(verdict, self._shown(reason), retry_after_s(response.headers))
 
     def _shown(self, words: str) -> str:
         for secret in self._secrets:
             words = words.replace(secret, "")
         return words[:MOST_WORDS]
-
-
-def retry_after_s(value: str | None, response: requests.Response) -> float | None:
-    """Seconds after which a receiver asks for the next attempt; None where it does not say.
-
-    Source: RFC 9110, "Retry-After".
-
-    Args:
-        value: the header `Retry-After`, in seconds or as a date; None where there is none.
-        response: the response that has the header.
-    """
-    if value is None:
-        return None
-    with contextlib.suppress(ValueError):
-        return max(float(value), 0.0)
-    with contextlib.suppress(TypeError, ValueError, KeyError):
-        # The difference is taken by the receiver's own clock.
-        then, now = (email.utils.parsedate_to_datetime(one) for one in (value, response.headers["date"]))
-        return max((then - now).total_seconds(), 0.0)
-    return None

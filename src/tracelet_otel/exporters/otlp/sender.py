@@ -32,6 +32,11 @@ _ATTEMPTS: Final = 10
 _DOUBTED_S: Final = 60.0
 """And for so long, since it may be the receiver after all."""
 _JOIN_S: Final = 5.0
+_LONGEST_PACE_S: Final = 30.0
+_PACE_SHRINKS: Final = 0.8
+"""What each request that is delivered leaves of the pause between two."""
+_JOINED_BYTES: Final = 2**20
+"""Largest request that is made of several, not compressed."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,10 @@ class Sender:
         self._is_lost = False
         self._closing = False
         self._closed = False
+        self._pace_s = 0.0
+        """Pause between two requests, where the receiver has asked for pauses: it has more to do than it can."""
+        self._apart = 0
+        """How many of the next requests are not to be joined, since the receiver refused them together."""
         self._sending = threading.Lock()
         self._woken = threading.Event()
         self._thread: threading.Thread | None = threading.Thread(
@@ -194,12 +203,20 @@ class Sender:
         with suppress_instrumentation():
             while (body := self._next()) is not None:
                 self._persist(body)
+                if self._pace_s and not self._closing:
+                    self._woken.wait(spread(self._pace_s))
+                    self._woken.clear()
 
     def _next(self) -> Body | None:
         """Wait for a request; None after `close`."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or bool(self._backlog))
-            return None if self._closed else self._backlog.first
+            if self._closed:
+                return None
+            if self._pace_s and not self._apart:
+                self._backlog.join(_JOINED_BYTES)
+            self._apart = max(self._apart - 1, 0)
+            return self._backlog.first
 
     def _send_until(self, deadline_s: float) -> None:
         with self._sending:
@@ -217,6 +234,8 @@ class Sender:
                 self._changed.advance()
                 return
             asked_s = None if answer.pause_s is None else min(answer.pause_s, _LONGEST_ASKED_PAUSE_S)
+            if asked_s is not None:
+                self._pace_s = min(max(asked_s, 2 * self._pace_s), _LONGEST_PACE_S)
             # `wait` and `close` wake this thread, since they have no time for long pauses.
             is_woken = self._woken.wait((asked_s or 0) + spread(pause_s if asked_s is None else _FIRST_PAUSE_S))
             pause_s = _FIRST_PAUSE_S if is_woken else min(2 * pause_s, _LONGEST_PAUSE_S)
@@ -238,6 +257,7 @@ class Sender:
             if answer.verdict is Verdict.DELIVERED:
                 self._delivered += body.samples
                 self._backlog.pop()
+                self._pace_s = self._pace_s * _PACE_SHRINKS if self._pace_s > _FIRST_PAUSE_S else 0.0
                 if self._closed:
                     # It was under way when the end gave up on it, and was counted as missing.
                     self._guard.count(UNDELIVERED, -body.samples)
@@ -251,6 +271,10 @@ class Sender:
                     self._refuse(missing, f"{receiver} is gone", answer.reason)
                 return True
             is_refused = answer.verdict is Verdict.REFUSED or is_given_up
+            if is_refused and body.parts:
+                # One of them may be why: each is sent by itself.
+                self._apart = self._backlog.divide()
+                return True
             if is_refused or self._backlog.has_dropped:
                 self._backlog.pop()
                 self._refuse(body.samples, f"{receiver} refused an export" if is_refused else self._dropped_message)

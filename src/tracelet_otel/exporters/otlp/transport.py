@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import email.utils
 import enum
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Any, Final, Protocol
@@ -105,6 +107,26 @@ def report_rejected(response: bytes | ExportMetricsServiceResponse, guard: Guard
     if part.rejected_data_points:
         reason = f"{part.rejected_data_points} points were rejected: {part.error_message}"
         guard.report("the OTLP endpoint has taken an export in part only", reason)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds after which a receiver asks for the next attempt; None where it does not say.
+
+    Source: RFC 9110, "Retry-After".
+
+    Args:
+        headers: those of the receiver's answer, whatever the case of their names.
+    """
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    with contextlib.suppress(ValueError):
+        return max(float(value), 0.0)
+    with contextlib.suppress(TypeError, ValueError, KeyError):
+        # The difference is taken by the receiver's own clock.
+        then, now = (email.utils.parsedate_to_datetime(one) for one in (value, headers["date"]))
+        return max((then - now).total_seconds(), 0.0)
+    return None
 
 
 def provided(name: str, kind: type[Any]) -> Any:
