@@ -17,6 +17,7 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 from tests.support.sdk import exported
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.protocol.messages import MAX_BODY_BYTES
+from tracelet_otel.relay.clock import Clock
 from tracelet_otel.relay.journal import Journal
 from tracelet_otel.relay.ranges import stored
 from tracelet_otel.relay.run import RelayedRun
@@ -77,7 +78,7 @@ def server(tmp_path_factory):
     def accept(requests):
         return take(requests, lambda _, parts: Accepted(run.accept(parts), ""))
 
-    application = Application(TOKEN, accept, {"r1": run.status}.get, guard)
+    application = Application(TOKEN, accept, {"r1": run.status}.get, guard, Clock())
     serving = HttpServer(application, listen("127.0.0.1", 0))
     yield Relay(serving.port, journal, guard)
     serving.stop()

@@ -259,6 +259,16 @@ def test_two_exports_of_one_rank_in_one_request_the_later_one_first(tmp_path, da
     assert points_after(tmp_path, database, away) == multiset([("a", 0, 5.0), ("a", 1, 5.0)])
 
 
+def test_two_requests_of_one_rank_the_later_one_first_are_in_order_in_the_next_relay(tmp_path, database, away):
+    first, second = Rank(0), Rank(1)
+    _, run = away
+    rows = [second.logs(0, a=10.0), second.logs(1, b=20.0)]
+    for part in reversed(rows):
+        accept(run, part)
+    found = points_after(tmp_path, database, away, first.logs(0, a=0.0), first.logs(1, b=0.0))
+    assert found == multiset([("a", 0, 5.0), ("b", 1, 10.0)])
+
+
 def test_a_start_that_fails_in_one_tracker_delivers_nothing_to_another(tmp_path, database, away):
     journal, before = away
     accept(before, Rank(0).logs(0, a=1.0))

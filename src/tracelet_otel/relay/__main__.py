@@ -14,6 +14,7 @@ from typing import Final
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.protocol.messages import Order, Ready
+from tracelet_otel.relay.clock import Clock
 from tracelet_otel.relay.owner_process import OwnerProcess
 from tracelet_otel.relay.process import prepare
 from tracelet_otel.relay.recovery import adopt
@@ -37,12 +38,13 @@ class RelayService:
         self._order = order
         self._answer_fd = answer_fd
         self._finish = threading.Event()
-        guard = Guard()
-        self._relay = SingleRunRelay(order, guard)
+        guard, clock = Guard(), Clock()
+        self._relay = SingleRunRelay(order, guard, clock)
         self._run = self._relay.run
         self._owner = OwnerProcess(sys.stdin.buffer, order.owner_pid, order.owner_started)
         listener = listen(order.host, order.port)
-        self._server = HttpServer(Application(order.token, self._relay.accept, self._relay.status, guard), listener)
+        application = Application(order.token, self._relay.accept, self._relay.status, guard, clock)
+        self._server = HttpServer(application, listener)
         # A relay that gets SIGTERM finishes: it delivers what it has and ends the run.
         signal.signal(signal.SIGTERM, lambda *_: self._finish.set())
 

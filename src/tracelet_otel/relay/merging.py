@@ -5,15 +5,14 @@ Readings that have to be merged are in the journal, as they came, until their me
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.protocol.decode import Reading
 from tracelet_otel.relay.incomplete import Incomplete
-from tracelet_otel.relay.journal import Journal, JournalError
+from tracelet_otel.relay.journal import JournalError
 from tracelet_otel.relay.matches import Late, Result, Source
 from tracelet_otel.relay.merge import Merge
 from tracelet_otel.relay.outbox import Outbox
@@ -27,25 +26,26 @@ class Merging:
     """The merge of one run: readings of ranks go in, rows of merged values come out. Not thread-safe.
 
     Args:
-        journal: the journal of the run; what an earlier relay has left in it is merged first.
         outbox: merged values are written to it.
         merge: a new merge.
         state: the journal's state.
         streams: tells how much of each process has come, and what is on its way.
         guard: reports values that are merged without a rank, and those that came too late.
         on_rows: called when rows were written, to wake the threads that deliver them.
+        now: the time in seconds, by which ranks are waited for.
     """
 
     def __init__(
         self,
-        journal: Journal,
         outbox: Outbox,
         merge: Merge,
         state: Mapping[str, Any],
         streams: Streams,
         guard: Guard,
         on_rows: Callable[[], None],
+        now: Callable[[], float],
     ) -> None:
+        self._now = now
         self._on_rows = on_rows
         self._outbox = outbox
         self._merge = merge
@@ -58,7 +58,6 @@ class Merging:
         self._done_parts: list[int] = []
         self._state: dict[str, Any] = {}
         self._has_news = False
-        self._resume(journal)
 
     @property
     def waits_for_unheard(self) -> bool:
@@ -79,6 +78,30 @@ class Merging:
     def unwritten(self) -> int:
         """How many merged readings wait for room on the disk."""
         return len(self._ready)
+
+    def resume(self, unmerged: Iterable[tuple[int, bytes]]) -> None:
+        """Merge what an earlier relay has left, before anything else.
+
+        Args:
+            unmerged: id and content of each row of the journal's table.
+        """
+        found: dict[tuple[str, int], list[tuple[Reading, int]]] = {}
+        for number, content in unmerged:
+            shares = unpack_shares(content)
+            if not self._unmerged.add(number, shares):
+                self._done_parts.append(number)
+                continue
+            for one in shares:
+                found.setdefault((one.process, one.rank), []).extend(
+                    (reading, number) for reading in one.readings if not self._unmerged.is_passed(one.process, reading)
+                )
+        result: Result = []
+        for (process, rank), readings in found.items():
+            # In the order in which the process has logged them: its requests may have come in another one.
+            readings.sort(key=lambda pair: pair[0].sequence)
+            for number, pairs in groupby(readings, key=lambda pair: pair[1]):
+                result += self._merged([Share(process, rank, tuple(reading for reading, _ in pairs))], number)
+        self._pass_on(result)
 
     def keep(self, ready: Sequence[Reading], shares: Sequence[Share], state: Mapping[str, Any]) -> int:
         """Write what requests have brought to the journal.
@@ -115,30 +138,15 @@ class Merging:
 
     def expire(self) -> None:
         """Pass on what has waited for too long, and try again to write what could not be written before."""
-        now_s = time.monotonic()
+        now_s = self._now()
         self._pass_on(self._merge.expire(now_s, lambda process: self._streams.is_on_its_way(process, now_s)))
 
     def flush(self) -> None:
         """Pass on everything; called when nothing more comes."""
         self._pass_on(self._merge.flush(self._streams.has_sent_more))
 
-    def _resume(self, journal: Journal) -> None:
-        """Merge what an earlier relay has left; all of a process at once, since parts came in any order."""
-        result: Result = []
-        for number, content in journal.unmerged():
-            shares = unpack_shares(content)
-            if not self._unmerged.add(number, shares):
-                self._done_parts.append(number)
-                continue
-            unpassed = [
-                replace(one, readings=tuple(r for r in one.readings if not self._unmerged.is_passed(one.process, r)))
-                for one in shares
-            ]
-            result += self._merged(unpassed, number)
-        self._pass_on(result)
-
     def _merged(self, shares: Iterable[Share], number: int) -> Result:
-        now_s = time.monotonic()
+        now_s = self._now()
         return [
             passed
             for one in shares

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -41,11 +41,15 @@ class RelayedRun:
         journal: journal of this run. What an earlier relay has left in it is delivered first.
         guard: counts and logs errors.
         settings: how often processes export, how long values wait for ranks, and how large the journal may be.
+        now: the time in seconds, by which ranks are waited for.
     """
 
-    def __init__(self, journal: Journal, guard: Guard, settings: Settings) -> None:
+    def __init__(
+        self, journal: Journal, guard: Guard, settings: Settings, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._journal = journal
         self._guard = guard
+        self._now = now
         self._lock = threading.RLock()
         state = journal.state
         self._final = Status.from_line(state["complete"]) if state.get("complete") else None
@@ -62,8 +66,9 @@ class RelayedRun:
         self._outbox = Outbox(journal, settings.journal_limit * 2**20, guard)
         self._deliveries = Deliveries(self._outbox, guard)
         merge = Merge(limit_s, max(_UNHEARD_S, interval_s))
-        self._merging = Merging(journal, self._outbox, merge, state, self._streams, guard, self._deliveries.wake)
-        self._new_row_s = self._heard_s = time.monotonic()
+        self._merging = Merging(self._outbox, merge, state, self._streams, guard, self._deliveries.wake, now)
+        self._merging.resume(journal.unmerged())
+        self._new_row_s = self._heard_s = self._now()
         self._ended_s = self._heard_s if self.known.ended else None
 
     @property
@@ -76,7 +81,7 @@ class RelayedRun:
         """Whether a process other than the owner may send more, or values or samples of it are still waited for."""
         with self._lock:
             # Values also wait for ranks that have sent nothing: a short training may end before a rank finds its run.
-            now_s = time.monotonic()
+            now_s = self._now()
             return (
                 self._members.others_may_send(now_s, self._ended_s)
                 or self._merging.waits_for_unheard
@@ -86,22 +91,17 @@ class RelayedRun:
     @property
     def silent_s(self) -> float:
         """Seconds since the last request that had a new row."""
-        return time.monotonic() - self._new_row_s
+        return self._now() - self._new_row_s
 
     @property
     def unheard_s(self) -> float:
         """Seconds since the last request of any kind. A process that is alive sends one in each export interval."""
-        return time.monotonic() - self._heard_s
+        return self._now() - self._heard_s
 
     @property
     def problems(self) -> str:
         """What could not be done so far, one problem to a line. The run's owner logs it."""
         return "\n".join(list(self._guard.counts)[:_MOST_PROBLEMS])
-
-    @property
-    def empty(self) -> bool:
-        """Whether the run has no readings, and no tracker has it."""
-        return self.known.is_empty and not self.status.urls
 
     @property
     def status(self) -> Status:
@@ -120,7 +120,7 @@ class RelayedRun:
 
     def hear(self) -> None:
         """Take note that a process has asked for the run's status, so it is alive."""
-        self._heard_s = time.monotonic()
+        self._heard_s = self._now()
 
     def reopen(self) -> dict[str, Any]:
         """Go on with a run that had ended.
@@ -166,7 +166,7 @@ class RelayedRun:
             `JournalError` if the journal cannot be written.
         """
         with self._lock:
-            self._heard_s = time.monotonic()
+            self._heard_s = self._now()
             if self._phase >= Phase.CLOSING:
                 return [self._refusal(part) for part in parts]
             batches = [batch for part in parts for batch in part.batches]
@@ -208,7 +208,7 @@ class RelayedRun:
         with self._lock:
             if self._deliveries and self._phase < Phase.CLOSING:
                 self._merging.leave(self._newly_left())
-                self._merging.leave(self._members.newly_gone(time.monotonic()))
+                self._merging.leave(self._members.newly_gone(self._now()))
                 self._merging.expire()
 
     def close(self, patience_s: float, *, marks: bool = False) -> bool:
@@ -252,9 +252,9 @@ class RelayedRun:
         self._journal.remove()
 
     def discard(self) -> bool:
-        """Delete the run and its journal, if it is `empty`; returns whether it was."""
+        """Delete the run and its journal, if it has no readings and no tracker has it; returns whether it was so."""
         with self._lock:
-            if not self.empty:
+            if self.status.urls or not self.known.is_empty:
                 return False
             self._phase = Phase.CLOSING
         self._deliveries.close(0)
@@ -267,7 +267,7 @@ class RelayedRun:
             known = self.known
             self._deliveries.tell(known.reports.all, self._members.outcome, known.end_unix_nano)
         # No process could send anything before this.
-        self._new_row_s = self._heard_s = time.monotonic()
+        self._new_row_s = self._heard_s = self._now()
 
     def _keep(self, news: News) -> int:
         ready = [reading for batch in news.fresh for reading in alone(batch)]
@@ -285,7 +285,7 @@ class RelayedRun:
             self._streams.hear(process, batch, self._heard_s)
 
     def _newly_left(self) -> list[int]:
-        now_s = time.monotonic()
+        now_s = self._now()
         return self._members.newly_left(lambda process: not self._streams.lacks(process, now_s))
 
     def _wait_for_room(self, patience_s: float) -> None:

@@ -21,6 +21,7 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.protocol.messages import CONTENT_TYPE, MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status, Taken
 from tracelet_otel.protocol.requests import MalformedError
+from tracelet_otel.relay.clock import Clock
 from tracelet_otel.relay.intake import Accept, BehindError, Intake, TooLargeError
 from tracelet_otel.relay.phase import TooLateError
 
@@ -30,6 +31,8 @@ _KEEP_ALIVE_S: Final = 75
 _STOP_S: Final = 30.0
 _BODY_S: Final = 30.0
 """How long a sender may take to send the body of a request that does not come at once."""
+_BACK_S: Final = 10.0
+"""How long after the pause that it was asked for a sender may take to come back."""
 _MOST_CONNECTIONS_WAITING: Final = 4096
 """How many connections may wait to be accepted; the system may have a lower limit."""
 
@@ -52,9 +55,13 @@ class Application:
             any other `TraceletError`.
         status: returns how far the delivery of a run is, by the run's id; None for an unknown run.
         guard: counts and logs errors.
+        clock: is stopped while requests are turned away.
     """
 
-    def __init__(self, token: str, accept: Accept, status: Callable[[str], Status | None], guard: Guard) -> None:
+    def __init__(
+        self, token: str, accept: Accept, status: Callable[[str], Status | None], guard: Guard, clock: Clock
+    ) -> None:
+        self._clock = clock
         self._bearer = f"Bearer {token}".encode()
         self._intake = Intake(accept, guard)
         self._status = status
@@ -125,6 +132,7 @@ class Application:
         except TooLateError as error:
             raise _Refused(410, str(error)) from None
         except BehindError as error:
+            self._clock.stop(error.pause_s + _BACK_S)
             self._guard.report("the relay was behind, and requests had to be sent again", str(error))
             raise _Refused(503, str(error), retry_after=str(math.ceil(error.pause_s))) from None
         except TraceletError as error:

@@ -18,6 +18,7 @@ from tracelet_otel.exporters import registry
 from tracelet_otel.protocol.messages import Status, Taken
 from tracelet_otel.protocol.requests import MalformedError, earliest_unix_nano, resource_of
 from tracelet_otel.protocol.run_identity import to_text
+from tracelet_otel.relay.clock import Clock
 from tracelet_otel.relay.journal import SIDECAR_DIRECTORY, SUFFIX, Journal
 from tracelet_otel.relay.news import reopened
 from tracelet_otel.relay.parts import RequestPart
@@ -57,6 +58,7 @@ class Sidecar:
         # Not the directory of relays that trainings start, so that each finds only its own journals at the next start.
         self._directory = settings.journal_dir / SIDECAR_DIRECTORY
         self._lock = threading.Lock()
+        self._clock = Clock()
         self._runs: dict[str, RelayedRun] = {}
         self._closing: dict[str, threading.Thread] = {}
         # Before any request is accepted: a missing package is an error at the start, and imports take seconds.
@@ -64,7 +66,8 @@ class Sidecar:
         self._resume_all()
         host, _, port = settings.relay_bind.rpartition(":")
         listener = listen(host.strip("[]"), int(port), other_port=False)
-        self._server = HttpServer(Application(token, self._accept, self._status, Guard()), listener)
+        application = Application(token, self._accept, self._status, Guard(), self._clock)
+        self._server = HttpServer(application, listener)
 
     @property
     def port(self) -> int:
@@ -156,7 +159,7 @@ class Sidecar:
             return self._take(run_id, journal, resource)
 
     def _take(self, run_id: str, journal: Journal, resource: Mapping[str, Any]) -> RelayedRun:
-        run = RelayedRun(journal, Guard(), self._settings)
+        run = RelayedRun(journal, Guard(), self._settings, self._clock)
         run.resume(registry.trackers(self._settings), resource)
         with self._lock:
             self._runs[run_id] = run

@@ -38,16 +38,17 @@ class SingleRunRelay:
     Args:
         order: what the relay has to do.
         guard: counts and logs errors.
+        now: the time in seconds, by which ranks are waited for.
 
     Raises:
         JournalInUseError: another process has the run's journal open.
         JournalError: the journal cannot be written in the order's directory.
     """
 
-    def __init__(self, order: Order, guard: Guard) -> None:
+    def __init__(self, order: Order, guard: Guard, now: Callable[[], float] = time.monotonic) -> None:
         self.settings = from_plain(order.settings)
         self.journal = Journal(Path(order.journal_directory) / f"{order.run_id}{SUFFIX}", _JOURNAL_WAIT_S)
-        self.run = RelayedRun(self.journal, guard, self.settings)
+        self.run = RelayedRun(self.journal, guard, self.settings, now)
         self._order = order
         # The journal of a run that is continued may hold readings. They are delivered first, and the run goes on.
         # So does a run whose relay was told to finish before its owner had ended it.
