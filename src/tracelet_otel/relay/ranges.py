@@ -61,13 +61,18 @@ class IntegerRanges:
         after = bisect_right(self._firsts, last)
         if after and self._lasts[after - 1] >= first:
             return False
-        self.add(first)
-        # `add` has put the first number into a range of its own, or at the end of one: the others join it.
-        place = bisect_right(self._firsts, first) - 1
-        self._lasts[place] = last
-        if place + 1 < len(self._firsts) and self._firsts[place + 1] == last + 1:
-            self._lasts[place] = self._lasts.pop(place + 1)
-            del self._firsts[place + 1]
+        joins_left = bool(after) and self._lasts[after - 1] == first - 1
+        joins_right = after < len(self._firsts) and self._firsts[after] == last + 1
+        if joins_left and joins_right:
+            self._lasts[after - 1] = self._lasts.pop(after)
+            del self._firsts[after]
+        elif joins_left:
+            self._lasts[after - 1] = last
+        elif joins_right:
+            self._firsts[after] = first
+        else:
+            self._firsts.insert(after, first)
+            self._lasts.insert(after, last)
         return True
 
     def forget_below(self, number: int) -> None:
@@ -77,22 +82,7 @@ class IntegerRanges:
 
     def add(self, number: int) -> bool:
         """Add a number; returns whether it is new."""
-        after = bisect_right(self._firsts, number)
-        if after and number <= self._lasts[after - 1]:
-            return False
-        joins_left = bool(after) and self._lasts[after - 1] == number - 1
-        joins_right = after < len(self._firsts) and self._firsts[after] == number + 1
-        if joins_left and joins_right:
-            self._lasts[after - 1] = self._lasts.pop(after)
-            del self._firsts[after]
-        elif joins_left:
-            self._lasts[after - 1] = number
-        elif joins_right:
-            self._firsts[after] = number
-        else:
-            self._firsts.insert(after, number)
-            self._lasts.insert(after, number)
-        return True
+        return self.add_all(number, number)
 
 
 Ranges = Mapping[str, list[tuple[int, int]]]
