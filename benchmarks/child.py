@@ -9,26 +9,31 @@ import sys
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[1]
 
-def figures(program: list[str], order: dict[str, Any], home: str, **environment: str) -> dict[str, float]:
+
+def environment(**more: str) -> dict[str, str]:
+    """Variables of a process that is to use this checkout, whichever the interpreter has installed.
+
+    Args:
+        more: variables besides those of this process.
+    """
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), **more}
+
+
+def figures(program: list[str], order: dict[str, Any], home: str, **more: str) -> dict[str, float]:
     """What a Python program prints as its last line of JSON; the benchmark ends where it fails.
 
     Args:
         program: arguments of the interpreter.
         order: the last one, as JSON.
         home: a directory that nothing outlives.
-        environment: more of it.
+        more: variables of its environment.
     """
+    own = {"HOME": home, "CLEARML_CACHE_DIR": f"{home}/clearml", "TRACELET_JOURNAL_DIR": f"{home}/journals"}
     child = subprocess.run(
         [sys.executable, *program, json.dumps({**order, "home": home})],
-        env={
-            **os.environ,
-            "HOME": home,
-            "CLEARML_CACHE_DIR": f"{home}/clearml",
-            "TRACELET_JOURNAL_DIR": f"{home}/journals",
-            "PYTHONPATH": str(Path(__file__).parents[1]),
-            **environment,
-        },
+        env=environment(**own | more),
         capture_output=True,
         text=True,
         check=False,

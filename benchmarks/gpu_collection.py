@@ -8,13 +8,13 @@ first collection opens NVML and its devices; the others are what a run pays at e
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.child import environment
 from benchmarks.report import show
 from benchmarks.results import bars, write
 from tests.gpu import stand_in
@@ -44,9 +44,8 @@ assert not guard.counts, guard.counts
 def measure(machine: stand_in.StandIn, gpus: int) -> tuple[list[float], int]:
     """Milliseconds of each collection, the first included, and how many points one gave."""
     machine.plays(stand_in.machine(gpus))
-    environment = {**os.environ, **machine.environment}
     command = [sys.executable, "-c", SCRIPT]
-    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    child = subprocess.run(command, env=environment(**machine.environment), capture_output=True, text=True, check=True)
     lines = [line.split() for line in child.stdout.splitlines()]
     return [float(ms) for ms, _points in lines], int(lines[-1][1])
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from benchmarks.child import environment
 from benchmarks.report import show
 from benchmarks.results import write
 from benchmarks.servers import mlflow_server
@@ -70,10 +70,9 @@ sys.stdin.readline()
 def outage(readings: int, home: str, server: str) -> dict[str, Any]:
     """Log so many readings while the server is down, and kill training and relay; the journal is left."""
     door = Door(server)
-    environment = {**os.environ, "TRACELET_JOURNAL_DIR": home, "PYTHONPATH": str(Path(__file__).parents[1])}
     training = subprocess.Popen(
         [sys.executable, "-c", TRAINING, json.dumps({"server": door.uri, "readings": readings})],
-        cwd=home, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=home, env=environment(TRACELET_JOURNAL_DIR=home), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     said = map(json.loads, training.stdout)
     processes = {"training": psutil.Process(training.pid), "relay": psutil.Process(next(said)["relay"])}
@@ -140,7 +139,7 @@ def arrival(hours: float, server: str, database: Path) -> dict[str, Any]:
         (path,) = Path(home).glob("*.journal")
         began_s = time.monotonic()
         command = [str(Path(sys.executable).with_name("tracelet-otel")), "replay", str(path), "--backend-url", server]
-        replay = psutil.Popen(command, stdout=subprocess.DEVNULL)
+        replay = psutil.Popen(command, env=environment(), stdout=subprocess.DEVNULL)
         most = 0
         while replay.poll() is None:
             most = max(most, replay.memory_info().rss)

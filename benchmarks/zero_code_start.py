@@ -7,13 +7,13 @@ Interleaved repetitions; medians with the middle half.
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from benchmarks.child import environment
 from benchmarks.report import show
 from benchmarks.results import bars, write
 
@@ -36,11 +36,11 @@ CASES = {
 }
 
 
-def start_and_end_ms(environment: dict[str, str]) -> tuple[float, float]:
+def start_and_end_ms(case: dict[str, str]) -> tuple[float, float]:
     """Milliseconds until the script's first line, and until its process has ended."""
-    told = {"OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none", **environment}
+    told = environment(OTEL_TRACES_EXPORTER="none", OTEL_LOGS_EXPORTER="none", **case)
     began_ns = time.time_ns()
-    child = subprocess.run(INSTRUMENT, env={**os.environ, **told}, capture_output=True, check=True)
+    child = subprocess.run(INSTRUMENT, env=told, capture_output=True, check=True)
     return (int(child.stdout) - began_ns) / 1e6, (time.time_ns() - began_ns) / 1e6
 
 
@@ -48,8 +48,8 @@ def main() -> None:
     """Run it and print what came out."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in CASES}
     for _ in range(REPETITIONS):
-        for name, environment in CASES.items():
-            times[name].append(start_and_end_ms(environment))
+        for name, case in CASES.items():
+            times[name].append(start_and_end_ms(case))
     starts = {name: statistics.median(start for start, _ in found) for name, found in times.items()}
     results = {}
     for name, found in times.items():
