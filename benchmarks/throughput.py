@@ -10,8 +10,8 @@ Interleaved repetitions; medians.
 
 from __future__ import annotations
 
+import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.child import figures
 from benchmarks.report import show
 from benchmarks.results import bars, write
-from benchmarks.servers import mlflow_server
+from benchmarks.servers import mlflow_database, mlflow_server
 from opentelemetry.sdk.metrics.export import MetricsData
 
 from tracelet_otel.protocol.decode import Reading, decode
@@ -164,7 +164,12 @@ def readings_of(data: MetricsData) -> list[Reading]:
 
 
 def rates(
-    script: str, tracker: str, rows: int, server: str = "", parts: Sequence[tuple[str, str, str]] = ()
+    script: str,
+    tracker: str,
+    rows: int,
+    parts: Sequence[tuple[str, str, str]] = (),
+    server: str = "",
+    database: Path | None = None,
 ) -> dict[str, float]:
     """Readings a second, by what was timed.
 
@@ -172,14 +177,13 @@ def rates(
         script: one of those above.
         tracker: one of `TRACKERS`.
         rows: how many.
-        server: address of the MLflow server.
         parts: functions of which microseconds of processor time a row are told, too: see `Stopwatch.measure_named`.
+        server: address of the MLflow server.
+        database: an empty one of MLflow's, of which a copy is used; only "MLflow, SQLite" needs it.
     """
     with tempfile.TemporaryDirectory() as home:
-        if tracker == "MLflow, SQLite":
-            # Its tables are made before.
-            made = "import mlflow; mlflow.MlflowClient('sqlite:///mlflow.db').search_experiments()"
-            subprocess.run([sys.executable, "-c", made], cwd=home, capture_output=True, check=True)
+        if database is not None:
+            shutil.copy(database, f"{home}/mlflow.db")
         order = {"tracker": tracker, "rows": rows, "metrics": METRICS, "server": server, "parts": parts}
         return figures(["-c", script], order, home, WANDB_MODE="offline")
 
@@ -190,10 +194,11 @@ def main() -> None:
     rows, repetitions = (500, 1) if quick else (ROWS, REPETITIONS)
     found: dict[str, dict[str, list[float]]] = {tracker: {} for tracker in TRACKERS}
     with tempfile.TemporaryDirectory() as home, mlflow_server(Path(home)) as server:
+        mlflow = {"server": server, "database": mlflow_database(Path(home))}
         for _ in range(repetitions):
             for tracker in TRACKERS:
                 for script in (THEIRS, EXPORTER, OURS):
-                    for what, rate in rates(script, tracker, rows, server).items():
+                    for what, rate in rates(script, tracker, rows, **mlflow).items():
                         found[tracker].setdefault(what, []).append(rate)
     results: dict[str, Any] = {
         tracker: {"median": {what: statistics.median(rate) for what, rate in of_tracker.items()}, "all": of_tracker}
