@@ -15,16 +15,24 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from benchmarks.child import environment
+from benchmarks.options import run
+from benchmarks.report import show
+from benchmarks.results import Results
+from benchmarks.servers import mlflow_server
 from tests.support.door import ILLS, Door
-from tests.support.waiting import answers, free_port, wait_until
+from tests.support.relays import relays
+from tests.support.waiting import wait_until
 
-STEPS = 6_000
-WARM_UP = 500
-TRAINING = f"""
+TRAINING = """
 import json, sys, time
+order = json.loads(sys.argv[1])
+warm_up, steps = order["warm_up"], order["steps"]
 import lightning.pytorch as pl, torch
 import tracelet_otel
 
@@ -34,7 +42,7 @@ class Model(pl.LightningModule):
         self.net = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1))
     def training_step(self, batch, batch_idx):
         loss = self.net(batch).square().mean()
-        self.log_dict({{"train/loss": loss, "train/a": loss * 2, "train/b": loss * 3, "train/c": loss * 4}})
+        self.log_dict({"train/loss": loss, "train/a": loss * 2, "train/b": loss * 3, "train/c": loss * 4})
         return loss
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.01)
@@ -44,77 +52,82 @@ class Clock(pl.Callback):
         self.times = []
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
         self.times.append(time.perf_counter())
-        if batch_idx == {WARM_UP + STEPS // 2}:
+        if batch_idx == warm_up + steps // 2:
             print("half", flush=True)
 
 torch.set_num_threads(1)
 clock = Clock()
-if sys.argv[1] != "none":
-    tracelet_otel.start_logging("benchmark", backend_url=sys.argv[1], config={{"stop_timeout": 5, "relay_patience": 1}})
+if order["server"]:
+    config = {"stop_timeout": 5, "relay_patience": 1}
+    tracelet_otel.start_logging("benchmark", backend_url=order["server"], config=config)
 trainer = pl.Trainer(
-    max_steps={WARM_UP + STEPS}, callbacks=[clock], logger=False, enable_checkpointing=False, log_every_n_steps=1,
+    max_steps=warm_up + steps, callbacks=[clock], logger=False, enable_checkpointing=False, log_every_n_steps=1,
     enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
 )
-trainer.fit(Model(), torch.utils.data.DataLoader(torch.randn({WARM_UP + STEPS} * 8, 64), batch_size=8))
+trainer.fit(Model(), torch.utils.data.DataLoader(torch.randn((warm_up + steps) * 8, 64), batch_size=8))
 began = time.perf_counter()
 tracelet_otel.stop_logging()
-print(json.dumps({{"times": clock.times, "stop_s": time.perf_counter() - began}}))
+print(json.dumps({"times": clock.times, "stop_s": time.perf_counter() - began}))
 """
 
 
-def train(uri: str, directory: str, ill: str | None, door: Door | None) -> tuple[list[float], list[float], float]:
-    """Durations of the steps of both halves in milliseconds, and seconds of the stop."""
-    child = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", TRAINING, uri],
-        cwd=directory,
-        stdout=subprocess.PIPE,
-        stderr=(Path(directory) / "stderr").open("a"),
-        text=True,
-    )
-    for line in child.stdout:
-        if line == "half\n" and door is not None:
-            door.ill = ill
-        elif line.startswith("{"):
-            result = json.loads(line)
-    if child.wait():
-        sys.exit((Path(directory) / "stderr").read_text())
-    if door is not None:
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is trained."""
+
+    warm_up: int = 500
+    """Steps that are not measured."""
+    steps: int = 6_000
+    trackers: Sequence[str] = ("none", "well", *ILLS)
+
+
+def train(size: Size, door: Door, tracker: str) -> dict[str, Any]:
+    """Milliseconds of the steps of both halves, and seconds of the stop.
+
+    Args:
+        size: how many steps.
+        door: of the tracker.
+        tracker: what it has from half time on, "well" for nothing; "none" for a training that is not recorded.
+    """
+    with tempfile.TemporaryDirectory() as home:
+        order = {"warm_up": size.warm_up, "steps": size.steps, "server": "" if tracker == "none" else door.uri}
+        errors = Path(home, "stderr")
+        child = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", TRAINING, json.dumps(order)],
+            cwd=home, env=environment(TRACELET_JOURNAL_DIR=f"{home}/journals"), stdout=subprocess.PIPE,
+            stderr=errors.open("w"), text=True,
+        )  # fmt: skip
+        for line in child.stdout:
+            if line == "half\n" and tracker in ILLS:
+                door.ill = tracker
+            elif line.startswith("{"):
+                found = json.loads(line)
+        if child.wait():
+            sys.exit(errors.read_text())
         door.ill = None
         door.well_again.set()
         door.well_again.clear()
-    times = result["times"][WARM_UP:]
+        wait_until(lambda: not relays(Path(home).resolve()), 60, "the end of the relay's patience")
+    times = found["times"][size.warm_up :]
     steps = [(later - earlier) * 1e3 for earlier, later in itertools.pairwise(times)]
-    return steps[: STEPS // 2], steps[STEPS // 2 :], result["stop_s"]
+    halves = {"before_ms": steps[: size.steps // 2], "after_ms": steps[size.steps // 2 :]}
+    return {**{name: quantiles(half) for name, half in halves.items()}, "stop_s": found["stop_s"]}
 
 
-def row(name: str, first: list[float], second: list[float], stop_s: float) -> None:
-    """Print one training's figures."""
-    figures = [
-        f"{statistics.median(half):8.3f} {statistics.quantiles(half, n=100)[98]:8.3f}" for half in (first, second)
-    ]
-    print(f"{name:8} {figures[0]} {figures[1]} {stop_s:8.2f}", flush=True)
+def quantiles(found: list[float]) -> dict[str, float]:
+    """Median and 99th percentile."""
+    return {"p50": statistics.median(found), "p99": statistics.quantiles(found, n=100)[98]}
 
 
-def main() -> None:
-    """Print step times in milliseconds (median and 99th percentile of each half) and the stop in seconds."""
-    with tempfile.TemporaryDirectory() as directory:
-        port = free_port()
-        command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{directory}/mlflow.db"]
-        with (Path(directory) / "server").open("w") as log:
-            server = subprocess.Popen(command, cwd=directory, stdout=log, stderr=log)
-        try:
-            wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), 90, "the server's start")
-            door = Door(f"http://127.0.0.1:{port}")
-            print(f"{'':8} {'before: p50':>8} {'p99':>5} {'after: p50':>11} {'p99':>6} {'stop [s]':>9}")
-            row("none", *train("none", directory, None, None))
-            for ill in (None, *ILLS):
-                row(ill or "well", *train(door.uri, directory, ill, door))
-                time.sleep(3)  # the relay's patience of this training ends
-        finally:
-            server.terminate()
-            server.wait(30)
+def main(size: Size, results: Results) -> None:
+    """Run it, print the table, and leave figures."""
+    with tempfile.TemporaryDirectory() as home, mlflow_server(Path(home)) as server:
+        door = Door(server)
+        measured = {tracker: train(size, door, tracker) for tracker in size.trackers}
+        door.stop()
+    results.write("ill_trackers", {"steps": size.steps, "results": measured})
+    show(results, "ill trackers")
 
 
 if __name__ == "__main__":
-    main()
+    run(main, Size(), smallest=Size(warm_up=2, steps=20, trackers=("none", "down")))

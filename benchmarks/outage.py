@@ -10,9 +10,7 @@ delivers the journal, and every value is compared with what the server has store
 
 from __future__ import annotations
 
-import argparse
 import json
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -20,13 +18,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 from benchmarks.child import environment
+from benchmarks.options import run
 from benchmarks.report import show
-from benchmarks.results import write
+from benchmarks.results import Results
 from benchmarks.servers import mlflow_server
 from tests.support.door import Door
 
@@ -65,6 +65,16 @@ while run.accounts["mlflow"].pending < order["readings"]:
 print(json.dumps({{"errors": run.errors}}), flush=True)
 sys.stdin.readline()
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """For how long the tracker is down."""
+
+    hours: float = 24.0
+    """Where the journal is read."""
+    arrive: float = 1.0
+    """Hours where the journal is delivered."""
 
 
 def outage(readings: int, home: str, server: str) -> dict[str, Any]:
@@ -153,20 +163,16 @@ def arrival(hours: float, server: str, database: Path) -> dict[str, Any]:
             "replay_mib": most / 2**20, "replay_s": took_s, "code": replay.returncode}  # fmt: skip
 
 
-def main() -> None:
-    """Run it, and leave the figures."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--hours", type=float, default=24)
-    parser.add_argument("--arrive", type=float, default=1)
-    order = parser.parse_args()
-    results = {}
+def main(size: Size, results: Results) -> None:
+    """Run it, print the table, and leave figures."""
+    measured = {}
     with tempfile.TemporaryDirectory() as home, mlflow_server(Path(home)) as server:
-        results["arrival"] = arrival(order.arrive, server, Path(home) / "server.db")
-        results["day"] = day(order.hours, server)
-    write("outage", {"results": results})
-    show("outage")
+        measured["arrival"] = arrival(size.arrive, server, Path(home) / "server.db")
+        measured["day"] = day(size.hours, server)
+    results.write("outage", {"results": measured})
+    show(results, "outage")
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    main()
+    # A little more than the 1,000 rows after which a training tells what is pending.
+    run(main, Size(), smallest=Size(hours=0.003, arrive=0.003))

@@ -7,7 +7,6 @@ Nothing is measured here, and no figure in a table is typed by hand. Fails where
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -16,17 +15,11 @@ from statistics import median
 from typing import Any
 
 from benchmarks.budgets import all_threads_us, budgets, over_nothing, ratio
-from benchmarks.results import RESULTS
+from benchmarks.results import KEPT, Results
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/performance.md")
 _BLOCK = re.compile(r"(<!-- figures: (?P<name>[\w ]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
-
-
-def load(name: str) -> dict[str, Any]:
-    """Figures that a benchmark has left."""
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return found
 
 
 def grid(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -35,11 +28,11 @@ def grid(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def _machine() -> str:
+def _machine(results: Results) -> str:
     """Where figures come from, of each machine and day that there is."""
     measured: dict[str, list[str]] = {}
-    for path in sorted(RESULTS.glob("*.json")):
-        measured.setdefault(_described(load(path.stem)["machine"]), []).append(path.stem.replace("_", " "))
+    for name in results.names():
+        measured.setdefault(_described(results.load(name)["machine"]), []).append(name.replace("_", " "))
     if len(measured) == 1:
         return f"{next(iter(measured))}.\n"
     return "\n".join(f"- {machine}: {', '.join(names)}." for machine, names in measured.items()) + "\n"
@@ -57,14 +50,14 @@ def _described(found: dict[str, Any]) -> str:
     )
 
 
-def _budgets() -> str:
-    found = budgets(load)
+def _budgets(results: Results) -> str:
+    found = budgets(results.load)
     lines = ((one.what, f"{one.measured:.3g}", f"{one.most:.3g}", "yes" if one.holds else "**no**") for one in found)
     return grid(("what", "measured", "at most", "holds"), lines)
 
 
-def _overhead(metrics: int) -> str:
-    costs = load("overhead")["results"][f"rows of {metrics} metrics"]
+def _overhead(results: Results, metrics: int) -> str:
+    costs = results.load("overhead")["results"][f"rows of {metrics} metrics"]
     dummy_us = over_nothing(costs, "do-nothing logger", "row_us")
     lines = []
     for case, cost in costs.items():
@@ -95,15 +88,15 @@ def _overhead(metrics: int) -> str:
     return grid(header, lines)
 
 
-def _parts() -> str:
-    found = load("parts")["results"]
+def _parts(results: Results) -> str:
+    found = results.load("parts")["results"]
     lines = (
         (part, *(f"{of_run[part]['median']:.1f}" for of_run in found.values())) for part in next(iter(found.values()))
     )
     return grid(("CPU of other threads, µs a row", *found), lines)
 
 
-def _start() -> str:
+def _start(results: Results) -> str:
     lines = (
         (
             tracker,
@@ -112,14 +105,14 @@ def _start() -> str:
             f"{both['ours']['min']:.2f} to {both['ours']['max']:.2f}",
             f"{both['ours']['median'] - both['their client']['median']:+.2f}",
         )
-        for tracker, both in load("start")["results"].items()
+        for tracker, both in results.load("start")["results"].items()
     )
     return grid(("seconds", "its own client", "`start_logging`", "min to max", "more"), lines)
 
 
-def _throughput() -> str:
+def _throughput(results: Results) -> str:
     lines = []
-    for tracker, found in load("throughput")["results"].items():
+    for tracker, found in results.load("throughput")["results"].items():
         theirs, exporter, ours = (found["median"][what] for what in ("their client", "exporter", "ours"))
         lines.append(
             (
@@ -139,8 +132,8 @@ def _throughput() -> str:
     return grid(header, lines)
 
 
-def _wandb_parts() -> str:
-    theirs, ours = load("wandb_parts")["results"].values()
+def _wandb_parts(results: Results) -> str:
+    theirs, ours = results.load("wandb_parts")["results"].values()
     lines = (
         (part, f"{theirs[part]['median']:.1f}" if part in theirs else "", f"{of_ours['median']:.1f}")
         for part, of_ours in ours.items()
@@ -148,8 +141,8 @@ def _wandb_parts() -> str:
     return grid(("CPU, µs a row", "its own client", "our exporter"), lines)
 
 
-def _scale(what: str) -> str:
-    found = load("scale")["results"][what]
+def _scale(results: Results, what: str) -> str:
+    found = results.load("scale")["results"][what]
     if what == "ranks":
         lines = [(f"{int(ranks):,}", f"{one['us']:.1f}", f"{one['peak_mib']:.1f}") for ranks, one in found.items()]
         return grid(("ranks", "merge, µs a reading", "peak, MiB"), lines)
@@ -167,9 +160,9 @@ def _scale(what: str) -> str:
     return grid(header, lines)
 
 
-def _outage() -> str:
+def _outage(results: Results) -> str:
     lines = []
-    for found in load("outage")["results"].values():
+    for found in results.load("outage")["results"].values():
         grown = {name: found["most_mib"][name] - before for name, before in found["before_mib"].items()}
         delivered = f"{found['same']:,} by the tracker" if "status" in found else f"{found['same']:,} in the journal"
         after = f"{found['replay_mib']:.0f} in all" if "status" in found else f"{found['reader_mib']:.0f} more"
@@ -190,16 +183,29 @@ def _outage() -> str:
     return grid(header, lines)
 
 
-def _gpus() -> str:
+def _ill_trackers(results: Results) -> str:
+    lines = (
+        (
+            tracker,
+            *(f"{one[half][quantile]:.3f}" for half in ("before_ms", "after_ms") for quantile in ("p50", "p99")),
+            f"{one['stop_s']:.2f}",
+        )
+        for tracker, one in results.load("ill_trackers")["results"].items()
+    )
+    header = ("tracker", "before: median of a step, ms", "99th percentile", "after", "99th percentile", "stop, s")
+    return grid(header, lines)
+
+
+def _gpus(results: Results) -> str:
     lines = (
         (gpus, str(one["points"]), f"{one['first_ms']:.2f}", f"{one['median_ms']:.2f}", f"{one['p95_ms']:.2f}")
-        for gpus, one in load("gpu_collection")["results"].items()
+        for gpus, one in results.load("gpu_collection")["results"].items()
     )
     return grid(("GPUs", "readings", "first, ms", "median, ms", "95th percentile, ms"), lines)
 
 
-def _zero_code() -> str:
-    found = load("zero_code_start")["results"]
+def _zero_code(results: Results) -> str:
+    found = results.load("zero_code_start")["results"]
     bare_ms = found["without ours"]["start_ms"]
     lines = (
         (
@@ -214,26 +220,27 @@ def _zero_code() -> str:
     return grid(("under `opentelemetry-instrument`", "start, ms", "middle half", "later, ms", "end, ms"), lines)
 
 
-def _repetitions() -> str:
+def _repetitions(results: Results) -> str:
     names = ("overhead", "parts", "start", "throughput", "wandb_parts")
-    counts = ", ".join(f"{name.replace('_', ' ')} {load(name)['repetitions']}" for name in names)
-    rows = load("overhead")["rows"]
+    counts = ", ".join(f"{name.replace('_', ' ')} {results.load(name)['repetitions']}" for name in names)
+    rows = results.load("overhead")["rows"]
     return f"Repetitions, of which a figure is the median: {counts}. Rows of a training in overhead: {rows:,}.\n"
 
 
-TABLES: dict[str, Callable[[], str]] = {
+TABLES: dict[str, Callable[[Results], str]] = {
     "machine": _machine,
     "budgets": _budgets,
-    "overhead 5": lambda: _overhead(5),
-    "overhead 50": lambda: _overhead(50),
+    "overhead 5": lambda results: _overhead(results, 5),
+    "overhead 50": lambda results: _overhead(results, 50),
     "parts": _parts,
     "start": _start,
     "throughput": _throughput,
     "wandb parts": _wandb_parts,
-    "names": lambda: _scale("names"),
-    "rows": lambda: _scale("rows"),
-    "ranks": lambda: _scale("ranks"),
+    "names": lambda results: _scale(results, "names"),
+    "rows": lambda results: _scale(results, "rows"),
+    "ranks": lambda results: _scale(results, "ranks"),
     "outage": _outage,
+    "ill trackers": _ill_trackers,
     "gpus": _gpus,
     "zero code": _zero_code,
     "repetitions": _repetitions,
@@ -241,24 +248,24 @@ TABLES: dict[str, Callable[[], str]] = {
 """By the name that the documents call them by."""
 
 
-def show(*names: str) -> None:
+def show(results: Results, *names: str) -> None:
     """Print tables, for who has just measured what is in them."""
     for name in names:
-        print(f"{name}\n\n{TABLES[name]()}")
+        print(f"{name}\n\n{TABLES[name](results)}")
 
 
-def filled(text: str) -> str:
-    """A document with its tables as they were measured last."""
-    return _BLOCK.sub(lambda block: f"{block[1]}\n{TABLES[block['name']]()}\n{block[3]}", text)
+def filled(text: str, results: Results) -> str:
+    """A document with its tables as these results have them."""
+    return _BLOCK.sub(lambda block: f"{block[1]}\n{TABLES[block['name']](results)}\n{block[3]}", text)
 
 
 def main() -> None:
     """Write the tables, and say which budgets do not hold."""
     for name in DOCUMENTS:
         path = ROOT / name
-        path.write_text(filled(path.read_text()))
-    show("budgets")
-    if not all(one.holds for one in budgets(load)):
+        path.write_text(filled(path.read_text(), KEPT))
+    show(KEPT, "budgets")
+    if not all(one.holds for one in budgets(KEPT.load)):
         sys.exit("a budget does not hold")
 
 

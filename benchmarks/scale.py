@@ -1,6 +1,6 @@
 """How cost grows with the work: names, rows, ranks.
 
-    python -m benchmarks.scale [--quick]
+    python -m benchmarks.scale
 
 Names and rows go from the recorder through the SDK and the relay's journal into a ClearML session, each case in a
 process of its own; ranks go through the relay's merge. Time and memory should grow with readings and with nothing else.
@@ -8,24 +8,20 @@ process of its own; ranks go through the relay's merge. Time and memory should g
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 import tracemalloc
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from benchmarks.child import figures
+from benchmarks.options import run
 from benchmarks.report import show
-from benchmarks.results import write
+from benchmarks.results import Results
 
 from tracelet_otel import semconv
 from tracelet_otel.protocol.decode import Reading
 from tracelet_otel.relay.merge import Merge
-
-NAMES = (10, 100, 1000, 2000)
-ROWS = (1_000, 10_000, 100_000, 1_000_000)
-RANKS = (1, 4, 16, 64)
-READINGS = 200_000
 
 RUN = """
 import json, os, resource, sys, time
@@ -61,7 +57,18 @@ print(json.dumps({"us": us, "relay_us": relay_us, "mib": peak_mib, "relay_mib": 
 """
 
 
-def run(names: int, rows: int) -> dict[str, float]:
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is logged."""
+
+    readings: int = 200_000
+    """For each number of names and of ranks."""
+    names: Sequence[int] = (10, 100, 1000, 2000)
+    rows: Sequence[int] = (1_000, 10_000, 100_000, 1_000_000)
+    ranks: Sequence[int] = (1, 4, 16, 64)
+
+
+def log(names: int, rows: int) -> dict[str, float]:
     """Processor time a reading and memory, in the training and in its relay."""
     with tempfile.TemporaryDirectory() as home:
         return figures(["-c", RUN], {"names": names, "rows": rows}, home)
@@ -86,39 +93,23 @@ def merge(ranks: int, readings: int) -> dict[str, float]:
     return {"us": took_s / (steps * ranks * len(names)) * 1e6, "peak_mib": peak_mib}
 
 
-def main() -> None:
+def main(size: Size, results: Results) -> None:
     """Run it, print the tables, and leave figures and a plot."""
-    quick = "--quick" in sys.argv
-    readings = READINGS // 10 if quick else READINGS
-    all_rows = ROWS[:3] if quick else ROWS
-    results: dict[str, Any] = {
-        "names": {names: run(names, readings // names) for names in NAMES},
-        "rows": {rows: run(1, rows) for rows in all_rows},
-        "ranks": {ranks: merge(ranks, readings) for ranks in RANKS},
+    measured: dict[str, dict[int, dict[str, float]]] = {
+        "names": {names: log(names, size.readings // names) for names in size.names},
+        "rows": {rows: log(1, rows) for rows in size.rows},
+        "ranks": {ranks: merge(ranks, size.readings) for ranks in size.ranks},
     }
-    _plot(results)
-    write("scale", {"readings": readings, "results": results})
-    show("names", "rows", "ranks")
-
-
-def _plot(results: dict[str, Any]) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-    from benchmarks.results import RESULTS
-
-    figure, panels = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
-    for axes, (what, found) in zip(panels, results.items(), strict=True):
-        for name, label in (("us", "training" if what != "ranks" else "merge"), ("relay_us", "relay")):
-            if name in next(iter(found.values())):
-                axes.plot(list(found), [one[name] for one in found.values()], marker="o", label=label)
-        axes.set(xlabel=what, ylabel="microseconds of processor a reading", xscale="log", ylim=(0, None))
-        axes.legend()
-    RESULTS.mkdir(exist_ok=True)
-    figure.savefig(RESULTS / "scale.png", dpi=120)
-    plt.close(figure)
+    with results.plot("scale", 3, (11, 3.2)) as panels:
+        for axes, (what, found) in zip(panels, measured.items(), strict=True):
+            for name, label in (("us", "training" if what != "ranks" else "merge"), ("relay_us", "relay")):
+                if name in next(iter(found.values())):
+                    axes.plot(list(found), [one[name] for one in found.values()], marker="o", label=label)
+            axes.set(xlabel=what, ylabel="microseconds of processor a reading", xscale="log", ylim=(0, None))
+            axes.legend()
+    results.write("scale", {"readings": size.readings, "results": measured})
+    show(results, "names", "rows", "ranks")
 
 
 if __name__ == "__main__":
-    main()
+    run(main, Size(), smallest=Size(readings=1_000, names=(10,), rows=(1_000,), ranks=(1, 4)))

@@ -1,6 +1,6 @@
 """How long `start_logging` takes, beside the trackers' own import and creation of a run.
 
-    python -m benchmarks.start [--quick]
+    python -m benchmarks.start
 
 Each in a process of its own, which has imported Lightning, as a training has. Interleaved repetitions; medians with
 the smallest and the largest.
@@ -9,16 +9,17 @@ the smallest and the largest.
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.child import figures
+from benchmarks.options import run
 from benchmarks.report import show
-from benchmarks.results import bars, spread, write
+from benchmarks.results import Results, spread
 from benchmarks.servers import mlflow_database, mlflow_server
 
-REPETITIONS = 3
 TRACKERS = ("MLflow, SQLite", "MLflow, server", "W&B, offline", "ClearML, offline", "all three")
 
 _BEGIN = """
@@ -73,6 +74,14 @@ os._exit(0)
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is started."""
+
+    repetitions: int = 3
+    trackers: Sequence[str] = TRACKERS
+
+
 def seconds(script: str, tracker: str, server: str, database: Path) -> dict[str, float]:
     """What it took, by whose it was.
 
@@ -87,25 +96,24 @@ def seconds(script: str, tracker: str, server: str, database: Path) -> dict[str,
         return figures(["-c", script], {"tracker": tracker, "server": server}, home, WANDB_MODE="offline")
 
 
-def main() -> None:
+def main(size: Size, results: Results) -> None:
     """Run it, print the table, and leave figures and a plot."""
-    repetitions = 1 if "--quick" in sys.argv else REPETITIONS
-    found: dict[str, dict[str, list[float]]] = {tracker: {} for tracker in TRACKERS}
+    found: dict[str, dict[str, list[float]]] = {tracker: {} for tracker in size.trackers}
     with tempfile.TemporaryDirectory() as home, mlflow_server(Path(home)) as server:
         database = mlflow_database(Path(home))
-        for _ in range(repetitions):
-            for tracker in TRACKERS:
+        for _ in range(size.repetitions):
+            for tracker in size.trackers:
                 for script in (THEIRS, OURS):
                     for whose, took_s in seconds(script, tracker, server, database).items():
                         found[tracker].setdefault(whose, []).append(took_s)
-    results = {
+    measured = {
         tracker: {whose: spread(took) for whose, took in of_tracker.items()} for tracker, of_tracker in found.items()
     }
-    plotted = {f"{tracker}: {whose}": of["median"] for tracker, both in results.items() for whose, of in both.items()}
-    bars("start", "From the import to a run in the tracker", "seconds", plotted)
-    write("start", {"repetitions": repetitions, "results": results})
-    show("start")
+    plotted = {f"{tracker}: {whose}": of["median"] for tracker, both in measured.items() for whose, of in both.items()}
+    results.bars("start", "From the import to a run in the tracker", "seconds", plotted)
+    results.write("start", {"repetitions": size.repetitions, "results": measured})
+    show(results, "start")
 
 
 if __name__ == "__main__":
-    main()
+    run(main, Size(), smallest=Size(repetitions=1, trackers=("MLflow, server", "all three")))

@@ -1,6 +1,6 @@
 """Readings a second from the recorder to committed in each tracker, beside the tracker's own client.
 
-    python -m benchmarks.throughput [--quick]
+    python -m benchmarks.throughput
 
 Rows of ten metrics. The tracker's own client is used as it is fastest: MLflow by `log_batch` of 1,000 points, W&B by
 one `log` a row, ClearML by `report_scalar`. Our exporter is timed from the SDK's exports on, in one process; the
@@ -12,23 +12,22 @@ from __future__ import annotations
 
 import shutil
 import statistics
-import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.child import figures
+from benchmarks.options import run
 from benchmarks.report import show
-from benchmarks.results import bars, write
+from benchmarks.results import Results
 from benchmarks.servers import mlflow_database, mlflow_server
 from opentelemetry.sdk.metrics.export import MetricsData
 
 from tracelet_otel.protocol.decode import Reading, decode
 
-ROWS = 5000
 METRICS = 10
-REPETITIONS = 3
 TRACKERS = ("MLflow, SQLite", "MLflow, server", "W&B, offline", "ClearML, offline")
 
 OURS = """
@@ -158,6 +157,18 @@ print("\\n" + json.dumps({"their client": rows * len(names) / took_s, **parts}))
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is logged."""
+
+    rows: int = 5000
+    repetitions: int = 3
+    trackers: Sequence[str] = TRACKERS
+
+
+SMALLEST = Size(rows=20, repetitions=1, trackers=TRACKERS[1:])
+
+
 def readings_of(data: MetricsData) -> list[Reading]:
     """What a relay takes out of an export for a tracker."""
     return [reading for batch in decode(data) for reading in batch.readings]
@@ -188,31 +199,30 @@ def rates(
         return figures(["-c", script], order, home, WANDB_MODE="offline")
 
 
-def main() -> None:
+def main(size: Size, results: Results) -> None:
     """Run it, print the table, and leave figures and a plot."""
-    quick = "--quick" in sys.argv
-    rows, repetitions = (500, 1) if quick else (ROWS, REPETITIONS)
-    found: dict[str, dict[str, list[float]]] = {tracker: {} for tracker in TRACKERS}
+    found: dict[str, dict[str, list[float]]] = {tracker: {} for tracker in size.trackers}
     with tempfile.TemporaryDirectory() as home, mlflow_server(Path(home)) as server:
         mlflow = {"server": server, "database": mlflow_database(Path(home))}
-        for _ in range(repetitions):
-            for tracker in TRACKERS:
+        for _ in range(size.repetitions):
+            for tracker in size.trackers:
                 for script in (THEIRS, EXPORTER, OURS):
-                    for what, rate in rates(script, tracker, rows, **mlflow).items():
+                    for what, rate in rates(script, tracker, size.rows, **mlflow).items():
                         found[tracker].setdefault(what, []).append(rate)
-    results: dict[str, Any] = {
+    measured: dict[str, Any] = {
         tracker: {"median": {what: statistics.median(rate) for what, rate in of_tracker.items()}, "all": of_tracker}
         for tracker, of_tracker in found.items()
     }
     plotted = {
         f"{tracker}: {what}": found_one["median"][what]
-        for tracker, found_one in results.items()
+        for tracker, found_one in measured.items()
         for what in ("their client", "exporter", "ours")
     }
-    bars("throughput", f"Readings to committed, {METRICS} a row", "readings a second", plotted)
-    write("throughput", {"rows": rows, "metrics": METRICS, "repetitions": repetitions, "results": results})
-    show("throughput")
+    results.bars("throughput", f"Readings to committed, {METRICS} a row", "readings a second", plotted)
+    how = {"rows": size.rows, "metrics": METRICS, "repetitions": size.repetitions}
+    results.write("throughput", {**how, "results": measured})
+    show(results, "throughput")
 
 
 if __name__ == "__main__":
-    main()
+    run(main, Size(), SMALLEST)
