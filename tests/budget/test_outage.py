@@ -1,4 +1,4 @@
-"""A tracker that is down does not move the memory of training and relay; the benchmark at its smallest size."""
+"""A tracker that is down does not move the memory of training and relay; the benchmark at a small size."""
 
 from __future__ import annotations
 
