@@ -81,6 +81,7 @@ bench: venv
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.wandb_parts
 	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.ranks
 	$(BIN)/python -m benchmarks.outage
 	$(BIN)/python -m benchmarks.gpu_collection
 	$(BIN)/python -m benchmarks.zero_code_start

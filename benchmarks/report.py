@@ -160,6 +160,40 @@ def _scale(results: Results, what: str) -> str:
     return grid(header, lines)
 
 
+def _many_ranks(results: Results) -> str:
+    found = results.load("ranks")["results"]
+    lines = [
+        (
+            f"{one['runs']:,}",
+            f"{one['ranks']:,}",
+            f"{one['readings'] / one['seconds']:,.0f}",
+            f"{one['cores']:.2f}",
+            f"{one['us']:.0f}",
+            f"{one['memory_mib']:.0f}",
+            f"{one['longest_s']:.2f}",
+            f"{one['accepted_s']:.2f}",
+            f"{one['again']:,}",
+            f"{one['missing']:,} / {one['wrong']:,} / {one['twice']:,}",
+        )
+        for one in found.values()
+    ]
+    header = (
+        "runs", "ranks of each", "readings a second", "relay, cores", "relay, µs a reading", "relay, MiB at most",
+        "longest way of a row, s", "all accepted after the last row, s", "requests sent again",
+        "missing / wrong / twice",
+    )  # fmt: skip
+    return grid(header, lines)
+
+
+def _long_run(results: Results) -> str:
+    found = results.load("ranks")["results"]["long"]
+    lines = [
+        (f"{tenth}", f"{found['readings'] * tenth // 10:,}", f"{us:.1f}", f"{mib:.0f}")
+        for tenth, (us, mib) in enumerate(zip(found["tenths_us"], found["tenths_mib"][1:], strict=True), 1)
+    ]
+    return grid(("tenth", "readings by its end", "relay, µs a reading", "relay, MiB"), lines)
+
+
 def _outage(results: Results) -> str:
     lines = []
     for found in results.load("outage")["results"].values():
@@ -239,6 +273,8 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "names": lambda results: _scale(results, "names"),
     "rows": lambda results: _scale(results, "rows"),
     "ranks": lambda results: _scale(results, "ranks"),
+    "many ranks": _many_ranks,
+    "long run": _long_run,
     "outage": _outage,
     "ill trackers": _ill_trackers,
     "gpus": _gpus,
