@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.gpu.stand_in import StandIn, build, machine
-from tests.prometheus.stack import CONFIG, Prometheus, ShippedCollector
+from tests.prometheus.stack import CONFIG, Prometheus
+from tests.support.shipped import ShippedCollector
 from tests.support.torchrun import ranks_of_a_node
 from tests.support.waiting import wait_until
 from tests.support.warm import WarmProcess

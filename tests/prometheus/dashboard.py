@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.prometheus.stack import SHIPPED, Labels, Prometheus
+from tests.prometheus.stack import Labels, Prometheus
+from tests.support.shipped import SHIPPED
 
 FILES = sorted((SHIPPED / "grafana" / "dashboards").glob("*.json"))
 STEP_S = 5

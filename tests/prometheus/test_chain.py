@@ -8,8 +8,8 @@ import time
 import pytest
 
 from tests.prometheus.conftest import SCRIPTS
-from tests.prometheus.stack import SHIPPED
 from tests.support import zero_code
+from tests.support.shipped import SHIPPED
 from tests.support.waiting import wait_until
 
 DOCS = SHIPPED.parent / "docs" / "prometheus.md"

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from tests.prometheus.dashboard import FILES, load
-from tests.prometheus.stack import CONFIG, RULES, SHIPPED
+from tests.prometheus.stack import CONFIG, RULES
 from tests.support.collector import tool
+from tests.support.shipped import SHIPPED
 
 COMPOSE = yaml.safe_load((SHIPPED / "compose.yaml").read_text())
 PROVISIONING = SHIPPED / "grafana" / "provisioning"

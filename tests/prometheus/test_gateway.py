@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import tracelet_otel as tracelet
-from tests.prometheus.stack import ShippedCollector
+from tests.support.shipped import ShippedCollector
 from tests.support.waiting import wait_until
 
 CONFIG = {"export_interval": 0.2, "track_system": False}
