@@ -23,10 +23,17 @@ def accept(run: RelayedRun, part: RequestPart) -> None:
         raise error
 
 
+class Trainer:
+    """What is reported of one."""
+
+    global_step = current_epoch = 0
+
+
 class Rank:
     """What a rank sends, in parts of one request each."""
 
-    def __init__(self, number: int, *, owns_run: bool = False, run_id: str = RUN_ID) -> None:
+    def __init__(self, number: int, *, owns_run: bool = False, run_id: str = RUN_ID, world_size: int = 2) -> None:
+        self._world_size = world_size
         self._exporter = KeepingExporter()
         self._reader = reader(self._exporter)
         attributes = {semconv.RANK: number, "host.name": "simulated", "service.instance.id": f"{number}"}
@@ -38,10 +45,21 @@ class Rank:
         meter = provider(self._host, **RESOURCE, **attributes).get_meter("any")
         self._threads = meter.create_gauge("process.thread.count")
 
+    def train(self) -> None:
+        """Say that a training goes on, until `end` says how it went."""
+        self._trainer = Trainer()
+        self.signals.outcome.value = semconv.OUTCOME_RUNNING
+        self.signals.progress.watch(self._trainer, lambda trainer: trainer.global_step)
+
+    def end(self) -> None:
+        """Say that the training has ended well, and that nothing more comes; the next export has it."""
+        self.signals.outcome.settle(semconv.OUTCOME_FINISHED, None)
+        self.signals.outcome.end()
+
     def record(self, step: int, **values: float) -> None:
         """Log a row, which the next export has."""
         self._time += 10_000_000
-        self.signals.recorder.record(Row(self._time, values, step, semconv.AXIS_TRAINER, "fit", 0, 1, 2))
+        self.signals.recorder.record(Row(self._time, values, step, semconv.AXIS_TRAINER, "fit", 0, 1, self._world_size))
 
     def logs(self, step: int, **values: float):
         """Log a row, and export it."""
