@@ -25,6 +25,12 @@ class Program:
     def log(self) -> str:
         return self._log.read_text()
 
+    @property
+    def pid(self) -> int:
+        """Of its process, which has to run."""
+        assert self._process is not None
+        return self._process.pid
+
     def run(self, command: Sequence[str], environment: Mapping[str, str], port: int) -> None:
         """Start it, and wait until it listens on a port."""
         with self._log.open("ab") as log:

@@ -1,0 +1,158 @@
+"""One run on many nodes, each with a collector before one relay: what the relay needs for it, and whether all arrives.
+
+    python -m benchmarks.nodes [--smallest]
+
+64 nodes of 64 ranks; each rank logs a row of 10 names a second for 30 seconds, and has the identity and 20
+hyperparameters that a training has. A few nodes are real: simulated ranks send through the recorder, the SDK and the
+sender to a real collector with `collector-config/node-to-relay.yaml`. For the others, what such a collector has sent
+for one node is recorded first, and sent again for each with ranks, host and values of its own. The relay is a process
+of its own, merges all ranks, and writes into MLflow on SQLite, in which every mean is checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+from benchmarks.node_traffic import NAMES, RUN_ID, START_S, TOKEN, Node, Ranks, Size, collector, of_node, recorded
+from benchmarks.results import write
+from tests.support.waiting import free_port, wait_until
+
+from tracelet_otel.session.calls import Address, fetch_status
+
+END_S = 600.0
+"""Longest wait for the end of the run."""
+FULL = Size(nodes=64, real=2, ranks=64, seconds=30)
+SMALLEST = Size(nodes=2, real=1, ranks=4, seconds=3)
+
+
+@contextlib.contextmanager
+def relay(home: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """A relay that is started as people start it; gives its address and its process."""
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("tracelet-otel")), "relay", "--bind", f"127.0.0.1:{port}"]
+    command += ["--backend-url", f"sqlite:///{home}/mlflow.db"]
+    environment = {**os.environ, "TRACELET_RELAY_TOKEN": TOKEN, "TRACELET_JOURNAL_DIR": str(home / "journals")}
+    with (home / "relay.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline(), (home / "relay.log").read_text()
+    try:
+        yield f"http://127.0.0.1:{port}", psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def stored(home: Path) -> tuple[list[tuple[str, int, float]], list[str]]:
+    """Points and states of all runs in the tracker."""
+    with closing(sqlite3.connect(f"file:{home}/mlflow.db?mode=ro", uri=True)) as connection:
+        points = connection.execute("SELECT key, step, value FROM metrics").fetchall()
+        return points, [status for (status,) in connection.execute("SELECT status FROM runs")]
+
+
+def used_s(process: psutil.Process) -> float:
+    """Processor time of a process so far."""
+    return float(sum(process.cpu_times()[:2]))
+
+
+def measure(size: Size, home: Path) -> dict[str, Any]:
+    """Send all of it to one relay, and look at what arrives."""
+    template = recorded(size, home / "recorded")
+    bodies = {node: [of_node(one.request, node, size) for one in template] for node in range(size.real, size.nodes)}
+    with contextlib.ExitStack() as stack:
+        endpoint, its_process = stack.enter_context(relay(home))
+        collectors = [stack.enter_context(collector(home / f"node-{node}", endpoint)) for node in range(size.real)]
+        began_s = time.time() + START_S
+        ranks = [Ranks.start(size, node, to, began_s, owns=True) for node, (to, _) in enumerate(collectors)]
+        address, nodes = Address(endpoint, TOKEN), []
+        for node, own in bodies.items():
+            shift_s = node / size.nodes
+            due = [(one.at_s + shift_s, body) for one, body in zip(template, own, strict=True)]
+            nodes.append(Node(address, due, began_s))
+        most_mib = Watch(its_process)
+        for thread in [most_mib, *nodes]:
+            thread.start()
+        time.sleep(max(began_s - time.time(), 0))
+        before_s, of_collectors_s = used_s(its_process), sum(used_s(one) for _, one in collectors)
+        last_row_s = began_s + size.seconds - 1
+        problems = [problem for one in ranks for problem in one.problems()]
+        for thread in nodes:
+            thread.join()
+        wait_until(lambda: len(stored(home)[0]) >= len(size.means), END_S, "the last mean")
+        stored_s, relay_s = time.time() - last_row_s, used_s(its_process) - before_s
+        of_collectors_s = sum(used_s(one) for _, one in collectors) - of_collectors_s
+        wait_until(lambda: "RUNNING" not in stored(home)[1], END_S, "the end of the run")
+        ended_s = time.time() - last_row_s
+        status = fetch_status(address, RUN_ID)
+    points, states = stored(home)
+    readings = size.world * NAMES * size.seconds
+    waits_s = [wait_s for one in nodes for wait_s in one.waits_s]
+    return {
+        "nodes": size.nodes, "real_nodes": size.real, "ranks": size.world, "seconds": size.seconds,
+        "readings": readings, "requests": len(waits_s),
+        "request_bytes": statistics.median(one.request.ByteSize() for one in template),
+        "relay_us": relay_s / readings * 1e6, "relay_share": relay_s / (stored_s + size.seconds - 1),
+        "relay_mib": most_mib.mib, "collector_us": of_collectors_s / (size.real * readings / size.nodes) * 1e6,
+        "wait_s": {"median": statistics.median(waits_s), "max": max(waits_s)},
+        "accepted_s": max(one.waits_s[-1] + one.requests[-1][0] for one in nodes) - size.seconds + 1,
+        "stored_s": stored_s, "ended_s": ended_s, "states": states,
+        **compared(points, size.means),
+        "problems": [*problems, *(one for node in nodes for one in node.refused), *(status.errors if status else ())],
+    }  # fmt: skip
+
+
+def compared(points: Sequence[tuple[str, int, float]], means: dict[tuple[str, int], float]) -> dict[str, int]:
+    """How many points are wrong, how many means are missing, and how many are there more than once."""
+    times = Counter(point[:2] for point in points)
+    return {
+        "wrong": sum(means.get(point[:2]) != point[2] for point in points),
+        "missing": len(means.keys() - times.keys()),
+        "twice": sum(count > 1 for count in times.values()),
+    }
+
+
+class Watch(threading.Thread):
+    """Looks at the memory of a process as long as that lives."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        super().__init__(daemon=True)
+        self._process = process
+        self.mib = 0.0
+        """The most that it had."""
+
+    def run(self) -> None:
+        with contextlib.suppress(psutil.Error):
+            while True:
+                self.mib = max(self.mib, self._process.memory_info().rss / 2**20)
+                time.sleep(0.2)
+
+
+def main() -> None:
+    """Run it, print the figures, and leave them; fails where not all of it arrived as it was sent."""
+    size = SMALLEST if "--smallest" in sys.argv else FULL
+    with tempfile.TemporaryDirectory() as home:
+        found = measure(size, Path(home))
+    print(json.dumps(found, indent=1))
+    if size is FULL:
+        write("nodes", {"results": found})
+    if found["wrong"] or found["missing"] or found["twice"] or found["problems"] or found["states"] != ["FINISHED"]:
+        sys.exit("not all of it arrived as it was sent")
+
+
+if __name__ == "__main__":
+    main()
