@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from tests.relay.simulated import RESOURCE, Rank
+from tests.relay.simulated import RESOURCE, Rank, accept
 from tests.support.mlflow_store import multiset, stored_run, stored_runs
 from tests.support.sidecar import TOKEN
 from tests.support.waiting import wait_until
@@ -126,7 +126,7 @@ def test_in_any_order_again_and_several_runs_at_once(requests):
             relayed[run_id].resume({"list": tracker}, {**RESOURCE, semconv.RUN_ID: run_id})
         for request in requests:
             for run_id, part in by_run(request).items():
-                relayed[run_id].accept(part_of(part))
+                accept(relayed[run_id], part_of(part))
         assert all(run.ended for run in relayed.values())
         assert all(run.close(30) for run in relayed.values())
         for run_id, run in relayed.items():
