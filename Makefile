@@ -82,6 +82,7 @@ bench: venv
 	$(BIN)/python -m benchmarks.wandb_parts
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.ranks
+	$(BIN)/python -m benchmarks.nodes
 	$(BIN)/python -m benchmarks.outage
 	$(BIN)/python -m benchmarks.gpu_collection
 	$(BIN)/python -m benchmarks.zero_code_start

@@ -28,7 +28,19 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from benchmarks.node_traffic import NAMES, RUN_ID, START_S, TOKEN, Node, Ranks, Size, collector, of_node, recorded
+from benchmarks.node_traffic import (
+    HPARAMS,
+    NAMES,
+    RUN_ID,
+    START_S,
+    TOKEN,
+    Node,
+    Ranks,
+    Size,
+    collector,
+    of_node,
+    recorded,
+)
 from benchmarks.results import write
 from tests.support.waiting import free_port, wait_until
 
@@ -104,7 +116,7 @@ def measure(size: Size, home: Path) -> dict[str, Any]:
     waits_s = [wait_s for one in nodes for wait_s in one.waits_s]
     return {
         "nodes": size.nodes, "real_nodes": size.real, "ranks": size.world, "seconds": size.seconds,
-        "readings": readings, "requests": len(waits_s),
+        "readings": readings, "hparams": HPARAMS, "requests": len(waits_s),
         "request_bytes": statistics.median(one.request.ByteSize() for one in template),
         "relay_us": relay_s / readings * 1e6, "relay_share": relay_s / (stored_s + size.seconds - 1),
         "relay_mib": most_mib.mib, "collector_us": of_collectors_s / (size.real * readings / size.nodes) * 1e6,

@@ -58,8 +58,6 @@ def in_core(config, foreign):
     elif "kafka" in exporters:
         own = {name: exporters["kafka"][name] for name in ("retry_on_failure", "sending_queue")}
         found["exporters"]["otlp_http"] = {"endpoint": "http://127.0.0.1:1", **own}
-    else:
-        found["exporters"]["otlp_http"]["sending_queue"].pop("storage", None)
     found["receivers"] = found["receivers"] or {"nop": {}}
     pipeline = {kind: list(found[kind]) for kind in KINDS[1:]}
     return {**found, "service": {"telemetry": config["service"]["telemetry"], "pipelines": {"metrics": pipeline}}}
