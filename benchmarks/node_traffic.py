@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import urllib3
+from benchmarks.child import environment
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from tests.support.otlp_receiver import HttpReceiver
 from tests.support.shipped import ShippedCollector
@@ -24,28 +25,29 @@ from tracelet_otel import semconv
 from tracelet_otel.session.calls import Address, HttpConnection
 
 NAMES = 10
-HPARAMS = 20
 RUN_ID = "many-nodes"
 TOKEN = secrets.token_hex(16)
-START_S = 10.0
-"""From the start of the ranks' processes to the first row."""
 TIMEOUT_S, PAUSE_S = 30.0, 1.0
 """Of the exporter in `collector-config/node-to-relay.yaml`."""
 KEPT = (429, 502, 503, 504)
 """What it sends again where it is answered so."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Size:
     """How much is sent."""
 
-    nodes: int
-    real: int
+    nodes: int = 64
+    real: int = 2
     """How many of the nodes have a real collector."""
-    ranks: int
+    ranks: int = 64
     """Of each node."""
-    seconds: int
+    seconds: int = 30
     """Each rank logs one row a second."""
+    hparams: int = 20
+    """Hyperparameters, which each export of a rank repeats."""
+    start_s: float = 10.0
+    """From the start of the ranks' processes to the first row."""
 
     @property
     def world(self) -> int:
@@ -123,11 +125,15 @@ class Ranks:
             owns: whether rank 0 of them owns the run.
         """
         process = subprocess.Popen(
-            [sys.executable, "-c", RANKS_OF_A_NODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", RANKS_OF_A_NODE],
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         order = {
             "first": node * size.ranks, "ranks": size.ranks, "world": size.world, "owns": owns, "run": RUN_ID,
-            "host": f"node-{node}", "endpoint": endpoint, "token": TOKEN, "hparams": HPARAMS, "names": NAMES,
+            "host": f"node-{node}", "endpoint": endpoint, "token": TOKEN, "hparams": size.hparams, "names": NAMES,
             "seconds": size.seconds, "began_s": began_s,
         }  # fmt: skip
         assert process.stdin is not None
@@ -168,7 +174,7 @@ def recorded(size: Size, home: Path) -> list[Recorded]:
     """What a real collector sends for node 0, where nobody owns the run."""
     recorder = Recorder()
     with collector(home, recorder.endpoint) as (endpoint, _):
-        began_s = time.time() + START_S
+        began_s = time.time() + size.start_s
         problems = Ranks.start(size, 0, endpoint, began_s, owns=False).problems()
     recorder.stop()
     if problems:

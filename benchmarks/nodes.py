@@ -1,6 +1,6 @@
 """One run on many nodes, each with a collector before one relay: what the relay needs for it, and whether all arrives.
 
-    python -m benchmarks.nodes [--smallest]
+    python -m benchmarks.nodes
 
 64 nodes of 64 ranks; each rank logs a row of 10 names a second for 30 seconds, and has the identity and 20
 hyperparameters that a training has. A few nodes are real: simulated ranks send through the recorder, the SDK and the
@@ -12,8 +12,6 @@ of its own, merges all ranks, and writes into MLflow on SQLite, in which every m
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import sqlite3
 import statistics
 import subprocess
@@ -28,28 +26,18 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from benchmarks.node_traffic import (
-    HPARAMS,
-    NAMES,
-    RUN_ID,
-    START_S,
-    TOKEN,
-    Node,
-    Ranks,
-    Size,
-    collector,
-    of_node,
-    recorded,
-)
-from benchmarks.results import write
+from benchmarks.child import environment
+from benchmarks.node_traffic import NAMES, RUN_ID, TOKEN, Node, Ranks, Size, collector, of_node, recorded
+from benchmarks.options import run
+from benchmarks.report import show
+from benchmarks.results import Results
 from tests.support.waiting import free_port, wait_until
 
 from tracelet_otel.session.calls import Address, fetch_status
 
 END_S = 600.0
 """Longest wait for the end of the run."""
-FULL = Size(nodes=64, real=2, ranks=64, seconds=30)
-SMALLEST = Size(nodes=2, real=1, ranks=4, seconds=3)
+SMALLEST = Size(nodes=2, real=1, ranks=4, seconds=3, start_s=3)
 
 
 @contextlib.contextmanager
@@ -58,9 +46,9 @@ def relay(home: Path) -> Iterator[tuple[str, psutil.Process]]:
     port = free_port()
     command = [str(Path(sys.executable).with_name("tracelet-otel")), "relay", "--bind", f"127.0.0.1:{port}"]
     command += ["--backend-url", f"sqlite:///{home}/mlflow.db"]
-    environment = {**os.environ, "TRACELET_RELAY_TOKEN": TOKEN, "TRACELET_JOURNAL_DIR": str(home / "journals")}
+    own = environment(TRACELET_RELAY_TOKEN=TOKEN, TRACELET_JOURNAL_DIR=str(home / "journals"))
     with (home / "relay.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(command, cwd=home, env=own, stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdout is not None
     assert process.stdout.readline(), (home / "relay.log").read_text()
     try:
@@ -89,7 +77,7 @@ def measure(size: Size, home: Path) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         endpoint, its_process = stack.enter_context(relay(home))
         collectors = [stack.enter_context(collector(home / f"node-{node}", endpoint)) for node in range(size.real)]
-        began_s = time.time() + START_S
+        began_s = time.time() + size.start_s
         ranks = [Ranks.start(size, node, to, began_s, owns=True) for node, (to, _) in enumerate(collectors)]
         address, nodes = Address(endpoint, TOKEN), []
         for node, own in bodies.items():
@@ -116,7 +104,7 @@ def measure(size: Size, home: Path) -> dict[str, Any]:
     waits_s = [wait_s for one in nodes for wait_s in one.waits_s]
     return {
         "nodes": size.nodes, "real_nodes": size.real, "ranks": size.world, "seconds": size.seconds,
-        "readings": readings, "hparams": HPARAMS, "requests": len(waits_s),
+        "readings": readings, "hparams": size.hparams, "requests": len(waits_s),
         "request_bytes": statistics.median(one.request.ByteSize() for one in template),
         "relay_us": relay_s / readings * 1e6, "relay_share": relay_s / (stored_s + size.seconds - 1),
         "relay_mib": most_mib.mib, "collector_us": of_collectors_s / (size.real * readings / size.nodes) * 1e6,
@@ -154,17 +142,15 @@ class Watch(threading.Thread):
                 time.sleep(0.2)
 
 
-def main() -> None:
-    """Run it, print the figures, and leave them; fails where not all of it arrived as it was sent."""
-    size = SMALLEST if "--smallest" in sys.argv else FULL
+def main(size: Size, results: Results) -> None:
+    """Run it, print the table, and leave the figures; fails where not all of it arrived as it was sent."""
     with tempfile.TemporaryDirectory() as home:
         found = measure(size, Path(home))
-    print(json.dumps(found, indent=1))
-    if size is FULL:
-        write("nodes", {"results": found})
+    results.write("nodes", {"results": {f"{size.nodes} nodes": found}})
+    show(results, "chains")
     if found["wrong"] or found["missing"] or found["twice"] or found["problems"] or found["states"] != ["FINISHED"]:
-        sys.exit("not all of it arrived as it was sent")
+        sys.exit(f"not all of it arrived as it was sent: {found}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main, Size(), SMALLEST)

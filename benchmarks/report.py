@@ -230,6 +230,28 @@ def _ill_trackers(results: Results) -> str:
     return grid(header, lines)
 
 
+def _chains(results: Results) -> str:
+    lines = (
+        (
+            case,
+            f"{one['ranks']:,}",
+            f"{one['readings'] / one['seconds']:,.0f}",
+            f"{one['relay_us']:.1f}",
+            f"{one['collector_us']:.1f}",
+            f"{one['relay_mib']:.0f}",
+            f"{one['accepted_s']:.1f}",
+            f"{one['ended_s']:.1f}",
+            f"{one['wrong'] + one['missing'] + one['twice']}",
+        )
+        for case, one in results.load("nodes")["results"].items()
+    )
+    header = (
+        "before one relay", "ranks", "readings a second", "relay, CPU µs a reading", "collector, CPU µs a reading",
+        "relay, MiB", "accepted after the last row, s", "the run's end, s", "means wrong, missing or twice",
+    )  # fmt: skip
+    return grid(header, lines)
+
+
 def _gpus(results: Results) -> str:
     lines = (
         (gpus, str(one["points"]), f"{one['first_ms']:.2f}", f"{one['median_ms']:.2f}", f"{one['p95_ms']:.2f}")
@@ -275,6 +297,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "ranks": lambda results: _scale(results, "ranks"),
     "many ranks": _many_ranks,
     "long run": _long_run,
+    "chains": _chains,
     "outage": _outage,
     "ill trackers": _ill_trackers,
     "gpus": _gpus,
