@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -15,6 +18,7 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError, TrackerUnavailableError
 from tracelet_otel.exporters import registry
+from tracelet_otel.exporters.mlflow.errors import translated
 from tracelet_otel.protocol.decode import Batch, Param
 from tracelet_otel.settings import load
 from tracelet_otel.testing import reading
@@ -181,3 +185,70 @@ def test_a_deleted_experiment_is_named(backend, identity):
     client.delete_experiment(client.create_experiment(gone.project))
     with pytest.raises(ConfigurationError, match=r"experiment 'gone .* was deleted .* restore it"):
         backend.tracker().open(gone)
+
+
+RUNS_AT_ONCE = 20
+"""More than MLflow has connections to a database."""
+
+
+@pytest.mark.parametrize("backend", ["MLflow on SQLite"], indirect=True)
+def test_many_runs_in_one_process_take_turns_at_a_database(backend, monkeypatch, identity):
+    from mlflow import MlflowClient
+
+    stores, together, most = MlflowClient.log_batch, [], []
+
+    def log_batch(*args, **more):
+        together.append(1)
+        most.append(len(together))
+        try:
+            return stores(*args, **more)
+        finally:
+            together.pop()
+
+    monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
+    runs = [replace(identity, run_id=f"{number:032x}", run_name=f"{number}") for number in range(RUNS_AT_ONCE)]
+
+    def train(run):
+        tracker = backend.tracker()
+        tracker.open(run)
+        for step in range(5):
+            tracker.log_readings([reading("loss", float(step), step)])
+
+    with ThreadPoolExecutor(RUNS_AT_ONCE) as pool:
+        list(pool.map(train, runs))
+    assert set(most) == {1}
+    found = {run.name: run.multiset for run in stored_runs(backend.database)}
+    assert found == {run.run_name: multiset(("loss", step, float(step)) for step in range(5)) for run in runs}
+
+
+def test_that_no_connection_to_a_database_is_free_is_no_refusal(monkeypatch):
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import BAD_REQUEST
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import QueuePool
+
+    engine = create_engine("sqlite://", poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=0.01)
+
+    @translated("MLflow", "sqlite://")
+    def call():
+        try:
+            engine.connect()
+        except SQLAlchemyError as error:
+            # As MLflow's store does.
+            raise MlflowException(message=error, error_code=BAD_REQUEST) from error
+
+    with engine.connect(), pytest.raises(TrackerUnavailableError, match="QueuePool"):
+        call()
+    engine.dispose()
+
+
+@pytest.mark.parametrize("backend", ["MLflow on SQLite"], indirect=True)
+def test_a_database_that_somebody_else_writes_to_is_opened_later(backend, monkeypatch, identity):
+    monkeypatch.setattr("tracelet_otel.exporters.mlflow.address._TIMEOUT_S", 0.1)
+    tracker = backend.tracker()
+    with closing(sqlite3.connect(backend.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(TrackerUnavailableError, match="database is locked"):
+            tracker.open(identity)
+    assert tracker.open(identity).url

@@ -325,3 +325,26 @@ def test_an_error_of_the_disk_is_tried_again(tracker, delivery):
     tracker.failures = [OSError("no space left")]
     delivery.put(batch(1))
     assert delivery.close(30).delivered == 1
+
+
+def test_what_comes_while_a_delivery_rests_goes_together(tracker, delivery):
+    tracker.gate.clear()
+    delivery.put(batch(1))
+    # It rests for three times as long as this call takes.
+    threading.Timer(0.3, tracker.gate.set).start()
+    wait_until(lambda: tracker.batches == [1], 5, "the first call")
+    for value in range(2, 8):
+        delivery.put(batch(value))
+    wait_until(lambda: len(tracker.stored) == 7, 5, "the rest")
+    assert tracker.batches == [1, 6]
+
+
+def test_who_waits_for_the_end_waits_for_no_rest(tracker, delivery):
+    tracker.gate.clear()
+    delivery.put(batch(1))
+    threading.Timer(0.6, tracker.gate.set).start()
+    wait_until(lambda: tracker.batches == [1], 5, "the first call")
+    delivery.put(batch(2))
+    began_s = time.monotonic()
+    assert delivery.close(5).delivered == 2
+    assert time.monotonic() - began_s < 1

@@ -6,6 +6,7 @@ A tracker that is slow or down therefore delays neither a metric reader nor anot
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -23,6 +24,9 @@ from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import run_identity
 
 _TIME: Final = attrgetter("time_unix_nano")
+_RESTS: Final = 3
+"""How many times as long as the last call took a delivery rests."""
+_LONGEST_REST_S: Final = 2.0
 
 
 class Delivery:
@@ -47,6 +51,7 @@ class Delivery:
         self._ended = False
         self._closing = False
         self._closed = False
+        self._is_awaited = False
         self._abandoned = threading.Event()
         self._writer = Writer(tracker, guard, self._abandoned, self._count, self._forget_params)
         self._opened = False
@@ -136,15 +141,14 @@ class Delivery:
             self._changed.notify_all()
 
     def wait(self, patience_s: float) -> bool:
-        """Block until the tracker has taken or refused all readings and hyperparameters.
+        """Block until the tracker has taken or refused all readings and hyperparameters; returns whether it has.
 
         Args:
             patience_s: give up after this many seconds in which the tracker took nothing.
-
-        Returns:
-            Whether nothing is left.
         """
         with self._changed:
+            self._is_awaited = True
+            self._changed.notify_all()
             self._changed.wait_until(lambda: self._idle() or not self._is_working, patience_s)
             return self._idle()
 
@@ -241,12 +245,20 @@ class Delivery:
         if not params and not readings:
             # The readings may have been dropped, to make room in the journal for values that are not merged yet.
             return not self._closing
+        began_s = time.monotonic()
         if readings:
             self._last_unix_nano = max(self._last_unix_nano or 0, *map(_TIME, readings))
             self._writer.write_readings(readings)
         if params:
             self._writer.write_params(params)
+        if len(readings) < self._tracker.batch_size:
+            self._rest(time.monotonic() - began_s)
         return True
+
+    def _rest(self, took_s: float) -> None:
+        """Let what comes meanwhile gather, so that a tracker with many runs is not called for each row of each."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or self._is_awaited, min(_RESTS * took_s, _LONGEST_REST_S))
 
     def _read_queue(self, most: int) -> Sequence[Reading]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -41,6 +42,8 @@ class _Member:
     """What `processes.started` gives for the process, since a pid may be used again."""
     heard_s: float = 0.0
     """When something came from it last."""
+    trained_s: float = -math.inf
+    """When it last reported the step of a trainer."""
     is_active: bool = False
     """Whether it trains, or has rows that it has yet to send."""
     left: bool = False
@@ -106,8 +109,12 @@ class Members:
         member.left = batch.left
         if batch.left:
             self._leaving.add(process)
+        if batch.has_trainer:
+            member.trained_s = now_s
         if batch.outcome is not None:
-            member.is_active = (batch.outcome == semconv.OUTCOME_RUNNING and batch.has_trainer) or batch.queued > 0
+            # A collector may have divided its request, so that the trainer's step is in another part.
+            trains = now_s - member.trained_s <= self._last_export_s
+            member.is_active = (batch.outcome == semconv.OUTCOME_RUNNING and trains) or batch.queued > 0
         if batch.outcome is not None:
             reporter = self._reporter(process, batch)
             self._expected.discard(reporter)

@@ -8,10 +8,12 @@ import os
 import sqlite3
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tracelet_otel._support.redact import without_credentials
@@ -36,6 +38,9 @@ _SCHEMES: Final = (
 
 Source: MLflow, "Backend Stores".
 """
+_DATABASES: Final = ("mssql", "mysql", "postgresql")
+_AT_ONCE: Final = 4
+"""Calls at a time to a database other than SQLite: fewer than MLflow has connections, which are 5 or what is set."""
 CREDENTIALS: Final = "MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 """The variables with which MLflow's client logs in."""
 
@@ -84,11 +89,24 @@ def alone(uri: str) -> Iterator[None]:
         yield
 
 
+@lru_cache(1024)
+def turn(uri: str) -> contextlib.AbstractContextManager[Any]:
+    """What is held during each call of a client, so that the runs of one process take turns at a database.
+
+    A SQLite database has one writer at a time. For others, MLflow has few connections in a process, and who waits for
+    one for too long is refused.
+    """
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    if scheme == "sqlite":
+        return threading.Lock()
+    return threading.BoundedSemaphore(_AT_ONCE) if scheme in _DATABASES else contextlib.nullcontext()
+
+
 def check_usable(uri: str) -> None:
     """Fail at once where MLflow's own client would retry for minutes.
 
     Raises:
-        TrackerUnavailableError: no server answers.
+        TrackerUnavailableError: no server answers, or another process writes to the database for long.
         TrackerError: the database cannot be written.
     """
     shown = without_credentials(uri)
@@ -117,4 +135,6 @@ def check_usable(uri: str) -> None:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.rollback()
         except (OSError, sqlite3.Error) as error:
-            raise TrackerError(f"MLflow's database {shown} cannot be written: {error}") from error
+            # The whole message is compared, since an address in another message may contain these words.
+            kind = TrackerUnavailableError if str(error) == "database is locked" else TrackerError
+            raise kind(f"MLflow's database {shown} cannot be written: {error}") from error

@@ -46,6 +46,9 @@ def translated(what: str, uri: str) -> Iterator[None]:
 
 
 def _kind(error: MlflowException) -> type[TraceletError]:
+    if type(error.__cause__).__module__ == "sqlalchemy.exc" and type(error.__cause__).__name__ == "TimeoutError":
+        # All connections to the database are in use.
+        return TrackerUnavailableError
     unconvertible = isinstance(error.__cause__, (OverflowError, UnicodeError))
     if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST") or unconvertible:
         return RefusedError
