@@ -83,6 +83,12 @@ def mean(ranks: int, name: int, row: int) -> float:
     return sum(value(rank, name, row) for rank in range(ranks)) / ranks
 
 
+class _Trainer:
+    """What a rank reports of its own."""
+
+    global_step = current_epoch = 0
+
+
 class Frame:
     """An export of one rank as the SDK makes it, which is filled with the samples of others."""
 
@@ -90,6 +96,10 @@ class Frame:
         keeping = KeepingExporter()
         metrics = provider(only := reader(keeping))
         signals = make_signals(metrics, Guard(), 10, owns_run=owns_run)
+        # As of a rank that trains.
+        signals.outcome.value = semconv.OUTCOME_RUNNING
+        trainer = _Trainer()
+        signals.progress.watch(trainer, lambda trainer: trainer.global_step)
         signals.hparams.update({"lr": 0.1, "batch_size": 32, "model": {"name": "cnn", "width": 64}})
         values = {f"metric {name}": 0.0 for name in range(names)}
         signals.recorder.record(Row(time.time_ns(), values, 0, semconv.AXIS_TRAINER, "fit", 0, 1, 2))

@@ -24,8 +24,10 @@ _MOST_BYTES_AT_ONCE: Final = 8 * 2**20
 """Most requests that are taken together, and most bytes of them: the first has to wait for all others."""
 _MOST_WAITING_BYTES: Final = 64 * 2**20
 """Where so much waits, no more is taken."""
-_BEHIND_S: Final = 2.0
+_BEHIND_S: Final = 5.0
 """Where a request has waited for so long, no more are taken."""
+_REST_S: Final = 0.5
+"""No request waits longer than this for others that it may share a write with."""
 _DEADLINE_S: Final = 20.0
 """A request is answered within so many seconds. A sender would see no answer in less than 30."""
 
@@ -72,7 +74,7 @@ class Intake:
         self._waiting_bytes = 0
         self._taking_since_s: float | None = None
         """Since when the oldest of those that are being taken has waited; None where none are."""
-        self._behind_s = 0.0
+        self._is_resting = False
         self._stopped = False
         self._thread = threading.Thread(target=self._work, name="tracelet-intake", daemon=True)
         self._thread.start()
@@ -96,7 +98,8 @@ class Intake:
             self._refuse_if_behind(len(body))
             self._queue.append(waiting)
             self._waiting_bytes += len(body)
-            self._changed.notify()
+            if not self._is_resting or len(self._queue) >= _MOST_AT_ONCE:
+                self._changed.notify()
         deadline = loop.call_later(_DEADLINE_S, self._give_up, waiting)
         try:
             return await waiting.answer
@@ -126,7 +129,9 @@ class Intake:
             waiting.answer.set_exception(BehindError(f"it was not taken within {_DEADLINE_S:g} s", _BEHIND_S))
 
     def _work(self) -> None:
-        while group := self._next():
+        began_s = ended_s = time.monotonic()
+        while group := self._next(ended_s - began_s):
+            began_s = time.monotonic()
             try:
                 answers = self._take(group)
             except Exception as error:
@@ -138,11 +143,24 @@ class Intake:
             except RuntimeError as error:
                 # The server has stopped in the meantime: nobody waits for the answers.
                 self._guard.report("requests were taken and not answered", error)
+            ended_s = time.monotonic()
 
-    def _next(self) -> list[_Waiting]:
-        """Wait for requests; none after `stop`."""
+    def _next(self, took_s: float) -> list[_Waiting]:
+        """Wait for requests; none after `stop`.
+
+        Args:
+            took_s: how long the last ones took. As long is rested, unless a request would wait for too long: the more
+                there is to do, the more requests share a write.
+        """
         with self._changed:
             self._taking_since_s = None
+            now_s = time.monotonic()
+            oldest_s = self._queue[0].since_s if self._queue else now_s
+            self._is_resting = True
+            self._changed.wait_for(
+                lambda: self._stopped or len(self._queue) >= _MOST_AT_ONCE, min(took_s, oldest_s + _REST_S - now_s)
+            )
+            self._is_resting = False
             self._changed.wait_for(lambda: self._queue or self._stopped)
             group: list[_Waiting] = []
             size = 0

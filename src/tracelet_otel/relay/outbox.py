@@ -21,6 +21,8 @@ _MOST_RECENT: Final = 20_000
 """Most readings that are kept in memory as well, so that a tracker that keeps up reads nothing from the disk."""
 _LEFT: Final = 0.99
 """Rows are dropped until the journal is this share of its limit: to drop many costs little more than to drop one."""
+_UNCHECKED: Final = 0.001
+"""The size of the journal is read again after this share of its limit was written."""
 _MOST_DROPPED: Final = 1_000
 """Most rows that are dropped at a time."""
 
@@ -41,6 +43,8 @@ class Outbox:
         self._journal = journal
         self._limit_bytes = limit_bytes
         self._guard = guard
+        self._unchecked_bytes = limit_bytes
+        """How much was written since the size of the journal was read; at first nothing is known of it."""
         self._lock = threading.RLock()
         self._lanes: dict[str, Lane] = {}
         self._recent: OrderedDict[int, list[Reading]] = OrderedDict()
@@ -91,8 +95,10 @@ class Outbox:
         chunks = [list(readings[start : start + _LONGEST_ROW]) for start in range(0, len(readings), _LONGEST_ROW)]
         rows = [(len(chunk), pack(chunk)) for chunk in chunks]
         with self._lock:
-            if rows or unmerged:
+            self._unchecked_bytes += len(unmerged or b"") + sum(len(content) for _, content in rows)
+            if self._unchecked_bytes > self._limit_bytes * _UNCHECKED:
                 self._make_room()
+                self._unchecked_bytes = 0
             written = self._journal.write(rows, unmerged, merged, state, durable=durable)
             for number, chunk in zip(written.ready, chunks, strict=True):
                 self._last = number

@@ -40,10 +40,11 @@ _Message = MutableMapping[str, Any]
 
 
 class _Refused(Exception):  # noqa: N818  # a response, not an error
-    def __init__(self, status: int, reason: str, **headers: str) -> None:
+    def __init__(self, status: int, reason: str, *, is_read: bool = False, **headers: str) -> None:
         super().__init__(reason)
         self.status = status
-        self.headers = headers
+        # Where the rest of the request's body may be unread, the connection cannot be used again.
+        self.headers = headers if is_read else {**headers, "connection": "close"}
 
 
 class Application:
@@ -84,10 +85,8 @@ class Application:
         except Exception as error:
             self._guard.report("a request was not answered", error)
             status, kind, content = 500, CONTENT_TYPE, RpcStatus(message="internal error").SerializeToString()
+            headers = {"connection": "close"}
         headers = {"content-type": kind, "content-length": str(len(content)), **headers}
-        if status != 200:  # noqa: PLR2004
-            # The rest of the request's body may be unread, so the connection cannot be used again.
-            headers["connection"] = "close"
         pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": status, "headers": pairs})
         await send({"type": "http.response.body", "body": content})
@@ -126,18 +125,18 @@ class Application:
         try:
             return await self._intake.take(body, is_gzip=is_gzip)
         except MalformedError as error:
-            raise _Refused(400, str(error)) from None
+            raise _Refused(400, str(error), is_read=True) from None
         except TooLargeError as error:
-            raise _Refused(413, str(error)) from None
+            raise _Refused(413, str(error), is_read=True) from None
         except TooLateError as error:
-            raise _Refused(410, str(error)) from None
+            raise _Refused(410, str(error), is_read=True) from None
         except BehindError as error:
             self._clock.stop(error.pause_s + _BACK_S)
             self._guard.report("the relay was behind, and requests had to be sent again", str(error))
-            raise _Refused(503, str(error), retry_after=str(math.ceil(error.pause_s))) from None
+            raise _Refused(503, str(error), is_read=True, retry_after=str(math.ceil(error.pause_s))) from None
         except TraceletError as error:
             self._guard.report("a request was not accepted", str(error))
-            raise _Refused(503, str(error), retry_after="1") from None
+            raise _Refused(503, str(error), is_read=True, retry_after="1") from None
 
     def stop(self) -> None:
         """Take the requests that wait."""

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ _IDLE_S: Final = 120.0
 """A run from which nothing at all came for this many seconds is taken for one whose process was killed."""
 _REMEMBERED_S: Final = 3600.0
 """How long a run that is over stays known, in case its process comes back."""
+_AT_ONCE: Final = 8
+"""How many runs are written to the disk at a time."""
 _FINISH_S: Final = 25.0
 """How long a sidecar that was told to finish waits for runs: Kubernetes gives a pod 30 seconds to end."""
 _SILENT_S: Final = 5.0
@@ -59,6 +62,8 @@ class Sidecar:
         self._directory = settings.journal_dir / SIDECAR_DIRECTORY
         self._lock = threading.Lock()
         self._clock = Clock()
+        # Each run's journal is a file of its own. What is written at the same time, the disk syncs together.
+        self._runs_at_once = ThreadPoolExecutor(_AT_ONCE, "tracelet-run")
         self._runs: dict[str, RelayedRun] = {}
         self._closing: dict[str, threading.Thread] = {}
         # Before any request is accepted: a missing package is an error at the start, and imports take seconds.
@@ -128,7 +133,7 @@ class Sidecar:
         closing.start()
 
     def _accept(self, requests: Sequence[ExportMetricsServiceRequest]) -> list[Taken | Exception]:
-        return take(requests, self._accept_parts)
+        return take(requests, self._accept_parts, self._runs_at_once.map)
 
     def _accept_parts(self, run_id: str, parts: Sequence[RequestPart]) -> Accepted:
         if not re.fullmatch(semconv.RUN_ID_PATTERN, run_id):

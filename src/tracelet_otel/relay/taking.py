@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
@@ -25,12 +25,20 @@ class Accepted(NamedTuple):
     """Problems of the run that its processes should know of, one to a line; empty where there are none."""
 
 
+Each = Callable[..., Iterable[Any]]
 AcceptParts = Callable[[str, Sequence[RequestPart]], Accepted]
 """Accepts parts of requests that belong to the run with this id."""
 
 
-def take(requests: Sequence[ExportMetricsServiceRequest], accept: AcceptParts) -> list[Taken | Exception]:
+def take(
+    requests: Sequence[ExportMetricsServiceRequest], accept: AcceptParts, each: Each = map
+) -> list[Taken | Exception]:
     """Accept requests together: one call for each run, with the parts of all requests that belong to it.
+
+    Args:
+        requests: in the order in which they came.
+        accept: accepts the parts of one run.
+        each: calls a function for each run, as `map` does; it may do so for several runs at a time.
 
     Returns:
         For each request what became of it, or why it was not taken.
@@ -43,8 +51,8 @@ def take(requests: Sequence[ExportMetricsServiceRequest], accept: AcceptParts) -
                 waiting.setdefault(run_id, []).append((answer, part_of(resources)))
             except MalformedError as error:
                 answer.add(run_id, error, count_points(resources))
-    for run_id, parts in waiting.items():
-        accepted = accept(run_id, [part for _, part in parts])
+    accepted_of_runs = each(accept, waiting, [[part for _, part in parts] for parts in waiting.values()])
+    for (run_id, parts), accepted in zip(waiting.items(), accepted_of_runs, strict=True):
         for (answer, part), problem in zip(parts, accepted.errors, strict=True):
             if problem is None:
                 answer.add_news(run_id, accepted.news)
