@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import http.client
+import resource
 import socket
 import zlib
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from google.rpc.status_pb2 import Status
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from tests.support.sdk import exported
 from tracelet_otel._support.guard import Guard
@@ -27,6 +30,7 @@ from tracelet_otel.settings import Settings
 
 TOKEN = "the-token-of-this-run"
 GOOD = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/x-protobuf"}
+EMPTY = ExportMetricsServiceRequest().SerializeToString()
 BODY = encode_metrics(exported([{"loss": 0.5}, {"loss": 0.25}])).SerializeToString()
 
 
@@ -165,6 +169,27 @@ def test_a_thousand_requests_without_the_token_change_nothing(relay):
     for number in range(1000):
         headers = {**GOOD, "Authorization": f"Bearer {number}"} if number % 2 else {"Content-Type": "text/plain"}
         assert relay.ask(BODY, headers=headers).status == 401
+
+
+def test_a_thousand_connections_are_open_at_a_time(relay):
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    head = "\r\n".join(["POST /v1/metrics HTTP/1.1", "Host: relay", *(f"{k}: {v}" for k, v in GOOD.items())])
+    # Nothing that is new, so that nothing is accepted.
+    asked = f"{head}\r\nContent-Length: {len(EMPTY)}\r\n\r\n".encode() + EMPTY
+
+    async def ask_all():
+        connections = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", relay.port) for _ in range(1024)))
+        for _ in range(2):
+            for _, outgoing in connections:
+                outgoing.write(asked)
+            answers = await asyncio.gather(*(incoming.readuntil(b"\r\n\r\n") for incoming, _ in connections))
+            assert {answer.partition(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 200 OK"}
+        for _, outgoing in connections:
+            outgoing.close()
+
+    asyncio.run(ask_all())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
 
 
 fuzz = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -79,6 +79,14 @@ def test_a_name_that_is_no_text_is_malformed():
         list(decode(request.resource_metrics))
 
 
+@pytest.mark.parametrize("rank", [-1, 2**20])
+def test_a_rank_that_none_can_be_is_malformed(rank):
+    request = encode_metrics(exported([{"a": 1.0}]))
+    request.resource_metrics[0].resource.attributes.add(key=semconv.RANK).value.int_value = rank
+    with pytest.raises(MalformedError, match="has to be from 0 to"):
+        list(decode(request.resource_metrics))
+
+
 @pytest.mark.parametrize("attribute", [semconv.STEP, semconv.SEQUENCE, semconv.AXIS])
 def test_a_sample_that_lacks_something_is_malformed(attribute):
     request = encode_metrics(exported([{"a": 1.0}]))

@@ -22,6 +22,8 @@ from tracelet_otel import semconv
 from tracelet_otel.protocol.requests import MalformedError, points, resource_of
 
 _NONFINITE: Final = {"NaN": math.nan, "+Inf": math.inf, "-Inf": -math.inf}
+_MOST_RANKS: Final = 2**20
+"""More than any training has; a set of ranks takes a bit for each."""
 _INTEGERS: Final = 2**63
 """A time has to be below this, to fit a signed integer of 64 bits."""
 
@@ -133,6 +135,9 @@ def decode(resources: Iterable[metrics_pb2.ResourceMetrics]) -> Iterator[Batch]:
     """
     for one in resources:
         resource = resource_of(one)
+        rank = resource.get(semconv.RANK)
+        if isinstance(rank, int) and not 0 <= rank < _MOST_RANKS:
+            raise MalformedError(f"{semconv.RANK} has to be from 0 to {_MOST_RANKS}")
         system = _system_readings(one, resource)
         if system:
             yield Batch(resource, system, (), None, is_system=True)
@@ -203,6 +208,9 @@ def _readings(metric: metrics_pb2.Metric, prefix: str = "", *, is_system: bool =
                 continue
             if exemplar.time_unix_nano >= _INTEGERS:
                 raise MalformedError("a sample's time is beyond 64 bits")
+            world_size = (_integer(found, semconv.WORLD_SIZE) or 1) if semconv.WORLD_SIZE in found else 1
+            if world_size > _MOST_RANKS:
+                raise MalformedError(f"{semconv.WORLD_SIZE} has to be {_MOST_RANKS} at most")
             yield Reading(
                 prefix + name,
                 _number(exemplar) if nonfinite is None else nonfinite,
@@ -214,7 +222,7 @@ def _readings(metric: metrics_pb2.Metric, prefix: str = "", *, is_system: bool =
                 _integer(found, semconv.EPOCH) if semconv.EPOCH in found else None,
                 reduction,
                 _integer(found, semconv.TRAINING) if semconv.TRAINING in found else 0,
-                (_integer(found, semconv.WORLD_SIZE) or 1) if semconv.WORLD_SIZE in found else 1,
+                world_size,
                 is_system,
             )
 

@@ -7,19 +7,16 @@ from typing import Any, NamedTuple
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from tracelet_otel.errors import TraceletError
 from tracelet_otel.protocol.messages import Taken
 from tracelet_otel.protocol.requests import MalformedError, by_run, count_points
 from tracelet_otel.relay.parts import RequestPart, part_of
 from tracelet_otel.relay.phase import TooLateError
 
-Problem = TraceletError | MalformedError
-
 
 class Accepted(NamedTuple):
     """What became of the parts of several requests that belong to one run."""
 
-    errors: Sequence[Problem | None]
+    errors: Sequence[Exception | None]
     """For each part why it was not accepted; None where it was."""
     news: str
     """Problems of the run that its processes should know of, one to a line; empty where there are none."""
@@ -51,7 +48,16 @@ def take(
                 waiting.setdefault(run_id, []).append((answer, part_of(resources)))
             except MalformedError as error:
                 answer.add(run_id, error, count_points(resources))
-    accepted_of_runs = each(accept, waiting, [[part for _, part in parts] for parts in waiting.values()])
+
+    def accepted_of(run_id: str) -> Accepted:
+        parts = [part for _, part in waiting[run_id]]
+        try:
+            return accept(run_id, parts)
+        except Exception as error:
+            # A bug, which at least takes no other run along.
+            return Accepted([error for _ in parts], "")
+
+    accepted_of_runs = each(accepted_of, waiting)
     for (run_id, parts), accepted in zip(waiting.items(), accepted_of_runs, strict=True):
         for (answer, part), problem in zip(parts, accepted.errors, strict=True):
             if problem is None:
@@ -65,10 +71,10 @@ class _Answer:
     """What becomes of one request, which may have parts of several runs."""
 
     def __init__(self) -> None:
-        self._errors: dict[str, tuple[Problem, int]] = {}
+        self._errors: dict[str, tuple[Exception, int]] = {}
         self._news: dict[str, str] = {}
 
-    def add(self, run_id: str, error: Problem, points: int) -> None:
+    def add(self, run_id: str, error: Exception, points: int) -> None:
         """Take note of a part that was not accepted, and of how many data points it has."""
         self._errors[run_id] = error, points
 
