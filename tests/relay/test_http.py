@@ -22,6 +22,7 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.protocol.messages import MAX_BODY_BYTES
 from tracelet_otel.relay.clock import Clock
 from tracelet_otel.relay.journal import Journal
+from tracelet_otel.relay.meter import RelayMeter
 from tracelet_otel.relay.ranges import stored
 from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.relay.server import Application, HttpServer, listen
@@ -82,7 +83,7 @@ def server(tmp_path_factory):
     def accept(requests):
         return take(requests, lambda _, parts: Accepted(run.accept(parts), ""))
 
-    application = Application(TOKEN, accept, {"r1": run.status}.get, guard, Clock())
+    application = Application(TOKEN, accept, {"r1": run.status}.get, guard, Clock(), RelayMeter(lambda: [run.figures]))
     serving = HttpServer(application, listen("127.0.0.1", 0))
     yield Relay(serving.port, journal, guard)
     serving.stop()

@@ -14,6 +14,7 @@ from tracelet_otel.exporters.otlp.sender import Limits
 from tracelet_otel.protocol.decode import decode
 from tracelet_otel.protocol.messages import Taken
 from tracelet_otel.relay.clock import Clock
+from tracelet_otel.relay.meter import RelayMeter
 from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.session.calls import Address
 from tracelet_otel.session.ranks.rendezvous import RunAddress
@@ -52,7 +53,8 @@ def guard():
 @pytest.fixture
 def relay(taker):
     guard = Guard()
-    server = HttpServer(Application(TOKEN, taker, {}.get, guard, Clock()), listen("127.0.0.1", 0))
+    application = Application(TOKEN, taker, {}.get, guard, Clock(), RelayMeter(list))
+    server = HttpServer(application, listen("127.0.0.1", 0))
     yield Address(f"http://127.0.0.1:{server.port}", TOKEN)
     taker.open.set()
     server.stop()

@@ -15,6 +15,8 @@ METRICS_PATH: Final = "/v1/metrics"
 """Path to which metrics are posted. Source: OTLP specification, "OTLP/HTTP Request"."""
 RUNS_PATH: Final = "/v1/runs/"
 """Path that, followed by a run's id, gives the run's `Status` as JSON."""
+RELAY_PATH: Final = "/v1/relay"
+"""Path that gives the relay's own figures as JSON: `relay.figures.RelayFigures`."""
 MAX_BODY_BYTES: Final = 64 * 2**20
 """Largest body of a request, both as it is sent and after it is decompressed."""
 

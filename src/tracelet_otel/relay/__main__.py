@@ -15,6 +15,7 @@ from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.protocol.messages import Order, Ready
 from tracelet_otel.relay.clock import Clock
+from tracelet_otel.relay.meter import RelayMeter
 from tracelet_otel.relay.owner_process import OwnerProcess
 from tracelet_otel.relay.process import prepare
 from tracelet_otel.relay.recovery import adopt
@@ -43,7 +44,8 @@ class RelayService:
         self._run = self._relay.run
         self._owner = OwnerProcess(sys.stdin.buffer, order.owner_pid, order.owner_started)
         listener = listen(order.host, order.port)
-        application = Application(order.token, self._relay.accept, self._relay.status, guard, clock)
+        self._meter = RelayMeter(lambda: [self._run.figures])
+        application = Application(order.token, self._relay.accept, self._relay.status, guard, clock, self._meter)
         self._server = HttpServer(application, listener)
         # A relay that gets SIGTERM finishes: it delivers what it has and ends the run.
         signal.signal(signal.SIGTERM, lambda *_: self._finish.set())

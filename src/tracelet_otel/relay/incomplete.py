@@ -27,6 +27,10 @@ class Incomplete:
         self._guard = guard
         self._steps = seen_of({name: [(first, last) for first, last in pairs] for name, pairs in steps.items()})
         self._changed: set[str] = set()
+        self.found = 0
+        """How many values this relay has added to them."""
+        self.late = 0
+        """How many samples have come to this relay when those of the other ranks had been merged without them."""
 
     @property
     def count(self) -> int:
@@ -51,6 +55,7 @@ class Incomplete:
 
     def note_late(self, late: Late) -> None:
         """Take note of a value that came when those of the other ranks had been merged without it."""
+        self.late += 1
         self._note(late.reading.name, late.reading.step)
         self._guard.report(
             f"values of {late.reading.name!r} came too late to be merged",
@@ -67,6 +72,7 @@ class Incomplete:
     def _note(self, name: str, step: int) -> bool:
         is_new = self._steps.setdefault(name, IntegerRanges()).add(step)
         if is_new:
+            self.found += 1
             self._changed.add(name)
         return is_new
 

@@ -23,7 +23,7 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
-from itertools import count, takewhile
+from itertools import chain, count, islice, takewhile
 from operator import attrgetter
 from typing import Final
 
@@ -70,6 +70,13 @@ class Merge:
     def waiting(self) -> int:
         """How many matches have not been passed on, plus how many readings have not been matched."""
         return len(self._by_age) + sum(len(held.readings) for held in self._held.values())
+
+    @property
+    def oldest_unix_nano(self) -> int | None:
+        """When the oldest of what waits was logged, in nanoseconds since the epoch; None where nothing waits."""
+        parts = (part for match in islice(self._by_age.values(), 1) for part in match.parts.values())
+        held = (one.readings[0][2] for one in self._held.values())
+        return min((reading.time_unix_nano for reading in chain((part.reading for part in parts), held)), default=None)
 
     @property
     def waits_for_unheard(self) -> bool:
@@ -283,11 +290,6 @@ class Merge:
                     del self._missed[key]
                 return True
         return False
-
-
-def of_rank(reading: Reading, rank: int) -> Reading:
-    """A reading under a name of its rank's own, for runs that keep ranks apart."""
-    return reading._replace(name=f"{reading.name}/rank_{rank}")
 
 
 def _merged(match: Match, lacks: RankSet) -> Merged:

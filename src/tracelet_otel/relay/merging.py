@@ -5,9 +5,11 @@ Readings that have to be merged are in the journal, as they came, until their me
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.protocol.decode import Reading
@@ -20,6 +22,9 @@ from tracelet_otel.relay.packing import Share, pack_shares, unpack_shares
 from tracelet_otel.relay.ranges import stored, to_store
 from tracelet_otel.relay.streams import Streams
 from tracelet_otel.relay.unmerged import Unmerged
+
+_ROOM_S: Final = 0.1
+"""Pause between two attempts to write to a full disk."""
 
 
 class Merging:
@@ -53,6 +58,8 @@ class Merging:
         self._streams = streams
         self._incomplete = Incomplete(guard, stored(state, "incomplete"))
         self._guard = guard
+        self.taken = 0
+        """How many readings requests have brought to this relay; a repeated one counts once."""
         # What the merge has passed on and is not written to the journal yet.
         self._ready: list[Reading] = []
         self._done_parts: list[int] = []
@@ -78,6 +85,16 @@ class Merging:
     def unwritten(self) -> int:
         """How many merged readings wait for room on the disk."""
         return len(self._ready)
+
+    @property
+    def oldest_unix_nano(self) -> int | None:
+        """When the oldest reading that is not in the outbox yet was logged; None where there is none.
+
+        In nanoseconds since the epoch.
+        """
+        unwritten = [reading.time_unix_nano for reading in self._ready[:1]]
+        unmerged = self._merge.oldest_unix_nano
+        return min([*unwritten, *([] if unmerged is None else [unmerged])], default=None)
 
     def resume(self, unmerged: Iterable[tuple[int, bytes]]) -> None:
         """Merge what an earlier relay has left, before anything else.
@@ -118,6 +135,7 @@ class Merging:
             JournalError: nothing was written.
         """
         number = self._outbox.write(ready, pack_shares(shares) if shares else None, state=state)
+        self.taken += len(ready) + sum(len(one.readings) for one in shares)
         if number is None:
             return 0
         self._unmerged.add(number, shares)
@@ -144,6 +162,21 @@ class Merging:
     def flush(self) -> None:
         """Pass on everything; called when nothing more comes."""
         self._pass_on(self._merge.flush(self._streams.has_sent_more))
+
+    def wait_for_room(self, lock: threading.RLock, patience_s: float) -> None:
+        """Where the disk is full, wait until there is room to write merged values, or until the time is up.
+
+        Args:
+            lock: is held while anything here is changed, and not in between.
+            patience_s: give up after so many seconds.
+        """
+        deadline_s = time.monotonic() + patience_s
+        while True:
+            with lock:
+                self.expire()
+                if not self.unwritten or time.monotonic() >= deadline_s:
+                    return
+            time.sleep(_ROOM_S)
 
     def _merged(self, shares: Iterable[Share], number: int) -> Result:
         now_s = self._now()

@@ -63,6 +63,12 @@ class Outbox:
             lane = self._lanes[backend] = Lane(self, backend, position, pending, rows)
             return lane
 
+    @property
+    def lanes(self) -> list[Lane]:
+        """The queues of all trackers."""
+        with self._lock:
+            return list(self._lanes.values())
+
     def clear(self) -> None:
         """Drop the readings in memory, since the run is over; the journal stays as it is."""
         with self._lock:
@@ -207,6 +213,8 @@ class Lane:
         """Name of the tracker."""
         self.position = position
         """How far the tracker is."""
+        self.dropped = 0
+        """How many readings this relay has dropped before the tracker had them."""
 
     @property
     def delivered(self) -> int:
@@ -222,6 +230,12 @@ class Lane:
     def pending(self) -> int:
         """How many readings wait; none after `lose`."""
         return 0 if self._lost else self._pending
+
+    @property
+    def first_held(self) -> Reading | None:
+        """The next reading, where `first` has read its row; None where none waits, or its row has not been read."""
+        with self._outbox.lock:
+            return self._rows[0][1][self.position.taken] if self._rows else None
 
     @property
     def held(self) -> list[int]:
@@ -281,4 +295,5 @@ class Lane:
             position: the new one, in which they count as refused.
         """
         self.position = position
+        self.dropped += readings
         self._pending -= readings

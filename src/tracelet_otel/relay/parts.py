@@ -11,7 +11,6 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import ResourceMetrics
 from tracelet_otel import semconv
 from tracelet_otel.protocol.decode import Batch, Reading, decode
 from tracelet_otel.protocol.requests import MalformedError
-from tracelet_otel.relay.merge import of_rank
 from tracelet_otel.relay.packing import Share
 from tracelet_otel.relay.ranges import IntegerRanges
 
@@ -63,7 +62,7 @@ def alone(batch: Batch) -> list[Reading]:
     if batch.rank is None or batch.is_system:
         return list(batch.readings)
     if _is_each(batch):
-        return [one if one.world_size <= 1 else of_rank(one, batch.rank) for one in batch.readings]
+        return [one if one.world_size <= 1 else _of_rank(one, batch.rank) for one in batch.readings]
     return [one for one in batch.readings if one.world_size <= 1]
 
 
@@ -98,3 +97,8 @@ def process_of(resource: Mapping[str, Any]) -> str:
     # the pid tells the two apart in any case.
     keys = (semconv.HOST_NAME, semconv.PROCESS_PID, semconv.SERVICE_INSTANCE_ID)
     return "|".join(str(resource.get(key, "")) for key in keys)
+
+
+def _of_rank(reading: Reading, rank: int) -> Reading:
+    """A reading under a name of its rank's own, for runs that keep ranks apart."""
+    return reading._replace(name=f"{reading.name}/rank_{rank}")

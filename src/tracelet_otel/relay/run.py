@@ -14,10 +14,12 @@ from tracelet_otel.exporters.base import RunLocation, Tracker
 from tracelet_otel.protocol.decode import Batch
 from tracelet_otel.protocol.messages import Status
 from tracelet_otel.relay.deliveries import Deliveries
+from tracelet_otel.relay.figures import RunFigures
 from tracelet_otel.relay.journal import Journal, JournalError
 from tracelet_otel.relay.members import Members
 from tracelet_otel.relay.merge import Merge
 from tracelet_otel.relay.merging import Merging
+from tracelet_otel.relay.meter import RunMeter
 from tracelet_otel.relay.news import Known, News, news_of, reopened
 from tracelet_otel.relay.outbox import Outbox
 from tracelet_otel.relay.parts import RequestPart, alone, process_of
@@ -30,8 +32,6 @@ _MOST_PROBLEMS: Final = 20
 """How many problems are reported to the run's owner."""
 _UNHEARD_S: Final = 10.0
 """How long values wait for a rank from which nothing has come yet."""
-_ROOM_S: Final = 0.1
-"""Pause between two attempts to write to a full disk."""
 
 
 class RelayedRun:
@@ -67,6 +67,7 @@ class RelayedRun:
         self._deliveries = Deliveries(self._outbox, guard)
         merge = Merge(limit_s, max(_UNHEARD_S, interval_s))
         self._merging = Merging(self._outbox, merge, state, self._streams, guard, self._deliveries.wake, now)
+        self._meter = RunMeter(journal, self._outbox, self._merging, self._deliveries, self._lock)
         self._merging.resume(journal.unmerged())
         self._new_row_s = self._heard_s = self._now()
         self._ended_s = self._heard_s if self.known.ended else None
@@ -117,6 +118,11 @@ class RelayedRun:
             lost=self._deliveries.lost,
             journal=str(self._journal.path),
         )
+
+    @property
+    def figures(self) -> RunFigures:
+        """What this relay has done for the run, and what waits."""
+        return self._meter.read(is_over=self._phase is Phase.CLOSED)
 
     def hear(self) -> None:
         """Take note that a process has asked for the run's status, so it is alive."""
@@ -228,7 +234,7 @@ class RelayedRun:
             if self._phase < Phase.CLOSING:
                 self._merging.flush()
             self._phase = Phase.CLOSING
-        self._wait_for_room(patience_s)
+        self._merging.wait_for_room(self._lock, patience_s)
         self._deliveries.close(patience_s)
         self._complete = bool(self._deliveries) and not self.status.unclosed
         try:
@@ -287,13 +293,3 @@ class RelayedRun:
     def _newly_left(self) -> list[int]:
         now_s = self._now()
         return self._members.newly_left(lambda process: not self._streams.lacks(process, now_s))
-
-    def _wait_for_room(self, patience_s: float) -> None:
-        """Where the disk is full, wait until there is room to write merged values, or until the time is up."""
-        deadline_s = time.monotonic() + patience_s
-        while True:
-            with self._lock:
-                self._merging.expire()
-                if not self._merging.unwritten or time.monotonic() >= deadline_s:
-                    return
-            time.sleep(_ROOM_S)

@@ -19,10 +19,19 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import TraceletError
-from tracelet_otel.protocol.messages import CONTENT_TYPE, MAX_BODY_BYTES, METRICS_PATH, RUNS_PATH, Status, Taken
+from tracelet_otel.protocol.messages import (
+    CONTENT_TYPE,
+    MAX_BODY_BYTES,
+    METRICS_PATH,
+    RELAY_PATH,
+    RUNS_PATH,
+    Status,
+    Taken,
+)
 from tracelet_otel.protocol.requests import MalformedError
 from tracelet_otel.relay.clock import Clock
 from tracelet_otel.relay.intake import Accept, BehindError, Intake, TooLargeError
+from tracelet_otel.relay.meter import RelayMeter
 from tracelet_otel.relay.phase import TooLateError
 
 _MOST_READ_BYTES: Final = 2 * MAX_BODY_BYTES
@@ -57,11 +66,19 @@ class Application:
         status: returns how far the delivery of a run is, by the run's id; None for an unknown run.
         guard: counts and logs errors.
         clock: is stopped while requests are turned away.
+        meter: counts the answers, and tells the relay's own figures.
     """
 
     def __init__(
-        self, token: str, accept: Accept, status: Callable[[str], Status | None], guard: Guard, clock: Clock
+        self,
+        token: str,
+        accept: Accept,
+        status: Callable[[str], Status | None],
+        guard: Guard,
+        clock: Clock,
+        meter: RelayMeter,
     ) -> None:
+        self._meter = meter
         self._clock = clock
         self._bearer = f"Bearer {token}".encode()
         self._intake = Intake(accept, guard)
@@ -86,6 +103,8 @@ class Application:
             self._guard.report("a request was not answered", error)
             status, kind, content = 500, CONTENT_TYPE, RpcStatus(message="internal error").SerializeToString()
             headers = {"connection": "close"}
+        if scope["path"] == METRICS_PATH:
+            self._meter.answered(status)
         headers = {"content-type": kind, "content-length": str(len(content)), **headers}
         pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": status, "headers": pairs})
@@ -96,9 +115,12 @@ class Application:
         if not hmac.compare_digest(headers.get(b"authorization", b""), self._bearer):
             raise _Refused(401, "the run's bearer token is missing or wrong", www_authenticate="Bearer")
         path = scope["path"]
-        if path.startswith(RUNS_PATH):
+        if path == RELAY_PATH or path.startswith(RUNS_PATH):
             if scope["method"] != "GET":
-                raise _Refused(405, f"{RUNS_PATH} takes GET only", allow="GET")
+                raise _Refused(405, f"{path} takes GET only", allow="GET")
+            if path == RELAY_PATH:
+                # Not on this thread: a run may be waiting for the disk.
+                return "application/json", (await asyncio.to_thread(self._meter.read)).line().encode()
             status = self._status(path.removeprefix(RUNS_PATH))
             if status is None:
                 raise _Refused(404, "there is no such run")

@@ -20,7 +20,9 @@ from tracelet_otel.protocol.messages import Status, Taken
 from tracelet_otel.protocol.requests import MalformedError, earliest_unix_nano, resource_of
 from tracelet_otel.protocol.run_identity import to_text
 from tracelet_otel.relay.clock import Clock
+from tracelet_otel.relay.figures import RunFigures, total
 from tracelet_otel.relay.journal import SIDECAR_DIRECTORY, SUFFIX, Journal
+from tracelet_otel.relay.meter import RelayMeter
 from tracelet_otel.relay.news import reopened
 from tracelet_otel.relay.parts import RequestPart
 from tracelet_otel.relay.phase import EndedError
@@ -66,12 +68,15 @@ class Sidecar:
         self._runs_at_once = ThreadPoolExecutor(_AT_ONCE, "tracelet-run")
         self._runs: dict[str, RelayedRun] = {}
         self._closing: dict[str, threading.Thread] = {}
+        self._forgotten = RunFigures()
+        """What was counted of runs that are forgotten."""
         # Before any request is accepted: a missing package is an error at the start, and imports take seconds.
         registry.trackers(self._settings)
         self._resume_all()
         host, _, port = settings.relay_bind.rpartition(":")
         listener = listen(host.strip("[]"), int(port), other_port=False)
-        application = Application(token, self._accept, self._status, Guard(), self._clock)
+        self._meter = RelayMeter(self._figures)
+        application = Application(token, self._accept, self._status, Guard(), self._clock, self._meter)
         self._server = HttpServer(application, listener)
 
     @property
@@ -110,10 +115,17 @@ class Sidecar:
                 else:
                     run.look()
             elif run.status.over and run.unheard_s > _REMEMBERED_S:
+                counts = run.figures.counts
                 with self._lock:
                     # It may have begun again in the meantime.
                     if self._runs.get(run_id) is run:
                         del self._runs[run_id], self._closing[run_id]
+                        self._forgotten = total([self._forgotten, counts])
+
+    def _figures(self) -> list[RunFigures]:
+        with self._lock:
+            runs, forgotten = list(self._runs.values()), self._forgotten
+        return [forgotten, *(run.figures for run in runs)]
 
     def _close(self, run_id: str, run: RelayedRun) -> None:
         def work() -> None:
@@ -166,7 +178,12 @@ class Sidecar:
     def _take(self, run_id: str, journal: Journal, resource: Mapping[str, Any]) -> RelayedRun:
         run = RelayedRun(journal, Guard(), self._settings, self._clock)
         run.resume(registry.trackers(self._settings), resource)
+        before = self._runs.get(run_id)
+        counts = RunFigures() if before is None else before.figures.counts
         with self._lock:
+            # That one is over, and may have been forgotten by another thread in the meantime.
+            if self._runs.get(run_id) is before:
+                self._forgotten = total([self._forgotten, counts])
             self._runs[run_id] = run
             self._closing.pop(run_id, None)
         return run
