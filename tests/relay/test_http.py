@@ -10,6 +10,7 @@ import socket
 import zlib
 from dataclasses import dataclass, field
 
+import psutil
 import pytest
 from google.rpc.status_pb2 import Status
 from hypothesis import HealthCheck, given, settings
@@ -21,6 +22,7 @@ from tests.support.sdk import exported
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.protocol.messages import MAX_BODY_BYTES
 from tracelet_otel.relay.clock import Clock
+from tracelet_otel.relay.figures import RelayFigures
 from tracelet_otel.relay.journal import Journal
 from tracelet_otel.relay.meter import RelayMeter
 from tracelet_otel.relay.ranges import stored
@@ -112,6 +114,25 @@ def test_how_far_a_run_is_can_be_asked(relay):
     assert relay.ask(method="GET", path="/v1/runs/other").status == 404
 
 
+def test_the_relay_tells_its_own_figures(server):
+    def figures():
+        answer = server.ask(method="GET", path="/v1/relay")
+        assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+        return RelayFigures.from_line(answer.content.decode())
+
+    before = figures()
+    assert server.ask(BODY).status == 200
+    assert server.ask(BODY, headers={**GOOD, "Authorization": "Bearer wrong"}).status == 401
+    assert server.ask(b"no request").status == 400
+    after = figures()
+    more = {status: number - before.requests.get(status, 0) for status, number in after.requests.items()}
+    assert {status: number for status, number in more.items() if number} == {200: 1, 401: 1, 400: 1}
+    assert (after.requests[503], after.turned_away_s) == (0, None)
+    assert after.runs.readings == server.held[0]
+    assert after.memory_bytes == pytest.approx(psutil.Process().memory_info().rss, rel=0.1)
+    assert server.ask(method="GET", path="/v1/relay", headers={}).status == 401
+
+
 @pytest.mark.parametrize(
     ("change", "status", "message"),
     [
@@ -121,6 +142,7 @@ def test_how_far_a_run_is_can_be_asked(relay):
         ({"path": "/v1/traces"}, 404, "nothing here but /v1/metrics"),
         ({"method": "PUT"}, 405, "takes POST only"),
         ({"method": "DELETE", "path": "/v1/runs/r1"}, 405, "takes GET only"),
+        ({"path": "/v1/relay"}, 405, "takes GET only"),
         ({"headers": {**GOOD, "Content-Type": "application/json"}}, 415, "content type has to be"),
         ({"headers": {"Authorization": GOOD["Authorization"]}}, 415, "content type has to be"),
         ({"headers": {**GOOD, "Content-Encoding": "br"}}, 415, "content encoding has to be"),

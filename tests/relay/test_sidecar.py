@@ -197,6 +197,8 @@ def test_a_silent_run_is_closed_as_killed_and_goes_on_when_its_process_comes_bac
         run.stop()
         assert stored(relay).multiset == multiset(rows(0, 100))
         wait_until(lambda: stored(relay).status == "FINISHED", 30, "the end of the run")
+        counted = sidecar._meter.read().runs
+        assert (counted.readings, counted.trackers["mlflow"].pending) == (100, 0), "the run counts before and after"
     finally:
         finish.set()
         serving.join(60)
