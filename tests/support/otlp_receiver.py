@@ -24,6 +24,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
     MetricsServiceServicer,
     add_MetricsServiceServicer_to_server,
 )
+from opentelemetry.proto.metrics.v1.metrics_pb2 import ResourceMetrics
 
 from tests.support.failing_server import FailingServer
 from tracelet_otel import semconv
@@ -39,6 +40,20 @@ CODES = {
 _DECODE: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflate": zlib.decompress}
 # The generated code has no types.
 _add_to_server: Callable[[MetricsServiceServicer, grpc.Server], None] = add_MetricsServiceServicer_to_server
+
+Points = dict[str, dict[frozenset[tuple[str, str]], float]]
+"""Values by a metric's name, and by a point's attributes."""
+
+
+def _points(resource: ResourceMetrics) -> Points:
+    found: Points = {}
+    for scope in resource.scope_metrics:
+        for metric in scope.metrics:
+            for point in getattr(metric, metric.WhichOneof("data")).data_points:
+                value = point.as_double if point.WhichOneof("value") == "as_double" else point.as_int
+                attributes = {(one.key, one.value.string_value or str(one.value.int_value)) for one in point.attributes}
+                found.setdefault(metric.name, {})[frozenset(attributes)] = value
+    return found
 
 
 class Kept:
@@ -77,6 +92,18 @@ class Kept:
             {one.key: one.value.string_value for one in resource.resource.attributes}
             for request in list(self.requests)
             for resource in request.resource_metrics
+        ]
+
+    def points(self, service: str) -> list[Points]:
+        """Of each resource of a service, in the order of the requests, the values of its metrics."""
+        return [
+            _points(resource)
+            for request in list(self.requests)
+            for resource in request.resource_metrics
+            if any(
+                one.key == semconv.SERVICE_NAME and one.value.string_value == service
+                for one in resource.resource.attributes
+            )
         ]
 
     @property

@@ -63,6 +63,9 @@ class Order:
     """What `processes.started` gives for the owner, since a pid may be used again."""
     resumes: bool = False
     """Whether this relay takes the place of one that died."""
+    collector: Mapping[str, str] = field(default_factory=dict)
+    """OpenTelemetry's variables for the collector that gets the relay's own metrics; empty where there is none. The
+    relay's environment has none of these, since clients of trackers would heed them."""
 
     def line(self) -> str:
         """The order as one line of JSON."""

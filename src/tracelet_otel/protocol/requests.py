@@ -40,15 +40,18 @@ def parse(body: bytes) -> ExportMetricsServiceRequest:
 
 
 def by_run(request: ExportMetricsServiceRequest) -> dict[str, list[metrics_pb2.ResourceMetrics]]:
-    """Divide a request by run; resources without a run id are left out.
+    """Divide a request by run. Resources without a run id are left out.
+
+    So are those of relays: a collector may send us our own metrics, and a relay is no process of a run.
 
     Returns:
         For each run id, what the processes of that run have sent.
     """
     parts: dict[str, list[metrics_pb2.ResourceMetrics]] = {}
     for one in request.resource_metrics:
-        run_id = resource_of(one).get(semconv.RUN_ID)
-        if isinstance(run_id, str) and run_id:
+        resource = resource_of(one)
+        run_id = resource.get(semconv.RUN_ID)
+        if isinstance(run_id, str) and run_id and resource.get(semconv.SERVICE_NAME) != semconv.RELAY_SERVICE:
             parts.setdefault(run_id, []).append(one)
     return parts
 

@@ -21,6 +21,7 @@ from tracelet_otel.relay.process import prepare
 from tracelet_otel.relay.recovery import adopt
 from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.relay.single import SingleRunRelay
+from tracelet_otel.relay.telemetry import telemetry
 
 _CHECK_INTERVAL_S: Final = 0.1
 _ANSWERING_S: Final = 5.0
@@ -60,10 +61,15 @@ class RelayService:
             if not isinstance(error, TraceletError):
                 raise
             return 1
+        exporting = telemetry(
+            self._meter.read, self._order.collector, self._relay.settings.metrics_interval, self._order.run_id
+        )
         prepare()
         adopting = threading.Thread(target=self._adopt, name="tracelet-adoption", daemon=True)
         adopting.start()
         is_complete = self._relay.deliver(self._finish.is_set, lambda: self._owner.is_gone)
+        if exporting is not None:
+            exporting.close()
         self._wait_for_owner()
         self._server.stop()
         adopting.join()

@@ -16,6 +16,7 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import ConfigurationError, TraceletError
 from tracelet_otel.exporters import registry
+from tracelet_otel.exporters.otlp.exporter import collector_variables
 from tracelet_otel.protocol.messages import Status, Taken
 from tracelet_otel.protocol.requests import MalformedError, earliest_unix_nano, resource_of
 from tracelet_otel.protocol.run_identity import to_text
@@ -29,6 +30,7 @@ from tracelet_otel.relay.phase import EndedError
 from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.relay.taking import Accepted, take
+from tracelet_otel.relay.telemetry import telemetry
 from tracelet_otel.settings import Settings, from_plain, to_plain
 
 _CHECK_INTERVAL_S: Final = 0.2
@@ -92,6 +94,7 @@ class Sidecar:
         Args:
             finish: set by another thread or a signal handler when the sidecar is to finish.
         """
+        exporting = telemetry(self._meter.read, collector_variables(), self._settings.metrics_interval)
         while not finish.wait(_CHECK_INTERVAL_S):
             self._check_runs()
         deadline_s = time.monotonic() + _FINISH_S
@@ -99,6 +102,8 @@ class Sidecar:
             self._check_runs()
             time.sleep(_CHECK_INTERVAL_S)
         self._server.stop()
+        if exporting is not None:
+            exporting.close()
 
     def _is_busy(self) -> bool:
         with self._lock:

@@ -21,6 +21,7 @@ from tracelet_otel._support.environment import environment
 from tracelet_otel._support.guard import log
 from tracelet_otel._support.processes import started
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
+from tracelet_otel.exporters.otlp.exporter import collector_variables
 from tracelet_otel.exporters.registry import delivering_environment
 from tracelet_otel.protocol.messages import Order, Ready
 from tracelet_otel.relay.journal import SUFFIX, Journal, JournalError, JournalInUseError
@@ -69,6 +70,7 @@ class RelayProcess(HttpRelay):
             owner_pid=os.getpid(),
             owner_started=started(os.getpid()),
             resumes=waits,
+            collector=collector_variables(),
         )
         try:
             ready = self._start(self._order, settings.start_timeout)

@@ -9,12 +9,12 @@ from typing import Any, Final
 from opentelemetry.sdk.metrics import Histogram, ObservableCounter, ObservableUpDownCounter, UpDownCounter
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricExportResult, MetricsData
 
-from tracelet_otel._support.environment import environment
+from tracelet_otel._support.environment import environment, sdk_disabled, sdk_exports_otlp
 from tracelet_otel._support.guard import UNDELIVERED, Guard
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.otlp.backlog import Body
 from tracelet_otel.exporters.otlp.sender import Limits, Sender
-from tracelet_otel.exporters.otlp.settings import HTTP, OtlpSettings, read
+from tracelet_otel.exporters.otlp.settings import HTTP, OtlpSettings, named, read
 from tracelet_otel.exporters.otlp.transport import Transport
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.account import Account
@@ -130,11 +130,22 @@ def prepare_collector(endpoint: str | None) -> None:
         import tracelet_otel.exporters.otlp.grpc  # noqa: F401
 
 
+def collector_variables() -> dict[str, str]:
+    """Those variables of this process that say to which collector metrics go, and how.
+
+    Returns:
+        The variables by name. None where no endpoint is named, the SDK is disabled, or OTEL_METRICS_EXPORTER names
+        other exporters only.
+    """
+    return {} if sdk_disabled() or not sdk_exports_otlp() else named(environment())
+
+
 def collector_exporter(
     endpoint: str | None = None,
     attributes: Callable[[], Mapping[str, Any]] = dict,
     guard: Guard | None = None,
     limits: Limits = _TO_COLLECTOR,
+    variables: Mapping[str, str] | None = None,
 ) -> OtlpExporter:
     """Create the exporter to a collector, or to a database that accepts OTLP, from OpenTelemetry's variables.
 
@@ -147,11 +158,12 @@ def collector_exporter(
             the resource's own.
         guard: counts and logs errors; None for a new one.
         limits: how much is sent at once and kept, and how long is waited.
+        variables: OpenTelemetry's variables; None for those of this process.
 
     Raises:
         ConfigurationError: the endpoint or one of the variables is malformed.
     """
-    settings = read(environment(), endpoint)
+    settings = read(environment() if variables is None else variables, endpoint)
     guard = guard or Guard()
     try:
         transport = _transport(settings, guard)

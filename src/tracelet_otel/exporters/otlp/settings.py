@@ -30,6 +30,8 @@ _DEFAULT_TIMEOUT_S: Final = 10.0
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=[\x20!#-+\--:<-\[\]-~]*")
 """A header that `parse_env_headers` accepts. It would log any other header with its value, which may be a secret."""
 
+_PREFIXES: Final = ("OTEL_EXPORTER_OTLP_", "OTEL_PYTHON_EXPORTER_OTLP_")
+"""Of all variables that are read here."""
 _GIVEN: Final = "backend_url"
 """Name of the source, in errors, of an endpoint that is passed as an argument."""
 _PROVIDERS: Final = {
@@ -111,6 +113,13 @@ def read(environment: Mapping[str, str], endpoint: str | None) -> OtlpSettings:
         client_certificate,
         _value(environment, _PROVIDERS[protocol])[1],
     )
+
+
+def named(environment: Mapping[str, str]) -> dict[str, str]:
+    """Those environment variables that are read here; none where they name no endpoint."""
+    if not _value(environment, _ENDPOINT)[1]:
+        return {}
+    return {name: value for name, value in environment.items() if name.startswith(_PREFIXES)}
 
 
 def _value(environment: Mapping[str, str], variables: tuple[str, str]) -> tuple[str, str]:
