@@ -85,3 +85,18 @@ def replay(path: Path, backend_url: str | None, patience: float) -> None:
             )
     if left:
         sys.exit(1)
+
+
+@main.command()
+@click.option(
+    "--relay", metavar="URL", help="Relay to ask; default: TRACELET_RELAY_ENDPOINT. Its token is TRACELET_RELAY_TOKEN."
+)
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON.")
+def doctor(relay: str | None, *, wants_json: bool) -> None:
+    """Look for what is wrong, and say how it is mended. Exit code 1 says that there is a problem."""
+    from tracelet_otel.doctor.report import as_json, as_text, examine, has_problem
+
+    chapters = examine(relay)
+    click.echo(as_json(chapters) if wants_json else as_text(chapters))
+    if has_problem(chapters):
+        sys.exit(1)

@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     track_git: bool = True
     """Whether the state of the code is recorded."""
     metrics_interval: float = Field(default=10.0, gt=0, le=_LONGEST_S)
-    """Seconds between two readings of GPU and host."""
+    """Seconds between two readings of GPU and host, and of a relay's own figures."""
     export_interval: float = Field(default=1.0, gt=0, le=_LONGEST_S)
     """Seconds between two exports of logged rows."""
     stop_timeout: float = Field(default=30.0, gt=0, le=_LONGEST_S)

@@ -1,0 +1,46 @@
+"""Checks for journals that no relay delivers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tracelet_otel.doctor.findings import Chapter, Finding, Level
+from tracelet_otel.doctor.quantities import size
+from tracelet_otel.relay.lock import is_open
+from tracelet_otel.relay.replay import journals
+from tracelet_otel.settings import Settings
+
+
+@dataclass(frozen=True)
+class FoundJournal:
+    """A journal in the journal directory."""
+
+    path: str
+    size_bytes: int
+    """Of all of its files."""
+    is_open: bool | None
+    """Whether a process has it open; None where that is not known."""
+
+
+def check_journals(settings: Settings) -> Chapter:
+    """Look for journals in the journal directory, and in that of sidecars."""
+    directory = settings.journal_dir
+    found = [_found(path) for path in journals(directory)] if directory.is_dir() else []
+    findings = [_finding(one) for one in found] or [Finding(Level.OK, "there is none, so nothing waits")]
+    return Chapter(f"journals in {directory}", findings, facts={"journals": [asdict(one) for one in found]})
+
+
+def _found(path: Path) -> FoundJournal:
+    files = [path, path.with_name(f"{path.name}-wal")]
+    return FoundJournal(str(path), sum(file.stat().st_size for file in files if file.exists()), is_open(path))
+
+
+def _finding(journal: FoundJournal) -> Finding:
+    what = f"{journal.path} ({size(journal.size_bytes)})"
+    replay = f"tracelet-otel replay {journal.path}"
+    if journal.is_open is None:
+        return Finding(Level.NOTE, f"{what}: whether a relay has it open cannot be told", f"{replay}, if none has")
+    if journal.is_open:
+        return Finding(Level.OK, f"{what}: a relay has it open")
+    return Finding(Level.PROBLEM, f"{what}: no relay has it open, and what is in it is not delivered", replay)
