@@ -1,19 +1,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
 from tests.gpu.stand_in import StandIn, build, machine
 from tests.prometheus.stack import CONFIG, Prometheus
+from tests.relay.simulated import Rank
 from tests.support.shipped import ShippedCollector
+from tests.support.sidecar import TOKEN, Relay
 from tests.support.torchrun import ranks_of_a_node
 from tests.support.waiting import wait_until
 from tests.support.warm import WarmProcess
+from tracelet_otel.session.calls import Address, HttpConnection
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).with_name("scripts")
@@ -110,8 +115,25 @@ class Trained:
 
 
 @pytest.fixture(scope="session")
-def trained(chain: Chain, library: Path) -> Trained:
-    """Two ranks with two GPUs, long enough for an alert, beside a run that has failed."""
+def relay(chain: Chain, migrated_database: Path) -> Iterator[Relay]:
+    """A relay that sends its own metrics to the collector, and has delivered a value."""
+    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": chain.collector.endpoint, "TRACELET_METRICS_INTERVAL": "1"}
+    database = Path(shutil.copy(migrated_database, chain.home / "mlflow.db"))
+    relay = Relay(database, chain.home, warm_server=chain.warm_server, environment=told)
+    relay.start()
+    rank = Rank(0, world_size=1)
+    rank.record(0, loss=0.5)
+    with HttpConnection() as connection:
+        address = Address(f"http://127.0.0.1:{relay.port}", TOKEN)
+        assert connection.post(address, rank.request().SerializeToString()).status == HTTPStatus.OK
+    chain.wait_for("tracelet_relay_readings_total == 1 and on (instance) tracelet_relay_delivery_pending == 0")
+    yield relay
+    relay.end()
+
+
+@pytest.fixture(scope="session")
+def trained(chain: Chain, library: Path, relay: Relay) -> Trained:
+    """Two ranks with two GPUs, long enough for an alert, beside a run that has failed, and a relay."""
     began = time.time() - 5  # a range of whole seconds has all of it
     assert chain.start("failing.py").wait(60) == 0, chain.said
     nvml = StandIn(library, chain.home / "nvml.txt")

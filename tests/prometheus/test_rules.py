@@ -54,6 +54,8 @@ STEP = "tracelet_trainer_global_step{}"
 LOSS = 'tracelet_metric_nonfinite_total{tracelet_metric_name="val/Loss", tracelet_nonfinite_kind="NaN"}'
 BUSY = 'hw_gpu_utilization_ratio{hw_gpu_task="general", tracelet_gpu_index="0"}'
 MEMORY = 'hw_gpu_memory_utilization_ratio{tracelet_gpu_index="0"}'
+AWAY = 'tracelet_relay_requests_total{http_response_status_code="503"}'
+LAG = 'tracelet_relay_delivery_lag_seconds{tracelet_tracker="mlflow"}'
 STEPS = [(20, "0+10")]
 LAST = (0.25, 1)
 
@@ -178,6 +180,21 @@ CASES = {
         {RUNNING: [(10, 1)], STEP: [(10, "0+10")]},
         {14.5: None, 15.5: "TraceletRunLost", 39: "TraceletRunLost", 40.5: None},
     ),
+    "a relay that turns requests away for a moment": Case(
+        {AWAY: [(10, 0), (20, 3)], AWAY.replace("503", "200"): [(30, "0+5")]},
+        {9.9: None, 10.5: "TraceletRelayBehind", 14.5: "TraceletRelayBehind", 15.5: None, 29: None},
+    ),
+    "a tracker that is away": Case(
+        {LAG: [(5, 0), (4, 290), (6, "310+15"), (15, 0)]},
+        {9.75: None, 10.5: "TraceletTrackerLags", 14.9: "TraceletTrackerLags", 15.5: None, 29: None},
+    ),
+    **{
+        f"a relay that counts: {what}": Case(
+            {f"tracelet_relay_{what}_total{{}}": [(10, 0), (20, 1)]},
+            {9.9: None, 10.5: "TraceletRelayLosesValues", 14.5: "TraceletRelayLosesValues", 15.5: None, 29: None},
+        )
+        for what in ("delivery_dropped", "merge_late", "merge_incomplete")
+    },
     "a run of which nothing came for a while": Case(
         {RUNNING: [(10, 1), (10, None), (20, 1)], STEP: [(10, "0+10"), (10, None), (20, "900+10")]},
         {16: "TraceletRunLost", 20.5: None, 39: None},

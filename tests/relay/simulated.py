@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
@@ -73,10 +74,11 @@ class Rank:
         self._host.collect()
         return self._measurements.exports[-1]
 
-    def request(self):
+    def request(self) -> ExportMetricsServiceRequest:
         """An export, as it travels."""
         self._reader.collect()
-        return encode_metrics(self._exporter.exports[-1])
+        request: ExportMetricsServiceRequest = encode_metrics(self._exporter.exports[-1])
+        return request
 
     def part(self):
         return part_of(self.request().resource_metrics)

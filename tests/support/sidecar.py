@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ class Relay:
     port: int = field(default_factory=free_port)
     warm_server: Callable[[], str] | None = None
     """Gives the socket of the warm server, where its process is to come from there."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that it gets beside those of this process."""
     process: WarmProcess | subprocess.Popen[str] | None = None
 
     def start(self) -> None:
@@ -39,6 +41,7 @@ class Relay:
                     **os.environ,
                     "TRACELET_RELAY_TOKEN": TOKEN,
                     "TRACELET_JOURNAL_DIR": str(self.directory / "journals"),
+                    **self.environment,
                 },
                 "stdout": subprocess.PIPE,
                 "stderr": log,
