@@ -243,6 +243,30 @@ def test_what_was_too_late_is_so_for_the_next_relay_too(tmp_path, database, away
     assert found == multiset([("a", 0, 0.0), ("a", 1, 5.0)])
 
 
+def test_a_rank_that_died_with_its_relay_is_waited_for_no_longer_than_any(tmp_path, database):
+    """The next relay takes it for gone as well, and names no value for the lack of it."""
+    ranks, now_s = [Rank(0), Rank(1)], [100.0]
+    for rank in ranks:
+        rank.train()
+    parts = [ranks[0].logs(0, a=0.0), ranks[1].logs(0, a=10.0), ranks[1].logs(1, a=10.0)]
+    journal = Journal(tmp_path / "r1.journal")
+    assert RelayedRun(journal, Guard(), Settings(), lambda: now_s[0]).accept(parts) == [None, None, None]
+    journal.close()
+    settings = Settings(rank_timeout=60)
+    run = RelayedRun(Journal(tmp_path / "r1.journal"), Guard(), settings, lambda: now_s[0])
+    run.resume(registry.trackers(registry.absolute(settings)), RESOURCE)
+    for step in (1, 2, 3):
+        accept(run, ranks[0].logs(step, a=0.0))
+        now_s[0] += 31
+        run.look()
+    accept(run, ranks[0].logs(4, a=0.0))
+    assert run._merging.waiting == 0
+    assert run.close(30)
+    assert run.status.errors == {}
+    means = [("a", 0, 5.0), ("a", 1, 5.0), ("a", 2, 0.0), ("a", 3, 0.0), ("a", 4, 0.0)]
+    assert stored_run(database).multiset == multiset(means)
+
+
 def test_two_exports_of_one_rank_in_one_request_the_later_one_first(tmp_path, database, away):
     """As a collector may put them together."""
     first, second = Rank(0), Rank(1)

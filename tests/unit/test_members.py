@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 import sys
+from unittest.mock import ANY
 
 import pytest
 
 from tracelet_otel.protocol.decode import Batch
 from tracelet_otel.relay.members import Members
+from tracelet_otel.relay.parts import process_of
 
 
 def said(rank: int | None, outcome: str | None, *, owner: bool = False, pid: int = 0, host: str = "", **more) -> Batch:
@@ -18,6 +21,15 @@ def said(rank: int | None, outcome: str | None, *, owner: bool = False, pid: int
     if rank is not None:
         resource["tracelet.rank"] = rank
     return Batch(resource, (), (), outcome, ended=False if owner else None, **{"has_trainer": True, **more})
+
+
+def known(**processes: Batch):
+    """What the journal has of processes by the time that something has come from each."""
+    members, identities = Members({}), {}
+    for process, batch in processes.items():
+        identities[process] = next(iter(members.identities([batch]).values()))
+        members.hear(process, batch, 0)
+    return members.outcomes, json.loads(json.dumps(identities))
 
 
 @pytest.mark.parametrize(
@@ -126,12 +138,35 @@ def test_who_does_not_train_has_a_last_word():
 
 
 def test_who_trained_is_expected_by_the_next_relay():
-    before = Members({})
-    before.hear("p1", said(1, "running"), 0)
-    before.hear("p2", said(2, "finished"), 0)
-    after = Members(before.outcomes)
-    assert after.others_may_send(100, 99)
-    assert not after.others_may_send(131, 99)
-    again = Members(before.outcomes)
-    again.hear("p1", said(1, "finished"), 100)
-    assert not again.others_may_send(100, None)
+    outcomes, identities = known(p0=said(0, "running", owner=True), p1=said(1, "running"), p2=said(2, "finished"))
+    after = Members(outcomes, 1, identities, 90)
+    assert after.others_may_send(1e6, 99)
+    after.hear("p1", said(1, "finished"), 100)
+    assert not after.others_may_send(100, None)
+
+
+def test_who_died_before_the_relay_did_is_gone_for_the_next_one():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        outcomes, identities = known(
+            p0=said(0, "running", owner=True, pid=child.pid),
+            p1=said(1, "running", pid=child.pid),
+            p2=said(2, "running"),
+            p3=said(3, "running", host="far away"),
+        )
+        child.kill()
+        child.stdin.close()
+    after = Members(outcomes, 1, identities, 100)
+    # The owner's death is seen by others, and the run goes on without it.
+    assert after.newly_gone(110) == []
+    assert after.newly_gone(120.1) == [1]
+    assert after.newly_gone(130.1) == [3]
+    assert after.others_may_send(140, 99)
+
+
+def test_a_process_is_told_to_the_next_relay_once():
+    members = Members({})
+    assert list(members.identities([said(1, "running")]).values()) == [[1, False, os.getpid(), ANY]]
+    members.hear(process_of(said(1, "running").resource), said(1, "running"), 0)
+    assert members.identities([said(1, "finished"), said(None, None)]) == {}
+    assert [identity[0] for identity in members.identities([said(2, "running")]).values()] == [2]
+    assert members.identities([said(2, None, is_system=True)]) == {}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import psutil
@@ -51,6 +52,11 @@ class _Member:
     ended_s: float | None = None
     """When it was first found to be no longer running."""
 
+    @property
+    def reporter(self) -> str:
+        """Its key in `Members.outcomes`."""
+        return _OWNER if self.owns_run else f"rank {self.rank}"
+
 
 class Members:
     """The processes of one run; each is known from the first time that something came from it.
@@ -58,16 +64,23 @@ class Members:
     Args:
         outcomes: the value of `outcomes` that an earlier relay of this run has stored.
         export_interval_s: seconds between two exports of a process that is alive.
+        identities: what `identities` has returned to earlier relays of this run. These processes may have died since.
+        now_s: the time.
     """
 
-    def __init__(self, outcomes: Mapping[str, str], export_interval_s: float = 1.0) -> None:
-        self._members: dict[str, _Member] = {}
+    def __init__(
+        self,
+        outcomes: Mapping[str, str],
+        export_interval_s: float = 1.0,
+        identities: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+        now_s: float = 0.0,
+    ) -> None:
+        self._members = {process: _Member(*identity) for process, identity in identities.items()}
+        for member in self._members.values():
+            member.heard_s = now_s
+            member.is_active = outcomes.get(member.reporter) == semconv.OUTCOME_RUNNING
         self._silent_s = max(_SILENT_S, 3 * export_interval_s)
         self._last_export_s = max(_LAST_EXPORT_S, 2 * export_interval_s)
-        # Ranks that were running under an earlier relay, and have sent nothing to this one yet.
-        running = {reporter for reporter, outcome in outcomes.items() if outcome == semconv.OUTCOME_RUNNING}
-        self._expected = running - {_OWNER}
-        self._expected_until_s: float | None = None
         self._checked_s = 0.0
         self._ended: set[str] = set()
         self._leaving: set[str] = set()
@@ -83,7 +96,8 @@ class Members:
         return next(decisive, self.outcomes.get(_OWNER))
 
     def reopen(self) -> None:
-        """Forget the reported outcomes and ends, since the run goes on."""
+        """Forget the processes, and the reported outcomes and ends, since the run goes on."""
+        self._members.clear()
         self.outcomes.clear()
         self._reported.clear()
         self._ended.clear()
@@ -117,7 +131,6 @@ class Members:
             member.is_active = (batch.outcome == semconv.OUTCOME_RUNNING and trains) or batch.queued > 0
         if batch.outcome is not None:
             reporter = self._reporter(process, batch)
-            self._expected.discard(reporter)
             if (before := self.outcomes.get(reporter)) is not None:
                 self._reported[before] -= 1
             self._reported[batch.outcome] += 1
@@ -135,6 +148,20 @@ class Members:
                 ended.add(process)
         return {reporter: outcome for reporter, outcome in reported.items() if self.outcomes.get(reporter) != outcome}
 
+    def identities(self, batches: Iterable[Batch]) -> dict[str, list[Any]]:
+        """By process, what batches tell that was not known: its rank, whether it owns the run, its pid and start."""
+        found: dict[str, list[Any]] = {}
+        for batch in batches:
+            process = process_of(batch.resource)
+            member = self._members.get(process)
+            rank = batch.rank if member is None or batch.rank is not None else member.rank
+            owns_run = self.owns_run(process, batch)
+            is_known = member is not None and (member.rank, member.owns_run) == (rank, owns_run)
+            if not (is_known or batch.is_system or process in found or self._is_outdated(process, batch)):
+                member = member or _member(batch.resource)
+                found[process] = [rank, owns_run, member.pid, member.started]
+        return found
+
     def _reporter(self, process: str, batch: Batch) -> str:
         return _OWNER if self.owns_run(process, batch) else f"rank {batch.rank}"
 
@@ -151,17 +178,13 @@ class Members:
     def others_may_send(self, now_s: float, ended_s: float | None) -> bool:
         """Whether a process other than the owner may send more.
 
-        That is one which trains or has rows to send, for a short time one from which nothing has come since the owner
-        ended the run, and for some time one that was running under an earlier relay.
+        That is one which trains or has rows to send, and for a short time one from which nothing has come since the
+        owner ended the run.
 
         Args:
             now_s: the time.
             ended_s: when the owner reported the end of the run; None where it has not.
         """
-        if self._expected_until_s is None:
-            self._expected_until_s = now_s + self._silent_s
-        if self._expected and now_s < self._expected_until_s:
-            return True
         return any(
             (
                 member.is_active

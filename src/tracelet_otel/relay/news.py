@@ -75,6 +75,8 @@ class News:
     """All hyperparameters that were reported; None where the requests report nothing new."""
     outcomes: Mapping[str, str]
     """Outcomes that processes report and have not reported before, with the keys of `Members.outcomes`."""
+    identities: Mapping[str, Sequence[Any]]
+    """Who the processes are that were not known before, as `Members.identities` has it."""
     ends: bool
     """Whether the run's owner ends it."""
     end_unix_nano: int | None
@@ -89,6 +91,7 @@ class News:
     def state(self) -> dict[str, Any]:
         """Values for the journal to store, by key: only those that have changed."""
         state = {**to_store("seen", ranges(self.seen)), **to_store("outcomes", self.outcomes)}
+        state |= to_store("members", self.identities)
         if self.ends:
             state["ended"] = True
         if self.end_unix_nano is not None:
@@ -129,6 +132,7 @@ def news_of(batches: Sequence[Batch], known: Known, members: Members) -> News:
         params,
         reports,
         members.news(batches),
+        members.identities(batches),
         not known.ended and any(batch.ended for batch in batches),
         None if end_unix_nano == known.end_unix_nano else end_unix_nano,
     )
@@ -140,5 +144,5 @@ def reopened(state: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         state: the journal's state.
     """
-    outcomes = to_store("outcomes", dict.fromkeys(stored(state, "outcomes")))
-    return {"ended": False, "end_unix_nano": None, "outcomes": {}, "complete": None, **outcomes}
+    none = {key: None for name in ("outcomes", "members") for key in to_store(name, stored(state, name))}
+    return {"ended": False, "end_unix_nano": None, "outcomes": {}, "complete": None, **none}

@@ -58,7 +58,7 @@ class RelayedRun:
         self.known: Final = Known.from_state(state)
         """What has come so far; to be changed by the run only."""
         self._phase = Phase.CLOSED if self._complete else Phase.ENDED if self.known.ended else Phase.OPEN
-        self._members = Members(stored(state, "outcomes"), settings.export_interval)
+        self._members = Members(stored(state, "outcomes"), settings.export_interval, stored(state, "members"), now())
         # A process may export a value one interval after it was logged, and the export may arrive an interval later.
         interval_s = 2 * settings.export_interval
         limit_s = max(settings.rank_timeout, interval_s)
@@ -280,7 +280,7 @@ class RelayedRun:
         waiting = [one for one in news.shares if one.readings]
         if ready or waiting:
             return self._merging.keep(ready, waiting, news.state)
-        if news.reports is not None or news.says_more:
+        if news.reports is not None or news.says_more or news.identities:
             self._journal.remember(news.state)
         return 0
 
