@@ -243,6 +243,27 @@ def test_what_was_too_late_is_so_for_the_next_relay_too(tmp_path, database, away
     assert found == multiset([("a", 0, 0.0), ("a", 1, 5.0)])
 
 
+def test_a_rank_is_waited_for_as_long_by_the_next_relay(tmp_path, database):
+    """It need not be heard at once: a collector before it may pause for half a minute between two attempts."""
+    ranks, now_s = [Rank(0), Rank(1)], [100.0]
+    settings = Settings(rank_timeout=60)
+    journal = Journal(tmp_path / "r1.journal")
+    for parts in ([rank.logs(0, a=10.0 * number) for number, rank in enumerate(ranks)], [ranks[0].logs(1, a=0.0)]):
+        run = RelayedRun(journal, Guard(), settings, lambda: now_s[0])
+        run.resume(registry.trackers(registry.absolute(settings)), RESOURCE)
+        for part in parts:
+            accept(run, part)
+        now_s[0] += 25
+        run.look()
+        run._deliveries.close(0)
+    accept(run, ranks[1].logs(1, a=10.0))
+    assert run.status.errors == {}
+    journal.close()
+    _, run = run_on(tmp_path / "r1.journal", settings)
+    assert run.close(30)
+    assert stored_run(database).multiset == multiset([("a", 0, 5.0), ("a", 1, 5.0)])
+
+
 def test_a_rank_that_died_with_its_relay_is_waited_for_no_longer_than_any(tmp_path, database):
     """The next relay takes it for gone as well, and names no value for the lack of it."""
     ranks, now_s = [Rank(0), Rank(1)], [100.0]

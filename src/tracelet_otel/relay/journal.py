@@ -118,8 +118,8 @@ class Journal:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The values that `write` and `remember` have stored, by key."""
-        rows = self._rows("SELECT key, value FROM state")
+        """The values that `write` and `remember` have stored, by key, in the order in which they were."""
+        rows = self._rows("SELECT key, value FROM state ORDER BY rowid")
         try:
             return {key: json.loads(value) for key, value in rows}
         except ValueError as error:

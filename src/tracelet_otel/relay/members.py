@@ -95,6 +95,11 @@ class Members:
         decisive = (outcome for outcome in _DECISIVE_OUTCOMES if self._reported[outcome])
         return next(decisive, self.outcomes.get(_OWNER))
 
+    @property
+    def ranks(self) -> list[tuple[str, int]]:
+        """Key and rank of each process that is a rank, in the order in which they were heard first."""
+        return [(process, member.rank) for process, member in self._members.items() if member.rank is not None]
+
     def reopen(self) -> None:
         """Forget the processes, and the reported outcomes and ends, since the run goes on."""
         self._members.clear()

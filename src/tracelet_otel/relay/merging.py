@@ -96,11 +96,12 @@ class Merging:
         unmerged = self._merge.oldest_unix_nano
         return min([*unwritten, *([] if unmerged is None else [unmerged])], default=None)
 
-    def resume(self, unmerged: Iterable[tuple[int, bytes]]) -> None:
+    def resume(self, unmerged: Iterable[tuple[int, bytes]], ranks: Iterable[tuple[str, int]]) -> None:
         """Merge what an earlier relay has left, before anything else.
 
         Args:
             unmerged: id and content of each row of the journal's table.
+            ranks: process and number of each rank of which something has come. They are waited for as before.
         """
         found: dict[tuple[str, int], list[tuple[Reading, int]]] = {}
         for number, content in unmerged:
@@ -112,7 +113,7 @@ class Merging:
                 found.setdefault((one.process, one.rank), []).extend(
                     (reading, number) for reading in one.readings if not self._unmerged.is_passed(one.process, reading)
                 )
-        result: Result = []
+        result = self._merged([Share(process, rank, ()) for process, rank in ranks], 0)
         for (process, rank), readings in found.items():
             # In the order in which the process has logged them: its requests may have come in another one.
             readings.sort(key=lambda pair: pair[0].sequence)

@@ -68,7 +68,7 @@ class RelayedRun:
         merge = Merge(limit_s, max(_UNHEARD_S, interval_s))
         self._merging = Merging(self._outbox, merge, state, self._streams, guard, self._deliveries.wake, now)
         self._meter = RunMeter(journal, self._outbox, self._merging, self._deliveries, self._lock)
-        self._merging.resume(journal.unmerged())
+        self._merging.resume(journal.unmerged(), self._members.ranks)
         self._new_row_s = self._heard_s = self._now()
         self._ended_s = self._heard_s if self.known.ended else None
 
