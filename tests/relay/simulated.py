@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.sdk.metrics.export import MetricsData
 
 from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
@@ -62,7 +63,7 @@ class Rank:
         self._time += 10_000_000
         self.signals.recorder.record(Row(self._time, values, step, semconv.AXIS_TRAINER, "fit", 0, 1, self._world_size))
 
-    def logs(self, step: int, **values: float):
+    def logs(self, step: int, **values: float) -> RequestPart:
         """Log a row, and export it."""
         self.record(step, **values)
         return self.part()
@@ -70,7 +71,7 @@ class Rank:
     def measure(self, threads: int) -> None:
         self._threads.set(threads)
 
-    def measured(self):
+    def measured(self) -> MetricsData:
         self._host.collect()
         return self._measurements.exports[-1]
 
@@ -80,5 +81,5 @@ class Rank:
         request: ExportMetricsServiceRequest = encode_metrics(self._exporter.exports[-1])
         return request
 
-    def part(self):
+    def part(self) -> RequestPart:
         return part_of(self.request().resource_metrics)
