@@ -16,6 +16,7 @@ from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.relay.clock import Clock
 from tracelet_otel.relay.journal import Journal
+from tracelet_otel.relay.meter import RelayMeter
 from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.relay.taking import Accepted, take
@@ -89,7 +90,8 @@ class Relay:
         self.run = RelayedRun(self.journal, self.guard, settings, clock)
         self.run.resume(registry.trackers(registry.absolute(settings)), RESOURCE)
         self.most_joined = 0
-        application = Application(TOKEN, self._accept, {"r1": self.run.status}.get, self.guard, clock)
+        meter = RelayMeter(lambda: [self.run.figures])
+        application = Application(TOKEN, self._accept, {"r1": self.run.status}.get, self.guard, clock, meter)
         self._server = HttpServer(application, listen("127.0.0.1", 0))
         self.port = self._server.port
         self._stopped = threading.Event()
