@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.protocol.messages import Order, Ready
@@ -61,9 +62,9 @@ class RelayService:
             if not isinstance(error, TraceletError):
                 raise
             return 1
-        exporting = telemetry(
-            self._meter.read, self._order.collector, self._relay.settings.metrics_interval, self._order.run_id
-        )
+        resource = self._order.resource
+        named = {name: resource[name] for name in (semconv.RUN_ID, semconv.RUN_NAME) if name in resource}
+        exporting = telemetry(self._meter.read, self._order.collector, self._relay.settings.metrics_interval, named)
         prepare()
         adopting = threading.Thread(target=self._adopt, name="tracelet-adoption", daemon=True)
         adopting.start()

@@ -6,6 +6,7 @@ import os
 import platform
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
@@ -36,7 +37,7 @@ class RelayTelemetry:
         read: returns the figures.
         exporter: sends them.
         interval_s: seconds between two exports.
-        run_id: id of the run, where the relay is of one run.
+        run: attributes that name the run, where the relay is of one run.
         guard: reports errors.
     """
 
@@ -45,14 +46,14 @@ class RelayTelemetry:
         read: Callable[[], RelayFigures],
         exporter: OtlpExporter,
         interval_s: float,
-        run_id: str | None,
+        run: Mapping[str, Any],
         guard: Guard,
     ) -> None:
         self._read = read
         self._guard = guard
         self._figures: RelayFigures | None = None
         self._reader = Reader(exporter, export_interval_millis=interval_s * 1e3)
-        provider = MeterProvider([self._reader], _resource(run_id), shutdown_on_exit=False)
+        provider = MeterProvider([self._reader], _resource(run), shutdown_on_exit=False)
         self._observe(provider.get_meter(semconv.SCOPE_RELAY))
 
     def close(self) -> None:
@@ -96,7 +97,10 @@ class RelayTelemetry:
 
 
 def telemetry(
-    read: Callable[[], RelayFigures], variables: Mapping[str, str], interval_s: float, run_id: str | None = None
+    read: Callable[[], RelayFigures],
+    variables: Mapping[str, str],
+    interval_s: float,
+    run: Mapping[str, Any] = MappingProxyType({}),
 ) -> RelayTelemetry | None:
     """Begin to export a relay's own metrics, where there is a collector.
 
@@ -104,7 +108,7 @@ def telemetry(
         read: returns the relay's figures.
         variables: what `collector_variables` has returned. What is wrong with them is logged.
         interval_s: seconds between two exports.
-        run_id: id of the run, where the relay is of one run.
+        run: attributes that name the run, where the relay is of one run.
 
     Returns:
         The object that ends it; None where nothing is exported.
@@ -117,17 +121,17 @@ def telemetry(
     except ConfigurationError as error:
         log.warning("the relay's own metrics are not exported: %s", error)
         return None
-    return RelayTelemetry(read, exporter, interval_s, run_id, guard)
+    return RelayTelemetry(read, exporter, interval_s, run, guard)
 
 
-def _resource(run_id: str | None) -> Resource:
+def _resource(run: Mapping[str, Any]) -> Resource:
     attributes: dict[str, Any] = {
         semconv.SERVICE_NAME: semconv.RELAY_SERVICE,
         semconv.SERVICE_INSTANCE_ID: str(uuid.uuid4()),
         semconv.HOST_NAME: encodable(platform.node()),
         semconv.PROCESS_PID: os.getpid(),
     }
-    return Resource.create({**attributes, **({} if run_id is None else {semconv.RUN_ID: run_id})})
+    return Resource.create({**attributes, **run})
 
 
 def _requests(figures: RelayFigures) -> _Points:
