@@ -3,9 +3,9 @@
     python -m benchmarks.throughput
 
 Rows of ten metrics. The tracker's own client is used as it is fastest: MLflow by `log_batch` of 1,000 points, W&B by
-one `log` a row, ClearML by `report_scalar`. Our exporter is timed from the SDK's exports on, in one process; the
-whole way is what a user has: recorder, SDK, relay with its journal, exporter, until the account has all readings.
-Interleaved repetitions; medians.
+one `log` a row, ClearML by `report_scalar`. Our exporter is timed from the requests of the SDK's exports on, in one
+process; the whole way is what a user has: recorder, SDK, relay with its journal, exporter, until the account has all
+readings. Interleaved repetitions; medians.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from benchmarks.options import run
 from benchmarks.report import show
 from benchmarks.results import Results
 from benchmarks.servers import mlflow_database, mlflow_server
-from opentelemetry.sdk.metrics.export import MetricsData
 
 from tracelet_otel.protocol.decode import Reading, decode
+from tracelet_otel.protocol.requests import parse
 
 METRICS = 10
 TRACKERS = ("MLflow, SQLite", "MLflow, server", "W&B, offline", "ClearML, offline")
@@ -72,6 +72,7 @@ from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel._support.environment import set_environment_defaults
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.recorder import Recorder, Row
+from tracelet_otel.protocol.encode import encode
 from tracelet_otel.settings import load
 from tracelet_otel.testing import ListQueue
 
@@ -89,6 +90,7 @@ for first in range(0, order["rows"], 500):
         values = {f"metric {name}": name * 0.1 + step for name in range(order["metrics"])}
         recorder.record(Row(time.time_ns(), values, step, semconv.AXIS_TRAINER, "fit", 0))
     collecting.collect()
+bodies = [encode(data) for data in kept.exports]
 queue = ListQueue()
 delivery = Delivery(registry.tracker(backend, settings), Guard(), queue)
 delivery.open(resource)
@@ -97,8 +99,8 @@ total = order["rows"] * order["metrics"]
 stopwatch = Stopwatch()
 stopwatch.measure_named(order["parts"])
 began_s = time.perf_counter()
-for data in kept.exports:
-    queue.put(throughput.readings_of(data))
+for body in bodies:
+    queue.put(throughput.readings_of(body))
     delivery.wake()
 assert delivery.wait(120)
 if backend == "wandb":
@@ -169,9 +171,9 @@ class Size:
 SMALLEST = Size(rows=20, repetitions=1, trackers=TRACKERS[1:])
 
 
-def readings_of(data: MetricsData) -> list[Reading]:
-    """What a relay takes out of an export for a tracker."""
-    return [reading for batch in decode(data) for reading in batch.readings]
+def readings_of(body: bytes) -> list[Reading]:
+    """What a relay takes out of a request for a tracker."""
+    return [reading for batch in decode(parse(body).resource_metrics) for reading in batch.readings]
 
 
 def rates(
