@@ -92,7 +92,7 @@ class RelayService:
 
     def _adopt(self) -> None:
         path = self._relay.journal.path
-        adopt(path.parent, path, self._relay.settings, lambda: self._run.status.over)
+        adopt(path.parent, path, self._relay.settings, lambda: self._run.is_over)
 
     def _answer(self, ready: Ready) -> None:
         try:

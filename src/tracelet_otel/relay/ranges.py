@@ -36,11 +36,6 @@ class IntegerRanges:
         after = bisect_right(self._firsts, number)
         return bool(after) and number <= self._lasts[after - 1]
 
-    def has_all(self, first: int, last: int) -> bool:
-        """Whether all numbers from `first` to `last` are in the set."""
-        after = bisect_right(self._firsts, first)
-        return bool(after) and last <= self._lasts[after - 1]
-
     def common(self, other: IntegerRanges) -> IntegerRanges:
         """The numbers that are in both sets."""
         pairs = []

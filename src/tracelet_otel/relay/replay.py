@@ -69,7 +69,7 @@ def deliver(journal: Journal, settings: Settings, patience_s: float) -> Status:
     """
     with journal.closed_on_error():
         run = RelayedRun(journal, Guard(), settings)
-        if run.status.over:
+        if run.is_over:
             run.forget()
         else:
             # A tracker's client may wait for its own uploads, and has to give up before we do.

@@ -105,6 +105,11 @@ class RelayedRun:
         return "\n".join(list(self._guard.counts)[:_MOST_PROBLEMS])
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing more is tried (`Status.over`), without the rest of the status."""
+        return self._phase is Phase.CLOSED
+
+    @property
     def status(self) -> Status:
         """How far the delivery is."""
         unwritten = self._merging.unwritten
@@ -113,7 +118,7 @@ class RelayedRun:
             accounts=self._deliveries.accounts(unwritten, self._merging.incomplete.count),
             errors={**self._guard.counts, **self._merging.incomplete.errors},
             complete=self._complete,
-            over=self._phase is Phase.CLOSED,
+            over=self.is_over,
             unclosed=self._deliveries.unclosed(unwritten),
             lost=self._deliveries.lost,
             journal=str(self._journal.path),
@@ -122,7 +127,7 @@ class RelayedRun:
     @property
     def figures(self) -> RunFigures:
         """What this relay has done for the run, and what waits."""
-        return self._meter.read(is_over=self._phase is Phase.CLOSED)
+        return self._meter.read(is_over=self.is_over)
 
     def hear(self) -> None:
         """Take note that a process has asked for the run's status, so it is alive."""

@@ -36,6 +36,8 @@ from tracelet_otel.relay.phase import TooLateError
 
 _MOST_READ_BYTES: Final = 2 * MAX_BODY_BYTES
 """A body that is too large is read up to this size, so that its sender gets the response."""
+_FINAL: Final[Mapping[type[Exception], int]] = {MalformedError: 400, TooLargeError: 413, TooLateError: 410}
+"""Status codes for requests that are never accepted."""
 _KEEP_ALIVE_S: Final = 75
 _STOP_S: Final = 30.0
 _BODY_S: Final = 30.0
@@ -146,12 +148,8 @@ class Application:
     async def _take(self, body: bytes, *, is_gzip: bool) -> Taken:
         try:
             return await self._intake.take(body, is_gzip=is_gzip)
-        except MalformedError as error:
-            raise _Refused(400, str(error), is_read=True) from None
-        except TooLargeError as error:
-            raise _Refused(413, str(error), is_read=True) from None
-        except TooLateError as error:
-            raise _Refused(410, str(error), is_read=True) from None
+        except (MalformedError, TooLargeError, TooLateError) as error:
+            raise _Refused(_FINAL[type(error)], str(error), is_read=True) from None
         except BehindError as error:
             self._clock.stop(error.pause_s + _BACK_S)
             self._guard.report("the relay was behind, and requests had to be sent again", str(error))

@@ -108,7 +108,7 @@ class Sidecar:
     def _is_busy(self) -> bool:
         with self._lock:
             runs = list(self._runs.values())
-        return any(run.ended or run.unheard_s < _SILENT_S for run in runs if not run.status.over)
+        return any(run.ended or run.unheard_s < _SILENT_S for run in runs if not run.is_over)
 
     def _check_runs(self) -> None:
         with self._lock:
@@ -119,7 +119,7 @@ class Sidecar:
                     self._close(run_id, run)
                 else:
                     run.look()
-            elif run.status.over and run.unheard_s > _REMEMBERED_S:
+            elif run.is_over and run.unheard_s > _REMEMBERED_S:
                 counts = run.figures.counts
                 with self._lock:
                     # It may have begun again in the meantime.
@@ -166,7 +166,7 @@ class Sidecar:
     def _accepted(self, run_id: str, parts: Sequence[RequestPart]) -> Accepted:
         run = self._runs.get(run_id) or self._begin(run_id, _resource_of(parts[0]), {})
         errors = run.accept(parts)
-        if any(isinstance(error, EndedError) for error in errors) and run.status.over:
+        if any(isinstance(error, EndedError) for error in errors) and run.is_over:
             # Nothing came from its process for so long that the run was closed, as when a machine sleeps.
             memory = {} if Path(run.status.journal).exists() else run.known.memory
             run = self._begin(run_id, _resource_of(parts[0]), memory)

@@ -52,7 +52,7 @@ class SingleRunRelay:
         self._order = order
         # The journal of a run that is continued may hold readings. They are delivered first, and the run goes on.
         # So does a run whose relay was told to finish before its owner had ended it.
-        reopens = not order.resumes or (self.run.status.over and not self.run.ended)
+        reopens = not order.resumes or (self.run.is_over and not self.run.ended)
         self._reopened = self.run.reopen() if reopens else {}
 
     def open(self, port: int, on_ready: Callable[[Ready], None]) -> None:
@@ -67,7 +67,7 @@ class SingleRunRelay:
             TraceletError: a tracker can neither create nor continue the run.
         """
         ready = Ready(port, self._order.run_id)
-        if self.run.status.over:
+        if self.run.is_over:
             # An earlier relay has delivered everything and was killed before the owner asked for the result.
             on_ready(ready)
             return

@@ -83,7 +83,7 @@ class EmbeddedRelay:
 
     def status(self, run_id: str) -> Status | None:
         """How far the delivery is; None for the id of another run. Without a thread, deliver here at the end."""
-        if self._thread is None and self._finish.is_set() and not self._relay.run.status.over:
+        if self._thread is None and self._finish.is_set() and not self._relay.run.is_over:
             self._deliver()
         status = self._relay.status(run_id)
         return replace(status, over=True) if status is not None and self._failed else status

@@ -35,13 +35,12 @@ class Body:
     @classmethod
     def joined(cls, bodies: Sequence[Body]) -> Body:
         """One request that says what several do, in the same order."""
+        # It has no `repeats`: only requests behind the first give way to others, and this one becomes the first.
         # In protobuf's wire format, messages that follow each other are one message with the lists of all.
-        repeats = [body.repeats for body in bodies if body.repeats is not None]
         whole = cls(
             b"".join(body.protobuf for body in bodies),
             is_gzip=False,
             samples=sum(body.samples for body in bodies),
-            repeats=frozenset().union(*repeats) if len(repeats) == len(bodies) else None,
             parts=tuple(bodies),
         )
         return whole.packed
