@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import secrets
 import subprocess
 import sys
 import threading
@@ -20,13 +19,13 @@ from benchmarks.child import environment
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from tests.support.otlp_receiver import HttpReceiver
 from tests.support.shipped import ShippedCollector
+from tests.support.sidecar import TOKEN
 
 from tracelet_otel import semconv
 from tracelet_otel.session.calls import Address, HttpConnection
 
 NAMES = 10
 RUN_ID = "many-nodes"
-TOKEN = secrets.token_hex(16)
 TIMEOUT_S, PAUSE_S = 30.0, 1.0
 """Of the exporter in `collector-config/node-to-relay.yaml`."""
 KEPT = (429, 502, 503, 504)

@@ -14,48 +14,28 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psutil
-from benchmarks.child import environment
-from benchmarks.node_traffic import NAMES, RUN_ID, TOKEN, Node, Ranks, Size, collector, of_node, recorded
+from benchmarks.node_traffic import NAMES, RUN_ID, Node, Ranks, Size, collector, of_node, recorded
 from benchmarks.options import run
 from benchmarks.report import show
 from benchmarks.results import Results
-from tests.support.waiting import free_port, wait_until
+from benchmarks.servers import memory_mib, relay, used_s
+from benchmarks.simulated_ranks import compared
+from tests.support.waiting import wait_until
 
-from tracelet_otel.session.calls import Address, fetch_status
+from tracelet_otel.session.calls import fetch_status
 
 END_S = 600.0
 """Longest wait for the end of the run."""
 SMALLEST = Size(nodes=2, real=1, ranks=4, seconds=3, start_s=3)
-
-
-@contextlib.contextmanager
-def relay(home: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """A relay that is started as people start it; gives its address and its process."""
-    port = free_port()
-    command = [str(Path(sys.executable).with_name("tracelet-otel")), "relay", "--bind", f"127.0.0.1:{port}"]
-    command += ["--backend-url", f"sqlite:///{home}/mlflow.db"]
-    own = environment(TRACELET_RELAY_TOKEN=TOKEN, TRACELET_JOURNAL_DIR=str(home / "journals"))
-    with (home / "relay.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=home, env=own, stdout=subprocess.PIPE, stderr=log, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline(), (home / "relay.log").read_text()
-    try:
-        yield f"http://127.0.0.1:{port}", psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 def stored(home: Path) -> tuple[list[tuple[str, int, float]], list[str]]:
@@ -65,21 +45,18 @@ def stored(home: Path) -> tuple[list[tuple[str, int, float]], list[str]]:
         return points, [status for (status,) in connection.execute("SELECT status FROM runs")]
 
 
-def used_s(process: psutil.Process) -> float:
-    """Processor time of a process so far."""
-    return float(sum(process.cpu_times()[:2]))
-
-
 def measure(size: Size, home: Path) -> dict[str, Any]:
     """Send all of it to one relay, and look at what arrives."""
     template = recorded(size, home / "recorded")
     bodies = {node: [of_node(one.request, node, size) for one in template] for node in range(size.real, size.nodes)}
     with contextlib.ExitStack() as stack:
-        endpoint, its_process = stack.enter_context(relay(home))
-        collectors = [stack.enter_context(collector(home / f"node-{node}", endpoint)) for node in range(size.real)]
+        address, its_process = stack.enter_context(relay(home, home / "mlflow.db"))
+        collectors = [
+            stack.enter_context(collector(home / f"node-{node}", address.endpoint)) for node in range(size.real)
+        ]
         began_s = time.time() + size.start_s
         ranks = [Ranks.start(size, node, to, began_s, owns=True) for node, (to, _) in enumerate(collectors)]
-        address, nodes = Address(endpoint, TOKEN), []
+        nodes = []
         for node, own in bodies.items():
             shift_s = node / size.nodes
             due = [(one.at_s + shift_s, body) for one, body in zip(template, own, strict=True)]
@@ -111,19 +88,9 @@ def measure(size: Size, home: Path) -> dict[str, Any]:
         "wait_s": {"median": statistics.median(waits_s), "max": max(waits_s)},
         "accepted_s": max(one.waits_s[-1] + one.requests[-1][0] for one in nodes) - size.seconds + 1,
         "stored_s": stored_s, "ended_s": ended_s, "states": states,
-        **compared(points, size.means),
+        **compared((((name, step), value) for name, step, value in points), size.means),
         "problems": [*problems, *(one for node in nodes for one in node.refused), *(status.errors if status else ())],
     }  # fmt: skip
-
-
-def compared(points: Sequence[tuple[str, int, float]], means: dict[tuple[str, int], float]) -> dict[str, int]:
-    """How many points are wrong, how many means are missing, and how many are there more than once."""
-    times = Counter(point[:2] for point in points)
-    return {
-        "wrong": sum(means.get(point[:2]) != point[2] for point in points),
-        "missing": len(means.keys() - times.keys()),
-        "twice": sum(count > 1 for count in times.values()),
-    }
 
 
 class Watch(threading.Thread):
@@ -138,7 +105,7 @@ class Watch(threading.Thread):
     def run(self) -> None:
         with contextlib.suppress(psutil.Error):
             while True:
-                self.mib = max(self.mib, self._process.memory_info().rss / 2**20)
+                self.mib = max(self.mib, memory_mib(self._process))
                 time.sleep(0.2)
 
 

@@ -10,29 +10,27 @@ checked. One more case is a long run, of which each tenth is compared with the f
 from __future__ import annotations
 
 import json
-import secrets
+import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import psutil
 from benchmarks.child import environment
 from benchmarks.options import run
 from benchmarks.report import show
 from benchmarks.results import Results
-from benchmarks.servers import mlflow_database
-from benchmarks.simulated_ranks import Order, mean
-from tests.support.waiting import free_port, wait_until
+from benchmarks.servers import memory_mib, mlflow_database, relay, used_s
+from benchmarks.simulated_ranks import Order, compared, mean
+from tests.support.waiting import wait_until
 
-from tracelet_otel.protocol.messages import Status
 from tracelet_otel.session.calls import Address, fetch_status
 
 NAMES = 10
@@ -65,61 +63,6 @@ class Size:
     long_case: Case = Case(1, 256, rows_a_request=10)
 
 
-class Relay:
-    """A relay of many runs, as somebody starts it by hand.
-
-    Args:
-        home: an empty directory.
-        database: an empty database of MLflow's.
-    """
-
-    def __init__(self, home: Path, database: Path) -> None:
-        self.database = home / "mlflow.db"
-        self.database.write_bytes(database.read_bytes())
-        self.address = Address(f"http://127.0.0.1:{free_port()}", secrets.token_hex(16))
-        self._log = (home / "relay.log").open("wb")
-        variables = environment(
-            TRACELET_RELAY_TOKEN=self.address.token,
-            TRACELET_JOURNAL_DIR=str(home / "journals"),
-            MLFLOW_TRACKING_URI=f"sqlite:///{self.database}",
-        )
-        started = "from tracelet_otel.cli import main; main()"
-        command = [sys.executable, "-c", started, "relay", "--bind", self.address.endpoint.partition("//")[2]]
-        self._child = subprocess.Popen(command, cwd=home, env=variables, stdout=self._log, stderr=self._log)
-        self._process = psutil.Process(self._child.pid)
-        wait_until(lambda: b"listening on" in (home / "relay.log").read_bytes(), 60, "the relay's start")
-
-    @property
-    def cpu_s(self) -> float:
-        """Processor time that it has used."""
-        return sum(self._process.cpu_times()[:2])
-
-    @property
-    def memory_mib(self) -> float:
-        """Its memory now."""
-        return self._process.memory_info().rss / 2**20
-
-    def status(self, run_id: str) -> Status | None:
-        """How far a run is."""
-        return fetch_status(self.address, run_id)
-
-    def stop(self) -> None:
-        """End it."""
-        self._child.terminate()
-        self._child.wait(60)
-        self._log.close()
-
-
-@contextmanager
-def _relay(database: Path) -> Iterator[Relay]:
-    with tempfile.TemporaryDirectory() as home:
-        relay = Relay(Path(home), database)
-        try:
-            yield relay
-        finally:
-            relay.stop()
-
-
 def measure(case: Case, seconds: int, database: Path) -> dict[str, Any]:
     """Send the rows of all ranks of a case, one request a second from each, and check what the tracker has.
 
@@ -130,22 +73,33 @@ def measure(case: Case, seconds: int, database: Path) -> dict[str, Any]:
     """
     rows = seconds * case.rows_a_request
     runs = [f"run-{number}" for number in range(case.runs)]
-    with _relay(database) as relay:
+    with (
+        tempfile.TemporaryDirectory() as home,
+        relay(Path(home), own := Path(shutil.copy(database, home))) as (address, process),
+    ):
         began_s = time.time() + 3 + case.runs * case.ranks / 500
-        senders = [_sender(one) for one in _orders(case, runs, relay.address, rows, began_s)]
+        senders = [_sender(one) for one in _orders(case, runs, address, rows, began_s)]
         time.sleep(max(began_s - time.time(), 0))
-        cpu_s, memory_mib = [relay.cpu_s], [relay.memory_mib]
+        cpu_s, used_mib = [used_s(process)], [memory_mib(process)]
         while any(sender.poll() is None for sender in senders):
             time.sleep(0.5)
-            cpu_s.append(relay.cpu_s)
-            memory_mib.append(relay.memory_mib)
+            cpu_s.append(used_s(process))
+            used_mib.append(memory_mib(process))
         wall_s = time.time() - began_s
         reports = [json.loads(sender.communicate()[0]) for sender in senders]
         accepted_s = time.monotonic()
-        wait_until(lambda: all((one := relay.status(name)) is None or one.over for name in runs), 600, "the runs' end")
+        wait_until(
+            lambda: all((one := fetch_status(address, name)) is None or one.over for name in runs), 600, "the runs' end"
+        )
         delivered_s = time.monotonic() - accepted_s
-        statuses = [relay.status(name) for name in runs]
-        found = _found(relay.database)
+        statuses = [fetch_status(address, name) for name in runs]
+        found = _found(own)
+    means = {
+        (name, f"metric {metric}", row): mean(case.ranks, metric, row)
+        for name in runs
+        for metric in range(NAMES)
+        for row in range(rows)
+    }
     readings = case.runs * case.ranks * NAMES * rows
     total = {what: sum(one[what] for one in reports) for what in ("requests", "again", "refused")}
     tenths = [cpu_s[len(cpu_s) * tenth // 10] for tenth in range(10)] + [cpu_s[-1]]
@@ -158,13 +112,13 @@ def measure(case: Case, seconds: int, database: Path) -> dict[str, Any]:
         "accepted_s": max(one["last_s"] for one in reports),
         "longest_s": max(one["longest_s"] for one in reports),
         "delivered_s": delivered_s,
-        **_compared(case, runs, rows, found),
+        **compared(found, means),
         "errors": {text: number for one in statuses if one is not None for text, number in one.errors.items()},
         "us": (cpu_s[-1] - cpu_s[0]) / readings * 1e6,
         "cores": (cpu_s[-1] - cpu_s[0]) / wall_s,
-        "memory_mib": max(memory_mib),
+        "memory_mib": max(used_mib),
         "tenths_us": [(after - before) / (readings / 10) * 1e6 for before, after in pairwise(tenths)],
-        "tenths_mib": [memory_mib[len(memory_mib) * tenth // 10] for tenth in range(10)] + [memory_mib[-1]],
+        "tenths_mib": [used_mib[len(used_mib) * tenth // 10] for tenth in range(10)] + [used_mib[-1]],
     }
 
 
@@ -172,7 +126,7 @@ def _orders(case: Case, runs: list[str], address: Address, rows: int, began_s: f
     """What each process simulates: a share of the runs, or of the ranks of the only run."""
     shares = min(PROCESSES, max(case.runs, case.ranks))
     common: dict[str, Any] = {
-        "endpoints": [address.endpoint],
+        "endpoint": address.endpoint,
         "token": address.token,
         "ranks": case.ranks,
         "names": NAMES,
@@ -194,22 +148,12 @@ def _sender(order: Order) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
 
 
-def _found(database: Path) -> list[tuple[str, str, int, float]]:
-    """Name of the run, name, step and value of each point that was logged."""
+def _found(database: Path) -> list[tuple[tuple[str, str, int], float]]:
+    """Of each point that was logged, its place (name of the run, name and step) and its value."""
     query = """SELECT runs.name, key, step, value FROM metrics JOIN runs ON runs.run_uuid = metrics.run_uuid
         WHERE key LIKE 'metric %'"""
     with closing(sqlite3.connect(database)) as connection:
-        return connection.execute(query).fetchall()
-
-
-def _compared(case: Case, runs: list[str], rows: int, found: list[tuple[str, str, int, float]]) -> dict[str, int]:
-    means = {(f"metric {name}", row): mean(case.ranks, name, row) for name in range(NAMES) for row in range(rows)}
-    places = {point[:3] for point in found}
-    return {
-        "missing": len(means) * len(runs) - len(places),
-        "wrong": sum(means.get((name, step)) != value for _, name, step, value in found),
-        "twice": len(found) - len(places),
-    }
+        return [((name, key, step), value) for name, key, step, value in connection.execute(query)]
 
 
 def main(size: Size, results: Results) -> None:

@@ -1,4 +1,4 @@
-"""Real servers for benchmarks: MLflow's, and a collector that throws away what it takes."""
+"""Real servers for benchmarks: MLflow's, a relay, and a collector that throws away what it takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+from benchmarks.child import environment
+from tests.support.sidecar import TOKEN, Relay
 from tests.support.waiting import answers, free_port, wait_until
+
+from tracelet_otel.session.calls import Address
 
 
 @contextlib.contextmanager
@@ -42,6 +47,33 @@ def mlflow_database(home: Path) -> Path:
     made = "import mlflow; mlflow.MlflowClient('sqlite:///empty.db').search_experiments()"
     subprocess.run([sys.executable, "-c", made], cwd=home, capture_output=True, check=True)
     return home / "empty.db"
+
+
+@contextlib.contextmanager
+def relay(home: Path, database: Path) -> Iterator[tuple[Address, psutil.Process]]:
+    """A relay of many runs, as people start it by hand; gives its address and its process.
+
+    Args:
+        home: a directory for its journals and its log.
+        database: MLflow's, into which it writes.
+    """
+    one = Relay(database, home, environment=environment())
+    one.start()
+    assert one.process is not None
+    try:
+        yield Address(f"http://127.0.0.1:{one.port}", TOKEN), psutil.Process(one.process.pid)
+    finally:
+        one.end()
+
+
+def used_s(process: psutil.Process) -> float:
+    """Processor time of a process so far."""
+    return float(sum(process.cpu_times()[:2]))
+
+
+def memory_mib(process: psutil.Process) -> float:
+    """Physical memory of a process now."""
+    return float(process.memory_info().rss / 2**20)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,8 @@ import json
 import random
 import sys
 import time
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,8 +39,8 @@ _ANSWER_S = 30.0
 class Order:
     """What ranks have to send."""
 
-    endpoints: list[str]
-    """Relays; a run goes to one of them."""
+    endpoint: str
+    """Of the relay."""
     token: str
     runs: list[str]
     """Ids of runs that have all of their ranks in this process, or the one run of which it has some."""
@@ -53,8 +55,6 @@ class Order:
     began_s: float
     """When the first rows are logged, in seconds since the epoch."""
     rows_a_request: int = 1
-    in_phase: bool = False
-    """Whether all send at the same moment; if not, they are spread over an interval."""
     owns_run: bool = False
     """Whether rank 0 ends its run."""
 
@@ -81,6 +81,22 @@ def value(rank: int, name: int, row: int) -> float:
 def mean(ranks: int, name: int, row: int) -> float:
     """The mean of what all ranks log."""
     return sum(value(rank, name, row) for rank in range(ranks)) / ranks
+
+
+def compared(found: Iterable[tuple[Hashable, float]], means: Mapping[Any, float]) -> dict[str, int]:
+    """How many points are wrong, how many means are missing, and how many are there more than once.
+
+    Args:
+        found: place and value of each point in the tracker.
+        means: what has to be there, by place.
+    """
+    points = list(found)
+    times = Counter(place for place, _ in points)
+    return {
+        "wrong": sum(means.get(place) != value for place, value in points),
+        "missing": len(means.keys() - times.keys()),
+        "twice": sum(count > 1 for count in times.values()),
+    }
 
 
 class _Trainer:
@@ -148,8 +164,7 @@ class Rank:
 
     def __init__(self, order: Order, run: str, number: int, frames: dict[bool, Frame], report: Report) -> None:
         self._order, self._number, self._frames, self._report = order, number, frames, report
-        place = order.runs.index(run) if len(order.endpoints) > 1 else 0
-        self._endpoint = urlsplit(order.endpoints[place % len(order.endpoints)])
+        self._endpoint = urlsplit(order.endpoint)
         self._resource = Resource(
             {
                 semconv.RUN_ID: run,
@@ -173,7 +188,8 @@ class Rank:
     async def train(self) -> None:
         """Log all rows, and send each as soon as its interval is over."""
         order = self._order
-        delay_s = 0.0 if order.in_phase else random.random() * order.interval_s
+        # As ranks are that have not begun at the same moment.
+        delay_s = random.random() * order.interval_s
         for first in range(0, order.rows, order.rows_a_request):
             rows = range(first, min(first + order.rows_a_request, order.rows))
             logged_s = order.began_s + rows[-1] * order.interval_s / order.rows_a_request + delay_s
