@@ -230,6 +230,67 @@ def test_a_training_that_begins_again_is_not_mixed_with_the_one_before():
     assert [one.reading.value for one in found] == [2]
 
 
+@given(st.data())
+def test_a_training_that_begins_again_is_whole_whatever_comes_late_of_the_one_before(data):
+    program = data.draw(programs())
+    streams = program.streams()
+    before = [stream[: data.draw(st.integers(0, len(stream)))] for stream in streams]
+    merge = Merge(LIMIT_S)
+    for rank in range(program.world_size):
+        merge.hear(f"old {rank}", rank)
+    coming = {f"old {rank}": list(stream) for rank, stream in enumerate(before)}
+    coming |= {f"new {rank}": list(stream) for rank, stream in enumerate(streams)}
+    found = []
+    while any(coming.values()):
+        process = data.draw(st.sampled_from(sorted(process for process, left in coming.items() if left)))
+        one = coming[process].pop(0)
+        found += merge.add(process, int(process[-1]), [one], one.sequence, 0.0)
+    found += merge.flush()
+    merged = [one for one in found if isinstance(one, Merged)]
+    new = [one for one in merged if any(source.process.startswith("new") for source in one.sources)]
+    assert all(source.process.startswith("new") for one in new for source in one.sources)
+    assert values_of(new) == program.expected()
+    assert not any(one.lacks for one in merged)
+    expected = Counter(
+        (process, one.sequence)
+        for name, part in (("old", before), ("new", streams))
+        for rank, stream in enumerate(part)
+        for process in [f"{name} {rank}"]
+        for one in stream
+    )
+    assert sources_of(found) == expected
+    assert merge.waiting == 0
+
+
+def test_ranks_that_are_started_again_lack_nothing_and_their_last_words_are_late():
+    merge = Merge(LIMIT_S)
+    found = []
+    for rank in range(3):
+        found += merge.add(f"old {rank}", rank, [reading("a", rank, 1, world_size=3)], 1, 0.0)
+    found += merge.add("old 0", 0, [reading("a", 7, 2, step=1, world_size=3)], 2, 1.0)
+    for rank in range(3):
+        found += merge.hear(f"new {rank}", rank)
+    assert [(one.reading.value, one.lacks) for one in found] == [(1, 0), (7, 0)]
+    straggler = reading("a", 9, 2, step=1, world_size=3)
+    assert merge.add("old 1", 1, [straggler], 2, 2.0) == [Late(straggler, 1, ("old 1", 2, 0))]
+    for rank in range(3):
+        found = merge.add(f"new {rank}", rank, [reading("a", 3 * rank, 1, step=1, world_size=3)], 1, 3.0)
+    assert [one.reading.value for one in found] == [3]
+
+
+def test_a_name_that_a_rank_logs_no_more_is_not_lacked():
+    merge = Merge(LIMIT_S)
+    both = [reading("a", 1, 1), reading("rare", 1, 2)]
+    merge.add("p0", 0, both, 2, 0.0)
+    merge.add("p1", 1, both, 2, 0.0)
+    # In the next row rank 1 logs the one name only, and after that it can send nothing for a while.
+    merge.add("p0", 0, [reading("a", 1, 3, 1), reading("rare", 1, 4, 1), reading("a", 1, 5, 2)], 5, 1.0)
+    merge.add("p1", 1, [reading("a", 1, 3, 1), reading("a", 1, 4, 2)], 4, 1.0)
+    merge.add("p0", 0, [reading("a", 2, 6, 3), reading("rare", 2, 7, 3)], 7, 2.0)
+    lacking = {one.reading.name: one.lacks for one in merge.expire(2.0 + LIMIT_S)}
+    assert lacking == {"a": 0b10, "rare": 0}
+
+
 def test_one_lost_sample_costs_one_wait():
     merge = Merge(LIMIT_S)
     found = []

@@ -92,15 +92,14 @@ class Merge:
         """
         result: Result = []
         known = self._ranks[number]
-        if known.process == process:
+        if known.process == process or self._ranks.is_replaced(process):
             return result
-        if known.process is not None:
-            if known.generation == self._generation:
-                self._generation += 1
-            for match in list(self._by_age.values()):
-                if number not in match.parts and match.key[0] < self._generation:
-                    self._release(match, result, 1 << number)
+        is_first = known.process is None
+        if not is_first and known.generation == self._generation:
+            self._generation += 1
         self._ranks.renew(number, process, self._generation)
+        if not is_first:
+            self._release_unawaited(result)
         return result
 
     def add(
@@ -199,14 +198,14 @@ class Merge:
             del self._held[process]
 
     def _match(self, process: str, number: int, reading: Reading, part: int, now_s: float, result: Result) -> None:
-        bit, rank = 1 << number, self._ranks[number]
+        bit, rank = 1 << number, self._ranks.of(process, number)
         rank.sent_s = now_s
         self._training = max(self._training, reading.training)
         # The epoch is part of the key since evaluation loops count their steps from 0 in each epoch.
         of_training = (reading.training, reading.epoch, reading.name, reading.stage, reading.axis, reading.step)
         key = (rank.generation, *of_training)
         source = Source(process, reading.sequence, part)
-        if self._ranks.log(number, reading):
+        if self._ranks.log(process, number, reading):
             self._release_unawaited(result)
         if self._missed and self._pop_missed(key, bit):
             result.append(Late(reading, number, source))
@@ -232,7 +231,7 @@ class Merge:
     def _complete(self, match: Match, result: Result) -> None:
         """Pass on a match that waits for no rank, and before it all that its ranks have logged in earlier rows."""
         for number, part in match.parts.items():
-            before = self._ranks[number].matches
+            before = self._ranks.of(part.source.process, number).matches
             while before and before[0].parts[number].row < part.row:
                 self._release(before[0], result, match.have)
         self._release(match, result)
@@ -259,6 +258,8 @@ class Merge:
             passed: ranks that are past the match; what they still log with its key belongs to another match.
             may_lack: ranks that the merged value may lack; -1 for all.
         """
+        lacks = self._ranks.lacked_by(match) & ~passed & may_lack
+        self._ranks.log_no_more(match.missing & passed, match.name)
         match.released = True
         del self._by_age[id(match)]
         matches = self._open[match.key]
@@ -271,11 +272,11 @@ class Merge:
             self._missed_count += 1
             while self._missed_count > _MOST_MISSED:
                 self._missed_count -= len(self._missed.popitem(last=False)[1])
-        for number in match.parts:
-            contributed = self._ranks[number].matches
+        for number, part in match.parts.items():
+            contributed = self._ranks.of(part.source.process, number).matches
             while contributed and contributed[0].released:
                 contributed.popleft()
-        result.append(_merged(match, missed & may_lack & self._ranks.have_logged(match.name)))
+        result.append(_merged(match, lacks))
 
     def _pop_missed(self, key: Key, bit: RankSet) -> bool:
         """Whether a match was passed on without this rank's value, which comes too late then; asked once for each."""

@@ -50,10 +50,13 @@ class Rank:
 class _Absent(NamedTuple):
     """Ranks for which the matches of a training do not wait, whatever their name is."""
 
-    all: RankSet
-    """They have logged a value of a later training, have ended, or nothing at all has come of them for too long."""
+    ranks: RankSet
+    """They have another process now, have logged a value of a later training, have ended, or nothing at all has come of
+    them for too long."""
     gone: RankSet
-    """Those of them that send nothing more of that training: all but the ones of which nothing at all has come."""
+    """Those of them that send nothing more of that training: they are in a later one, or have ended."""
+    replaced: RankSet
+    """Those of them that have another process now. Values of the process before may still be on their way."""
 
 
 class Ranks:
@@ -63,8 +66,10 @@ class Ranks:
         self._ranks: dict[int, Rank] = {}
         self.heard: RankSet = 0
         """The ranks of which anything has come."""
-        self._absent: dict[int, _Absent] = {}
-        """By training. It is emptied when the state of a rank changes, and made again when it is asked for."""
+        self._absent: dict[tuple[int, int], _Absent] = {}
+        """By generation and training. It is emptied when the state of a rank changes, and made again when needed."""
+        self._replaced: dict[str, Rank] = {}
+        """By process, what is known of those whose rank has another process now."""
         self._logged: dict[str, RankSet] = {}
         """By name, the ranks that have logged it."""
         self._silent: dict[str, RankSet] = {}
@@ -76,9 +81,19 @@ class Ranks:
             rank = self._ranks[number] = Rank()
         return rank
 
+    def of(self, process: str, number: int) -> Rank:
+        """What is known of a rank, as the rank of one of its processes."""
+        return self._replaced.get(process) or self[number]
+
+    def is_replaced(self, process: str) -> bool:
+        """Whether the rank of a process has another process now."""
+        return process in self._replaced
+
     def renew(self, number: int, process: str, generation: int) -> None:
         """Take note that a rank has a process, its first one or another one."""
-        if self[number].process is not None:
+        before = self[number]
+        if before.process is not None:
+            self._replaced[before.process] = before
             self._ranks[number] = Rank()
             for name in self._silent:
                 self._silent[name] &= ~(1 << number)
@@ -86,14 +101,16 @@ class Ranks:
         self.heard |= 1 << number
         self._absent.clear()
 
-    def log(self, number: int, reading: Reading) -> bool:
-        """Take note of a value that a rank has logged.
+    def log(self, process: str, number: int, reading: Reading) -> bool:
+        """Take note of a value that a process of a rank has logged.
 
         Returns:
             Whether the rank has begun another training.
         """
-        rank, bit, name = self[number], 1 << number, reading.name
+        rank, bit, name = self.of(process, number), 1 << number, reading.name
         rank.log(reading)
+        if self.is_replaced(process):
+            return False
         self._logged[name] = self._logged.get(name, 0) | bit
         if self._silent.get(name, 0) & bit:
             self._silent[name] &= ~bit
@@ -124,30 +141,39 @@ class Ranks:
 
     def awaited(self, match: Match) -> RankSet:
         """Ranks for which a match has to wait."""
-        return match.missing & ~self._absent_in(match.training).all & ~self._silent.get(match.name, 0)
+        return match.missing & ~self._absent_from(match).ranks & ~self._silent.get(match.name, 0)
 
     def may_still_send(self, match: Match) -> RankSet:
         """Ranks that have not contributed to a match, and may do so."""
-        return match.missing & ~self._absent_in(match.training).gone
+        return match.missing & ~self._absent_from(match).gone
 
-    def have_logged(self, name: str) -> RankSet:
-        """Ranks that have logged a name at any time."""
-        return self._logged.get(name, 0)
+    def lacked_by(self, match: Match) -> RankSet:
+        """Ranks that have not contributed to a match, though they run and log this name."""
+        absent = self._absent_from(match)
+        return match.missing & ~absent.gone & ~absent.replaced & self._logged.get(match.name, 0)
+
+    def log_no_more(self, ranks: RankSet, name: str) -> None:
+        """Take note that ranks do not log a name in each row, or no more: they are past a match of it."""
+        if ranks & self._logged.get(name, 0):
+            self._logged[name] &= ~ranks
 
     def of_processes(self, is_meant: Callable[[str], bool]) -> RankSet:
         """Ranks whose process a condition is true of."""
         of_process = ((number, rank.process) for number, rank in self._ranks.items())
         return sum(1 << number for number, process in of_process if process is not None and is_meant(process))
 
-    def _absent_in(self, training: int) -> _Absent:
-        found = self._absent.get(training)
+    def _absent_from(self, match: Match) -> _Absent:
+        generation, training = match.key[:2]
+        found = self._absent.get((generation, training))
         if found is None:
-            absent, gone = 0, 0
+            absent, gone, replaced = 0, 0, 0
             for number, rank in self._ranks.items():
-                is_later = rank.training > training
-                if is_later or rank.absent_through >= training:
+                if rank.generation != generation:
+                    # A rank of an earlier generation is being started again, as those that have contributed were.
+                    replaced |= (rank.generation > generation) << number
+                elif rank.training > training or (rank.ended and rank.absent_through >= training):
+                    gone |= 1 << number
+                elif rank.absent_through >= training:
                     absent |= 1 << number
-                    if is_later or rank.ended:
-                        gone |= 1 << number
-            found = self._absent[training] = _Absent(absent, gone)
+            found = self._absent[generation, training] = _Absent(absent | gone | replaced, gone, replaced)
         return found
