@@ -34,6 +34,15 @@ def test_a_part_goes_when_all_of_it_is_passed_on():
     assert unmerged.changes() == {}
 
 
+def test_a_process_with_two_ranks_in_one_part():
+    unmerged = Unmerged({})
+    unmerged.add(7, [share("p0", 0, 2, 3), share("p0", 1, 1)])
+    unmerged.add(8, [share("p0", 0, 4)])
+    assert unmerged.pass_on([Source("p0", 3, 7), Source("p0", 2, 7)]) == []
+    assert unmerged.pass_on([Source("p0", 1, 7)]) == [7]
+    assert unmerged.pass_on([Source("p0", 4, 8)]) == [8]
+
+
 def test_a_part_of_which_all_was_passed_on_before_is_done():
     unmerged = Unmerged({"p0": [(1, 2)]})
     assert not unmerged.add(7, [share("p0", 0, 1, 2)])

@@ -15,7 +15,7 @@ from tracelet_otel.relay.ranges import IntegerRanges, Ranges, ranges, seen_of
 class _Part:
     """A row of the table `unmerged`. It can be deleted once all of its samples are passed on."""
 
-    processes: list[str]
+    processes: set[str]
     """Those that its samples are of."""
     left: int
     """How many of its samples are not passed on."""
@@ -47,12 +47,14 @@ class Unmerged:
         Returns:
             Whether it has samples that are not passed on.
         """
-        part = self._parts[number] = _Part([], 0)
+        part = self._parts[number] = _Part(set(), 0)
         for share in shares:
             part.left += sum(not self.is_passed(share.process, reading) for reading in share.readings)
-            part.processes.append(share.process)
+            part.processes.add(share.process)
+            of_process = self._first.setdefault(share.process, {})
+            # A process may have readings of two ranks in one part, if it was forked.
             first = min(reading.sequence for reading in share.readings)
-            self._first.setdefault(share.process, {})[number] = first
+            of_process[number] = min(of_process.get(number, first), first)
         if not part.left:
             self._forget(number)
         return part.left > 0
