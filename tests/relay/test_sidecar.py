@@ -28,6 +28,7 @@ from tests.support.sidecar import TOKEN, Relay
 from tests.support.waiting import wait_until
 from tracelet_otel.cli import main
 from tracelet_otel.protocol.requests import count_points
+from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.relay.sidecar import Sidecar
 from tracelet_otel.session.calls import Address, HttpConnection, fetch_status
 from tracelet_otel.settings import load
@@ -179,6 +180,36 @@ def test_a_run_whose_data_is_refused_takes_no_other_with_it(relay):
     wait_until(lambda: (status := fetch_status(address, "good")) is not None and status.complete, 60, "the other's end")
     (run,) = [one for one in stored_runs(relay.database) if one.tags["tracelet.run.id"] == "good"]
     assert run.multiset == multiset([("a", 0, 2.0)])
+
+
+def test_a_run_that_breaks_takes_no_other_with_it(tmp_path, database, monkeypatch, caplog):
+    settings = load({"backend_url": f"sqlite:///{database}"}, {"relay_bind": "127.0.0.1:0"})
+    look = RelayedRun.look
+
+    def breaks(run: RelayedRun) -> None:
+        if Path(run.status.journal).stem == "broken":
+            raise KeyError("a bug")
+        look(run)
+
+    sidecar, finish = Sidecar(settings, TOKEN), threading.Event()
+    monkeypatch.setattr(RelayedRun, "look", breaks)
+    serving = threading.Thread(target=sidecar.serve, args=(finish,))
+    serving.start()
+    relay = Relay(database, tmp_path, sidecar.port)
+    try:
+        broken = Rank(0, owns_run=True, run_id="broken")
+        broken.record(0, a=1.0)
+        sidecar._accept([broken.request()])
+        wait_until(lambda: "run broken could not be looked after" in caplog.text, 30, "the bug's report")
+        run = relay.join()
+        log(run, 0, 50)
+        run.stop()
+        wait_until(lambda: stored(relay).status == "FINISHED", 30, "the end of the run")
+        assert stored(relay).multiset == multiset(rows(0, 50))
+    finally:
+        finish.set()
+        serving.join(60)
+    assert not serving.is_alive()
 
 
 def test_a_silent_run_is_closed_as_killed_and_goes_on_when_its_process_comes_back(tmp_path, database):

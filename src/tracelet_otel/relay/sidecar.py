@@ -66,6 +66,7 @@ class Sidecar:
         self._directory = settings.journal_dir / SIDECAR_DIRECTORY
         self._lock = threading.Lock()
         self._clock = Clock()
+        self._guard = Guard()
         # Each run's journal is a file of its own. What is written at the same time, the disk syncs together.
         self._runs_at_once = ThreadPoolExecutor(_AT_ONCE, "tracelet-run")
         self._runs: dict[str, RelayedRun] = {}
@@ -78,7 +79,7 @@ class Sidecar:
         host, _, port = settings.relay_bind.rpartition(":")
         listener = listen(host.strip("[]"), int(port), other_port=False)
         self._meter = RelayMeter(self._figures)
-        application = Application(token, self._accept, self._status, Guard(), self._clock, self._meter)
+        application = Application(token, self._accept, self._status, self._guard, self._clock, self._meter)
         self._server = HttpServer(application, listener)
 
     @property
@@ -114,18 +115,25 @@ class Sidecar:
         with self._lock:
             runs = list(self._runs.items())
         for run_id, run in runs:
-            if run_id not in self._closing:
-                if run.unheard_s > self._idle_s or (run.ended and not run.others_may_send):
-                    self._close(run_id, run)
-                else:
-                    run.look()
-            elif run.is_over and run.unheard_s > _REMEMBERED_S:
-                counts = run.figures.counts
-                with self._lock:
-                    # It may have begun again in the meantime.
-                    if self._runs.get(run_id) is run:
-                        del self._runs[run_id], self._closing[run_id]
-                        self._forgotten = total([self._forgotten, counts])
+            try:
+                self._check(run_id, run)
+            except Exception as error:
+                # A bug, which at least takes no other run along.
+                self._guard.report(f"run {run_id} could not be looked after", error)
+
+    def _check(self, run_id: str, run: RelayedRun) -> None:
+        if run_id not in self._closing:
+            if run.unheard_s > self._idle_s or (run.ended and not run.others_may_send):
+                self._close(run_id, run)
+            else:
+                run.look()
+        elif run.is_over and run.unheard_s > _REMEMBERED_S:
+            counts = run.figures.counts
+            with self._lock:
+                # It may have begun again in the meantime.
+                if self._runs.get(run_id) is run:
+                    del self._runs[run_id], self._closing[run_id]
+                    self._forgotten = total([self._forgotten, counts])
 
     def _figures(self) -> list[RunFigures]:
         with self._lock:

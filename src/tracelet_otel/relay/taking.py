@@ -23,6 +23,7 @@ class Accepted(NamedTuple):
 
 
 Each = Callable[..., Iterable[Any]]
+"""Calls a function with each of several values, and returns the results in their order, as `map` does."""
 AcceptParts = Callable[[str, Sequence[RequestPart]], Accepted]
 """Accepts parts of requests that belong to the run with this id."""
 
@@ -45,9 +46,11 @@ def take(
     for request, answer in zip(requests, answers, strict=True):
         for run_id, resources in by_run(request).items():
             try:
-                waiting.setdefault(run_id, []).append((answer, part_of(resources)))
+                part = part_of(resources)
             except MalformedError as error:
                 answer.add(run_id, error, count_points(resources))
+            else:
+                waiting.setdefault(run_id, []).append((answer, part))
 
     def accepted_of(run_id: str) -> Accepted:
         parts = [part for _, part in waiting[run_id]]
