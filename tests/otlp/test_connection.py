@@ -17,6 +17,7 @@ from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.otlp import sender as otlp_sender
 from tracelet_otel.exporters.otlp.exporter import collector_exporter
 from tracelet_otel.exporters.otlp.settings import HTTP, read
+from tracelet_otel.exporters.otlp.transport import retry_after_s
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +160,40 @@ def test_who_asks_for_pauses_gets_fewer_requests(receiver):
     assert receiver.samples == stream.expected
     stream.end()
     assert receiver.samples == stream.expected
+
+
+def test_a_receiver_that_was_busy_for_long_is_not_kept_waiting_afterwards(receiver):
+    """However often it has asked for a pause, the next request comes after twice as long and not minutes later."""
+    receiver.ill, receiver.pause_s = "503", 0
+    exporter = collector_exporter(receiver.endpoint)
+    exporter.export(exported([{"a": 1.0}]))
+    wait_until(lambda: receiver.attempts >= 6, 30, "several attempts")
+    receiver.ill = None
+    for number in range(1, 4):
+        wait_until(lambda number=number: exporter.account.delivered == number, 3, f"delivery {number}")
+        exporter.export(exported([{"a": 1.0}]))
+    exporter.shutdown()
+    assert exporter.account.delivered == 4
+
+
+def test_nobody_who_waits_waits_for_pauses_between_requests(receiver):
+    receiver.ill, receiver.pause_s = "503", 5
+    exporter = collector_exporter(receiver.endpoint)
+    exporter.export(exported([{"a": 1.0}]))
+    wait_until(lambda: receiver.attempts, 30, "an attempt")
+    receiver.ill = None
+    start = time.monotonic()
+    for _ in range(5):
+        exporter.export(exported([{"a": 1.0}]))
+        assert exporter.force_flush(30_000)
+    assert time.monotonic() - start < 5
+    exporter.shutdown()
+    assert exporter.account.delivered == 6
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "soon", "-1"])
+def test_a_pause_that_is_none(value):
+    assert retry_after_s({"retry-after": value}) == (0.0 if value == "-1" else None)
 
 
 def test_of_requests_that_are_refused_together_only_those_are_lost_that_are_refused_by_themselves(receiver):

@@ -155,8 +155,9 @@ class Application:
             self._guard.report("the relay was behind, and requests had to be sent again", str(error))
             raise _Refused(503, str(error), is_read=True, retry_after=str(math.ceil(error.pause_s))) from None
         except TraceletError as error:
+            # Without a pause to keep: it is not that too much comes, and the sender has pauses of its own.
             self._guard.report("a request was not accepted", str(error))
-            raise _Refused(503, str(error), is_read=True, retry_after="1") from None
+            raise _Refused(503, str(error), is_read=True) from None
 
     def stop(self) -> None:
         """Take the requests that wait."""

@@ -7,10 +7,11 @@ refused, or until there is no more room for it. What was not delivered is counte
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,7 +33,8 @@ _ATTEMPTS: Final = 10
 _DOUBTED_S: Final = 60.0
 """And for so long, since it may be the receiver after all."""
 _JOIN_S: Final = 5.0
-_LONGEST_PACE_S: Final = 30.0
+_LONGEST_PACE_S: Final = 8.0
+"""Longest pause between two requests. A relay takes a rank for absent of which nothing comes for ten seconds."""
 _PACE_SHRINKS: Final = 0.8
 """What each request that is delivered leaves of the pause between two."""
 _JOINED_BYTES: Final = 2**20
@@ -77,6 +79,8 @@ class Sender:
         self._closed = False
         self._pace_s = 0.0
         """Pause between two requests, where the receiver has asked for pauses: it has more to do than it can."""
+        self._waiting = 0
+        """How many callers block until requests are delivered."""
         self._apart = 0
         """How many of the next requests are not to be joined, since the receiver refused them together."""
         self._sending = threading.Lock()
@@ -139,11 +143,11 @@ class Sender:
         Returns:
             Whether nothing is left.
         """
-        self._woken.set()
         if self._thread is None:
             with suppress_instrumentation():
                 self._send_until(time.monotonic() + timeout_s)
-        return self._changed.wait_until(lambda: self.is_idle, self._patience_s, timeout_s)
+        with self._hurry():
+            return self._changed.wait_until(lambda: self.is_idle, self._patience_s, timeout_s)
 
     def wait_for_room(self, timeout_s: float) -> None:
         """Block until at most half of the backlog's room is taken.
@@ -152,9 +156,21 @@ class Sender:
             timeout_s: give up after this many seconds in which no request was delivered or refused.
         """
         if self._thread is not None:
-            self._woken.set()
             patience_s = min(self._patience_s, timeout_s)
-            self._changed.wait_until(lambda: self._closed or not self._backlog.is_half_full, patience_s)
+            with self._hurry():
+                self._changed.wait_until(lambda: self._closed or not self._backlog.is_half_full, patience_s)
+
+    @contextlib.contextmanager
+    def _hurry(self) -> Iterator[None]:
+        """Send without pauses between requests, as long as this goes on: somebody waits."""
+        with self._changed:
+            self._waiting += 1
+        self._woken.set()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waiting -= 1
 
     def close(self, timeout_s: float) -> None:
         """Wait as `wait` does, stop sending, and log what was not delivered. A second call does nothing."""
@@ -203,9 +219,15 @@ class Sender:
         with suppress_instrumentation():
             while (body := self._next()) is not None:
                 self._persist(body)
-                if self._pace_s and not self._closing:
-                    self._woken.wait(spread(self._pace_s))
-                    self._woken.clear()
+                self._rest()
+
+    def _rest(self) -> None:
+        """Pause between two requests, where the receiver has asked for pauses and there is time for one."""
+        with self._changed:
+            has_time = not (self._waiting or self._closing or self._backlog.is_half_full)
+        if self._pace_s and has_time:
+            self._woken.wait(spread(self._pace_s))
+            self._woken.clear()
 
     def _next(self) -> Body | None:
         """Wait for a request; None after `close`."""
@@ -226,6 +248,8 @@ class Sender:
     def _persist(self, body: Body, deadline_s: float = math.inf) -> None:
         """Try to send a request until it is delivered or refused, the deadline has passed, or the sender is closed."""
         doubts, pause_s, began_s = 0, _FIRST_PAUSE_S, time.monotonic()
+        # However often a receiver asks for pauses, one request makes those between requests twice as long, not more.
+        longest_pace_s = min(max(2 * self._pace_s, _FIRST_PAUSE_S), _LONGEST_PACE_S)
         while not self._closed and time.monotonic() < deadline_s:
             answer = self._attempt(body)
             doubts += answer.verdict is Verdict.DOUBTFUL
@@ -235,7 +259,7 @@ class Sender:
                 return
             asked_s = None if answer.pause_s is None else min(answer.pause_s, _LONGEST_ASKED_PAUSE_S)
             if asked_s is not None:
-                self._pace_s = min(max(asked_s, 2 * self._pace_s), _LONGEST_PACE_S)
+                self._pace_s = min(max(asked_s, longest_pace_s), _LONGEST_PACE_S)
             # `wait` and `close` wake this thread, since they have no time for long pauses.
             is_woken = self._woken.wait((asked_s or 0) + spread(pause_s if asked_s is None else _FIRST_PAUSE_S))
             pause_s = _FIRST_PAUSE_S if is_woken else min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import enum
+import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, version
@@ -121,7 +122,8 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     if value is None:
         return None
     with contextlib.suppress(ValueError):
-        return max(float(value), 0.0)
+        seconds = float(value)
+        return max(seconds, 0.0) if math.isfinite(seconds) else None
     with contextlib.suppress(TypeError, ValueError, KeyError):
         # The difference is taken by the receiver's own clock.
         then, now = (email.utils.parsedate_to_datetime(one) for one in (value, headers["date"]))
