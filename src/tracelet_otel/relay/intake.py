@@ -20,14 +20,19 @@ from tracelet_otel.protocol.messages import MAX_BODY_BYTES, Taken
 from tracelet_otel.protocol.requests import MalformedError, parse
 
 _MOST_AT_ONCE: Final = 1_000
-_MOST_BYTES_AT_ONCE: Final = 8 * 2**20
-"""Most requests that are taken together, and most bytes of them: the first has to wait for all others."""
+_MOST_BYTES_AT_ONCE: Final = 16 * 2**20
+"""Most requests that are taken together, and most bytes of them when they are decompressed.
+
+The first has to wait for all others, and the relay has all of them in memory, in a form that takes several times that.
+"""
 _MOST_WAITING_BYTES: Final = 64 * 2**20
 """Where so much waits, no more is taken."""
 _BEHIND_S: Final = 5.0
 """Where a request has waited for so long, no more are taken."""
 _REST_S: Final = 0.5
 """No request waits longer than this for others that it may share a write with."""
+_PAUSE_S: Final = 5.0
+"""How long the sender of a request that was not answered in time should wait before it sends that again."""
 _DEADLINE_S: Final = 20.0
 """A request is answered within so many seconds. A sender would see no answer in less than 30."""
 
@@ -56,6 +61,12 @@ class _Waiting:
     is_gzip: bool
     answer: asyncio.Future[Taken]
     since_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """Size of the request when it is decompressed, as its sender says; a wrong size is found when that is done."""
+        # Source: RFC 1952: the last four bytes of a gzip member are the size of what it holds.
+        return int.from_bytes(self.body[-4:], "little") if self.is_gzip else len(self.body)
 
 
 class Intake:
@@ -126,7 +137,7 @@ class Intake:
     def _give_up(self, waiting: _Waiting) -> None:
         if not waiting.answer.done():
             # It may still be taken. When it is sent again, its samples are known.
-            waiting.answer.set_exception(BehindError(f"it was not taken within {_DEADLINE_S:g} s", _BEHIND_S))
+            waiting.answer.set_exception(BehindError(f"it was not taken within {_DEADLINE_S:g} s", _PAUSE_S))
 
     def _work(self) -> None:
         began_s = ended_s = time.monotonic()
@@ -163,11 +174,13 @@ class Intake:
             self._is_resting = False
             self._changed.wait_for(lambda: self._queue or self._stopped)
             group: list[_Waiting] = []
-            size = 0
-            while self._queue and len(group) < _MOST_AT_ONCE and size < _MOST_BYTES_AT_ONCE:
+            unpacked_bytes = 0
+            while self._queue and len(group) < _MOST_AT_ONCE:
+                unpacked_bytes += self._queue[0].unpacked_bytes
+                if group and unpacked_bytes > _MOST_BYTES_AT_ONCE:
+                    break
                 group.append(self._queue.popleft())
-                size += len(group[-1].body)
-            self._waiting_bytes -= size
+                self._waiting_bytes -= len(group[-1].body)
             self._taking_since_s = group[0].since_s if group else None
             return group
 
