@@ -14,6 +14,9 @@ import pytest
 import tracelet_otel as tracelet
 from tests.support.mlflow_store import stored_run, stored_runs
 from tests.support.waiting import free_port, wait_until
+from tracelet_otel._support.guard import Guard
+from tracelet_otel.exporters.otlp.backlog import Body
+from tracelet_otel.exporters.otlp.transport import Verdict
 from tracelet_otel.relay.journal import Journal, JournalError
 from tracelet_otel.relay.replay import journals, replay
 
@@ -103,6 +106,15 @@ def test_the_end_does_not_wait_for_a_disk_that_takes_nothing(database, monkeypat
     assert time.monotonic() - began_s < 15
     assert "1 not delivered to the relay: no space left" in caplog.text
     assert run.errors["values were not delivered"] == 1
+
+
+def test_what_is_no_request_is_refused_and_holds_up_nothing(database):
+    with tracelet.start_logging("one", config=IN_PROCESS) as run:
+        transport = run._role.connection.transport(lambda: None, Guard())
+        answer = transport.send(Body(b"\xff", is_gzip=False, samples=1))
+        assert answer.verdict is Verdict.REFUSED
+        run.log_metric("loss", 1.0, 0)
+    assert [point[:3] for point in stored_run(database).points] == [("loss", 0, 1.0)]
 
 
 def test_wandb_asks_for_a_relay():

@@ -13,7 +13,7 @@ from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.processes import started
 from tracelet_otel.exporters.otlp.backlog import Body
 from tracelet_otel.exporters.otlp.transport import DELIVERED, Answer, Verdict
-from tracelet_otel.protocol.messages import Order, Ready, Status
+from tracelet_otel.protocol.messages import Order, Ready, Status, Taken
 from tracelet_otel.protocol.requests import MalformedError, parse
 from tracelet_otel.relay.phase import TooLateError
 from tracelet_otel.relay.single import SingleRunRelay
@@ -133,7 +133,11 @@ class EmbeddedTransport:
 
     def send(self, body: Body) -> Answer:
         """Hand one request to the relay, which writes it to its journal."""
-        (answer,) = self._relay.accept([parse(body.protobuf)])
+        answer: Taken | Exception
+        try:
+            (answer,) = self._relay.accept([parse(body.protobuf)])
+        except MalformedError as error:
+            answer = error
         if isinstance(answer, Exception):
             is_final = isinstance(answer, (MalformedError, TooLateError))
             return Answer(Verdict.REFUSED if is_final else Verdict.KEPT, str(answer))
