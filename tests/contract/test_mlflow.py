@@ -34,6 +34,13 @@ def stored(backend, identity) -> StoredRun:
     return found
 
 
+def test_a_process_that_is_forked_during_a_write_can_write(run, database):
+    ended = run("forks_during_a_write.py", f"sqlite:///{database}", timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    (child,) = stored_runs(database)
+    assert (child.name, child.multiset) == ("child", multiset([("loss", 0, 1.0)]))
+
+
 def test_a_replay_changes_nothing(backend, identity):
     readings = [reading("loss", 1.0), reading("loss", math.nan, 1), reading("acc@1", 2.0), reading("loss", math.inf, 2)]
     tracker = backend.tracker()

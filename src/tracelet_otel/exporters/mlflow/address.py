@@ -72,7 +72,7 @@ def absolute(uri: str) -> str:
 
 
 @contextlib.contextmanager
-def alone(uri: str) -> Iterator[None]:
+def process_lock(uri: str) -> Iterator[None]:
     """Hold a lock, so that no other process of this user opens the same SQLite database meanwhile.
 
     MLflow makes the tables of a new one in dozens of migrations, and two processes that do so at once both fail.
@@ -90,7 +90,7 @@ def alone(uri: str) -> Iterator[None]:
 
 
 @lru_cache(1024)
-def turn(uri: str) -> contextlib.AbstractContextManager[Any]:
+def database_lock(uri: str) -> contextlib.AbstractContextManager[Any]:
     """What is held during each call of a client, so that the runs of one process take turns at a database.
 
     A SQLite database has one writer at a time. For others, MLflow has few connections in a process, and who waits for
@@ -100,6 +100,11 @@ def turn(uri: str) -> contextlib.AbstractContextManager[Any]:
     if scheme == "sqlite":
         return threading.Lock()
     return threading.BoundedSemaphore(_AT_ONCE) if scheme in _DATABASES else contextlib.nullcontext()
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked child has copies of its parent's locks, but not the threads that would release them.
+    os.register_at_fork(after_in_child=database_lock.cache_clear)
 
 
 def check_usable(uri: str) -> None:

@@ -20,7 +20,7 @@ from tracelet_otel.errors import (
     RunLostError,
 )
 from tracelet_otel.exporters.base import RunLocation
-from tracelet_otel.exporters.mlflow.address import alone, check_usable, turn
+from tracelet_otel.exporters.mlflow.address import check_usable, database_lock, process_lock
 from tracelet_otel.exporters.mlflow.errors import translated
 from tracelet_otel.exporters.mlflow.mapping import (
     MAX_KEY_LENGTH,
@@ -73,7 +73,7 @@ class MlflowTracker:
 
     def open(self, run: RunIdentity) -> RunLocation:
         """Create the run, or continue it. The experiment is created where it does not exist."""
-        with translated(f"MLflow at {self._shown_uri}", self._uri), turn(self._uri), alone(self._uri):
+        with translated(f"MLflow at {self._shown_uri}", self._uri), database_lock(self._uri), process_lock(self._uri):
             check_usable(self._uri)
             self._client = self._connect()
             info = (self._continue(run) if self._continued else self._create(run)).info
@@ -258,10 +258,10 @@ class MlflowTracker:
     def _run_translated(self) -> Iterator[None]:
         """Translate errors of a call that writes to the run: where it was deleted, a refusal means that it is lost."""
         try:
-            with translated("MLflow", self._uri), turn(self._uri):
+            with translated("MLflow", self._uri), database_lock(self._uri):
                 yield
         except RefusedError as error:
-            with translated("MLflow", self._uri), turn(self._uri):
+            with translated("MLflow", self._uri), database_lock(self._uri):
                 deleted = self._client.get_run(self._run_id).info.lifecycle_stage == "deleted"
             if deleted:
                 raise RunLostError("the run was deleted in MLflow") from error
