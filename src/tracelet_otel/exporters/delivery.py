@@ -51,7 +51,8 @@ class Delivery:
         self._ended = False
         self._closing = False
         self._closed = False
-        self._is_awaited = False
+        self._waiting = 0
+        """How many callers block in `wait`."""
         self._abandoned = threading.Event()
         self._writer = Writer(tracker, guard, self._abandoned, self._count, self._forget_params)
         self._opened = False
@@ -147,9 +148,12 @@ class Delivery:
             patience_s: give up after this many seconds in which the tracker took nothing.
         """
         with self._changed:
-            self._is_awaited = True
+            self._waiting += 1
             self._changed.notify_all()
-            self._changed.wait_until(lambda: self._idle() or not self._is_working, patience_s)
+            try:
+                self._changed.wait_until(lambda: self._idle() or not self._is_working, patience_s)
+            finally:
+                self._waiting -= 1
             return self._idle()
 
     @property
@@ -258,7 +262,7 @@ class Delivery:
     def _rest(self, took_s: float) -> None:
         """Let what comes meanwhile gather, so that a tracker with many runs is not called for each row of each."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or self._is_awaited, min(_RESTS * took_s, _LONGEST_REST_S))
+            self._changed.wait_for(lambda: self._closing or self._waiting > 0, min(_RESTS * took_s, _LONGEST_REST_S))
 
     def _read_queue(self, most: int) -> Sequence[Reading]:
         try:

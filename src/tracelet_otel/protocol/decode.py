@@ -22,7 +22,7 @@ from tracelet_otel import semconv
 from tracelet_otel.protocol.requests import MalformedError, points, resource_of
 
 _NONFINITE: Final = {"NaN": math.nan, "+Inf": math.inf, "-Inf": -math.inf}
-_MOST_RANKS: Final = 2**20
+_MOST_RANKS: Final = 2**16
 """More than any training has; a set of ranks takes a bit for each."""
 _INTEGERS: Final = 2**63
 """A time has to be below this, to fit a signed integer of 64 bits."""

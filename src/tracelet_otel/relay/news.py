@@ -103,7 +103,7 @@ class News:
     @property
     def says_more(self) -> bool:
         """Whether there is anything new beside readings."""
-        return bool(self.params or self.outcomes or self.ends)
+        return bool(self.params or self.outcomes or self.ends) or self.end_unix_nano is not None
 
 
 def news_of(batches: Sequence[Batch], known: Known, members: Members) -> News:

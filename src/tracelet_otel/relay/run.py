@@ -209,7 +209,7 @@ class RelayedRun:
         self._merging.add(news.shares, number)
         if self._streams.have_ended:
             self._merging.leave(self._newly_left())
-        if news.says_more or news.end_unix_nano is not None:
+        if news.says_more:
             self._deliveries.tell(news.params, self._members.outcome, self.known.end_unix_nano)
         else:
             self._deliveries.wake()

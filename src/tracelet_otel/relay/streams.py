@@ -15,7 +15,7 @@ _OVERTAKEN_S: Final = 30.0
 
 
 class Streams:
-    """The streams of all processes of a run. Times are of the monotonic clock.
+    """The streams of all processes of a run. Times are in seconds, of the clock by which the relay waits for ranks.
 
     Args:
         complete_to: returns the sequence number up to which all samples of a process have come.
