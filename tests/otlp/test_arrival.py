@@ -182,13 +182,15 @@ def test_the_queue_is_bounded_and_what_it_drops_is_said(receiver, guard, caplog)
 
 
 def test_what_is_kept_without_end_gives_way_where_too_much_waits(receiver, guard):
-    receiver.ill = "401"
+    receiver.ill = "hangs"
     exporter = collector_exporter(receiver.endpoint, guard=guard, limits=SMALL)
     exporter.export(exported([{"first": 1.0}]))
     wait_until(lambda: receiver.attempts, 30, "an attempt")
     for _ in range(30):
         exporter.export(exported([{"a": 1.0}]))
     dropped = exporter.account.refused
+    receiver.ill = "401"
+    receiver.well_again.set()
     wait_until(lambda: exporter.account.refused > dropped, 30, "the end of the first")
     receiver.ill = None
     exporter.shutdown()

@@ -229,6 +229,7 @@ class GrpcReceiver(Kept, MetricsServiceServicer):
         self.attempts += 1
         if ill == "hangs":
             self.well_again.wait(120)
+            context.abort(grpc.StatusCode.UNAVAILABLE, "no answer, as over HTTP")
         elif ill is None and self.refuses(request):
             context.abort(CODES["400"], "refused")
         elif ill in CODES:

@@ -13,6 +13,13 @@ class ProgressCondition(threading.Condition):
     def __init__(self) -> None:
         super().__init__()
         self._steps = 0
+        # Not `_waiters`, which the class that this one extends has.
+        self._callers = 0
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether any thread is in `wait_until`. All others that wait are notified when one begins."""
+        return self._callers > 0
 
     def advance(self) -> None:
         """Count a step and wake all waiters."""
@@ -33,12 +40,17 @@ class ProgressCondition(threading.Condition):
         """
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         with self:
-            while not is_reached():
-                before = self._steps
-                left_s = patience_s if deadline_s is None else max(deadline_s - time.monotonic(), 0)
-                if not self.wait_for(
-                    lambda before=before: is_reached() or self._steps != before,  # type: ignore[misc]
-                    min(patience_s, left_s),
-                ):
-                    return False
+            self._callers += 1
+            self.notify_all()
+            try:
+                while not is_reached():
+                    before = self._steps
+                    left_s = patience_s if deadline_s is None else max(deadline_s - time.monotonic(), 0)
+                    if not self.wait_for(
+                        lambda before=before: is_reached() or self._steps != before,  # type: ignore[misc]
+                        min(patience_s, left_s),
+                    ):
+                        return False
+            finally:
+                self._callers -= 1
         return True

@@ -51,8 +51,6 @@ class Delivery:
         self._ended = False
         self._closing = False
         self._closed = False
-        self._waiting = 0
-        """How many callers block in `wait`."""
         self._abandoned = threading.Event()
         self._writer = Writer(tracker, guard, self._abandoned, self._count, self._forget_params)
         self._opened = False
@@ -148,12 +146,7 @@ class Delivery:
             patience_s: give up after this many seconds in which the tracker took nothing.
         """
         with self._changed:
-            self._waiting += 1
-            self._changed.notify_all()
-            try:
-                self._changed.wait_until(lambda: self._idle() or not self._is_working, patience_s)
-            finally:
-                self._waiting -= 1
+            self._changed.wait_until(lambda: self._idle() or not self._is_working, patience_s)
             return self._idle()
 
     @property
@@ -262,7 +255,9 @@ class Delivery:
     def _rest(self, took_s: float) -> None:
         """Let what comes meanwhile gather, so that a tracker with many runs is not called for each row of each."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or self._waiting > 0, min(_RESTS * took_s, _LONGEST_REST_S))
+            self._changed.wait_for(
+                lambda: self._closing or self._changed.is_awaited, min(_RESTS * took_s, _LONGEST_REST_S)
+            )
 
     def _read_queue(self, most: int) -> Sequence[Reading]:
         try:

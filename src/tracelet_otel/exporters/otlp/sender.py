@@ -7,11 +7,10 @@ refused, or until there is no more room for it. What was not delivered is counte
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -79,8 +78,6 @@ class Sender:
         self._closed = False
         self._pace_s = 0.0
         """Pause between two requests, where the receiver has asked for pauses: it has more to do than it can."""
-        self._waiting = 0
-        """How many callers block until requests are delivered."""
         self._apart = 0
         """How many of the next requests are not to be joined, since the receiver refused them together."""
         self._sending = threading.Lock()
@@ -143,11 +140,11 @@ class Sender:
         Returns:
             Whether nothing is left.
         """
+        self._woken.set()
         if self._thread is None:
             with suppress_instrumentation():
                 self._send_until(time.monotonic() + timeout_s)
-        with self._hurry():
-            return self._changed.wait_until(lambda: self.is_idle, self._patience_s, timeout_s)
+        return self._changed.wait_until(lambda: self.is_idle, self._patience_s, timeout_s)
 
     def wait_for_room(self, timeout_s: float) -> None:
         """Block until at most half of the backlog's room is taken.
@@ -156,21 +153,9 @@ class Sender:
             timeout_s: give up after this many seconds in which no request was delivered or refused.
         """
         if self._thread is not None:
+            self._woken.set()
             patience_s = min(self._patience_s, timeout_s)
-            with self._hurry():
-                self._changed.wait_until(lambda: self._closed or not self._backlog.is_half_full, patience_s)
-
-    @contextlib.contextmanager
-    def _hurry(self) -> Iterator[None]:
-        """Send without pauses between requests, as long as this goes on: somebody waits."""
-        with self._changed:
-            self._waiting += 1
-        self._woken.set()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._waiting -= 1
+            self._changed.wait_until(lambda: self._closed or not self._backlog.is_half_full, patience_s)
 
     def close(self, timeout_s: float) -> None:
         """Wait as `wait` does, stop sending, and log what was not delivered. A second call does nothing."""
@@ -224,10 +209,11 @@ class Sender:
     def _rest(self) -> None:
         """Pause between two requests, where the receiver has asked for pauses and there is time for one."""
         with self._changed:
-            has_time = not (self._waiting or self._closing or self._backlog.is_half_full)
-        if self._pace_s and has_time:
-            self._woken.wait(spread(self._pace_s))
-            self._woken.clear()
+            if self._pace_s:
+                self._changed.wait_for(self._has_no_time, spread(self._pace_s))
+
+    def _has_no_time(self) -> bool:
+        return self._closing or self._changed.is_awaited or self._backlog.is_half_full
 
     def _next(self) -> Body | None:
         """Wait for a request; None after `close`."""
