@@ -19,7 +19,7 @@ TRACKER = "W&B, offline"
 CLIENT = ("wandb", "Run.log", "W&B's `run.log`")
 PARTS = (
     ("benchmarks.throughput", "readings_of", "readings out of an export"),
-    ("tracelet_otel.exporters.wandb.client", "rows", "rows of readings"),
+    ("tracelet_otel.exporters.wandb.rows", "RowBuilder.made_of", "rows of readings"),
     ("tracelet_otel.exporters.writer", "Writer.write_readings", "columns, and what a batch takes"),
     CLIENT,
 )

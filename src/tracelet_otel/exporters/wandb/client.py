@@ -20,21 +20,10 @@ from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.wandb.address import check_reachable, is_in_netrc
 from tracelet_otel.exporters.wandb.errors import translated
 from tracelet_otel.exporters.wandb.files import Config, files_of, records, upload_error, was_online
-from tracelet_otel.exporters.wandb.mapping import (
-    EXACT_NAME,
-    EXIT_CODES,
-    KILLED,
-    STEP,
-    cells,
-    column_names,
-    exact_names,
-    last_step,
-    metrics,
-    nested,
-    rows,
-)
+from tracelet_otel.exporters.wandb.mapping import EXIT_CODES, KILLED, STEP, column_names, exact_names, nested
 from tracelet_otel.exporters.wandb.options import WandbOptions
 from tracelet_otel.exporters.wandb.private_names import check_private_names
+from tracelet_otel.exporters.wandb.rows import RowBuilder, cells
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import RunIdentity, to_text
 from tracelet_otel.settings import DEFAULT_PROJECT, Settings
@@ -68,10 +57,9 @@ class WandbTracker:
         self._settings = settings
         self._options = options
         self._run_id = settings.run_id or options.wandb_run_id
-        self._names = column_names()
+        self._rows = RowBuilder(column_names())
         self._params: dict[str, Param] = {}
         self._facts: dict[str, Any] = {}
-        self._last_step: int | None = None
         self._run: wandb.Run | None = None
         self._identity: RunIdentity | None = None
         self._there: Counter[Any] = Counter()
@@ -98,22 +86,20 @@ class WandbTracker:
         """Write readings as rows with `run.log`, without those that an earlier process has written already."""
 
         def log(run: wandb.Run) -> None:
-            self._set_facts(run, {EXACT_NAME + column: name for (name, _), column in columns.items() if column != name})
+            self._set_facts(run, self._rows.renamed)
             for row in self._without_known(made):
                 # Never with `step`: a row below the highest step would be dropped silently.
                 run.log(row)
                 self._recent.append((time.monotonic(), row))
 
         self._connect()
-        # In the order of arrival: where several names want one column, the first gets it.
-        columns = {one: self._names.key(one[0], is_system=one[1]) for one in metrics(readings)}
-        made = rows(readings, columns, self._last_step)
+        made = self._rows.made_of(readings)
         self._do(log)
         # Rows that wandb-core has not written to its file are lost where a machine or container ends.
         time.sleep(2 * _FLUSH_S)
         while self._recent and self._recent[0][0] < time.monotonic() - _RECENT_S:
             self._recent.popleft()
-        self._last_step = last_step(readings, self._last_step)
+        self._rows.passed(readings)
 
     def log_params(self, params: Mapping[str, Param]) -> None:
         """Store hyperparameters in the run's config."""
@@ -172,7 +158,7 @@ class WandbTracker:
         if before:
             columns |= self._continue(begun, before[-1])
         if self._identity is None:
-            self._names = column_names(exact_names(columns, self._facts))
+            self._rows = RowBuilder(column_names(exact_names(columns, self._facts)))
         self._identity = run
         self._set_facts(begun, run.attributes)
         # Charts have the training's step as their x axis, as those of `WandbLogger`.
