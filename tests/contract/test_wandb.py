@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 
 import psutil
@@ -188,6 +189,43 @@ def test_its_processes_may_die(request, identity, place, killed):
     assert (account.delivered, account.refused, account.pending) == (60, 0, 0)
     assert delivery.complete
     assert backend.stored(identity.run_id).points == Counter(backend.kept(readings))
+
+
+@pytest.mark.parametrize("killed", ["its core", "both"])
+def test_a_batch_is_delivered_when_the_file_has_it(offline, identity, killed):
+    readings = [reading("loss", n / 3, n, 1_700_000_000_000 + n) for n in range(60)]
+    tracker = offline.tracker()
+    delivery = FedDelivery(tracker, Guard())
+    delivery.open(identity.attributes)
+    delivery.put(Batch(identity.attributes, tuple(readings[:30]), (), semconv.OUTCOME_RUNNING))
+    assert delivery.wait(30)
+    (core,) = cores(tracker)
+    os.kill(core.pid, signal.SIGSTOP)
+    delivery.put(Batch(identity.attributes, tuple(readings[30:]), (), semconv.OUTCOME_FINISHED))
+    # W&B's client has taken the rows by then, and its process will never write them.
+    assert not delivery.wait(0.5)
+    assert delivery.account.delivered == 30
+    if killed == "both":
+        os.kill(tracker.process.pid, signal.SIGKILL)
+    os.kill(core.pid, signal.SIGKILL)
+    account = delivery.close(60)
+    assert (account.delivered, account.refused, account.pending) == (60, 0, 0)
+    assert offline.stored(identity.run_id).points == Counter(offline.kept(readings))
+
+
+@pytest.mark.slow
+def test_where_there_is_no_file_only_the_first_batch_waits_for_it(online, identity, monkeypatch):
+    monkeypatch.setenv("WANDB_X_SKIP_TRANSACTION_LOG", "true")
+    tracker = online.tracker()
+    tracker.open(identity)
+    began_s = time.monotonic()
+    tracker.log_readings([reading("loss", 1.0, 1)])
+    first_s, began_s = time.monotonic() - began_s, time.monotonic()
+    tracker.log_readings([reading("loss", 2.0, 2)])
+    assert time.monotonic() - began_s < 5 < first_s
+    tracker.close(semconv.OUTCOME_FINISHED)
+    readings = [reading("loss", 1.0, 1), reading("loss", 2.0, 2)]
+    assert online.stored(identity.run_id).points == Counter(online.kept(readings))
 
 
 @pytest.mark.slow

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -23,7 +23,9 @@ from tracelet_otel.exporters.wandb.files import Config, files_of, records, uploa
 from tracelet_otel.exporters.wandb.mapping import EXIT_CODES, KILLED, STEP, column_names, exact_names, nested
 from tracelet_otel.exporters.wandb.options import WandbOptions
 from tracelet_otel.exporters.wandb.private_names import check_private_names
-from tracelet_otel.exporters.wandb.rows import RowBuilder, cells
+from tracelet_otel.exporters.wandb.rows import RowBuilder
+from tracelet_otel.exporters.wandb.sent import SentRows
+from tracelet_otel.exporters.wandb.written import wait_for_row
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import RunIdentity, to_text
 from tracelet_otel.settings import DEFAULT_PROJECT, Settings
@@ -37,8 +39,9 @@ _INIT_S: Final = 25.0
 """The longest wait for the server when a run begins, in seconds."""
 _FLUSH_S: Final = 0.02
 """Seconds between two writes of wandb-core to its file."""
-_RECENT_S: Final = 5.0
-"""Seconds for which a row is remembered, because wandb-core may die before it has written it."""
+_ATTEMPT_S: Final = 1.0
+_ATTEMPTS: Final = 10
+"""wandb-core is asked so often whether it lives, each time after so many seconds in which its file has no batch."""
 _OFFLINE: Final = ("offline", "dryrun")
 
 
@@ -58,13 +61,15 @@ class WandbTracker:
         self._options = options
         self._run_id = settings.run_id or options.wandb_run_id
         self._rows = RowBuilder(column_names())
+        self._sent = SentRows()
         self._params: dict[str, Param] = {}
         self._facts: dict[str, Any] = {}
+        self._logged = 0
+        """Rows that wandb-core was given since it has begun the run."""
+        self._file: Path | None = None
+        """The one that wandb-core writes; None where its rows cannot be seen."""
         self._run: wandb.Run | None = None
         self._identity: RunIdentity | None = None
-        self._there: Counter[Any] = Counter()
-        """Values that are in the run's files already, as `cells` returns them."""
-        self._recent: deque[tuple[float, dict[str, Any]]] = deque()
 
     def open(self, run: RunIdentity) -> RunLocation:
         """Start the run, or continue it."""
@@ -87,18 +92,14 @@ class WandbTracker:
 
         def log(run: wandb.Run) -> None:
             self._set_facts(run, self._rows.renamed)
-            for row in self._without_known(made):
-                # Never with `step`: a row below the highest step would be dropped silently.
-                run.log(row)
-                self._recent.append((time.monotonic(), row))
+            for row in self._sent.without_known(made):
+                self._log(run, row)
+                self._sent.add(row)
+            self._wait_until_written(run)
 
         self._connect()
         made = self._rows.made_of(readings)
         self._do(log)
-        # Rows that wandb-core has not written to its file are lost where a machine or container ends.
-        time.sleep(2 * _FLUSH_S)
-        while self._recent and self._recent[0][0] < time.monotonic() - _RECENT_S:
-            self._recent.popleft()
         self._rows.passed(readings)
 
     def log_params(self, params: Mapping[str, Param]) -> None:
@@ -152,6 +153,7 @@ class WandbTracker:
             check_reachable(address, {"http": known.http_proxy, "https": known.https_proxy})
         before = self._files(run)
         begun = self._run = self._init(run, mode)
+        self._logged, self._file = 0, Path(begun.settings.sync_file)
         # Offline, config and summary are empty, also for a run that is continued.
         self._facts = dict(begun.config.get("otel", {}))  # type: ignore[no-untyped-call]
         columns = set(begun.summary.keys())  # type: ignore[no-untyped-call]
@@ -182,24 +184,33 @@ class WandbTracker:
             tail.append(row)
             columns |= row.keys()
             if was_online(before) and row["_step"] >= run.starting_step:
-                run.log({name: value for name, value in row.items() if name not in ("_step", "_runtime")})
-        # Readings are sent again from the last batch only.
-        self._there = Counter(cell for row in tail for cell in cells(row))
-        for row in list(self._without_known([row for _, row in self._recent])):
-            run.log(row)
-        # The batch during which wandb-core died is sent again.
-        self._there = Counter(cell for row in (*tail, *(row for _, row in self._recent)) for cell in cells(row))
+                self._log(run, {name: value for name, value in row.items() if name not in ("_step", "_runtime")})
+        for row in self._sent.continued(tail):
+            self._log(run, row)
         return columns
 
-    def _without_known(self, made: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        if not self._there:
-            yield from made
-            return
-        for row in made:
-            known = {cell[0] for cell in cells(row) if self._there[cell] > 0}
-            self._there -= Counter(cell for cell in cells(row) if cell[0] in known)
-            if len(known) < len(cells(row)):
-                yield {name: value for name, value in row.items() if name not in known}
+    def _log(self, run: wandb.Run, row: dict[str, Any]) -> None:
+        # Never with `step`: a row below the highest step would be dropped silently.
+        run.log(row)
+        self._logged += 1
+
+    def _wait_until_written(self, run: wandb.Run) -> None:
+        """Wait until all rows are on the disk: wandb-core or the machine may end at any time."""
+        # Where no row was logged, all of them are in the file of the process before.
+        if self._logged == 0 or self._is_written(run):
+            self._sent.seen()
+        else:
+            self._file = None
+            time.sleep(2 * _FLUSH_S)
+            self._sent.unseen()
+
+    def _is_written(self, run: wandb.Run) -> bool:
+        for _ in range(_ATTEMPTS if self._file else 0):
+            if self._file and wait_for_row(self._file, run.starting_step + self._logged - 1, _ATTEMPT_S):
+                return True
+            # Raises an error where wandb-core has died, and then the batch is sent again.
+            self._store_facts(run)
+        return False
 
     def _finish(self, run: wandb.Run, exit_code: int) -> str | None:
         folder = run.settings.sync_dir
@@ -282,4 +293,7 @@ class WandbTracker:
         """Store what is not a hyperparameter in the run's config, under `otel`."""
         if not facts.items() <= self._facts.items():
             self._facts.update(facts)
-            run.config.update({"otel": dict(self._facts)}, allow_val_change=True)  # type: ignore[no-untyped-call]
+            self._store_facts(run)
+
+    def _store_facts(self, run: wandb.Run) -> None:
+        run.config.update({"otel": dict(self._facts)}, allow_val_change=True)  # type: ignore[no-untyped-call]

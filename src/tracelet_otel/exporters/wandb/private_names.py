@@ -11,8 +11,10 @@ WANDB: Final = Library(
     oldest="0.31.0",
     newest="0.31.0",
     names=(
+        PrivateName("proto.wandb_internal_pb2", "Record"),
         PrivateName("sdk.wandb_settings", "Settings.log_internal"),
         PrivateName("sdk.wandb_settings", "Settings.sync_dir"),
+        PrivateName("sdk.wandb_settings", "Settings.sync_file"),
         PrivateName("sdk.wandb_settings", "Settings.x_disable_meta"),
         PrivateName("sdk.wandb_settings", "Settings.x_disable_stats"),
         PrivateName("sdk.wandb_settings", "Settings.x_save_requirements"),

@@ -1,0 +1,107 @@
+"""Finds how far wandb-core has written a run to its file, from the end of that file.
+
+The file is a LevelDB log of `Record` messages. wandb-core writes rows in the order in which they were logged, so with a
+row that is in the file all rows before it are there.
+
+Source of the form: https://github.com/google/leveldb/blob/main/doc/log_format.md; W&B's checksums are plain CRC-32.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+from typing import Any, Final
+
+_BLOCK: Final = 32 * 1024
+_FILE_HEADER: Final = 7
+_CHUNK_HEADER: Final = struct.Struct("<IHB")
+_WHOLE, _FIRST, _LAST = 1, 2, 4
+_PAUSE_S: Final = 0.002
+
+
+def wait_for_row(path: Path, number: int, patience_s: float) -> bool:
+    """Wait until a row is on the disk, and with it all rows before it; returns whether it is.
+
+    Args:
+        path: the run's file.
+        number: of the row: W&B's own step.
+        patience_s: for how long to wait.
+    """
+    until_s = time.monotonic() + patience_s
+    while True:
+        looked_s = time.monotonic()
+        with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+            last = _last_row(file)
+            if last is not None and last >= number:
+                # wandb-core leaves it to the system when its file goes to the disk.
+                os.fsync(file.fileno())
+                return True
+        now_s = time.monotonic()
+        if now_s >= until_s:
+            return False
+        # The search gets a third of the time: W&B's client needs the interpreter, too.
+        time.sleep(max(_PAUSE_S, 2 * (now_s - looked_s)))
+
+
+def _last_row(file: FileIO) -> int | None:
+    """Number of the last row in an open file; None where there is none."""
+    from wandb.proto import wandb_internal_pb2
+
+    messages: Any = wandb_internal_pb2  # made at run time, without types
+    size = file.seek(0, os.SEEK_END)
+    blocks = 2
+    while True:
+        # Chunks of records cross no block, so a search may begin at any block.
+        begin = max(0, size // _BLOCK + 1 - blocks) * _BLOCK
+        file.seek(begin)
+        data = file.read(size - begin)
+        for record in reversed(list(_records(data, 0 if begin else _FILE_HEADER))):
+            content = _content(record)
+            if content is None:
+                continue
+            found = messages.Record.FromString(content)
+            if found.WhichOneof("record_type") == "history":
+                return int(found.history.step.num)
+        if not begin:
+            return None
+        # Records are longer than that.
+        blocks *= 4
+
+
+def _records(data: bytes, position: int) -> Iterator[list[memoryview]]:
+    """The records that begin and end in some blocks, each as its chunks, and a chunk with its header."""
+    view = memoryview(data)
+    chunks: list[memoryview] = []
+    while True:
+        left = _BLOCK - position % _BLOCK
+        if left < _CHUNK_HEADER.size:
+            position += left
+        begin, position = position, position + _CHUNK_HEADER.size
+        if position > len(data):
+            return
+        _, length, kind = _CHUNK_HEADER.unpack_from(data, begin)
+        position += length
+        if kind == 0 or position > len(data):
+            return
+        if kind in (_WHOLE, _FIRST):
+            chunks = []
+        elif not chunks:
+            continue
+        chunks.append(view[begin:position])
+        if kind in (_WHOLE, _LAST):
+            yield chunks
+
+
+def _content(record: list[memoryview]) -> bytes | None:
+    """What a record holds; None where it is not there as it was written."""
+    for chunk in record:
+        checksum, _, _ = _CHUNK_HEADER.unpack_from(chunk)
+        if zlib.crc32(chunk[_CHUNK_HEADER.size - 1 :]) != checksum:
+            return None
+    return b"".join(chunk[_CHUNK_HEADER.size :] for chunk in record)
