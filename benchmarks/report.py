@@ -113,32 +113,34 @@ def _start(results: Results) -> str:
 def _throughput(results: Results) -> str:
     lines = []
     for tracker, found in results.load("throughput")["results"].items():
-        theirs, exporter, ours = (found["median"][what] for what in ("their client", "exporter", "ours"))
+        rates = found["median"]
+        theirs, exporter, ours = (rates[what] for what in ("their client", "exporter", "ours"))
         lines.append(
             (
                 tracker,
                 f"{theirs:,.0f}",
+                f"{rates['rows ready']:,.0f}" if "rows ready" in rates else "",
                 f"{exporter:,.0f}",
                 f"{exporter / theirs:.2f}",
                 f"{ours:,.0f}",
                 f"{ours / theirs:.2f}",
-                f"{found['median']['relay alone']:,.0f}",
+                f"{rates['relay alone']:,.0f}",
             )
         )
     header = (
-        "readings a second", "its own client", "our exporter", "x client", "whole way", "x client",
+        "readings a second", "its own client", "rows ready", "our exporter", "x client", "whole way", "x client",
         "into the relay alone",
     )  # fmt: skip
     return grid(header, lines)
 
 
 def _wandb_parts(results: Results) -> str:
-    theirs, ours = results.load("wandb_parts")["results"].values()
+    found = results.load("wandb_parts")["results"]
     lines = (
-        (part, f"{theirs[part]['median']:.1f}" if part in theirs else "", f"{of_ours['median']:.1f}")
-        for part, of_ours in ours.items()
+        (part, *(f"{of_case[part]['median']:.1f}" if part in of_case else "" for of_case in found.values()))
+        for part in found["our exporter"]
     )
-    return grid(("CPU, µs a row", "its own client", "our exporter"), lines)
+    return grid(("µs a row", *found), lines)
 
 
 def _scale(results: Results, what: str) -> str:
