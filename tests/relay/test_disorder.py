@@ -127,7 +127,7 @@ def test_in_any_order_again_and_several_runs_at_once(requests):
         for request in requests:
             for run_id, part in by_run(request).items():
                 accept(relayed[run_id], part_of(part))
-        assert all(run.ended for run in relayed.values())
+        assert all(run.known.ended for run in relayed.values())
         assert all(run.close(30) for run in relayed.values())
         for run_id, run in relayed.items():
             assert multiset(trackers[run_id].stored) == means()

@@ -136,7 +136,7 @@ def test_a_last_word_that_overtakes_the_rows_before_it(tmp_path, database, away)
     accept(run, other.part())
     accept(run, owner.part())
     run.look()
-    assert (run.ended, run.others_may_send) == (True, True)
+    assert (run.known.ended, run.others_may_send) == (True, True)
     for part in rows:
         accept(run, part)
     assert not run.others_may_send
@@ -418,7 +418,7 @@ def test_what_comes_after_the_end(away):
     accept(run, other.logs(0, a=0.0))
     owner.signals.outcome.end()
     accept(run, owner.part())
-    assert run.ended
+    assert run.known.ended
     run.close(0)
     # What says nothing new is well.
     accept(run, owner.part())

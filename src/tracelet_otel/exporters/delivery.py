@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any, Final
@@ -18,15 +18,13 @@ from tracelet_otel._support.progress_condition import ProgressCondition
 from tracelet_otel.errors import TraceletError, TrackerUnavailableError
 from tracelet_otel.exporters.base import RunLocation, Tracker
 from tracelet_otel.exporters.queue import Queue
+from tracelet_otel.exporters.rests import rest_s
 from tracelet_otel.exporters.writer import Writer, each_once
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import run_identity
 
 _TIME: Final = attrgetter("time_unix_nano")
-_RESTS: Final = 3
-"""How many times as long as the last call took a delivery rests."""
-_LONGEST_REST_S: Final = 2.0
 
 
 class Delivery:
@@ -36,9 +34,11 @@ class Delivery:
         tracker: the tracker, which only one thread uses at a time.
         guard: reports errors and refused readings.
         queue: the readings that the tracker has yet to take; whoever adds some calls `wake`.
+        count_runs: returns how many runs share this process and its trackers.
     """
 
-    def __init__(self, tracker: Tracker, guard: Guard, queue: Queue) -> None:
+    def __init__(self, tracker: Tracker, guard: Guard, queue: Queue, count_runs: Callable[[], int] = lambda: 1) -> None:
+        self._count_runs = count_runs
         self._tracker = tracker
         self._guard = guard
         self._changed = ProgressCondition()
@@ -256,7 +256,7 @@ class Delivery:
         """Let what comes meanwhile gather, so that a tracker with many runs is not called for each row of each."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._closing or self._changed.is_awaited, min(_RESTS * took_s, _LONGEST_REST_S)
+                lambda: self._closing or self._changed.is_awaited, rest_s(took_s, self._count_runs())
             )
 
     def _read_queue(self, most: int) -> Sequence[Reading]:

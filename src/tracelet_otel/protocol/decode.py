@@ -193,7 +193,8 @@ def _system_readings(found: metrics_pb2.ResourceMetrics, resource: Mapping[str, 
 
 def _readings(metric: metrics_pb2.Metric, prefix: str = "", *, is_system: bool = False) -> Iterator[Reading]:
     for point in points(metric):
-        if not point.exemplars:
+        exemplars = point.exemplars
+        if not exemplars:
             continue
         texts = _texts(point)
         name = texts.get(semconv.METRIC_NAME)
@@ -202,26 +203,29 @@ def _readings(metric: metrics_pb2.Metric, prefix: str = "", *, is_system: bool =
         nonfinite = _NONFINITE.get(texts.get(semconv.NONFINITE_KIND, ""))
         stage = texts.get(semconv.STAGE, "")
         reduction = texts.get(semconv.REDUCTION, semconv.REDUCTION_MEAN)
-        for exemplar in point.exemplars:
+        for exemplar in exemplars:
             found = {pair.key: pair.value for pair in exemplar.filtered_attributes}
-            if semconv.STEP not in found:
+            step, epoch, training, ranks = map(found.get, _PLACE)
+            if step is None:
                 continue
-            if exemplar.time_unix_nano >= _INTEGERS:
+            time_unix_nano = exemplar.time_unix_nano
+            if time_unix_nano >= _INTEGERS:
                 raise MalformedError("a sample's time is beyond 64 bits")
-            world_size = (_integer(found, semconv.WORLD_SIZE) or 1) if semconv.WORLD_SIZE in found else 1
+            # A number of 0 is looked at again, since it may be another type's. All others are what most of this costs.
+            world_size = 1 if ranks is None else ranks.int_value or _integer(found, _WORLD_SIZE) or 1
             if world_size > _MOST_RANKS:
                 raise MalformedError(f"{semconv.WORLD_SIZE} has to be {_MOST_RANKS} at most")
             yield Reading(
                 prefix + name,
                 _number(exemplar) if nonfinite is None else nonfinite,
-                _integer(found, semconv.STEP),
-                exemplar.time_unix_nano,
-                _text(found.get(semconv.AXIS), semconv.AXIS),
-                _integer(found, semconv.SEQUENCE),
+                step.int_value or _integer(found, _STEP),
+                time_unix_nano,
+                _text(found.get(_AXIS), _AXIS),
+                _integer(found, _SEQUENCE_NUMBER),
                 stage,
-                _integer(found, semconv.EPOCH) if semconv.EPOCH in found else None,
+                None if epoch is None else epoch.int_value or _integer(found, _EPOCH),
                 reduction,
-                _integer(found, semconv.TRAINING) if semconv.TRAINING in found else 0,
+                0 if training is None else training.int_value or _integer(found, _TRAINING),
                 world_size,
                 is_system,
             )
@@ -244,7 +248,8 @@ def _texts(point: metrics_pb2.NumberDataPoint) -> dict[str, str]:
     Raises:
         MalformedError: one of them is of another type.
     """
-    return {pair.key: _text(pair.value, pair.key) for pair in point.attributes if pair.key in _TEXTS}
+    pairs = [(pair.key, pair.value) for pair in point.attributes]
+    return {key: value.string_value or _text(value, key) for key, value in pairs if key in _TEXTS}
 
 
 def _text(value: AnyValue | None, name: str) -> str:
@@ -267,6 +272,14 @@ def _number(holder: metrics_pb2.NumberDataPoint | metrics_pb2.Exemplar) -> float
 
 
 _SEQUENCE: Final = attrgetter("sequence")
+# Looked up once, not for each sample.
+_STEP: Final = semconv.STEP
+_AXIS: Final = semconv.AXIS
+_EPOCH: Final = semconv.EPOCH
+_TRAINING: Final = semconv.TRAINING
+_WORLD_SIZE: Final = semconv.WORLD_SIZE
+_SEQUENCE_NUMBER: Final = semconv.SEQUENCE
+_PLACE: Final = (_STEP, _EPOCH, _TRAINING, _WORLD_SIZE)
 _TEXTS: Final = frozenset(
     (
         semconv.METRIC_NAME,

@@ -153,7 +153,12 @@ def _move_half(request: ExportMetricsServiceRequest, other: ExportMetricsService
 
 def points(metric: metrics_pb2.Metric) -> Sequence[metrics_pb2.NumberDataPoint]:
     """The data points of a gauge or sum; none of another kind of metric, which we do not emit."""
-    return _points_of_any_kind(metric) if metric.WhichOneof("data") in ("gauge", "sum") else []
+    found: Sequence[metrics_pb2.NumberDataPoint] = []
+    if metric.HasField("gauge"):
+        found = metric.gauge.data_points
+    elif metric.HasField("sum"):
+        found = metric.sum.data_points
+    return found
 
 
 def _points_of_any_kind(metric: metrics_pb2.Metric) -> Any:

@@ -75,7 +75,7 @@ class RelayService:
         self._server.stop()
         adopting.join()
         if is_complete:
-            self._relay.leave(is_known=self._run.ended or self._owner.is_gone)
+            self._relay.leave(is_known=self._run.known.ended or self._owner.is_gone)
             if not self._run.status.errors:
                 Path(self._order.journal_directory, f"{self._order.run_id}.log").unlink(missing_ok=True)
         return 0 if is_complete else 1
@@ -85,7 +85,7 @@ class RelayService:
 
         A relay that was told to finish does so only for a limited time.
         """
-        limit_s = self._relay.settings.stop_timeout if self._run.ended else _ANSWERING_S
+        limit_s = self._relay.settings.stop_timeout if self._run.known.ended else _ANSWERING_S
         over_s = time.monotonic()
         while not self._owner.is_gone and not (self._finish.is_set() and time.monotonic() - over_s > limit_s):
             time.sleep(_CHECK_INTERVAL_S)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +21,11 @@ class Deliveries:
     Args:
         outbox: the run's readings, with a queue for each tracker.
         guard: counts and logs errors.
+        count_runs: returns how many runs the relay has.
     """
 
-    def __init__(self, outbox: Outbox, guard: Guard) -> None:
+    def __init__(self, outbox: Outbox, guard: Guard, count_runs: Callable[[], int] = lambda: 1) -> None:
+        self._count_runs = count_runs
         self._outbox = outbox
         self._guard = guard
         self._by_name: dict[str, Delivery] = {}
@@ -128,4 +130,7 @@ class Deliveries:
                 thread.join()
 
     def _make(self, trackers: Mapping[str, Tracker]) -> dict[str, Delivery]:
-        return {name: Delivery(tracker, self._guard, self._outbox.lane(name)) for name, tracker in trackers.items()}
+        return {
+            name: Delivery(tracker, self._guard, self._outbox.lane(name), self._count_runs)
+            for name, tracker in trackers.items()
+        }

@@ -29,6 +29,8 @@ _MOST_WAITING_BYTES: Final = 64 * 2**20
 """Where so much waits, no more is taken."""
 _BEHIND_S: Final = 5.0
 """Where a request has waited for so long, no more are taken."""
+_RESTS: Final = 3
+"""How many times as long as the last requests took is rested, while others gather."""
 _REST_S: Final = 0.5
 """No request waits longer than this for others that it may share a write with."""
 _PAUSE_S: Final = 5.0
@@ -160,17 +162,16 @@ class Intake:
         """Wait for requests; none after `stop`.
 
         Args:
-            took_s: how long the last ones took. As long is rested, unless a request would wait for too long: the more
-                there is to do, the more requests share a write.
+            took_s: how long the last ones took. A multiple of it is rested, unless a request would wait for too long:
+                the more there is to do, the more requests share a write.
         """
         with self._changed:
             self._taking_since_s = None
             now_s = time.monotonic()
             oldest_s = self._queue[0].since_s if self._queue else now_s
             self._is_resting = True
-            self._changed.wait_for(
-                lambda: self._stopped or len(self._queue) >= _MOST_AT_ONCE, min(took_s, oldest_s + _REST_S - now_s)
-            )
+            rest_s = min(_RESTS * took_s, oldest_s + _REST_S - now_s)
+            self._changed.wait_for(lambda: self._stopped or len(self._queue) >= _MOST_AT_ONCE, rest_s)
             self._is_resting = False
             self._changed.wait_for(lambda: self._queue or self._stopped)
             group: list[_Waiting] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -36,6 +37,8 @@ class Part(NamedTuple):
     source: Source
     row: int
     """Number of the row in which the rank logged it."""
+    matches: deque[Match]
+    """The matches to which this process of the rank has contributed, in order."""
 
 
 @dataclass(frozen=True, slots=True)

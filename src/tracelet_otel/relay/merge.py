@@ -205,13 +205,13 @@ class Merge:
         of_training = (reading.training, reading.epoch, reading.name, reading.stage, reading.axis, reading.step)
         key = (rank.generation, *of_training)
         source = Source(process, reading.sequence, part)
-        if self._ranks.log(process, number, reading):
+        if self._ranks.log(rank, number, reading):
             self._release_unawaited(result)
         if self._missed and self._pop_missed(key, bit):
             result.append(Late(reading, number, source))
             return
         match = self._match_for(key, number, reading.world_size, now_s)
-        match.parts[number] = Part(reading, source, rank.row)
+        match.parts[number] = Part(reading, source, rank.row, rank.matches)
         match.have |= bit
         rank.matches.append(match)
         if len(match.parts) >= reading.world_size or not self._ranks.awaited(match):
@@ -231,9 +231,8 @@ class Merge:
     def _complete(self, match: Match, result: Result) -> None:
         """Pass on a match that waits for no rank, and before it all that its ranks have logged in earlier rows."""
         for number, part in match.parts.items():
-            before = self._ranks.of(part.source.process, number).matches
-            while before and before[0].parts[number].row < part.row:
-                self._release(before[0], result, match.have)
+            while part.matches and part.matches[0].parts[number].row < part.row:
+                self._release(part.matches[0], result, match.have)
         self._release(match, result)
 
     def _release_unawaited(self, result: Result) -> None:
@@ -272,10 +271,9 @@ class Merge:
             self._missed_count += 1
             while self._missed_count > _MOST_MISSED:
                 self._missed_count -= len(self._missed.popitem(last=False)[1])
-        for number, part in match.parts.items():
-            contributed = self._ranks.of(part.source.process, number).matches
-            while contributed and contributed[0].released:
-                contributed.popleft()
+        for part in match.parts.values():
+            while part.matches and part.matches[0].released:
+                part.matches.popleft()
         result.append(_merged(match, lacks))
 
     def _pop_missed(self, key: Key, bit: RankSet) -> bool:

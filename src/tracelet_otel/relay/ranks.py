@@ -83,7 +83,7 @@ class Ranks:
 
     def of(self, process: str, number: int) -> Rank:
         """What is known of a rank, as the rank of one of its processes."""
-        return self._replaced.get(process) or self[number]
+        return (self._replaced.get(process) if self._replaced else None) or self[number]
 
     def is_replaced(self, process: str) -> bool:
         """Whether the rank of a process has another process now."""
@@ -101,16 +101,21 @@ class Ranks:
         self.heard |= 1 << number
         self._absent.clear()
 
-    def log(self, process: str, number: int, reading: Reading) -> bool:
-        """Take note of a value that a process of a rank has logged.
+    def log(self, rank: Rank, number: int, reading: Reading) -> bool:
+        """Take note of a value that a rank has logged.
+
+        Args:
+            rank: what `of` gives for the process that has logged it.
+            number: its number.
+            reading: the value.
 
         Returns:
             Whether the rank has begun another training.
         """
-        rank, bit, name = self.of(process, number), 1 << number, reading.name
         rank.log(reading)
-        if self.is_replaced(process):
+        if rank is not self._ranks[number]:
             return False
+        bit, name = 1 << number, reading.name
         self._logged[name] = self._logged.get(name, 0) | bit
         if self._silent.get(name, 0) & bit:
             self._silent[name] &= ~bit

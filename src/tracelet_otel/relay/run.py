@@ -42,10 +42,16 @@ class RelayedRun:
         guard: counts and logs errors.
         settings: how often processes export, how long values wait for ranks, and how large the journal may be.
         now: the time in seconds, by which ranks are waited for.
+        count_runs: returns how many runs the relay has.
     """
 
     def __init__(
-        self, journal: Journal, guard: Guard, settings: Settings, now: Callable[[], float] = time.monotonic
+        self,
+        journal: Journal,
+        guard: Guard,
+        settings: Settings,
+        now: Callable[[], float] = time.monotonic,
+        count_runs: Callable[[], int] = lambda: 1,
     ) -> None:
         self._journal = journal
         self._guard = guard
@@ -59,23 +65,17 @@ class RelayedRun:
         """What has come so far; to be changed by the run only."""
         self._phase = Phase.CLOSED if self._complete else Phase.ENDED if self.known.ended else Phase.OPEN
         self._members = Members(stored(state, "outcomes"), settings.export_interval, stored(state, "members"), now())
-        # A process may export a value one interval after it was logged, and the export may arrive an interval later.
-        interval_s = 2 * settings.export_interval
-        limit_s = max(settings.rank_timeout, interval_s)
+        # A process may export a value an interval after it was logged, and the export may arrive an interval later.
+        limit_s = max(settings.rank_timeout, interval_s := 2 * settings.export_interval)
         self._streams = Streams(self.known.complete_to, limit_s)
         self._outbox = Outbox(journal, settings.journal_limit * 2**20, guard)
-        self._deliveries = Deliveries(self._outbox, guard)
+        self._deliveries = Deliveries(self._outbox, guard, count_runs)
         merge = Merge(limit_s, max(_UNHEARD_S, interval_s))
         self._merging = Merging(self._outbox, merge, state, self._streams, guard, self._deliveries.wake, now)
         self._meter = RunMeter(journal, self._outbox, self._merging, self._deliveries, self._lock)
         self._merging.resume(journal.unmerged(), self._members.ranks)
         self._new_row_s = self._heard_s = self._now()
         self._ended_s = self._heard_s if self.known.ended else None
-
-    @property
-    def ended(self) -> bool:
-        """Whether the run's owner has ended it."""
-        return self.known.ended
 
     @property
     def others_may_send(self) -> bool:

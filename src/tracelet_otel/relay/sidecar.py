@@ -34,6 +34,8 @@ from tracelet_otel.relay.telemetry import telemetry
 from tracelet_otel.settings import Settings, from_plain, to_plain
 
 _CHECK_INTERVAL_S: Final = 0.2
+_CHECKS: Final = 5
+"""In how many checks all runs are looked after once."""
 _IDLE_S: Final = 120.0
 """A run from which nothing at all came for this many seconds is taken for one whose process was killed."""
 _REMEMBERED_S: Final = 3600.0
@@ -96,8 +98,11 @@ class Sidecar:
             finish: set by another thread or a signal handler when the sidecar is to finish.
         """
         exporting = telemetry(self._meter.read, collector_variables(), self._settings.metrics_interval)
+        number = 0
         while not finish.wait(_CHECK_INTERVAL_S):
-            self._check_runs()
+            # Each run in its turn, once a second: there may be hundreds.
+            self._check_runs(number % _CHECKS, _CHECKS)
+            number += 1
         deadline_s = time.monotonic() + _FINISH_S
         while time.monotonic() < deadline_s and self._is_busy():
             self._check_runs()
@@ -106,15 +111,18 @@ class Sidecar:
         if exporting is not None:
             exporting.close()
 
+    def _count_runs(self) -> int:
+        return max(len(self._runs) - len(self._closing), 1)
+
     def _is_busy(self) -> bool:
         with self._lock:
             runs = list(self._runs.values())
-        return any(run.ended or run.unheard_s < _SILENT_S for run in runs if not run.is_over)
+        return any(run.known.ended or run.unheard_s < _SILENT_S for run in runs if not run.is_over)
 
-    def _check_runs(self) -> None:
+    def _check_runs(self, first: int = 0, step: int = 1) -> None:
         with self._lock:
             runs = list(self._runs.items())
-        for run_id, run in runs:
+        for run_id, run in runs[first::step]:
             try:
                 self._check(run_id, run)
             except Exception as error:
@@ -123,7 +131,7 @@ class Sidecar:
 
     def _check(self, run_id: str, run: RelayedRun) -> None:
         if run_id not in self._closing:
-            if run.unheard_s > self._idle_s or (run.ended and not run.others_may_send):
+            if run.unheard_s > self._idle_s or (run.known.ended and not run.others_may_send):
                 self._close(run_id, run)
             else:
                 run.look()
@@ -142,7 +150,7 @@ class Sidecar:
 
     def _close(self, run_id: str, run: RelayedRun) -> None:
         def work() -> None:
-            if not run.ended and run.discard():
+            if not run.known.ended and run.discard():
                 log.info("run %s was announced and never began", run_id)
             else:
                 complete = run.close(self._settings.relay_patience)
@@ -189,7 +197,7 @@ class Sidecar:
             return self._take(run_id, journal, resource)
 
     def _take(self, run_id: str, journal: Journal, resource: Mapping[str, Any]) -> RelayedRun:
-        run = RelayedRun(journal, Guard(), self._settings, self._clock)
+        run = RelayedRun(journal, Guard(), self._settings, self._clock, self._count_runs)
         run.resume(registry.trackers(self._settings), resource)
         before = self._runs.get(run_id)
         counts = RunFigures() if before is None else before.figures.counts

@@ -52,7 +52,7 @@ class SingleRunRelay:
         self._order = order
         # The journal of a run that is continued may hold readings. They are delivered first, and the run goes on.
         # So does a run whose relay was told to finish before its owner had ended it.
-        reopens = not order.resumes or (self.run.is_over and not self.run.ended)
+        reopens = not order.resumes or (self.run.is_over and not self.run.known.ended)
         self._reopened = self.run.reopen() if reopens else {}
 
     def open(self, port: int, on_ready: Callable[[Ready], None]) -> None:
@@ -143,12 +143,12 @@ class SingleRunRelay:
             self.journal.close()
 
     def _is_over(self, is_told_to_finish: bool, is_owner_gone: bool) -> bool:
-        if not (self.run.ended or is_told_to_finish or is_owner_gone):
+        if not (self.run.known.ended or is_told_to_finish or is_owner_gone):
             return False
         # The last rows of other ranks may be in transit, or other ranks have yet to notice that rank 0 is gone.
         if self.run.others_may_send and self.run.silent_s < self.settings.stop_timeout:
             return False
-        if self.run.ended:
+        if self.run.known.ended:
             return True
         if is_told_to_finish and is_owner_gone:
             # A rank from which nothing has come yet may send at its next interval. It is not waited for here.
