@@ -40,7 +40,7 @@ _IDLE_S: Final = 120.0
 """A run from which nothing at all came for this many seconds is taken for one whose process was killed."""
 _REMEMBERED_S: Final = 3600.0
 """How long a run that is over stays known, in case its process comes back."""
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 4
 """How many runs are written to the disk at a time."""
 _FINISH_S: Final = 25.0
 """How long a sidecar that was told to finish waits for runs: Kubernetes gives a pod 30 seconds to end."""
