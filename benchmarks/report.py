@@ -18,7 +18,7 @@ from benchmarks.budgets import all_threads_us, budgets, over_nothing, ratio
 from benchmarks.results import KEPT, Results
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/performance.md")
+DOCUMENTS = ("README.md", "docs/performance.md", "docs/scale.md")
 _BLOCK = re.compile(r"(<!-- figures: (?P<name>[\w ]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 
@@ -162,8 +162,8 @@ def _scale(results: Results, what: str) -> str:
     return grid(header, lines)
 
 
-def _many_ranks(results: Results) -> str:
-    found = results.load("ranks")["results"]
+def _many_ranks(results: Results, name: str = "ranks") -> str:
+    found = results.load(name)["results"]
     lines = [
         (
             f"{one['runs']:,}",
@@ -298,6 +298,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "rows": lambda results: _scale(results, "rows"),
     "ranks": lambda results: _scale(results, "ranks"),
     "many ranks": _many_ranks,
+    "many ranks on a slower machine": lambda results: _many_ranks(results, "ranks_slower_machine"),
     "long run": _long_run,
     "chains": _chains,
     "outage": _outage,
