@@ -40,6 +40,8 @@ def figures(program: list[str], order: dict[str, Any], home: str, **more: str) -
     )
     if child.returncode:
         raise SystemExit(child.stderr)
-    # Some clients go on to print from threads of their own.
-    found: dict[str, float] = json.loads(next(one for one in reversed(child.stdout.splitlines()) if one[:1] == "{"))
+    # Some clients go on to print from threads of their own, also behind the figures in their line.
+    line = next(one for one in reversed(child.stdout.splitlines()) if one[:1] == "{")
+    found: dict[str, float]
+    found, _ = json.JSONDecoder().raw_decode(line)
     return found
