@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Final
@@ -26,6 +27,7 @@ from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.scalars import snapshot
 from tracelet_otel.instrumentation.signals import make_signals
+from tracelet_otel.instrumentation.timing.timing import Timing
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.resource.run_resource import default_run_name, new_run_id, run_resource
@@ -103,6 +105,8 @@ class Run:
             self._role.launching,
             owns_run=self._role.owns_run,
         )
+        if self._session.settings.track_time:
+            self._signals = replace(self._signals, timing=Timing(provider))
         if self._tracks_lightning:
             LightningInstrumentor().take_over(self._signals)
         self._session.measure(identity, lambda: self._signals.progress.step)

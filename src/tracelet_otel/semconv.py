@@ -131,6 +131,23 @@ SAMPLES: Final = "tracelet.recorder.samples"
 SAMPLES_UNIT: Final = "{sample}"
 QUEUE_SIZE: Final = "tracelet.recorder.queue.size"
 QUEUE_SIZE_UNIT: Final = "{row}"
+PHASE_TIME: Final = "tracelet.phase.time"  # of the thread that trains; all phases sum to the time of trainers' calls
+PHASE_TIME_UNIT: Final = "s"
+PHASE: Final = "tracelet.phase"  # one of PHASE_*
+PHASE_OWNER: Final = "tracelet.phase.owner"  # class of the callback, module or logger; only for phases of these
+
+# Values of `tracelet.phase`
+PHASE_SETUP: Final = "setup"  # hooks that prepare data, model and optimizers
+PHASE_DATA: Final = "data_wait"
+PHASE_TRANSFER: Final = "transfer"
+PHASE_FORWARD: Final = "forward"
+PHASE_BACKWARD: Final = "backward"
+PHASE_OPTIMIZER: Final = "optimizer"
+PHASE_CALLBACK: Final = "callback"  # and hooks of the user's module, under its class
+PHASE_LOGGING: Final = "logging"
+PHASE_CHECKPOINT: Final = "checkpoint"  # as long as it blocks the training
+PHASE_VALIDATION: Final = "validation"  # within a training, without callbacks, logging and checkpoints in it
+PHASE_LIGHTNING: Final = "lightning"  # Lightning's own bookkeeping
 
 # A relay itself
 RELAY_SERVICE: Final = "tracelet-otel-relay"  # value of `service.name`

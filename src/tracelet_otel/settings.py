@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     """Id of the run to continue."""
     track_lightning: bool = True
     """Whether what Lightning logs is captured."""
+    track_time: bool = True
+    """Whether it is measured what the time of a training goes to."""
     track_system: bool = True
     """Whether GPU and host are measured."""
     track_git: bool = True

@@ -38,6 +38,7 @@ def test_names_and_labels(trained):
         "tracelet_trainer_epoch",
         "tracelet_world_size",
         "tracelet_recorder_queue_size",
+        "tracelet_phase_time_seconds_total",
         "hw_gpu_utilization_ratio",
         "hw_gpu_memory_usage_bytes",
         "hw_gpu_memory_limit_bytes",

@@ -84,10 +84,14 @@ class Library:
 
 CONNECTOR: Final = "trainer.connectors.logger_connector.logger_connector"
 """Module of the connector that passes rows to Lightning's loggers."""
+FETCHERS: Final = "loops.fetchers"
+"""Module of what fetches batches from the data loaders."""
 TRIAL: Final = "_LRCallback"
 """Class of the callback that Lightning's learning rate finder uses in its trials."""
 STARTS_RANKS: Final = "_MultiProcessingLauncher"
 """Class of the launcher that starts all ranks, also rank 0, as processes of `multiprocessing`."""
+NO_PROFILER: Final = "PassThroughProfiler"
+"""Class of the profiler that does nothing, which a trainer has where the user gives none."""
 TERMINATED: Final = "SIGTERMException"
 """Class of the exception that Lightning raises after SIGTERM."""
 _RESULT: Final = "trainer.connectors.logger_connector.result"
@@ -120,6 +124,10 @@ LIGHTNING: Final = Library(
         PrivateName("strategies.launchers.multiprocessing", STARTS_RANKS),
         PrivateName("core.mixins.hparams_mixin", "HyperparametersMixin.__init__", sets=("_log_hyperparams",)),
         PrivateName("utilities.exceptions", TERMINATED),
+        # What a trainer does: names of its profiler's actions, and its validations, which have none.
+        PrivateName("profilers.base", NO_PROFILER),
+        PrivateName(FETCHERS, "_DataFetcher.__iter__", ("self",)),
+        PrivateName("loops.training_epoch_loop", "_TrainingEpochLoop.__init__", sets=("val_loop",)),
     ),
     tampered=dict.fromkeys((("lightning", "2.6.2"), ("lightning", "2.6.3")), "GHSA-w37p-236h-pfx3"),
 )

@@ -23,6 +23,8 @@ class Participation:
     launching: Launching
     owns_run: bool = True
     """Whether the end of this process ends the run, and not only this rank's part of it."""
+    tracks_time: bool = True
+    """Whether it is measured what the time of a training goes to."""
 
 
 class OwnRun(Protocol):

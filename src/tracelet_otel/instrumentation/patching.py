@@ -11,6 +11,12 @@ _DEEPEST: Final = 100
 """Most wrappers that are looked through."""
 
 
+def is_defined_in(function: Callable[..., Any], module: str) -> bool:
+    """Whether a function is itself defined in a module, given by the end of its name."""
+    # A wrapper may copy the names of what it wraps, but its globals are those of another module.
+    return str(getattr(function, "__globals__", {}).get("__name__")).endswith(f".{module}")
+
+
 class Patch:
     """A replaced attribute of a class or module.
 

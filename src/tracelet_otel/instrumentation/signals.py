@@ -13,12 +13,13 @@ from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.instrumentation.outcome import Outcome
 from tracelet_otel.instrumentation.progress import Progress
 from tracelet_otel.instrumentation.recorder import DRAIN_BUDGET_S, Recorder
+from tracelet_otel.instrumentation.timing.timing import Timing
 from tracelet_otel.resource.membership import Membership
 
 
 @dataclass(frozen=True)
 class Signals:
-    """What a run reports: its rows, hyperparameters, progress and outcome."""
+    """What a run reports: its rows, hyperparameters, progress, outcome, and where its time goes."""
 
     recorder: Recorder
     hparams: Hyperparameters
@@ -27,6 +28,8 @@ class Signals:
     membership: Membership
     launching: Launching
     guard: Guard
+    timing: Timing | None = None
+    """Where the time goes; None where that is not measured."""
     training_begins: Callable[[], None] = lambda: None
     """Called when a trainer begins to fit, validate or test, and is to be recorded."""
 

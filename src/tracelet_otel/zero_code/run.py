@@ -94,7 +94,8 @@ class ZeroCodeRun:
             self._give_up(error)
             return Nobodys().begin()
         launching = OpensRun(role.launching, self._open_for_copies)
-        return Participation(role.membership, launching, owns_run=role.owns_run)
+        tracks_time = self._settings is None or self._settings.track_time
+        return Participation(role.membership, launching, owns_run=role.owns_run, tracks_time=tracks_time)
 
     def watch(self, signals: Signals) -> None:
         """Take the signals, of which the step is recorded with the readings of GPU and host."""

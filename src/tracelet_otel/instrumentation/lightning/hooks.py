@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.hparams import Hyperparameters
 from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
 from tracelet_otel.instrumentation.lightning.rows import Rows
+from tracelet_otel.instrumentation.signals import Signals
+from tracelet_otel.instrumentation.timing.timing import Timing
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,21 @@ class Hooks:
     lifecycle: Lifecycle
     hparams: Hyperparameters
     guard: Guard
+    timing: Timing | None
+
+    @classmethod
+    def of(cls, signals: Signals) -> Hooks:
+        """The hooks that report to signals."""
+        lifecycle = Lifecycle(signals)
+        return cls(Rows(signals, lifecycle), lifecycle, signals.hparams, signals.guard, signals.timing)
+
+    def fetching(self) -> AbstractContextManager[Any]:
+        """What to do it in when a loop begins to fetch batches; its time is that of the phase `data_wait`."""
+        return nullcontext() if self.timing is None else self.timing.actions.fetching
+
+    def logging(self, logger: Any = None) -> AbstractContextManager[Any]:
+        """What to do it in when a row is handed to a logger, or to all; its time is that of the phase `logging`."""
+        return nullcontext() if self.timing is None else self.timing.actions.logging(logger)
 
     def take_logged_row(
         self, log_metrics: Callable[..., Any], logger: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -57,23 +75,23 @@ class Hooks:
         except Exception as error:
             self.guard.report("hyperparameters could not be taken from a logger", error)
 
-    def enter(self, trainer: Any, prepare: Callable[[Any], None], *, logs: bool) -> bool:
+    def enter(self, trainer: Any, prepare: Callable[[Any], None], function: str) -> bool:
         """A trainer starts.
 
         Args:
             trainer: the trainer.
             prepare: called with the trainer first.
-            logs: whether what it does now logs anything.
+            function: which of its functions was called.
 
         Returns:
             Whether `leave` is to be called at its end.
         """
         try:
             prepare(trainer)
-            return self.lifecycle.enter(trainer, logs=logs)
+            return self.lifecycle.enter(trainer, function)
         except Exception as error:
             self.guard.report("the start of a training was not seen", error)
-            self.lifecycle.forget_start()
+            self.lifecycle.forget_start(trainer)
             return False
 
     def enter_copy(self, trainer: Any, callback: Any, prepare: Callable[[Any], None]) -> None:

@@ -12,6 +12,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, distribution
 from threading import get_ident
@@ -24,16 +25,15 @@ from wrapt import register_post_import_hook
 
 from tracelet_otel._support.environment import sdk_exports_nothing
 from tracelet_otel._support.guard import Guard, log
-from tracelet_otel._support.private_names import CONNECTOR, LIGHTNING, check_package, tampered
+from tracelet_otel._support.private_names import CONNECTOR, FETCHERS, LIGHTNING, check_package, tampered
 from tracelet_otel.errors import IncompatibleVersionError
 from tracelet_otel.instrumentation.lightning.hooks import Hooks
-from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
 from tracelet_otel.instrumentation.lightning.own_run import end, identify
-from tracelet_otel.instrumentation.lightning.rows import Rows
 from tracelet_otel.instrumentation.outcome import last_error
 from tracelet_otel.instrumentation.own_run import Nobodys, OwnRun
-from tracelet_otel.instrumentation.patching import Patch
+from tracelet_otel.instrumentation.patching import Patch, is_defined_in
 from tracelet_otel.instrumentation.signals import Signals, make_signals
+from tracelet_otel.instrumentation.timing.timing import Timing
 
 _METHODS: Final = ("fit", "validate", "test", "predict")
 """Methods of a trainer in which something is trained or logged."""
@@ -145,7 +145,8 @@ class LightningInstrumentor(BaseInstrumentor):
             owns_run=participation.owns_run,
             tells_rank=True,
         )
-        signals = replace(signals, training_begins=run.training_begins)
+        timing = Timing(provider) if participation.tracks_time else None
+        signals = replace(signals, timing=timing, training_begins=run.training_begins)
         run.watch(signals)
         # Runs before the provider's own exit handler, which was registered earlier: the SDK's final collection has too
         # little time for a long queue.
@@ -153,7 +154,7 @@ class LightningInstrumentor(BaseInstrumentor):
         self._take_hooks(signals)
 
     def _take_hooks(self, signals: Signals) -> None:
-        self._hooks, self._hooks_pid, self._is_worker = _hooks(signals), os.getpid(), False
+        self._hooks, self._hooks_pid, self._is_worker = Hooks.of(signals), os.getpid(), False
 
     def _patch_package(self, package: ModuleType) -> None:
         if self._waits_for_lightning:
@@ -171,6 +172,8 @@ class LightningInstrumentor(BaseInstrumentor):
             self._patch_method(connector, "log_metrics", self._wrap_connector)
             for method in _METHODS:
                 self._patch_method(package.Trainer, method, self._wrap_lifecycle)
+            fetcher = sys.modules[f"{package.__name__}.{FETCHERS}"]._DataFetcher
+            self._patch_method(fetcher, "__iter__", self._wrap_fetcher)
         except Exception as error:
             reason = str(error) if isinstance(error, IncompatibleVersionError) else error
             hooks.guard.report(f"nothing that {package.__name__} logs is recorded", reason)
@@ -195,7 +198,7 @@ class LightningInstrumentor(BaseInstrumentor):
     def _wrap_connector(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:
         # Lightning's own function hands the row to the loggers, and without any it does nothing: then no call is nested
         # in it. A function that others have put in its place may call a wrapper of ours.
-        is_lightnings = _is_defined_in(log_metrics, CONNECTOR)
+        is_lightnings = is_defined_in(log_metrics, CONNECTOR)
 
         @functools.wraps(log_metrics)
         def log_metrics_and_record(connector: Any, metrics: Any, step: int | None = None) -> Any:
@@ -207,7 +210,7 @@ class LightningInstrumentor(BaseInstrumentor):
             try:
                 if is_lightnings and not trainer.loggers:
                     return log_metrics(connector, metrics, step)
-                with hooks.rows.handing_out:
+                with hooks.rows.handing_out, hooks.logging():
                     return log_metrics(connector, metrics, step)
             finally:
                 # Also where a user's logger raises: the row was logged all the same.
@@ -219,15 +222,28 @@ class LightningInstrumentor(BaseInstrumentor):
         @functools.wraps(log_metrics)
         def log_metrics_and_record(logger: Any, *args: Any, **kwargs: Any) -> Any:
             hooks = self._hooks
-            if hooks is None or get_ident() in hooks.rows.handing_out.threads:
+            if hooks is None:
                 return log_metrics(logger, *args, **kwargs)
+            if get_ident() in hooks.rows.handing_out.threads:
+                with hooks.logging(logger):
+                    return log_metrics(logger, *args, **kwargs)
             try:
-                with hooks.rows.handing_out:
+                with hooks.rows.handing_out, hooks.logging(logger):
                     return log_metrics(logger, *args, **kwargs)
             finally:
                 hooks.take_logged_row(log_metrics, logger, args, kwargs)
 
         return log_metrics_and_record
+
+    def _wrap_fetcher(self, begin: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(begin)
+        def begin_and_note(fetcher: Any) -> Any:
+            hooks = self._hooks
+            # Workers are started here, and the first batches are waited for.
+            with nullcontext() if hooks is None else hooks.fetching():
+                return begin(fetcher)
+
+        return begin_and_note
 
     def _wrap_hyperparams(self, log_hyperparams: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(log_hyperparams)
@@ -259,8 +275,7 @@ class LightningInstrumentor(BaseInstrumentor):
             if self._is_worker or (self._hooks is not None and os.getpid() != self._hooks_pid):
                 self._say_unrecorded()
             hooks = self._hooks
-            # Predictions log nothing.
-            if hooks is None or not hooks.enter(trainer, self._patch_loggers, logs=call.__name__ != "predict"):
+            if hooks is None or not hooks.enter(trainer, self._patch_loggers, call.__name__):
                 return call(trainer, *args, **kwargs)
             try:
                 result = call(trainer, *args, **kwargs)
@@ -271,16 +286,6 @@ class LightningInstrumentor(BaseInstrumentor):
             return result
 
         return call_and_report
-
-
-def _hooks(signals: Signals) -> Hooks:
-    lifecycle = Lifecycle(signals)
-    return Hooks(Rows(signals, lifecycle), lifecycle, signals.hparams, signals.guard)
-
-
-def _is_defined_in(function: Callable[..., Any], module: str) -> bool:
-    # A wrapper may copy the names of what it wraps, but its globals are those of another module.
-    return str(getattr(function, "__globals__", {}).get("__name__")).endswith(f".{module}")
 
 
 def _is_installed(name: str) -> bool:

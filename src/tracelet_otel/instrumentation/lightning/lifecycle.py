@@ -10,6 +10,7 @@ from typing import Any, Final
 from tracelet_otel import semconv
 from tracelet_otel._support.private_names import LIGHTNING, STARTS_RANKS, TRIAL
 from tracelet_otel.instrumentation.lightning.rank_callback import RankCallback, make_rank_callback
+from tracelet_otel.instrumentation.lightning.timed_trainer import TimedTrainer
 from tracelet_otel.instrumentation.lightning.trainer_config import configuration
 from tracelet_otel.instrumentation.signals import Signals
 from tracelet_otel.resource.rank_info import RankInfo
@@ -26,6 +27,8 @@ class Lifecycle:
         self._signals = signals
         self._callbacks: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         """Our callback of each trainer that is running."""
+        self._timed: weakref.WeakKeyDictionary[Any, TimedTrainer] = weakref.WeakKeyDictionary()
+        """Of each trainer that is running, what notes its actions."""
         self._tuning: weakref.WeakSet[Any] = weakref.WeakSet()
         """Trainers in a call that only tunes."""
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -33,12 +36,12 @@ class Lifecycle:
         self.heard = NOBODY
         """Last result of `hear`, reused as long as it is valid; `NOBODY` otherwise."""
 
-    def enter(self, trainer: Any, *, logs: bool = True) -> bool:
+    def enter(self, trainer: Any, function: str) -> bool:
         """A trainer starts.
 
         Args:
             trainer: the trainer.
-            logs: whether what it does now logs anything.
+            function: which of its functions was called: `fit`, `validate`, `test` or `predict`.
 
         Returns:
             Whether `leave` is to be called at its end: not for a call inside another one of the same trainer.
@@ -49,9 +52,11 @@ class Lifecycle:
         if _only_tunes(trainer):
             self._tuning.add(trainer)
             return True
+        starts_ranks = _starts_ranks(trainer)
+        if not starts_ranks:
+            self._time(trainer, function)
         membership, launching = self._signals.membership, self._signals.launching
         membership.begin(trainer.world_size)
-        starts_ranks = _starts_ranks(trainer)
         if starts_ranks or trainer.world_size > 1:
             launching.begin(membership.training)
         in_process = launching.in_process if starts_ranks else None
@@ -59,13 +64,15 @@ class Lifecycle:
         callback = make_rank_callback(_package(trainer), in_process)
         trainer.callbacks.append(callback)
         self._begin(trainer, callback)
-        if logs and not self.is_silent(trainer):
+        # Predictions log nothing.
+        if function != "predict" and not self.is_silent(trainer):
             self._signals.training_begins()
         return True
 
-    def forget_start(self) -> None:
+    def forget_start(self, trainer: Any) -> None:
         """Take back what `enter` announced, where it failed: `leave` will not be called."""
         self._signals.launching.end()
+        self._time_no_more(trainer)
 
     def enter_copy(self, trainer: Any, callback: Any) -> None:
         """A trainer continues in this process, which was started for it.
@@ -77,6 +84,7 @@ class Lifecycle:
         self.heard = NOBODY
         self._signals.membership.rank_info = _rank_info(trainer)
         self._begin(trainer, callback)
+        self._time(trainer, trainer.state.fn.value)
 
     def leave(self, trainer: Any, error: BaseException | None) -> None:
         """A trainer ends.
@@ -94,6 +102,7 @@ class Lifecycle:
             trainer.callbacks.remove(callback)
         self._signals.outcome.training_ended(error)
         self._signals.launching.end()
+        self._time_no_more(trainer)
 
     def _begin(self, trainer: Any, callback: Any) -> None:
         callback.begin(self._report_configuration)
@@ -101,6 +110,20 @@ class Lifecycle:
         self._seen.add(trainer)
         self._signals.progress.watch(trainer, _step_of)
         self._signals.outcome.value = semconv.OUTCOME_RUNNING
+
+    def _time(self, trainer: Any, function: str) -> None:
+        """Note what a trainer does from now on, in the process in which it does that."""
+        if self._signals.timing is None:
+            return
+        try:
+            self._timed[trainer] = TimedTrainer(trainer, function, self._signals.timing.actions)
+        except Exception as error:
+            self._signals.guard.report("where the time goes is not measured for this training", error)
+
+    def _time_no_more(self, trainer: Any) -> None:
+        timed = self._timed.pop(trainer, None)
+        if timed is not None:
+            timed.end()
 
     def _learn_rank(self, trainer: Any, *, starts_ranks: bool, recorded: bool) -> None:
         """Take this process's rank from its trainer.

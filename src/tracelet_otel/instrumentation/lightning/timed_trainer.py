@@ -1,0 +1,94 @@
+"""Lets the actions of a trainer be noted while it runs: at its profiler, and around its validations.
+
+Only attributes of the profiler, the strategy and the loop are set, and they are taken away at the end. The profiler,
+its type and what it reports stay the user's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+from tracelet_otel._support.private_names import NO_PROFILER
+from tracelet_otel.instrumentation.timing.actions import Action, Actions
+
+
+class TimedTrainer:
+    """A trainer whose actions are noted, until `end`.
+
+    Args:
+        trainer: the trainer, in the process in which it runs.
+        function: which of its functions was called.
+        actions: where they are noted.
+    """
+
+    def __init__(self, trainer: Any, function: str, actions: Actions) -> None:
+        self._actions = actions
+        self._call = actions.call(function)
+        self._put: list[tuple[Any, str, Any]] = []
+        profiler, strategy = trainer.profiler, trainer.strategy
+        if type(profiler).__name__ == NO_PROFILER:
+            # Its own makes a context manager for each action, which does nothing. Ours takes less time.
+            self._replace(profiler, "profile", lambda *_: actions.__getitem__)
+        self._replace(profiler, "start", _Started)
+        self._replace(profiler, "stop", _Stopped)
+        if function == "fit":
+            self._replace(trainer.fit_loop.epoch_loop.val_loop, "run", _within(actions.validation))
+            # In manual optimization these are no actions of the profiler's.
+            self._replace(strategy, "backward", _within(actions["[Strategy].backward"]))
+            self._replace(strategy, "optimizer_step", _within(actions["[Strategy].optimizer_step"]))
+        self._call.__enter__()
+
+    def end(self) -> None:
+        """Take away what was set, but nothing that somebody else has put in its place since."""
+        self._call.__exit__()
+        for owner, name, ours in self._put:
+            if vars(owner).get(name) == ours:
+                delattr(owner, name)
+        self._put.clear()
+
+    def _replace(self, owner: Any, name: str, make: Callable[[Any, Actions], Any]) -> None:
+        if name not in vars(owner):
+            ours = make(getattr(owner, name), self._actions)
+            setattr(owner, name, ours)
+            self._put.append((owner, name, ours))
+
+
+class _Replacement:
+    """Stands in the place of a method. In a copy of the method's object, as of a pickled trainer, it is the method."""
+
+    def __init__(self, method: Any, actions: Actions) -> None:
+        self._method = method
+        self._actions = actions
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MethodType, (self._method.__func__, self._method.__self__)
+
+
+class _Started(_Replacement):
+    def __call__(self, action_name: str) -> Any:
+        self._actions[action_name].__enter__()
+        return self._method(action_name)
+
+
+class _Stopped(_Replacement):
+    def __call__(self, action_name: str) -> Any:
+        try:
+            return self._method(action_name)
+        finally:
+            self._actions[action_name].__exit__()
+
+
+class _Within(_Replacement):
+    def __init__(self, method: Any, actions: Actions, action: Action) -> None:
+        super().__init__(method, actions)
+        self._action = action
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with self._action:
+            return self._method(*args, **kwargs)
+
+
+def _within(action: Action) -> Callable[[Any, Actions], _Within]:
+    return lambda method, actions: _Within(method, actions, action)

@@ -1,0 +1,1 @@
+"""Where the time of a training goes: phases that sum to its wall time."""

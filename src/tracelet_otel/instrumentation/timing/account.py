@@ -1,0 +1,112 @@
+"""Sums the time of each phase, from the beginnings and ends of actions. Pure: times come with the events."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tracelet_otel.instrumentation.timing.actions import Action, Events
+from tracelet_otel.instrumentation.timing.phases import Phase, within
+
+
+class Spent(NamedTuple):
+    """What time is summed by."""
+
+    phase: Phase
+    stage: str
+    """What the trainer was called for: `fit`, `validate`, `test` or `predict`."""
+
+
+class _Context:
+    """Actions that are open within each other: what the time goes to while they are, and what more may begin."""
+
+    __slots__ = ("inner", "ns", "spent")
+
+    def __init__(self, spent: Spent | None) -> None:
+        self.spent = spent
+        """None where no action is open."""
+        self.ns = 0
+        """Time so far."""
+        self.inner: dict[Action, _Context] = {}
+        """By an action that begins here, the context that it makes. Actions that repeat come to the same one."""
+
+
+class TimeAccount:
+    """The time of each phase so far.
+
+    The time between two events goes to the innermost action that is open then. So phases sum to the time in which a
+    trainer runs: the outermost action is the trainer's call, and what no action within it takes is Lightning's own.
+    """
+
+    def __init__(self) -> None:
+        self._outside = _Context(None)
+        self._now = self._outside
+        """The context after the last event."""
+        self._open: list[tuple[Action, _Context]] = []
+        """Actions that are open, each with the context in which it began."""
+        self._by_spent: dict[Spent, list[_Context]] = {}
+        self._last_ns = 0
+
+    @property
+    def spent_ns(self) -> dict[Spent, int]:
+        """Nanoseconds by phase and stage."""
+        return {spent: sum(one.ns for one in contexts) for spent, contexts in self._by_spent.items()}
+
+    def take(self, events: Events) -> None:
+        """Take note of beginnings and ends of actions, in order; they are removed.
+
+        Args:
+            events: actions, each followed by the time in nanoseconds, which is negative where it ended.
+        """
+        take, still_open = events.popleft, self._open
+        now, last_ns = self._now, self._last_ns
+        # The time of the last action may be about to come. Little is done for each: a step has dozens of them.
+        while pairs := len(events) // 2:
+            for _ in range(pairs):
+                action, time_ns = take(), take()
+                if time_ns.__class__ is not int:
+                    # Ctrl-C came between the two: there is no time of this action, and this is the next one.
+                    events.appendleft(time_ns)
+                    continue
+                begins = time_ns >= 0
+                if not begins:
+                    time_ns = -time_ns
+                # Another thread may have read the clock, for `settle`, just before an event that it gets later.
+                if time_ns > last_ns:
+                    now.ns += time_ns - last_ns
+                    last_ns = time_ns
+                if begins:
+                    still_open.append((action, now))
+                    now = now.inner.get(action) or self._begun(action, now)
+                elif still_open and still_open[-1][0] is action:
+                    now = still_open.pop()[1]
+                else:
+                    now = self._ended(action, now)
+        self._now, self._last_ns = now, last_ns
+
+    def settle(self, now_ns: int) -> None:
+        """Account for the time up to now; an action may take long, or never end."""
+        if now_ns > self._last_ns:
+            self._now.ns += now_ns - self._last_ns
+            self._last_ns = now_ns
+
+    def _begun(self, action: Action, now: _Context) -> _Context:
+        outer = now.spent
+        if outer is None:
+            spent = Spent(action.phase, action.stage)
+        else:
+            spent = Spent(within(outer.phase, action.phase), action.stage or outer.stage)
+        context = now.inner[action] = _Context(spent)
+        self._by_spent.setdefault(spent, []).append(context)
+        return context
+
+    def _ended(self, action: Action, now: _Context) -> _Context:
+        """The context after an action ended that is not the innermost one: the ends of those within it are lost.
+
+        Its own beginning may be lost instead, as where it began before its trainer was watched; then nothing changes.
+        """
+        for place in range(len(self._open) - 1, -1, -1):
+            if self._open[place][0] is action:
+                now = self._open[place][1]
+                del self._open[place:]
+                break
+        return now

@@ -1,0 +1,119 @@
+"""What the training thread notes: which action began or ended, and when. Nothing is computed there.
+
+Lightning names what it does for its profiler, also where the user has none. Each name becomes an `Action`, which begins
+and ends many times. Each time two objects go to a queue, from which another thread sums phases (`account`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from time import perf_counter_ns
+from typing import Any, Final
+
+from tracelet_otel import semconv
+from tracelet_otel.instrumentation.timing.phases import LIGHTNING, VALIDATION, Phase, phase_of
+
+_MOST_EVENTS: Final = 200_000
+"""Where more wait, as where metrics are collected each minute or never, the thread that trains has them summed."""
+
+Events = deque[Any]
+"""Actions and times in nanoseconds, in turn. The time is negative where the action ended."""
+
+
+class Action:
+    """Something that a trainer does, as a context manager that can be entered again and again.
+
+    Args:
+        name: its name, as Lightning's profiler has it.
+        phase: where its time goes, wherever it occurs.
+        events: where its beginnings and ends are noted.
+        stage: what the trainer was called for, where the action is that call; empty for all others.
+    """
+
+    __slots__ = ("_note", "name", "phase", "stage")
+
+    def __init__(self, name: str, phase: Phase, events: Events, stage: str = "") -> None:
+        self.name = name
+        self.phase = phase
+        self.stage = stage
+        self._note = events.append
+
+    def __enter__(self) -> str:
+        """Note that it begins; returns its name, as the context managers of Lightning's profilers do."""
+        self._note(self)
+        self._note(perf_counter_ns())
+        return self.name
+
+    def __exit__(self, *_: object) -> None:
+        """Note that it ends, by an exception or not."""
+        self._note(self)
+        self._note(-perf_counter_ns())
+
+
+class _Step(Action):
+    """An action that each step of a training or an evaluation has."""
+
+    __slots__ = ("_actions",)
+
+    def __init__(self, name: str, phase: Phase, actions: Actions) -> None:
+        super().__init__(name, phase, actions.events)
+        self._actions = actions
+
+    def __exit__(self, *_: object) -> None:
+        """Note that it ends, and have the events summed where they are too many."""
+        super().__exit__()
+        if len(self._actions.events) > _MOST_EVENTS:
+            self._actions.sum_up()
+
+
+class Actions(dict[str, Action]):
+    """The actions of a process, by name. Each is made when it is first looked up.
+
+    A lookup is a method of `dict`, so that it costs no call of a Python function.
+
+    Args:
+        sum_up: called on the thread that trains, where more events wait than memory should be spent on.
+    """
+
+    def __init__(self, sum_up: Callable[[], None]) -> None:
+        super().__init__()
+        self.sum_up = sum_up
+        self.events = Events()
+
+    def __missing__(self, name: str) -> Action:
+        phase = phase_of(name)
+        is_step = phase.name == semconv.PHASE_FORWARD
+        action = self[name] = _Step(name, phase, self) if is_step else Action(name, phase, self.events)
+        return action
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What a copy of a trainer does, as in another process, is not noted.
+        return _Unnoted, ()
+
+    @property
+    def fetching(self) -> Action:
+        """The beginning of an epoch's batches, which starts workers; Lightning has no name for that."""
+        return self["[_DataFetcher].first_next"]
+
+    @property
+    def validation(self) -> Action:
+        """A validation within a training; Lightning has no name for that."""
+        action = self.get("validation")
+        if action is None:
+            action = self["validation"] = Action("validation", VALIDATION, self.events)
+        return action
+
+    def logging(self, logger: object = None) -> Action:
+        """A row that is handed to one logger, or to all of a trainer; Lightning has no name for that."""
+        return self["[Logger]" if logger is None else f"[Logger]{type(logger).__name__}"]
+
+    def call(self, function: str) -> Action:
+        """The call of a trainer's function. All of its time that no other action takes is Lightning's."""
+        return Action(f"Trainer.{function}", LIGHTNING, self.events, function)
+
+
+class _Unnoted(dict[str, AbstractContextManager[None]]):
+    def __missing__(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext()

@@ -1,0 +1,89 @@
+"""Which phase of a training an action of Lightning's profiler belongs to. Pure."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from tracelet_otel import semconv
+
+
+class Phase(NamedTuple):
+    """A phase of a training, and whose it is."""
+
+    name: str
+    """One of `semconv.PHASE_*`."""
+    owner: str = ""
+    """Class of the callback, module or logger that takes the time; empty where the name says all."""
+
+
+LIGHTNING: Final = Phase(semconv.PHASE_LIGHTNING)
+"""What Lightning itself does between the actions that it names."""
+VALIDATION: Final = Phase(semconv.PHASE_VALIDATION)
+_CHECKPOINT: Final = Phase(semconv.PHASE_CHECKPOINT)
+_BY_HOOK: Final = {
+    **dict.fromkeys(
+        ("configure_gradient_clipping", "lr_scheduler_step", "optimizer_step", "optimizer_zero_grad"),
+        Phase(semconv.PHASE_OPTIMIZER),
+    ),
+    **dict.fromkeys(
+        ("batch_to_device", "on_after_batch_transfer", "on_before_batch_transfer", "transfer_batch_to_device"),
+        Phase(semconv.PHASE_TRANSFER),
+    ),
+    **dict.fromkeys(("predict_step", "test_step", "training_step", "validation_step"), Phase(semconv.PHASE_FORWARD)),
+    "backward": Phase(semconv.PHASE_BACKWARD),
+    **dict.fromkeys(
+        (
+            "configure_callbacks",
+            "configure_model",
+            "configure_optimizers",
+            "configure_sharded_model",
+            "predict_dataloader",
+            "prepare_data",
+            "setup",
+            "teardown",
+            "test_dataloader",
+            "train_dataloader",
+            "val_dataloader",
+        ),
+        Phase(semconv.PHASE_SETUP),
+    ),
+}
+_USERS: Final = ("[LightningModule", "[LightningDataModule")
+_OF_VALIDATION: Final = (
+    semconv.PHASE_DATA, semconv.PHASE_FORWARD, semconv.PHASE_LIGHTNING, semconv.PHASE_TRANSFER
+)  # fmt: skip
+
+
+def phase_of(action: str) -> Phase:
+    """The phase of an action by itself, wherever it occurs.
+
+    Args:
+        action: its name, as in `[Callback]EarlyStopping{'monitor': 'loss'}.on_train_end`.
+    """
+    kind, _, rest = action.partition("]")
+    if kind == "[Callback":
+        # A callback's key may hold its arguments, and these may hold any character.
+        qualified_name = rest.partition("{")[0] if "{" in rest else rest.rpartition(".")[0]
+        return Phase(semconv.PHASE_CALLBACK, qualified_name.rpartition(".")[2])
+    if kind == "[Logger":
+        return Phase(semconv.PHASE_LOGGING, rest)
+    owner, _, hook = rest.rpartition(".")
+    if hook in _BY_HOOK:
+        return _BY_HOOK[hook]
+    if action.endswith("_next"):
+        return Phase(semconv.PHASE_DATA)
+    if kind in _USERS:
+        return Phase(semconv.PHASE_CALLBACK, owner)
+    return _CHECKPOINT if action == "save_checkpoint" else LIGHTNING
+
+
+def within(outer: Phase, own: Phase) -> Phase:
+    """The phase of an action that occurs in another one.
+
+    Args:
+        outer: phase of the action around it.
+        own: its phase by itself.
+    """
+    if outer == _CHECKPOINT or (outer == VALIDATION and own.name in _OF_VALIDATION):
+        return outer
+    return own
