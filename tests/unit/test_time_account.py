@@ -12,32 +12,32 @@ from hypothesis import strategies as st
 from tracelet_otel import semconv
 from tracelet_otel.instrumentation.timing.account import Spent, TimeAccount
 from tracelet_otel.instrumentation.timing.actions import Action, Actions
-from tracelet_otel.instrumentation.timing.phases import Phase, phase_of
+from tracelet_otel.instrumentation.timing.phases import TrainingPhase, phase_of
 
 
 @pytest.mark.parametrize(
     ("action", "phase"),
     [
-        ("[_TrainingEpochLoop].train_dataloader_next", Phase(semconv.PHASE_DATA)),
-        ("[_EvaluationLoop].val_next", Phase(semconv.PHASE_DATA)),
-        ("[Strategy]SingleDeviceStrategy.batch_to_device", Phase(semconv.PHASE_TRANSFER)),
-        ("[LightningModule]M.transfer_batch_to_device", Phase(semconv.PHASE_TRANSFER)),
-        ("[Strategy]DDPStrategy.training_step", Phase(semconv.PHASE_FORWARD)),
-        ("[Strategy]DDPStrategy.backward", Phase(semconv.PHASE_BACKWARD)),
-        ("[LightningModule]M.optimizer_step", Phase(semconv.PHASE_OPTIMIZER)),
-        ("[LightningModule]M.configure_optimizers", Phase(semconv.PHASE_SETUP)),
-        ("[LightningModule]M.on_train_batch_end", Phase(semconv.PHASE_CALLBACK, "M")),
-        ("[LightningDataModule]D.on_exception", Phase(semconv.PHASE_CALLBACK, "D")),
-        ("[Callback]Timer.on_train_batch_start", Phase(semconv.PHASE_CALLBACK, "Timer")),
-        ("[Callback]test.<locals>.Local.on_fit_end", Phase(semconv.PHASE_CALLBACK, "Local")),
+        ("[_TrainingEpochLoop].train_dataloader_next", TrainingPhase(semconv.PHASE_DATA)),
+        ("[_EvaluationLoop].val_next", TrainingPhase(semconv.PHASE_DATA)),
+        ("[Strategy]SingleDeviceStrategy.batch_to_device", TrainingPhase(semconv.PHASE_TRANSFER)),
+        ("[LightningModule]M.transfer_batch_to_device", TrainingPhase(semconv.PHASE_TRANSFER)),
+        ("[Strategy]DDPStrategy.training_step", TrainingPhase(semconv.PHASE_FORWARD)),
+        ("[Strategy]DDPStrategy.backward", TrainingPhase(semconv.PHASE_BACKWARD)),
+        ("[LightningModule]M.optimizer_step", TrainingPhase(semconv.PHASE_OPTIMIZER)),
+        ("[LightningModule]M.configure_optimizers", TrainingPhase(semconv.PHASE_SETUP)),
+        ("[LightningModule]M.on_train_batch_end", TrainingPhase(semconv.PHASE_CALLBACK, "M")),
+        ("[LightningDataModule]D.on_exception", TrainingPhase(semconv.PHASE_CALLBACK, "D")),
+        ("[Callback]Timer.on_train_batch_start", TrainingPhase(semconv.PHASE_CALLBACK, "Timer")),
+        ("[Callback]test.<locals>.Local.on_fit_end", TrainingPhase(semconv.PHASE_CALLBACK, "Local")),
         # A callback's own training step is the callback's.
-        ("[Callback]Mine.training_step", Phase(semconv.PHASE_CALLBACK, "Mine")),
-        ("[Callback]Stopping{'monitor': 'a]b.c', 'mode': 'min'}.setup", Phase(semconv.PHASE_CALLBACK, "Stopping")),
-        ("[Logger]CSVLogger", Phase(semconv.PHASE_LOGGING, "CSVLogger")),
-        ("save_checkpoint", Phase(semconv.PHASE_CHECKPOINT)),
-        ("run_training_epoch", Phase(semconv.PHASE_LIGHTNING)),
-        ("[Strategy]DDPStrategy.on_train_batch_start", Phase(semconv.PHASE_LIGHTNING)),
-        ("what a user's own code calls so", Phase(semconv.PHASE_LIGHTNING)),
+        ("[Callback]Mine.training_step", TrainingPhase(semconv.PHASE_CALLBACK, "Mine")),
+        ("[Callback]Stopping{'monitor': 'a]b.c'}.setup", TrainingPhase(semconv.PHASE_CALLBACK, "Stopping")),
+        ("[Logger]CSVLogger", TrainingPhase(semconv.PHASE_LOGGING, "CSVLogger")),
+        ("save_checkpoint", TrainingPhase(semconv.PHASE_CHECKPOINT)),
+        ("run_training_epoch", TrainingPhase(semconv.PHASE_LIGHTNING)),
+        ("[Strategy]DDPStrategy.on_train_batch_start", TrainingPhase(semconv.PHASE_LIGHTNING)),
+        ("what a user's own code calls so", TrainingPhase(semconv.PHASE_LIGHTNING)),
     ],
 )  # fmt: skip
 def test_the_phase_of_an_action(action, phase):
@@ -157,7 +157,8 @@ def test_events_do_not_fill_the_memory(monkeypatch):
                 assert len(actions.events) <= 110
     account.take(actions.events)
     assert set(account.spent_ns) == {
-        Spent(phase, "fit") for phase in (Phase("lightning"), Phase("forward"), Phase("callback", "C"))
+        Spent(phase, "fit")
+        for phase in (TrainingPhase("lightning"), TrainingPhase("forward"), TrainingPhase("callback", "C"))
     }
 
 

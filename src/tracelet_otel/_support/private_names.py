@@ -126,7 +126,7 @@ LIGHTNING: Final = Library(
         PrivateName("utilities.exceptions", TERMINATED),
         # What a trainer does: names of its profiler's actions, and its validations, which have none.
         PrivateName("profilers.base", NO_PROFILER),
-        PrivateName(FETCHERS, "_DataFetcher.__iter__", ("self",)),
+        PrivateName(FETCHERS, "_DataFetcher"),
         PrivateName("loops.training_epoch_loop", "_TrainingEpochLoop.__init__", sets=("val_loop",)),
     ),
     tampered=dict.fromkeys((("lightning", "2.6.2"), ("lightning", "2.6.3")), "GHSA-w37p-236h-pfx3"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tracelet_otel.instrumentation.timing.actions import Action, Events
-from tracelet_otel.instrumentation.timing.phases import Phase, within
+from tracelet_otel.instrumentation.timing.phases import TrainingPhase, within
 
 
 class Spent(NamedTuple):
     """What time is summed by."""
 
-    phase: Phase
+    phase: TrainingPhase
     stage: str
     """What the trainer was called for: `fit`, `validate`, `test` or `predict`."""
 

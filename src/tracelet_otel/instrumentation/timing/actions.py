@@ -13,7 +13,7 @@ from time import perf_counter_ns
 from typing import Any, Final
 
 from tracelet_otel import semconv
-from tracelet_otel.instrumentation.timing.phases import LIGHTNING, VALIDATION, Phase, phase_of
+from tracelet_otel.instrumentation.timing.phases import LIGHTNING, VALIDATION, TrainingPhase, phase_of
 
 _MOST_EVENTS: Final = 200_000
 """Where more wait, as where metrics are collected each minute or never, the thread that trains has them summed."""
@@ -34,7 +34,7 @@ class Action:
 
     __slots__ = ("_note", "name", "phase", "stage")
 
-    def __init__(self, name: str, phase: Phase, events: Events, stage: str = "") -> None:
+    def __init__(self, name: str, phase: TrainingPhase, events: Events, stage: str = "") -> None:
         self.name = name
         self.phase = phase
         self.stage = stage
@@ -57,7 +57,7 @@ class _Step(Action):
 
     __slots__ = ("_actions",)
 
-    def __init__(self, name: str, phase: Phase, actions: Actions) -> None:
+    def __init__(self, name: str, phase: TrainingPhase, actions: Actions) -> None:
         super().__init__(name, phase, actions.events)
         self._actions = actions
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from tracelet_otel import semconv
 
 
-class Phase(NamedTuple):
+class TrainingPhase(NamedTuple):
     """A phase of a training, and whose it is."""
 
     name: str
@@ -16,21 +16,23 @@ class Phase(NamedTuple):
     """Class of the callback, module or logger that takes the time; empty where the name says all."""
 
 
-LIGHTNING: Final = Phase(semconv.PHASE_LIGHTNING)
+LIGHTNING: Final = TrainingPhase(semconv.PHASE_LIGHTNING)
 """What Lightning itself does between the actions that it names."""
-VALIDATION: Final = Phase(semconv.PHASE_VALIDATION)
-_CHECKPOINT: Final = Phase(semconv.PHASE_CHECKPOINT)
+VALIDATION: Final = TrainingPhase(semconv.PHASE_VALIDATION)
+_CHECKPOINT: Final = TrainingPhase(semconv.PHASE_CHECKPOINT)
 _BY_HOOK: Final = {
     **dict.fromkeys(
         ("configure_gradient_clipping", "lr_scheduler_step", "optimizer_step", "optimizer_zero_grad"),
-        Phase(semconv.PHASE_OPTIMIZER),
+        TrainingPhase(semconv.PHASE_OPTIMIZER),
     ),
     **dict.fromkeys(
         ("batch_to_device", "on_after_batch_transfer", "on_before_batch_transfer", "transfer_batch_to_device"),
-        Phase(semconv.PHASE_TRANSFER),
+        TrainingPhase(semconv.PHASE_TRANSFER),
     ),
-    **dict.fromkeys(("predict_step", "test_step", "training_step", "validation_step"), Phase(semconv.PHASE_FORWARD)),
-    "backward": Phase(semconv.PHASE_BACKWARD),
+    **dict.fromkeys(
+        ("predict_step", "test_step", "training_step", "validation_step"), TrainingPhase(semconv.PHASE_FORWARD)
+    ),
+    "backward": TrainingPhase(semconv.PHASE_BACKWARD),
     **dict.fromkeys(
         (
             "configure_callbacks",
@@ -45,7 +47,7 @@ _BY_HOOK: Final = {
             "train_dataloader",
             "val_dataloader",
         ),
-        Phase(semconv.PHASE_SETUP),
+        TrainingPhase(semconv.PHASE_SETUP),
     ),
 }
 _USERS: Final = ("[LightningModule", "[LightningDataModule")
@@ -54,7 +56,7 @@ _OF_VALIDATION: Final = (
 )  # fmt: skip
 
 
-def phase_of(action: str) -> Phase:
+def phase_of(action: str) -> TrainingPhase:
     """The phase of an action by itself, wherever it occurs.
 
     Args:
@@ -64,20 +66,20 @@ def phase_of(action: str) -> Phase:
     if kind == "[Callback":
         # A callback's key may hold its arguments, and these may hold any character.
         qualified_name = rest.partition("{")[0] if "{" in rest else rest.rpartition(".")[0]
-        return Phase(semconv.PHASE_CALLBACK, qualified_name.rpartition(".")[2])
+        return TrainingPhase(semconv.PHASE_CALLBACK, qualified_name.rpartition(".")[2])
     if kind == "[Logger":
-        return Phase(semconv.PHASE_LOGGING, rest)
+        return TrainingPhase(semconv.PHASE_LOGGING, rest)
     owner, _, hook = rest.rpartition(".")
     if hook in _BY_HOOK:
         return _BY_HOOK[hook]
     if action.endswith("_next"):
-        return Phase(semconv.PHASE_DATA)
+        return TrainingPhase(semconv.PHASE_DATA)
     if kind in _USERS:
-        return Phase(semconv.PHASE_CALLBACK, owner)
+        return TrainingPhase(semconv.PHASE_CALLBACK, owner)
     return _CHECKPOINT if action == "save_checkpoint" else LIGHTNING
 
 
-def within(outer: Phase, own: Phase) -> Phase:
+def within(outer: TrainingPhase, own: TrainingPhase) -> TrainingPhase:
     """The phase of an action that occurs in another one.
 
     Args:
