@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from tracelet_otel.exporters.wandb.written import wait_for_row
 
+# The messages are those of W&B's client.
+pytestmark = pytest.mark.whole
 _BLOCK = 32 * 1024
 
 
