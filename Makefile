@@ -80,6 +80,7 @@ bench: venv
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.wandb_parts
+	$(BIN)/python -m benchmarks.phases
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.ranks
 	$(BIN)/python -m benchmarks.nodes

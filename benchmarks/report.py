@@ -254,6 +254,27 @@ def _chains(results: Results) -> str:
     return grid(header, lines)
 
 
+def _cost_of_phases(results: Results) -> str:
+    found = {case: costs for case, costs in results.load("phases")["results"].items() if case != "accuracy"}
+    lines = (
+        (case, f"{one['actions']}", f"{one['lightning_us']:.1f}", f"{one['ours_us']:.1f}", f"{one['sums_us']:.1f}")
+        for case, one in found.items()
+    )
+    header = ("µs a step", "actions", "Lightning's own way", "with phases", "their sums, on another thread")
+    return grid(header, lines)
+
+
+def _phases(results: Results) -> str:
+    found = results.load("phases")["results"]["accuracy"]
+    parts = (
+        (part, f"{one['own']:.3f}", f"{one['phase']:.3f}", f"{one['phase'] / one['own'] - 1:+.1%}")
+        for part, one in found["parts"].items()
+    )
+    others = ((phase, "", f"{seconds:.3f}", "") for phase, seconds in found["others"].items())
+    whole = ("all", f"{found['wall_s']:.3f}", f"{found['sum_s']:.3f}", f"{found['sum_s'] / found['wall_s'] - 1:+.1%}")
+    return grid(("phase", "measured in the training, s", "its phase, s", "more"), (*parts, *others, whole))
+
+
 def _gpus(results: Results) -> str:
     lines = (
         (gpus, str(one["points"]), f"{one['first_ms']:.2f}", f"{one['median_ms']:.2f}", f"{one['p95_ms']:.2f}")
@@ -303,6 +324,8 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "chains": _chains,
     "outage": _outage,
     "ill trackers": _ill_trackers,
+    "cost of phases": _cost_of_phases,
+    "phases": _phases,
     "gpus": _gpus,
     "zero code": _zero_code,
     "repetitions": _repetitions,
