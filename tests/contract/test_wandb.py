@@ -171,16 +171,25 @@ def cores(tracker) -> list[psutil.Process]:
     return [child for child in children if "wandb-core" in child.name()]
 
 
-@pytest.mark.parametrize("place", [pytest.param("online", marks=pytest.mark.slow), "offline"])
-@pytest.mark.parametrize("killed", ["its core", "its process"])
-def test_its_processes_may_die(request, identity, place, killed):
-    backend = request.getfixturevalue(place)
-    readings = [reading("loss", n / 3, n, 1_700_000_000_000 + n) for n in range(60)]
-    tracker = backend.tracker()
+def sixty_readings():
+    return [reading("loss", n / 3, n, 1_700_000_000_000 + n) for n in range(60)]
+
+
+def half_delivered(tracker, identity, readings):
+    """A delivery of which the tracker has the first thirty readings."""
     delivery = FedDelivery(tracker, Guard())
     delivery.open(identity.attributes)
     delivery.put(Batch(identity.attributes, tuple(readings[:30]), (), semconv.OUTCOME_RUNNING))
     assert delivery.wait(30)
+    return delivery
+
+
+@pytest.mark.parametrize("place", [pytest.param("online", marks=pytest.mark.slow), "offline"])
+@pytest.mark.parametrize("killed", ["its core", "its process"])
+def test_its_processes_may_die(request, identity, place, killed):
+    backend = request.getfixturevalue(place)
+    readings, tracker = sixty_readings(), backend.tracker()
+    delivery = half_delivered(tracker, identity, readings)
     victim = cores(tracker)[0] if killed == "its core" else psutil.Process(tracker.process.pid)
     os.kill(victim.pid, signal.SIGKILL)
     wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE, 10, "the death")
@@ -193,12 +202,8 @@ def test_its_processes_may_die(request, identity, place, killed):
 
 @pytest.mark.parametrize("killed", ["its core", "both"])
 def test_a_batch_is_delivered_when_the_file_has_it(offline, identity, killed):
-    readings = [reading("loss", n / 3, n, 1_700_000_000_000 + n) for n in range(60)]
-    tracker = offline.tracker()
-    delivery = FedDelivery(tracker, Guard())
-    delivery.open(identity.attributes)
-    delivery.put(Batch(identity.attributes, tuple(readings[:30]), (), semconv.OUTCOME_RUNNING))
-    assert delivery.wait(30)
+    readings, tracker = sixty_readings(), offline.tracker()
+    delivery = half_delivered(tracker, identity, readings)
     (core,) = cores(tracker)
     os.kill(core.pid, signal.SIGSTOP)
     delivery.put(Batch(identity.attributes, tuple(readings[30:]), (), semconv.OUTCOME_FINISHED))

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -182,8 +183,22 @@ def test_a_run_whose_data_is_refused_takes_no_other_with_it(relay):
     assert run.multiset == multiset([("a", 0, 2.0)])
 
 
-def test_a_run_that_breaks_takes_no_other_with_it(tmp_path, database, monkeypatch, caplog):
+@contextmanager
+def in_process(tmp_path: Path, database: Path, **options: float) -> Iterator[tuple[Sidecar, Relay]]:
+    """A sidecar on a thread of this process, until the end of the block."""
     settings = load({"backend_url": f"sqlite:///{database}"}, {"relay_bind": "127.0.0.1:0"})
+    sidecar, finish = Sidecar(settings, TOKEN, **options), threading.Event()
+    serving = threading.Thread(target=sidecar.serve, args=(finish,))
+    serving.start()
+    try:
+        yield sidecar, Relay(database, tmp_path, sidecar.port)
+    finally:
+        finish.set()
+        serving.join(60)
+    assert not serving.is_alive()
+
+
+def test_a_run_that_breaks_takes_no_other_with_it(tmp_path, database, monkeypatch, caplog):
     look = RelayedRun.look
 
     def breaks(run: RelayedRun) -> None:
@@ -191,12 +206,8 @@ def test_a_run_that_breaks_takes_no_other_with_it(tmp_path, database, monkeypatc
             raise KeyError("a bug")
         look(run)
 
-    sidecar, finish = Sidecar(settings, TOKEN), threading.Event()
     monkeypatch.setattr(RelayedRun, "look", breaks)
-    serving = threading.Thread(target=sidecar.serve, args=(finish,))
-    serving.start()
-    relay = Relay(database, tmp_path, sidecar.port)
-    try:
+    with in_process(tmp_path, database) as (sidecar, relay):
         broken = Rank(0, owns_run=True, run_id="broken")
         broken.record(0, a=1.0)
         sidecar._accept([broken.request()])
@@ -206,19 +217,10 @@ def test_a_run_that_breaks_takes_no_other_with_it(tmp_path, database, monkeypatc
         run.stop()
         wait_until(lambda: stored(relay).status == "FINISHED", 30, "the end of the run")
         assert stored(relay).multiset == multiset(rows(0, 50))
-    finally:
-        finish.set()
-        serving.join(60)
-    assert not serving.is_alive()
 
 
 def test_a_silent_run_is_closed_as_killed_and_goes_on_when_its_process_comes_back(tmp_path, database):
-    settings = load({"backend_url": f"sqlite:///{database}"}, {"relay_bind": "127.0.0.1:0"})
-    sidecar, finish = Sidecar(settings, TOKEN, idle_s=1.0), threading.Event()
-    serving = threading.Thread(target=sidecar.serve, args=(finish,))
-    serving.start()
-    relay = Relay(database, tmp_path, sidecar.port)
-    try:
+    with in_process(tmp_path, database, idle_s=1.0) as (sidecar, relay):
         # Exports that are far apart are what a process that sleeps looks like.
         run = relay.join(export_interval=1000)
         log(run, 0, 50)
@@ -230,9 +232,6 @@ def test_a_silent_run_is_closed_as_killed_and_goes_on_when_its_process_comes_bac
         wait_until(lambda: stored(relay).status == "FINISHED", 30, "the end of the run")
         counted = sidecar._meter.read().runs
         assert (counted.readings, counted.trackers["mlflow"].pending) == (100, 0), "the run counts before and after"
-    finally:
-        finish.set()
-        serving.join(60)
     assert not list(tmp_path.rglob("*.journal"))
 
 
