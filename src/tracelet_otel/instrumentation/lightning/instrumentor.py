@@ -12,7 +12,6 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Collection
-from contextlib import nullcontext
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, distribution
 from threading import get_ident
@@ -239,8 +238,10 @@ class LightningInstrumentor(BaseInstrumentor):
         @functools.wraps(begin)
         def begin_and_note(fetcher: Any) -> Any:
             hooks = self._hooks
+            if hooks is None:
+                return begin(fetcher)
             # Workers are started here, and the first batches are waited for.
-            with nullcontext() if hooks is None else hooks.fetching():
+            with hooks.fetching():
                 return begin(fetcher)
 
         return begin_and_note

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from tracelet_otel._support.private_names import NO_PROFILER
 from tracelet_otel.instrumentation.timing.actions import Action, Actions
@@ -24,71 +24,68 @@ class TimedTrainer:
     """
 
     def __init__(self, trainer: Any, function: str, actions: Actions) -> None:
-        self._actions = actions
         self._call = actions.call(function)
         self._put: list[tuple[Any, str, Any]] = []
         profiler, strategy = trainer.profiler, trainer.strategy
         if type(profiler).__name__ == NO_PROFILER:
             # Its own makes a context manager for each action, which does nothing. Ours takes less time.
-            self._replace(profiler, "profile", lambda *_: actions.__getitem__)
-        self._replace(profiler, "start", _Started)
-        self._replace(profiler, "stop", _Stopped)
+            self._replace(profiler, "profile", lambda _: actions.__getitem__)
+        self._replace(profiler, "start", lambda method: _Started(method, actions))
+        self._replace(profiler, "stop", lambda method: _Stopped(method, actions))
         if function == "fit":
-            self._replace(trainer.fit_loop.epoch_loop.val_loop, "run", _within(actions.validation))
+            loop = trainer.fit_loop.epoch_loop.val_loop
+            self._replace(loop, "run", lambda method: _Within(method, actions.validation))
             # In manual optimization these are no actions of the profiler's.
-            self._replace(strategy, "backward", _within(actions["[Strategy].backward"]))
-            self._replace(strategy, "optimizer_step", _within(actions["[Strategy].optimizer_step"]))
+            self._replace(strategy, "backward", lambda method: _Within(method, actions["[Strategy].backward"]))
+            self._replace(
+                strategy, "optimizer_step", lambda method: _Within(method, actions["[Strategy].optimizer_step"])
+            )
         self._call.__enter__()
 
     def end(self) -> None:
         """Take away what was set, but nothing that somebody else has put in its place since."""
         self._call.__exit__()
         for owner, name, ours in self._put:
-            if vars(owner).get(name) == ours:
+            if vars(owner).get(name) is ours:
                 delattr(owner, name)
         self._put.clear()
 
-    def _replace(self, owner: Any, name: str, make: Callable[[Any, Actions], Any]) -> None:
+    def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         if name not in vars(owner):
-            ours = make(getattr(owner, name), self._actions)
+            ours = make(getattr(owner, name))
             setattr(owner, name, ours)
             self._put.append((owner, name, ours))
 
 
-class _Replacement:
+_Noted = TypeVar("_Noted")
+
+
+class _Replacement(Generic[_Noted]):
     """Stands in the place of a method. In a copy of the method's object, as of a pickled trainer, it is the method."""
 
-    def __init__(self, method: Any, actions: Actions) -> None:
+    def __init__(self, method: Any, noted: _Noted) -> None:
         self._method = method
-        self._actions = actions
+        self._noted = noted
 
     def __reduce__(self) -> tuple[Any, ...]:
         return MethodType, (self._method.__func__, self._method.__self__)
 
 
-class _Started(_Replacement):
+class _Started(_Replacement[Actions]):
     def __call__(self, action_name: str) -> Any:
-        self._actions[action_name].__enter__()
+        self._noted[action_name].__enter__()
         return self._method(action_name)
 
 
-class _Stopped(_Replacement):
+class _Stopped(_Replacement[Actions]):
     def __call__(self, action_name: str) -> Any:
         try:
             return self._method(action_name)
         finally:
-            self._actions[action_name].__exit__()
+            self._noted[action_name].__exit__()
 
 
-class _Within(_Replacement):
-    def __init__(self, method: Any, actions: Actions, action: Action) -> None:
-        super().__init__(method, actions)
-        self._action = action
-
+class _Within(_Replacement[Action]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with self._action:
+        with self._noted:
             return self._method(*args, **kwargs)
-
-
-def _within(action: Action) -> Callable[[Any, Actions], _Within]:
-    return lambda method, actions: _Within(method, actions, action)

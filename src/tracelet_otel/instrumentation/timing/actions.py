@@ -13,7 +13,7 @@ from time import perf_counter_ns
 from typing import Any, Final
 
 from tracelet_otel import semconv
-from tracelet_otel.instrumentation.timing.phases import LIGHTNING, VALIDATION, TrainingPhase, phase_of
+from tracelet_otel.instrumentation.timing.phases import LIGHTNING, TrainingPhase, phase_of
 
 _MOST_EVENTS: Final = 200_000
 """Where more wait, as where metrics are collected each minute or never, the thread that trains has them summed."""
@@ -100,10 +100,7 @@ class Actions(dict[str, Action]):
     @property
     def validation(self) -> Action:
         """A validation within a training; Lightning has no name for that."""
-        action = self.get("validation")
-        if action is None:
-            action = self["validation"] = Action("validation", VALIDATION, self.events)
-        return action
+        return self["[_EvaluationLoop].run"]
 
     def logging(self, logger: object = None) -> Action:
         """A row that is handed to one logger, or to all of a trainer; Lightning has no name for that."""

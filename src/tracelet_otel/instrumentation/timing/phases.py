@@ -18,8 +18,9 @@ class TrainingPhase(NamedTuple):
 
 LIGHTNING: Final = TrainingPhase(semconv.PHASE_LIGHTNING)
 """What Lightning itself does between the actions that it names."""
-VALIDATION: Final = TrainingPhase(semconv.PHASE_VALIDATION)
+_VALIDATION: Final = TrainingPhase(semconv.PHASE_VALIDATION)
 _CHECKPOINT: Final = TrainingPhase(semconv.PHASE_CHECKPOINT)
+_BY_ACTION: Final = {"save_checkpoint": _CHECKPOINT, "[_EvaluationLoop].run": _VALIDATION}
 _BY_HOOK: Final = {
     **dict.fromkeys(
         ("configure_gradient_clipping", "lr_scheduler_step", "optimizer_step", "optimizer_zero_grad"),
@@ -76,7 +77,7 @@ def phase_of(action: str) -> TrainingPhase:
         return TrainingPhase(semconv.PHASE_DATA)
     if kind in _USERS:
         return TrainingPhase(semconv.PHASE_CALLBACK, owner)
-    return _CHECKPOINT if action == "save_checkpoint" else LIGHTNING
+    return _BY_ACTION.get(action, LIGHTNING)
 
 
 def within(outer: TrainingPhase, own: TrainingPhase) -> TrainingPhase:
@@ -86,6 +87,6 @@ def within(outer: TrainingPhase, own: TrainingPhase) -> TrainingPhase:
         outer: phase of the action around it.
         own: its phase by itself.
     """
-    if outer == _CHECKPOINT or (outer == VALIDATION and own.name in _OF_VALIDATION):
+    if outer == _CHECKPOINT or (outer == _VALIDATION and own.name in _OF_VALIDATION):
         return outer
     return own
