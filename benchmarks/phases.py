@@ -2,9 +2,9 @@
 
     python -m benchmarks.phases
 
-Cost: a small training without a profiler, with the rows that it logs recorded as ever, and phases measured or not;
-processor time of the training thread for each optimizer step, and of all threads. Interleaved repetitions. Accuracy: a
-training in which each part waits for a known time, and measures itself how long that really was.
+Cost: what it takes to begin and end all actions of one step of a training, as Lightning does it where there is no
+profiler, and as it is done to measure phases, interleaved. Accuracy: a training in which each part waits for a known
+time, and measures itself how long that really was.
 """
 
 from __future__ import annotations

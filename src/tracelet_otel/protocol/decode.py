@@ -211,21 +211,21 @@ def _readings(metric: metrics_pb2.Metric, prefix: str = "", *, is_system: bool =
             time_unix_nano = exemplar.time_unix_nano
             if time_unix_nano >= _INTEGERS:
                 raise MalformedError("a sample's time is beyond 64 bits")
-            # A number of 0 is looked at again, since it may be another type's. All others are what most of this costs.
-            world_size = 1 if ranks is None else ranks.int_value or _integer(found, _WORLD_SIZE) or 1
+            # Only a 0 may be a value of another type, and is checked. Most of the time here goes to the others.
+            world_size = 1 if ranks is None else ranks.int_value or _integer(found, semconv.WORLD_SIZE) or 1
             if world_size > _MOST_RANKS:
                 raise MalformedError(f"{semconv.WORLD_SIZE} has to be {_MOST_RANKS} at most")
             yield Reading(
                 prefix + name,
                 _number(exemplar) if nonfinite is None else nonfinite,
-                step.int_value or _integer(found, _STEP),
+                step.int_value or _integer(found, semconv.STEP),
                 time_unix_nano,
-                _text(found.get(_AXIS), _AXIS),
-                _integer(found, _SEQUENCE_NUMBER),
+                _text(found.get(semconv.AXIS), semconv.AXIS),
+                _integer(found, semconv.SEQUENCE),
                 stage,
-                None if epoch is None else epoch.int_value or _integer(found, _EPOCH),
+                None if epoch is None else epoch.int_value or _integer(found, semconv.EPOCH),
                 reduction,
-                0 if training is None else training.int_value or _integer(found, _TRAINING),
+                0 if training is None else training.int_value or _integer(found, semconv.TRAINING),
                 world_size,
                 is_system,
             )
@@ -272,14 +272,7 @@ def _number(holder: metrics_pb2.NumberDataPoint | metrics_pb2.Exemplar) -> float
 
 
 _SEQUENCE: Final = attrgetter("sequence")
-# Looked up once, not for each sample.
-_STEP: Final = semconv.STEP
-_AXIS: Final = semconv.AXIS
-_EPOCH: Final = semconv.EPOCH
-_TRAINING: Final = semconv.TRAINING
-_WORLD_SIZE: Final = semconv.WORLD_SIZE
-_SEQUENCE_NUMBER: Final = semconv.SEQUENCE
-_PLACE: Final = (_STEP, _EPOCH, _TRAINING, _WORLD_SIZE)
+_PLACE: Final = (semconv.STEP, semconv.EPOCH, semconv.TRAINING, semconv.WORLD_SIZE)
 _TEXTS: Final = frozenset(
     (
         semconv.METRIC_NAME,

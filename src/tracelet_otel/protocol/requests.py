@@ -151,6 +151,17 @@ def _move_half(request: ExportMetricsServiceRequest, other: ExportMetricsService
     return False
 
 
+def protobuf_size(content: bytes, *, is_gzip: bool) -> int:
+    """Size of a request when it is not compressed, in bytes, as its sender says.
+
+    Args:
+        content: the request.
+        is_gzip: whether it is compressed.
+    """
+    # Source: RFC 1952: the last four bytes of a gzip member are the size of what it holds.
+    return int.from_bytes(content[-4:], "little") if is_gzip else len(content)
+
+
 def points(metric: metrics_pb2.Metric) -> Sequence[metrics_pb2.NumberDataPoint]:
     """The data points of a gauge or sum; none of another kind of metric, which we do not emit."""
     found: Sequence[metrics_pb2.NumberDataPoint] = []

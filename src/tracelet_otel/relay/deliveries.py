@@ -24,7 +24,7 @@ class Deliveries:
         count_runs: returns how many runs the relay has.
     """
 
-    def __init__(self, outbox: Outbox, guard: Guard, count_runs: Callable[[], int] = lambda: 1) -> None:
+    def __init__(self, outbox: Outbox, guard: Guard, count_runs: Callable[[], int]) -> None:
         self._count_runs = count_runs
         self._outbox = outbox
         self._guard = guard

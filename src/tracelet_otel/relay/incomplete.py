@@ -30,7 +30,7 @@ class Incomplete:
         # Whoever asks for the run's status does so while values are noted on another thread.
         self._lock = threading.Lock()
         self._steps = {name: _Steps(*state) for name, state in steps.items()}
-        self._count = sum(steps.count for steps in self._steps.values())
+        self._found_before = sum(steps.count for steps in self._steps.values())
         self._changed: set[str] = set()
         self.found = 0
         """How many values this relay has added to them."""
@@ -40,7 +40,7 @@ class Incomplete:
     @property
     def count(self) -> int:
         """How many values there are, those of one name and step as one."""
-        return self._count
+        return self._found_before + self.found
 
     @property
     def errors(self) -> dict[str, int]:
@@ -50,7 +50,7 @@ class Incomplete:
             errors = {f"{name!r} lacks values of ranks at {steps}": steps.count for name, steps in listed}
             rest = len(self._steps) - len(listed)
             if rest:
-                errors[f"{rest} more names lack values of ranks"] = self._count - sum(errors.values())
+                errors[f"{rest} more names lack values of ranks"] = self.count - sum(errors.values())
             return errors
 
     def note(self, merged: Merged) -> None:
@@ -83,7 +83,6 @@ class Incomplete:
             is_new = self._steps.setdefault(name, _Steps()).add(step)
             if is_new:
                 self.found += 1
-                self._count += 1
                 self._changed.add(name)
             return is_new
 

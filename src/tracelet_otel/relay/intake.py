@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.protocol.messages import MAX_BODY_BYTES, Taken
-from tracelet_otel.protocol.requests import MalformedError, parse
+from tracelet_otel.protocol.requests import MalformedError, parse, protobuf_size
 
 _MOST_AT_ONCE: Final = 1_000
 _MOST_BYTES_AT_ONCE: Final = 16 * 2**20
@@ -63,12 +63,6 @@ class _Waiting:
     is_gzip: bool
     answer: asyncio.Future[Taken]
     since_s: float = field(default_factory=time.monotonic)
-
-    @property
-    def unpacked_bytes(self) -> int:
-        """Size of the request when it is decompressed, as its sender says; a wrong size is found when that is done."""
-        # Source: RFC 1952: the last four bytes of a gzip member are the size of what it holds.
-        return int.from_bytes(self.body[-4:], "little") if self.is_gzip else len(self.body)
 
 
 class Intake:
@@ -177,7 +171,8 @@ class Intake:
             group: list[_Waiting] = []
             unpacked_bytes = 0
             while self._queue and len(group) < _MOST_AT_ONCE:
-                unpacked_bytes += self._queue[0].unpacked_bytes
+                # A size that is wrong is found when the request is decompressed.
+                unpacked_bytes += protobuf_size(self._queue[0].body, is_gzip=self._queue[0].is_gzip)
                 if group and unpacked_bytes > _MOST_BYTES_AT_ONCE:
                     break
                 group.append(self._queue.popleft())

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from tracelet_otel.protocol.requests import protobuf_size
+
 Instruments = frozenset[tuple[str, str]]
 """Scope and name of each instrument of an export."""
 
@@ -48,8 +50,7 @@ class Body:
     @property
     def protobuf_size(self) -> int:
         """Size of the content when it is not compressed, in bytes."""
-        # Source: RFC 1952: the last four bytes of a gzip member are the size of what it holds.
-        return int.from_bytes(self.content[-4:], "little") if self.is_gzip else len(self.content)
+        return protobuf_size(self.content, is_gzip=self.is_gzip)
 
     @property
     def protobuf(self) -> bytes:

@@ -235,7 +235,7 @@ class Sender:
         """Try to send a request until it is delivered or refused, the deadline has passed, or the sender is closed."""
         doubts, pause_s, began_s = 0, _FIRST_PAUSE_S, time.monotonic()
         # However often a receiver asks for pauses, one request makes those between requests twice as long, not more.
-        longest_pace_s = min(max(2 * self._pace_s, _FIRST_PAUSE_S), _LONGEST_PACE_S)
+        least_pace_s = max(2 * self._pace_s, _FIRST_PAUSE_S)
         while not self._closed and time.monotonic() < deadline_s:
             answer = self._attempt(body)
             doubts += answer.verdict is Verdict.DOUBTFUL
@@ -245,7 +245,7 @@ class Sender:
                 return
             asked_s = None if answer.pause_s is None else min(answer.pause_s, _LONGEST_ASKED_PAUSE_S)
             if asked_s is not None:
-                self._pace_s = min(max(asked_s, longest_pace_s), _LONGEST_PACE_S)
+                self._pace_s = min(max(asked_s, least_pace_s), _LONGEST_PACE_S)
             # `wait` and `close` wake this thread, since they have no time for long pauses.
             is_woken = self._woken.wait((asked_s or 0) + spread(pause_s if asked_s is None else _FIRST_PAUSE_S))
             pause_s = _FIRST_PAUSE_S if is_woken else min(2 * pause_s, _LONGEST_PAUSE_S)
