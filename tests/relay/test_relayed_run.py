@@ -43,6 +43,8 @@ def away(tmp_path):
     journal, run = run_on(
         tmp_path / "r1.journal", Settings(backend_url="http://127.0.0.1:1", rank_timeout=0.1, export_interval=0.01)
     )
+    # On a thread of its own, and in a new process only when MLflow is imported.
+    wait_until(lambda: run.status.errors, 60, "the report that the tracker is away")
     yield journal, run
     run._deliveries.close(0)
     journal.close()
