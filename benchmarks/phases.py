@@ -3,7 +3,8 @@
     python -m benchmarks.phases
 
 Cost: what it takes to begin and end all actions of one step of a training, as Lightning does it where there is no
-profiler, and as it is done to measure phases, interleaved. Accuracy: a training in which each part waits for a known
+profiler, and as it is done to measure phases, interleaved. The second includes counting the batch's samples, and noting
+a row at each step. Accuracy: a training in which each part waits for a known
 time, and measures itself how long that really was.
 """
 
@@ -30,8 +31,8 @@ from torch.utils.data import DataLoader
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.signals import make_signals
-from tracelet_otel.instrumentation.timing.account import TimeAccount
 from tracelet_otel.instrumentation.timing.actions import Actions
+from tracelet_otel.instrumentation.timing.batch import samples_in
 from tracelet_otel.instrumentation.timing.timing import Timing
 
 pl = importlib.import_module("lightning.pytorch")
@@ -76,13 +77,19 @@ def actions_of_a_step(home: Path, callbacks: int) -> list[str]:
     return names.steps[2]
 
 
-def us_a_step(step: list[str], steps: int, profile: Callable[[str], AbstractContextManager[Any]]) -> float:
-    """Microseconds that it takes to begin and end all actions of a step, which do nothing."""
+def us_a_step(
+    step: list[str],
+    steps: int,
+    profile: Callable[[str], AbstractContextManager[Any]],
+    end: Callable[[int], object] = lambda _: None,
+) -> float:
+    """Microseconds that it takes to begin and end all actions of a step, which do nothing, and to end the step."""
     began_s = time.perf_counter()
-    for _ in range(steps):
+    for number in range(steps):
         for name in step:
             with profile(name):
                 pass
+        end(number)
     return (time.perf_counter() - began_s) / steps * 1e6
 
 
@@ -91,14 +98,22 @@ def costs(size: Size, home: Path) -> dict[str, Any]:
     found = {}
     for number in CALLBACKS:
         step = actions_of_a_step(home, number)
-        stock, account, actions = pl.profilers.PassThroughProfiler(), TimeAccount(), Actions(lambda: None)
+        stock, metrics, batch = pl.profilers.PassThroughProfiler(), provider(), [torch.zeros(8, 4), torch.zeros(8)]
+        timing = Timing(metrics)
+        actions = timing.actions
+
+        def end(number: int, batch: Any = batch, actions: Actions = actions) -> None:
+            actions.batch_ended(samples_in(batch))
+            actions.row_logged(number)
+
         lightnings, ours, sums = [], [], []
         for _ in range(size.repetitions):
             lightnings.append(us_a_step(step, size.steps, stock.profile))
-            ours.append(us_a_step(step, size.steps, actions.__getitem__))
+            ours.append(us_a_step(step, size.steps, actions.__getitem__, end))
             began_s = time.perf_counter()
-            account.take(actions.events)
+            _ = timing.spent_s
             sums.append((time.perf_counter() - began_s) / size.steps * 1e6)
+        metrics.shutdown()
         found[f"{number} callbacks"] = {
             "actions": len(step), "lightning_us": min(lightnings), "ours_us": min(ours), "sums_us": min(sums)
         }  # fmt: skip

@@ -108,8 +108,9 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     for name in list(os.environ):
         if name.startswith(("TRACELET_", "OTEL_", "MLFLOW_", "WANDB_", "CLEARML_")):
             monkeypatch.delenv(name)
-    # What a test compares is what was logged; tests of GPU and host ask for them.
+    # What a test compares is what was logged; tests of GPU and host, and of time, ask for these.
     monkeypatch.setenv("TRACELET_TRACK_SYSTEM", "false")
+    monkeypatch.setenv("TRACELET_TRACK_TIME", "false")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     # No report of an error leaves the machine, and no session lands in somebody's home.
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")

@@ -127,6 +127,16 @@ GLOBAL_STEP: Final = "tracelet.trainer.global_step"
 GLOBAL_STEP_UNIT: Final = "{step}"
 TRAINER_EPOCH: Final = "tracelet.trainer.epoch"
 TRAINER_EPOCH_UNIT: Final = "{epoch}"
+TRAINER_PROGRESS: Final = "tracelet.trainer.progress"  # from 0 to 1; absent where the trainer has no limit
+TRAINER_PROGRESS_UNIT: Final = "1"
+TRAINER_TIME_REMAINING: Final = "tracelet.trainer.time_remaining"  # as estimated from the progress so far
+TRAINER_TIME_REMAINING_UNIT: Final = "s"
+TRAINER_STEPS: Final = "tracelet.trainer.steps"  # batches that were trained with
+TRAINER_STEPS_UNIT: Final = "{step}"
+TRAINER_SAMPLES: Final = "tracelet.trainer.samples"  # in these batches
+TRAINER_SAMPLES_UNIT: Final = "{sample}"
+STEP_DURATION: Final = "tracelet.step.duration"  # of one batch, without validations and checkpoints in between
+STEP_DURATION_UNIT: Final = "s"
 SAMPLES: Final = "tracelet.recorder.samples"
 SAMPLES_UNIT: Final = "{sample}"
 QUEUE_SIZE: Final = "tracelet.recorder.queue.size"
@@ -148,6 +158,23 @@ PHASE_LOGGING: Final = "logging"
 PHASE_CHECKPOINT: Final = "checkpoint"  # as long as it blocks the training
 PHASE_VALIDATION: Final = "validation"  # within a training, without callbacks, logging and checkpoints in it
 PHASE_LIGHTNING: Final = "lightning"  # Lightning's own bookkeeping
+PHASES: Final = (
+    PHASE_DATA,
+    PHASE_TRANSFER,
+    PHASE_FORWARD,
+    PHASE_BACKWARD,
+    PHASE_OPTIMIZER,
+    PHASE_CALLBACK,
+    PHASE_LOGGING,
+    PHASE_CHECKPOINT,
+    PHASE_VALIDATION,
+    PHASE_SETUP,
+    PHASE_LIGHTNING,
+)
+
+# Metrics with which a training's rows say where its time goes
+TIME_PREFIX: Final = "time/"  # before a phase: seconds a step
+TIME_SAMPLES_PER_SECOND: Final = "time/samples_per_second"
 
 # A relay itself
 RELAY_SERVICE: Final = "tracelet-otel-relay"  # value of `service.name`

@@ -23,6 +23,11 @@ from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 pl = importlib.import_module("lightning.pytorch")
 
 
+@pytest.fixture(autouse=True)
+def tracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRACELET_TRACK_TIME")
+
+
 @pytest.fixture
 def spent_s() -> Iterator[Callable[[], dict[tuple[str, str], float]]]:
     """Seconds of the counter by phase, with its owner, and stage."""

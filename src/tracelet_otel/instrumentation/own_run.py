@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from tracelet_otel._support.environment import environment
+from tracelet_otel._support.guard import log
 from tracelet_otel._support.spawned import is_started_by_multiprocessing
+from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.resource.membership import Membership
 from tracelet_otel.resource.rank_info import rank_info_of
@@ -25,6 +27,17 @@ class Participation:
     """Whether the end of this process ends the run, and not only this rank's part of it."""
     tracks_time: bool = True
     """Whether it is measured what the time of a training goes to."""
+
+
+def _tracks_time() -> bool:
+    from tracelet_otel.settings import load
+
+    try:
+        return load({}, None).track_time
+    except ConfigurationError as error:
+        # Most settings are of no use here, and none may keep a script from running.
+        log.error("%s", error)
+        return True
 
 
 class OwnRun(Protocol):
@@ -59,7 +72,7 @@ class Nobodys:
         # Such a process has the resource of the process that started it.
         if is_started_by_multiprocessing():
             return None
-        return Participation(Membership(rank_info_of(environment())), NoLaunching())
+        return Participation(Membership(rank_info_of(environment())), NoLaunching(), tracks_time=_tracks_time())
 
     def watch(self, signals: Signals) -> None:
         """Do nothing."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from tracelet_otel import semconv
 from tracelet_otel._support.private_names import LIGHTNING, STARTS_RANKS, TRIAL
+from tracelet_otel.instrumentation.lightning.advance import advance_of
 from tracelet_otel.instrumentation.lightning.rank_callback import RankCallback, make_rank_callback
 from tracelet_otel.instrumentation.lightning.timed_trainer import TimedTrainer
 from tracelet_otel.instrumentation.lightning.trainer_config import configuration
@@ -105,10 +106,11 @@ class Lifecycle:
         self._time_no_more(trainer)
 
     def _begin(self, trainer: Any, callback: Any) -> None:
-        callback.begin(self._report_configuration)
+        timing = self._signals.timing
+        callback.begin(self._report_configuration, None if timing is None else timing.actions.batch_ended)
         self._callbacks[trainer] = callback
         self._seen.add(trainer)
-        self._signals.progress.watch(trainer, _step_of)
+        self._signals.progress.watch(trainer, _step_of, advance_of)
         self._signals.outcome.value = semconv.OUTCOME_RUNNING
 
     def _time(self, trainer: Any, function: str) -> None:

@@ -1,8 +1,9 @@
 """The callback that a trainer has while it is recorded.
 
-It reports when trainer, module and optimizers are set up. It also marks the real training: the trial runs of
-Lightning's tuner replace all callbacks, so it is missing there. It has no state and changes no checkpoint. A pickled or
-forked copy, in a process that the training started, makes that process record its rank. Any other copy does nothing.
+It reports when trainer, module and optimizers are set up, and when a batch has been trained with. It also marks the
+real training: the trial runs of Lightning's tuner replace all callbacks, so it is missing there. It has no state and
+changes no checkpoint. A pickled or forked copy, in a process that the training started, makes that process record its
+rank. Any other copy does nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from tracelet_otel.instrumentation.launching import InStartedProcess
+from tracelet_otel.instrumentation.timing.batch import samples_in
 
 
 class RankCallback:
@@ -22,17 +24,21 @@ class RankCallback:
     def __init__(self) -> None:
         self._package = ""
         self._report: Callable[[Any], None] | None = None
+        self._batch_ended: Callable[[int | None], None] | None = None
         self._in_process: InStartedProcess | None = None
         self._pid = os.getpid()
         self._is_copy = False
 
-    def begin(self, report: Callable[[Any], None]) -> None:
+    def begin(self, report: Callable[[Any], None], batch_ended: Callable[[int | None], None] | None = None) -> None:
         """Make this callback report trainers of this process.
 
         Args:
             report: called with the trainer when all is set up; never raises.
+            batch_ended: called with the number of samples in each batch that was trained with, or None where that is
+                not known; never raises. None for nobody who wants to know.
         """
         self._report = report
+        self._batch_ended = batch_ended
         self._pid, self._is_copy = os.getpid(), False
 
     def _ready(self, trainer: Any) -> None:
@@ -47,6 +53,15 @@ class RankCallback:
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Report the trainer: its optimizers exist now."""
         self._ready(trainer)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Report a batch. This runs at each step, so it makes no system call."""
+        if self._batch_ended is not None:
+            try:
+                samples = samples_in(batch)
+            except Exception:
+                samples = None  # a type of the user's own that is not what it seems
+            self._batch_ended(samples)
 
     def _outside_fit(self, trainer: Any, pl_module: Any) -> None:
         # Each validation within a fit calls this too, but the fit was reported at its start.

@@ -36,6 +36,8 @@ class Rows:
         self._lifecycle = lifecycle
         self._guard = signals.guard
         self._record = signals.recorder.record
+        self._timing = signals.timing
+        self._row_logged = _not_timed if signals.timing is None else signals.timing.actions.row_logged
         self._make_row = self._row_of
         self._membership = signals.membership
         self._reductions = Reductions(signals.guard)
@@ -73,6 +75,7 @@ class Rows:
                 self._reductions.look_up(trainer, metrics)
                 training = self._membership.training
             state, fit_loop = trainer.state, trainer.fit_loop
+            trainer_step = fit_loop.epoch_loop._batches_that_stepped
             self._record(
                 (
                     self._make_row,
@@ -82,9 +85,10 @@ class Rows:
                     state.fn,
                     state.stage,
                     fit_loop.epoch_progress.current.completed,
-                    fit_loop.epoch_loop._batches_that_stepped,
+                    trainer_step,
                     training,
                     world_size,
+                    self._row_logged(trainer_step),
                 )
             )
         except Exception as error:
@@ -93,7 +97,8 @@ class Rows:
     def _row_of(self, queued: tuple[Any, ...]) -> Row:
         """Make a row of what `take` queued, with step and epoch resolved as `_LoggerConnector.log_metrics` does it."""
         # In the order of `take`.
-        _, time_unix_nano, values, step, function, running_stage, epoch, trainer_step, training, world_size = queued
+        _, time_unix_nano, values, step, function, running_stage, epoch, trainer_step, *others = queued
+        training, world_size, timed = others
         is_evaluating = running_stage is not None and running_stage.evaluating
         axis = semconv.AXIS_EVAL_BATCH if is_evaluating else semconv.AXIS_TRAINER
         if step is None:
@@ -103,7 +108,12 @@ class Rows:
             else:
                 values.setdefault("epoch", epoch)
                 step, axis = trainer_step, semconv.AXIS_TRAINER
-        row = Row(time_unix_nano, values, step, axis, _stage(function), epoch)
+        stage = _stage(function)
+        if self._timing is not None and axis == semconv.AXIS_TRAINER and stage == "fit":
+            # A metric of the user's that has the same name stays what it is.
+            for name, value in self._timing.times_of(timed).items():
+                values.setdefault(name, value)
+        row = Row(time_unix_nano, values, step, axis, stage, epoch)
         if training is None:
             return row
         return row._replace(training=training, world_size=world_size, reductions=self._reductions.by_name)
@@ -186,6 +196,10 @@ class HandingOut:
 def _is_same(one: Any, other: Any) -> bool:
     # Tensors are never compared: that would wait for their device.
     return one is other or (type(one) is type(other) and isinstance(one, (int, float)) and one == other)
+
+
+def _not_timed(_step: int) -> None:
+    """Stands in the place of `Actions.row_logged` where time is not measured."""
 
 
 def _stage(function: Any) -> str:

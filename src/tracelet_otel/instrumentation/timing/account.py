@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from tracelet_otel import semconv
 from tracelet_otel.instrumentation.timing.actions import Action, Events
+from tracelet_otel.instrumentation.timing.marks import BatchEnds, EpochBegins, Mark, RowLogged
 from tracelet_otel.instrumentation.timing.phases import TrainingPhase, within
+from tracelet_otel.instrumentation.timing.steps import Steps
+
+_FIT: Final = "fit"
+_BETWEEN_STEPS: Final = (semconv.PHASE_CHECKPOINT, semconv.PHASE_VALIDATION)
+"""Phases whose time, with all that occurs in it, belongs to no step."""
 
 
 class Spent(NamedTuple):
@@ -19,9 +26,10 @@ class Spent(NamedTuple):
 class _Context:
     """Actions that are open within each other: what the time goes to while they are, and what more may begin."""
 
-    __slots__ = ("inner", "ns", "spent")
+    __slots__ = ("inner", "is_between_steps", "ns", "spent")
 
-    def __init__(self, spent: Spent | None) -> None:
+    def __init__(self, spent: Spent | None, *, is_between_steps: bool = False) -> None:
+        self.is_between_steps = is_between_steps
         self.spent = spent
         """None where no action is open."""
         self.ns = 0
@@ -31,7 +39,7 @@ class _Context:
 
 
 class TimeAccount:
-    """The time of each phase so far.
+    """The time of each phase so far, and the steps.
 
     The time between two events goes to the innermost action that is open then. So phases sum to the time in which a
     trainer runs: the outermost action is the trainer's call, and what no action within it takes is Lightning's own.
@@ -44,6 +52,8 @@ class TimeAccount:
         self._open: list[tuple[Action, _Context]] = []
         """Actions that are open, each with the context in which it began."""
         self._by_spent: dict[Spent, list[_Context]] = {}
+        self._between_steps: list[_Context] = []
+        self.steps = Steps()
         self._last_ns = 0
 
     @property
@@ -55,7 +65,8 @@ class TimeAccount:
         """Take note of beginnings and ends of actions, in order; they are removed.
 
         Args:
-            events: actions, each followed by the time in nanoseconds, which is negative where it ended.
+            events: actions, each followed by the time in nanoseconds, which is negative where it ended; and marks,
+                each followed by its time, which is negative too.
         """
         take, still_open = events.popleft, self._open
         now, last_ns = self._now, self._last_ns
@@ -79,9 +90,32 @@ class TimeAccount:
                     now = now.inner.get(action) or self._begun(action, now)
                 elif still_open and still_open[-1][0] is action:
                     now = still_open.pop()[1]
+                elif isinstance(action, Mark):
+                    self._pass(action, last_ns)
                 else:
                     now = self._ended(action, now)
         self._now, self._last_ns = now, last_ns
+
+    def _pass(self, mark: Mark, now_ns: int) -> None:
+        """Take note of a moment of a training."""
+        if isinstance(mark, RowLogged):
+            has_times = self.steps.has_times(mark.step)
+            mark.values = self.steps.times(mark.step, self._fit_ns()) if has_times else {}
+            return
+        clock_ns = now_ns - sum(context.ns for context in self._between_steps)
+        if isinstance(mark, BatchEnds):
+            self.steps.batch_ends(clock_ns, mark.samples)
+        elif isinstance(mark, EpochBegins):
+            self.steps.epoch_begins(clock_ns)
+
+    def _fit_ns(self) -> dict[str, int]:
+        """Nanoseconds in trainings by phase."""
+        found: dict[str, int] = {}
+        for spent, contexts in self._by_spent.items():
+            if spent.stage == _FIT:
+                name = spent.phase.name
+                found[name] = found.get(name, 0) + sum(one.ns for one in contexts)
+        return found
 
     def settle(self, now_ns: int) -> None:
         """Account for the time up to now; an action may take long, or never end."""
@@ -95,7 +129,10 @@ class TimeAccount:
             spent = Spent(action.phase, action.stage)
         else:
             spent = Spent(within(outer.phase, action.phase), action.stage or outer.stage)
-        context = now.inner[action] = _Context(spent)
+        is_between_steps = now.is_between_steps or spent.phase.name in _BETWEEN_STEPS
+        context = now.inner[action] = _Context(spent, is_between_steps=is_between_steps)
+        if is_between_steps:
+            self._between_steps.append(context)
         self._by_spent.setdefault(spent, []).append(context)
         return context
 

@@ -13,13 +13,17 @@ from time import perf_counter_ns
 from typing import Any, Final
 
 from tracelet_otel import semconv
+from tracelet_otel.instrumentation.timing.marks import BatchEnds, EpochBegins, RowLogged
 from tracelet_otel.instrumentation.timing.phases import LIGHTNING, TrainingPhase, phase_of
 
+_EPOCH: Final = "run_training_epoch"
+"""Name that Lightning has for the epoch of a training."""
+_EPOCH_BEGINS: Final = EpochBegins()
 _MOST_EVENTS: Final = 200_000
 """Where more wait, as where metrics are collected each minute or never, the thread that trains has them summed."""
 
 Events = deque[Any]
-"""Actions and times in nanoseconds, in turn. The time is negative where the action ended."""
+"""Actions or marks, and times in nanoseconds, in turn. The time is negative for a mark, and where an action ended."""
 
 
 class Action:
@@ -68,6 +72,19 @@ class _Step(Action):
             self._actions.sum_up()
 
 
+class _Epoch(Action):
+    """The epoch of a training, with which a step begins."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> str:
+        """Note that it begins."""
+        name = super().__enter__()
+        self._note(_EPOCH_BEGINS)
+        self._note(-perf_counter_ns())
+        return name
+
+
 class Actions(dict[str, Action]):
     """The actions of a process, by name. Each is made when it is first looked up.
 
@@ -83,14 +100,41 @@ class Actions(dict[str, Action]):
         self.events = Events()
 
     def __missing__(self, name: str) -> Action:
-        phase = phase_of(name)
-        is_step = phase.name == semconv.PHASE_FORWARD
-        action = self[name] = _Step(name, phase, self) if is_step else Action(name, phase, self.events)
+        action = self[name] = self._made(name)
         return action
+
+    def _made(self, name: str) -> Action:
+        phase = phase_of(name)
+        if phase.name == semconv.PHASE_FORWARD:
+            return _Step(name, phase, self)
+        return (_Epoch if name == _EPOCH else Action)(name, phase, self.events)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What a copy of a trainer does, as in another process, is not noted.
         return _Unnoted, ()
+
+    def batch_ended(self, samples: int | None) -> None:
+        """Note that a batch has been trained with.
+
+        Args:
+            samples: how many samples it had; None where that is not known.
+        """
+        self.events.append(BatchEnds(samples))
+        self.events.append(-perf_counter_ns())
+
+    def row_logged(self, step: int) -> RowLogged:
+        """Note that a training has logged a row.
+
+        Args:
+            step: the trainer's step.
+
+        Returns:
+            What gets the row's times, once they are summed.
+        """
+        mark = RowLogged(step)
+        self.events.append(mark)
+        self.events.append(-perf_counter_ns())
+        return mark
 
     @property
     def fetching(self) -> Action:

@@ -1,0 +1,179 @@
+"""The steps of a training: how long each took, and what rows say of the time before them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracelet_otel import semconv
+from tracelet_otel.instrumentation.progress import Advance, Remaining
+from tracelet_otel.instrumentation.timing.account import TimeAccount
+from tracelet_otel.instrumentation.timing.actions import Actions
+from tracelet_otel.instrumentation.timing.batch import samples_in
+from tracelet_otel.instrumentation.timing.marks import BatchEnds, EpochBegins, Mark, RowLogged
+from tracelet_otel.instrumentation.timing.steps import Steps
+
+S = 1_000_000_000
+
+
+class Fit:
+    """A fit whose clock a test moves."""
+
+    def __init__(self) -> None:
+        self.actions = Actions(lambda: None)
+        self.account = TimeAccount()
+        self.now_ns = S
+        self._call = self.actions.call("fit")
+        self._note(self._call, self.now_ns)
+
+    def _note(self, what: object, time_ns: int) -> None:
+        self.actions.events.extend((what, time_ns))
+
+    def during(self, action: str, seconds: float) -> None:
+        self._note(self.actions[action], self.now_ns)
+        self.wait(seconds)
+        self._note(self.actions[action], -self.now_ns)
+
+    def wait(self, seconds: float) -> None:
+        self.now_ns += round(seconds * S)
+
+    def mark(self, mark: Mark) -> None:
+        self._note(mark, -self.now_ns)
+
+    def step(self, data_s: float, forward_s: float, samples: int | None = 4) -> None:
+        self.during("[_TrainingEpochLoop].train_dataloader_next", data_s)
+        self.during("[Strategy]S.training_step", forward_s)
+        self.mark(BatchEnds(samples))
+
+    def row(self, step: int) -> dict[str, float]:
+        mark = RowLogged(step)
+        self.mark(mark)
+        self.take()
+        assert mark.values is not None
+        return mark.values
+
+    def take(self) -> Steps:
+        self.account.take(self.actions.events)
+        return self.account.steps
+
+
+def test_a_step_is_a_batch_without_what_is_between_two_of_them():
+    fit = Fit()
+    fit.during("[Callback]C.on_fit_start", 5)
+    fit.mark(EpochBegins())
+    fit.step(0.5, 1)
+    fit.step(0.25, 1)
+    fit.during("[_EvaluationLoop].run", 7)
+    fit.during("save_checkpoint", 3)
+    fit.during("[Callback]C.on_train_batch_end", 0.125)
+    fit.step(0.25, 1)
+    fit.wait(9)
+    fit.mark(EpochBegins())
+    fit.step(0, 1)
+    steps = fit.take()
+    assert (steps.count, steps.samples) == (4, 16)
+    assert steps.durations_s == [1.5, 1.25, 1.375, 1.0]
+
+
+def test_a_row_says_what_the_time_went_to_since_the_last_one():
+    fit = Fit()
+    fit.mark(EpochBegins())
+    fit.step(1, 2)
+    fit.step(3, 4)
+    first = fit.row(1)
+    assert fit.row(1) == {}
+    fit.step(0.5, 1)
+    fit.during("[_EvaluationLoop].run", 3)
+    fit.wait(0.5)
+    second = fit.row(2)
+    none = {f"time/{phase}": 0.0 for phase in semconv.PHASES}
+    assert first == {**none, "time/data_wait": 2.0, "time/forward": 3.0, "time/samples_per_second": 8 / 10}
+    assert second == {
+        **none,
+        "time/data_wait": 0.5,
+        "time/forward": 1.0,
+        "time/validation": 3.0,
+        "time/lightning": 0.5,
+        "time/samples_per_second": 4 / 1.5,
+    }
+
+
+def test_no_rate_of_samples_is_said_where_a_batch_cannot_be_counted():
+    fit = Fit()
+    fit.mark(EpochBegins())
+    fit.step(1, 1)
+    fit.step(1, 1, samples=None)
+    assert semconv.TIME_SAMPLES_PER_SECOND not in fit.row(1)
+    fit.step(1, 1)
+    assert fit.row(2)[semconv.TIME_SAMPLES_PER_SECOND] == 2
+    assert fit.take().samples == 8
+
+
+def test_a_long_training_has_times_at_some_of_its_rows_and_they_leave_out_no_time():
+    fit = Fit()
+    fit.mark(EpochBegins())
+    timed, forward_s = [], 0.0
+    for step in range(5_000):
+        fit.step(0, 1)
+        times = fit.row(step)
+        if times:
+            forward_s += times["time/forward"] * (step - (timed[-1] if timed else -1))
+            timed.append(step)
+    assert timed[:256] == list(range(256))
+    assert timed[256:512] == [*range(256, 512, 2), *range(512, 1024, 4)]
+    assert len(timed) < 1_000
+    assert forward_s == pytest.approx(timed[-1] + 1)
+    # Another training begins anew.
+    fit.mark(EpochBegins())
+    fit.step(0, 1)
+    assert fit.row(0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10), st.booleans()), min_size=1, max_size=400))
+def test_times_of_rows_add_up_to_the_time_of_the_training(steps):
+    fit = Fit()
+    fit.mark(EpochBegins())
+    told_s, expected_s, untold, since_s = 0.0, 0, 0, 0
+    for number, (data_s, forward_s, is_logged) in enumerate(steps):
+        fit.step(data_s, forward_s)
+        untold, since_s = untold + 1, since_s + data_s + forward_s
+        times = fit.row(number) if is_logged else {}
+        if times:
+            told_s += untold * sum(s for name, s in times.items() if name != semconv.TIME_SAMPLES_PER_SECOND)
+            expected_s, untold, since_s = expected_s + since_s, 0, 0
+    assert told_s == pytest.approx(expected_s)
+    assert sum(fit.take().durations_s) == sum(data_s + forward_s for data_s, forward_s, _ in steps)
+
+
+class Unlike:
+    """Somebody's own type of a batch."""
+
+
+@pytest.mark.parametrize(
+    ("batch", "samples"),
+    [
+        (np.zeros((3, 2)), 3),
+        ([np.zeros((5, 2)), np.zeros(5)], 5),
+        (({"x": np.float32(1), "y": np.zeros((7, 1))}, None), 7),
+        ([None, [], {}, (np.zeros(2),)], 2),
+        (np.float32(1), None),
+        (Unlike(), None),
+        (["a", "b"], None),
+        ([], None),
+    ],
+    ids=range(8),
+)
+def test_samples_of_a_batch(batch, samples):
+    assert samples_in(batch) == samples
+
+
+def test_time_that_remains():
+    remaining = Remaining()
+    assert remaining.estimate_s(0, Advance(0.2, is_running=True)) is None
+    # What comes before the first step is no pace.
+    assert remaining.estimate_s(100, Advance(0.3, is_running=True)) is None
+    assert remaining.estimate_s(110, Advance(0.4, is_running=True)) == pytest.approx(60)
+    assert remaining.estimate_s(110, Advance(0.4, is_running=True, limit_s=5)) == 5
+    assert remaining.estimate_s(120, Advance(1.0, is_running=True)) == 0
