@@ -101,6 +101,12 @@ def warm_relays(is_cold: bool, relay_server: Callable[[], str]) -> Iterator[None
     undo()
 
 
+@pytest.fixture
+def with_time(clean_process: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the time goes is measured, as it is by default."""
+    monkeypatch.delenv("TRACELET_TRACK_TIME")
+
+
 @pytest.fixture(autouse=True)
 def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An empty working directory, no settings in the environment, and no run left behind."""

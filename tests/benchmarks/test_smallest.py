@@ -44,7 +44,7 @@ def end(name: str, results: Results) -> tuple[int, str]:
         command = [sys.executable, "-m", f"benchmarks.{name}", "--smallest", "--results", str(results.directory)]
         told = environment(HOME=str(home), TRACELET_TOOLS=str(Path(tool("otelcol")).parent))
         # It is for tests that compare what was logged.
-        del told["TRACELET_TRACK_SYSTEM"]
+        del told["TRACELET_TRACK_SYSTEM"], told["TRACELET_TRACK_TIME"]
         child = subprocess.Popen(
             command, cwd=home, env=told, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

@@ -11,6 +11,8 @@ import tracelet_otel as tracelet
 from tests.support.otlp_receiver import GrpcReceiver
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("with_time")
+
 ROWS = 40_000
 MOST_BYTES = 2**19
 

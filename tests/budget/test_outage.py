@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from benchmarks.outage import day
 
+pytestmark = pytest.mark.usefixtures("with_time")
+
 MOST_MIB = 64
 
 

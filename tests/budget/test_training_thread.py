@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.trainings import loader, namespace, regression
 
+pytestmark = pytest.mark.usefixtures("with_time")
+
 
 def test_it_waits_for_no_device(run, database):
     child = run("syncs.py")

@@ -13,6 +13,8 @@ from tests.support.mlflow_store import stored_run
 from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
 from tracelet_otel.exporters.otlp.settings import GRPC, HTTP
 
+pytestmark = pytest.mark.usefixtures("with_time")
+
 Run = Callable[..., "CompletedProcess[str]"]
 
 

@@ -16,6 +16,8 @@ import tracelet_otel as tracelet
 from tests.support.mlflow_store import stored_run
 from tests.support.trainings import loader
 
+pytestmark = pytest.mark.usefixtures("with_time")
+
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "log_every_n_steps": 1}
 
 

@@ -23,12 +23,8 @@ from tracelet_otel import semconv
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.protocol.samples import preferred_aggregation
 
+pytestmark = pytest.mark.usefixtures("with_time")
 pl = importlib.import_module("lightning.pytorch")
-
-
-@pytest.fixture(autouse=True)
-def tracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TRACELET_TRACK_TIME")
 
 
 class Watched:

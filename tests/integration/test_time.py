@@ -20,12 +20,8 @@ from tests.support.timed import Data, SlowLogger, Stopwatch, callback_of, module
 from tracelet_otel import semconv
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 
+pytestmark = pytest.mark.usefixtures("with_time")
 pl = importlib.import_module("lightning.pytorch")
-
-
-@pytest.fixture(autouse=True)
-def tracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TRACELET_TRACK_TIME")
 
 
 @pytest.fixture

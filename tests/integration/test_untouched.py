@@ -11,6 +11,8 @@ import pytest
 
 from tests.integration.conftest import WHO
 
+pytestmark = pytest.mark.usefixtures("with_time")
+
 RELAYED = {who: relay for who, relay in WHO.items() if who != "in process"}
 
 
