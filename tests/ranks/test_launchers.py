@@ -18,6 +18,7 @@ from tests.support.relays import ended_clean
 from tests.support.sidecar import TOKEN, Relay
 from tests.support.torchrun import ranks_of_a_node
 from tests.support.waiting import free_port, wait_until
+from tracelet_otel import semconv
 
 STEPS = 6
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -135,6 +136,19 @@ def test_one_run_with_the_values_of_both_ranks(tmp_path, database, run_all: RunA
     # Where all ranks are children of the script's process, that is none, and owns the run.
     assert [one["owns"] for one in processes] == [launcher not in ("ddp_fork", "ddp_spawn"), False]
     wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
+
+
+def test_times_of_both_ranks_are_merged(tmp_path, database, run_all: RunAll):
+    """The script checks that no value lacks a rank. Each step is logged, and has what both spent on it."""
+    run_all(telling(commands("ddp_fork"), TRACELET_TRACK_TIME="true"))
+    points = stored_run(database).points
+    times = [point for point in points if point[0].startswith(semconv.TIME_PREFIX)]
+    assert multiset(point[:3] for point in points if point not in times) == expected(tmp_path)
+    names = [*(semconv.TIME_PREFIX + phase for phase in semconv.PHASES), semconv.TIME_SAMPLES_PER_SECOND]
+    assert Counter((name, step) for name, step, _, _ in times) == Counter(
+        (name, step) for name in names for step in range(STEPS)
+    )
+    assert all(value > 0 for name, _, value, _ in times if name in ("time/forward", "time/samples_per_second"))
 
 
 @slow
