@@ -68,6 +68,7 @@ from opentelemetry.sdk.resources import Resource
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.recorder import Row
+from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.protocol import samples
 from tracelet_otel.resource.detector import TraceletResourceDetector
@@ -87,7 +88,7 @@ for rank in range(first, first + count):
     own = {semconv.RUN_ID: order["run"], semconv.RUN_NAME: order["run"], semconv.PROJECT_NAME: "Default",
            semconv.RANK: rank, semconv.HOST_NAME: order["host"], semconv.SERVICE_INSTANCE_ID: f"rank {rank}"}
     provider = MeterProvider([reader], Resource({**identity, **own}), shutdown_on_exit=False)
-    signals = make_signals(provider, guard, 1.0, owns_run=owns and rank == 0)
+    signals = make_signals(provider, guard, 1.0, Participation(owns_run=owns and rank == 0))
     signals.hparams.update({f"hyperparameter/{number}": number for number in range(order["hparams"])})
     signals.outcome.value = semconv.OUTCOME_RUNNING
     signals.progress.watch(trainer, lambda trainer: trainer.global_step)

@@ -27,6 +27,7 @@ from tests.support.sdk import KeepingExporter, provider, reader
 
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
+from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.protocol.encode import encode
@@ -111,7 +112,7 @@ class Frame:
     def __init__(self, names: int, *, owns_run: bool, ends: bool) -> None:
         keeping = KeepingExporter()
         metrics = provider(only := reader(keeping))
-        signals = make_signals(metrics, Guard(), 10, owns_run=owns_run)
+        signals = make_signals(metrics, Guard(), 10, Participation(owns_run=owns_run))
         # As of a rank that trains.
         signals.outcome.value = semconv.OUTCOME_RUNNING
         trainer = _Trainer()

@@ -8,7 +8,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Final
@@ -24,10 +23,10 @@ from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.registry import run_to_continue
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
+from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.scalars import snapshot
 from tracelet_otel.instrumentation.signals import make_signals
-from tracelet_otel.instrumentation.timing.timing import Timing
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.resource.run_resource import default_run_name, new_run_id, run_resource
@@ -97,16 +96,9 @@ class Run:
         provider = MeterProvider(self._readers, identity, shutdown_on_exit=False)
         # At most half of the time is spent on draining the queue, however many rows come.
         budget_s = min(self._session.settings.export_interval / 2, _LONGEST_DRAIN_S)
-        self._signals = make_signals(
-            provider,
-            self._guard,
-            budget_s,
-            self._role.membership,
-            self._role.launching,
-            owns_run=self._role.owns_run,
-        )
-        if self._session.settings.track_time:
-            self._signals = replace(self._signals, timing=Timing(provider))
+        role, settings = self._role, self._session.settings
+        part = Participation(role.membership, role.launching, role.owns_run, settings.track_time, settings.summary)
+        self._signals = make_signals(provider, self._guard, budget_s, part)
         if self._tracks_lightning:
             LightningInstrumentor().take_over(self._signals)
         self._session.measure(identity, lambda: self._signals.progress.step)
@@ -232,7 +224,7 @@ class Run:
             self._ended.wait()
             return
         try:
-            self._signals.outcome.settle(outcome, error)
+            self._signals.settle(outcome, error)
             self._deliver()
         except BaseException as problem:
             self._give_up()

@@ -172,6 +172,22 @@ PHASES: Final = (
     PHASE_LIGHTNING,
 )
 
+# What bounds a training
+RUN_VERDICT: Final = "tracelet.run.verdict"  # share of the time that goes to what bounds it
+RUN_VERDICT_UNIT: Final = "1"
+VERDICT: Final = "tracelet.verdict"  # one of VERDICT_*
+
+# Values of `tracelet.verdict`
+VERDICT_INPUT: Final = "input-bound"
+VERDICT_TRANSFER: Final = "transfer-bound"
+VERDICT_CHECKPOINT: Final = "checkpoint-bound"
+VERDICT_VALIDATION: Final = "validation-bound"
+VERDICT_CALLBACK: Final = "callback-bound"
+VERDICT_LOGGING: Final = "logging-bound"
+VERDICT_LIGHTNING: Final = "lightning-bound"
+VERDICT_COMPUTE: Final = "compute-bound"
+VERDICT_BALANCED: Final = "balanced"
+
 # Metrics with which a training's rows say where its time goes
 TIME_PREFIX: Final = "time/"  # before a phase: seconds a step
 TIME_SAMPLES_PER_SECOND: Final = "time/samples_per_second"

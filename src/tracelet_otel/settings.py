@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     """Whether what Lightning logs is captured."""
     track_time: bool = True
     """Whether it is measured what the time of a training goes to."""
+    summary: bool = True
+    """Whether a table of where the time went is shown at the end of a run, where standard error is a terminal."""
     track_system: bool = True
     """Whether GPU and host are measured."""
     track_git: bool = True

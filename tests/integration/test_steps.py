@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +22,10 @@ import tracelet_otel as tracelet
 from tests.support.quiet import quiet_trainer
 from tests.support.timed import PAUSE_S, Data, Stopwatch, module_of
 from tracelet_otel import semconv
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
+from tracelet_otel.instrumentation.signals import make_signals
+from tracelet_otel.instrumentation.timing.timing import Timing
 from tracelet_otel.protocol.samples import preferred_aggregation
 
 pytestmark = pytest.mark.usefixtures("with_time")
@@ -191,3 +196,60 @@ def test_a_metric_of_the_users_keeps_its_value(tmp_path, watched):
                 values += [p.value for m in scope.metrics if m.name == "time/forward" for p in m.data.data_points]
     provider.shutdown()
     assert values == [42.0]
+
+
+def slow(tmp_path, **options: Any) -> None:
+    """A training that waits for its data."""
+    watch = Stopwatch(0)
+    trainer = quiet_trainer(pl, default_root_dir=tmp_path, max_epochs=1, **options)
+    trainer.fit(module_of(watch), DataLoader(Data(Stopwatch(), "data_wait", 50), 2))
+
+
+def test_the_verdict_is_in_the_stream(tmp_path):
+    """While the training goes on, of what came since the last one, and at the end of the whole."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    timing = Timing(provider, verdict_every_s=0.1)
+    LightningInstrumentor().take_over(replace(make_signals(provider, Guard()), timing=timing))
+
+    def read() -> list[Any]:
+        return [
+            (point.attributes, point.value)
+            for resource in reader.get_metrics_data().resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == semconv.RUN_VERDICT
+            for point in metric.data.data_points
+        ]
+
+    class Looks(pl.Callback):
+        def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+            if batch_idx in (0, 10):
+                assert not read()
+
+    try:
+        slow(tmp_path, callbacks=[Looks()])
+        [(attributes, share)] = read()
+        assert attributes == {semconv.VERDICT: semconv.VERDICT_INPUT}
+        assert share > 0.2
+        timing.conclude()
+        assert timing.verdict is not None
+        [(attributes, share)] = read()
+        assert (attributes, share) == ({semconv.VERDICT: semconv.VERDICT_INPUT}, timing.verdict.share)
+    finally:
+        LightningInstrumentor().uninstrument()
+        provider.shutdown()
+
+
+@pytest.mark.parametrize(("summary", "is_terminal"), [(True, True), (True, False), (False, True)])
+def test_a_terminal_shows_a_table_at_the_end(tmp_path, capsys, monkeypatch, summary, is_terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    config: dict[str, Any] = {"backend": "otlp", "otlp_endpoint": "http://127.0.0.1:1", "stop_timeout": 0.1}
+    with tracelet.start_logging(config={**config, "summary": summary}):
+        slow(tmp_path)
+    shown = [line for line in capsys.readouterr().err.splitlines() if "steps in" in line or "input-bound" in line]
+    if summary and is_terminal:
+        assert shown[0].startswith("tracelet: 25 steps in ")
+        assert shown[1].startswith("  input-bound: ")
+    else:
+        assert not shown

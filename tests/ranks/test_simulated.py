@@ -16,6 +16,7 @@ from tests.support.mlflow_store import multiset, stored_run
 from tests.support.waiting import wait_until
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
+from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.protocol import samples
@@ -47,7 +48,7 @@ class Rank:
             semconv.HOST_NAME: "simulated",
         }
         self._provider = MeterProvider([self._reader], Resource({**resource, **attributes}), shutdown_on_exit=False)
-        self.signals = make_signals(self._provider, self.guard, 10, owns_run=False)
+        self.signals = make_signals(self._provider, self.guard, 10, Participation(owns_run=False))
         self.signals.outcome.value = semconv.OUTCOME_RUNNING
         self.trainer = Trainer()
         self.signals.progress.watch(self.trainer, lambda trainer: trainer.global_step)

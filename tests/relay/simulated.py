@@ -9,6 +9,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
+from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.relay.parts import RequestPart, part_of
@@ -40,7 +41,7 @@ class Rank:
         self._reader = reader(self._exporter)
         attributes = {semconv.RANK: number, "host.name": "simulated", "service.instance.id": f"{number}"}
         self._provider = provider(self._reader, **{**RESOURCE, **attributes, semconv.RUN_ID: run_id})
-        self.signals = make_signals(self._provider, Guard(), 10, owns_run=owns_run)
+        self.signals = make_signals(self._provider, Guard(), 10, Participation(owns_run=owns_run))
         self._time = 0
         self._measurements = KeepingExporter()
         self._host = reader(self._measurements)

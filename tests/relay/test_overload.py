@@ -12,6 +12,7 @@ from tests.support.waiting import wait_until
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.exporters import registry
+from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.relay.clock import Clock
@@ -61,7 +62,7 @@ class Rank:
         self._reader = reader(self._exporter)
         own = {semconv.RANK: number, "host.name": "simulated", "service.instance.id": f"{number}"}
         self._provider = provider(self._reader, **RESOURCE, **own)
-        self._signals = make_signals(self._provider, self.guard, 10, owns_run=number == 0)
+        self._signals = make_signals(self._provider, self.guard, 10, Participation(owns_run=number == 0))
 
     def log(self, step):
         """Log a row, and have it sent."""

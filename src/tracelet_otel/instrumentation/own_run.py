@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from tracelet_otel._support.environment import environment
@@ -15,29 +15,33 @@ from tracelet_otel.resource.rank_info import rank_info_of
 
 if TYPE_CHECKING:
     from tracelet_otel.instrumentation.signals import Signals
+    from tracelet_otel.settings import Settings
 
 
 @dataclass(frozen=True)
 class Participation:
     """What part a process has in its run."""
 
-    membership: Membership
-    launching: Launching
+    membership: Membership = field(default_factory=Membership)
+    launching: Launching = field(default_factory=NoLaunching)
+    """Announces the run to processes that a training may start."""
     owns_run: bool = True
     """Whether the end of this process ends the run, and not only this rank's part of it."""
-    tracks_time: bool = True
+    tracks_time: bool = False
     """Whether it is measured what the time of a training goes to."""
+    tells_summary: bool = True
+    """Whether that is shown on a terminal at the end of the run."""
 
 
-def _tracks_time() -> bool:
-    from tracelet_otel.settings import load
+def _settings() -> Settings:
+    from tracelet_otel.settings import Settings, load
 
     try:
-        return load({}, None).track_time
+        return load({}, None)
     except ConfigurationError as error:
         # Most settings are of no use here, and none may keep a script from running.
         log.error("%s", error)
-        return True
+        return Settings.model_construct()
 
 
 class OwnRun(Protocol):
@@ -72,7 +76,8 @@ class Nobodys:
         # Such a process has the resource of the process that started it.
         if is_started_by_multiprocessing():
             return None
-        return Participation(Membership(rank_info_of(environment())), NoLaunching(), tracks_time=_tracks_time())
+        membership, settings = Membership(rank_info_of(environment())), _settings()
+        return Participation(membership, tracks_time=settings.track_time, tells_summary=settings.summary)
 
     def watch(self, signals: Signals) -> None:
         """Do nothing."""

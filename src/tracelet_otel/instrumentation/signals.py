@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from opentelemetry.metrics import MeterProvider
 
 from tracelet_otel._support.guard import Guard
+from tracelet_otel._support.terminal import show
 from tracelet_otel.instrumentation.hparams import Hyperparameters
-from tracelet_otel.instrumentation.launching import Launching, NoLaunching
+from tracelet_otel.instrumentation.launching import Launching
 from tracelet_otel.instrumentation.outcome import Outcome
+from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.instrumentation.progress import Progress
 from tracelet_otel.instrumentation.recorder import DRAIN_BUDGET_S, Recorder
 from tracelet_otel.instrumentation.timing.timing import Timing
@@ -33,15 +35,29 @@ class Signals:
     training_begins: Callable[[], None] = lambda: None
     """Called when a trainer begins to fit, validate or test, and is to be recorded."""
 
+    tells_summary: bool = True
+    """Whether a table of where the time went is shown on a terminal at the end of the run."""
+
+    def settle(self, outcome: str | None, error: BaseException | None) -> None:
+        """Decide the run's final outcome, and judge what its time went to. Call it when nothing trains any more.
+
+        Args:
+            outcome: the outcome that the caller asks for; None for how the last training ended.
+            error: what ended the process or the `with` block; None for nothing.
+        """
+        self.outcome.settle(outcome, error)
+        if self.timing is not None:
+            table = self.timing.conclude()
+            if self.tells_summary and not self.membership.rank:
+                show(table)
+
 
 def make_signals(
     meter_provider: MeterProvider,
     guard: Guard,
     drain_budget_s: float = DRAIN_BUDGET_S,
-    membership: Membership | None = None,
-    launching: Launching | None = None,
+    participation: Participation | None = None,
     *,
-    owns_run: bool = True,
     tells_rank: bool = False,
 ) -> Signals:
     """Create the instruments on a meter provider.
@@ -50,15 +66,14 @@ def make_signals(
         meter_provider: where they are created.
         guard: where errors are reported.
         drain_budget_s: how long one collection may drain the queue of rows, in seconds.
-        membership: of this process.
-        launching: announces the run to processes that a training may start; None: nothing does.
-        owns_run: whether the end of this process ends the run, and not only this rank's part of it.
+        participation: what part this process has in the run; None for that of its only process.
         tells_rank: whether each point has the rank as an attribute, for a resource that may lack it as it is not ours.
     """
-    membership = membership or Membership()
+    part = participation or Participation()
+    membership = part.membership
     # Created first, so that a collection reads the end before it drains the queue. In the other order, a row queued in
     # between would be exported after the report of the end.
-    outcome = Outcome(meter_provider, owns_run=owns_run, last_value=lambda: recorder.last_unix_nano)
+    outcome = Outcome(meter_provider, owns_run=part.owns_run, last_value=lambda: recorder.last_unix_nano)
     recorder = Recorder(meter_provider, guard, drain_budget_s, (lambda: membership.rank) if tells_rank else None)
     return Signals(
         recorder=recorder,
@@ -66,6 +81,8 @@ def make_signals(
         progress=Progress(meter_provider, guard, membership),
         outcome=outcome,
         membership=membership,
-        launching=launching or NoLaunching(),
+        launching=part.launching,
         guard=guard,
+        timing=Timing(meter_provider) if part.tracks_time else None,
+        tells_summary=part.tells_summary,
     )

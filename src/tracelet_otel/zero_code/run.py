@@ -14,14 +14,16 @@ from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
-from tracelet_otel._support.environment import sdk_export_interval_s, sdk_exports_otlp
+from tracelet_otel._support.environment import environment, sdk_export_interval_s, sdk_exports_otlp
 from tracelet_otel._support.guard import UNDELIVERED, Guard, log
 from tracelet_otel._support.spawned import is_started_by_multiprocessing
 from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
-from tracelet_otel.instrumentation.own_run import Nobodys, Participation
+from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.protocol.metrics_data import sample_count, with_attributes
 from tracelet_otel.protocol.samples import resource_attributes
+from tracelet_otel.resource.membership import Membership
+from tracelet_otel.resource.rank_info import rank_info_of
 from tracelet_otel.zero_code.identity import identified
 from tracelet_otel.zero_code.launching import OpensRun
 from tracelet_otel.zero_code.stream import of_run, resource_of
@@ -90,12 +92,13 @@ class ZeroCodeRun:
             return None
         try:
             role = self._take_role()
+            assert self._settings is not None  # noqa: S101
+            tracks_time, tells_summary = self._settings.track_time, self._settings.summary
         except Exception as error:
             self._give_up(error)
-            return Nobodys().begin()
+            return Participation(Membership(rank_info_of(environment())))
         launching = OpensRun(role.launching, self._open_for_copies)
-        tracks_time = self._settings is None or self._settings.track_time
-        return Participation(role.membership, launching, owns_run=role.owns_run, tracks_time=tracks_time)
+        return Participation(role.membership, launching, role.owns_run, tracks_time, tells_summary)
 
     def watch(self, signals: Signals) -> None:
         """Take the signals, of which the step is recorded with the readings of GPU and host."""

@@ -17,6 +17,7 @@ from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
+from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.protocol import samples
@@ -53,7 +54,7 @@ class Rank:
             semconv.PROCESS_PID: os.getpid(),
         }
         self._provider = MeterProvider([reader], Resource(resource), shutdown_on_exit=False)
-        self._signals = make_signals(self._provider, self.guard, 10, owns_run=number == 0)
+        self._signals = make_signals(self._provider, self.guard, 10, Participation(owns_run=number == 0))
         self._trainer = Trainer()
         self._signals.progress.watch(self._trainer, lambda trainer: trainer.global_step)
 

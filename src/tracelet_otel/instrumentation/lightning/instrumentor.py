@@ -32,7 +32,6 @@ from tracelet_otel.instrumentation.outcome import last_error
 from tracelet_otel.instrumentation.own_run import Nobodys, OwnRun
 from tracelet_otel.instrumentation.patching import Patch, is_defined_in
 from tracelet_otel.instrumentation.signals import Signals, make_signals
-from tracelet_otel.instrumentation.timing.timing import Timing
 
 _METHODS: Final = ("fit", "validate", "test", "predict")
 """Methods of a trainer in which something is trained or logged."""
@@ -136,16 +135,8 @@ class LightningInstrumentor(BaseInstrumentor):
             return
         provider, guard = self._meter_provider or get_meter_provider(), Guard()
         identify(provider, guard)
-        signals = make_signals(
-            provider,
-            guard,
-            membership=participation.membership,
-            launching=participation.launching,
-            owns_run=participation.owns_run,
-            tells_rank=True,
-        )
-        timing = Timing(provider) if participation.tracks_time else None
-        signals = replace(signals, timing=timing, training_begins=run.training_begins)
+        signals = make_signals(provider, guard, participation=participation, tells_rank=True)
+        signals = replace(signals, training_begins=run.training_begins)
         run.watch(signals)
         # Runs before the provider's own exit handler, which was registered earlier: the SDK's final collection has too
         # little time for a long queue.

@@ -34,7 +34,7 @@ def end(run: OwnRun, signals: Signals, error_before: BaseException | None) -> No
     try:
         run.end()
         signals.recorder.drain()
-        signals.outcome.settle(None, error_that_ended(error_before))
+        signals.settle(None, error_that_ended(error_before))
         signals.outcome.end()
     except Exception as error:
         signals.guard.report("the run did not end as it should", error)

@@ -10,7 +10,7 @@ from tracelet_otel.instrumentation.timing.marks import BatchEnds, EpochBegins, M
 from tracelet_otel.instrumentation.timing.phases import TrainingPhase, within
 from tracelet_otel.instrumentation.timing.steps import Steps
 
-_FIT: Final = "fit"
+FIT: Final = "fit"
 _BETWEEN_STEPS: Final = (semconv.PHASE_CHECKPOINT, semconv.PHASE_VALIDATION)
 """Phases whose time, with all that occurs in it, belongs to no step."""
 
@@ -112,7 +112,7 @@ class TimeAccount:
         """Nanoseconds in trainings by phase."""
         found: dict[str, int] = {}
         for spent, contexts in self._by_spent.items():
-            if spent.stage == _FIT:
+            if spent.stage == FIT:
                 name = spent.phase.name
                 found[name] = found.get(name, 0) + sum(one.ns for one in contexts)
         return found

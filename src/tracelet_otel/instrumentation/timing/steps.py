@@ -40,7 +40,7 @@ class Steps:
         """Of the steps since somebody has taken the list."""
         self._began_ns: int | None = None
         self._ns = 0
-        self._uncounted = 0
+        self.uncounted = 0
         """Batches of which the number of samples is not known."""
         self._last = _Totals()
         self._next_step = 0
@@ -62,7 +62,7 @@ class Steps:
         """
         self.count += 1
         if samples is None:
-            self._uncounted += 1
+            self.uncounted += 1
         else:
             self.samples += samples
         if self._began_ns is not None:
@@ -84,7 +84,7 @@ class Steps:
         Returns:
             By metric name, seconds a step for each phase, and samples a second; empty where no step has ended since.
         """
-        last, now = self._last, _Totals(step, self.count, self.samples, self._uncounted, self._ns, spent_ns)
+        last, now = self._last, _Totals(step, self.count, self.samples, self.uncounted, self._ns, spent_ns)
         steps = now.steps - last.steps
         if not steps:
             return {}

@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
+from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tracelet_otel import semconv
-from tracelet_otel.instrumentation.timing.account import Spent, TimeAccount
+from tracelet_otel.instrumentation.timing.account import FIT, Spent, TimeAccount
 from tracelet_otel.instrumentation.timing.actions import Actions
 from tracelet_otel.instrumentation.timing.marks import RowLogged
+from tracelet_otel.instrumentation.timing.phases import TrainingPhase
+from tracelet_otel.instrumentation.timing.summary import summary
+from tracelet_otel.instrumentation.timing.verdict import FitTime, Judge, TrainingVerdict
+
+VERDICT_EVERY_S: Final = 120.0
+"""Seconds between two verdicts while a training goes on."""
 
 
 class Timing:
@@ -22,9 +29,11 @@ class Timing:
 
     Args:
         meter_provider: where the instruments are created.
+        verdict_every_s: seconds between two verdicts while a training goes on.
     """
 
-    def __init__(self, meter_provider: MeterProvider) -> None:
+    def __init__(self, meter_provider: MeterProvider, verdict_every_s: float = VERDICT_EVERY_S) -> None:
+        self._judge = Judge(verdict_every_s)
         self.actions = Actions(self._sum_up)
         self._pid = os.getpid()
         self._account = TimeAccount()
@@ -53,6 +62,12 @@ class Timing:
             unit=semconv.TRAINER_SAMPLES_UNIT,
             description="Samples in the batches that were trained with",
         )
+        meter.create_observable_gauge(
+            semconv.RUN_VERDICT,
+            callbacks=[self._observe_verdict],
+            unit=semconv.RUN_VERDICT_UNIT,
+            description="Share of the time that goes to what bounds the training",
+        )
 
     @property
     def spent_s(self) -> dict[Spent, float]:
@@ -63,6 +78,31 @@ class Timing:
             self._take()
             self._account.settle(now_ns)
             return {spent: ns / 1e9 for spent, ns in self._account.spent_ns.items()}
+
+    @property
+    def fit_time(self) -> FitTime:
+        """What the trainings of this process have spent their time on, up to now."""
+        seconds: dict[TrainingPhase, float] = {}
+        for spent, of_spent in self.spent_s.items():
+            if spent.stage == FIT:
+                seconds[spent.phase] = of_spent
+        steps = self._account.steps
+        return FitTime(seconds, steps.count, None if steps.uncounted else steps.samples)
+
+    @property
+    def verdict(self) -> TrainingVerdict | None:
+        """What bounds the training, as far as that has been judged yet."""
+        return self._judge.verdict
+
+    def conclude(self) -> str:
+        """Judge the trainings as a whole, at the end of the run.
+
+        Returns:
+            A table of where the time went, for people; empty where no step was made.
+        """
+        fit = self.fit_time
+        self._judge.conclude(fit)
+        return summary(fit)
 
     def times_of(self, row: RowLogged) -> dict[str, float]:
         """What the time went to before a row, by metric name; empty for a row that is to have no times."""
@@ -90,6 +130,15 @@ class Timing:
         if os.getpid() != self._pid:
             return []
         return [Observation(seconds, _attributes(spent)) for spent, seconds in self.spent_s.items()]
+
+    def _observe_verdict(self, _options: CallbackOptions) -> Iterable[Observation]:
+        if os.getpid() != self._pid:
+            return
+        self._judge.look(monotonic(), self.fit_time)
+        verdict = self._judge.verdict
+        if verdict is not None:
+            owner = {semconv.PHASE_OWNER: verdict.owner} if verdict.owner else {}
+            yield Observation(verdict.share, {semconv.VERDICT: verdict.name, **owner})
 
     def _observe_count(self, count: int) -> Iterable[Observation]:
         # Nothing before the first one, as 0 would also stand for batches whose samples cannot be counted.
