@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from mlflow import MlflowClient
-from opentelemetry.sdk.metrics import Histogram, MeterProvider
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -26,7 +26,6 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.instrumentation.timing.timing import Timing
-from tracelet_otel.protocol.samples import preferred_aggregation
 
 pytestmark = pytest.mark.usefixtures("with_time")
 pl = importlib.import_module("lightning.pytorch")
@@ -36,7 +35,7 @@ class Watched:
     """The metrics of this process."""
 
     def __init__(self) -> None:
-        self._reader = InMemoryMetricReader(preferred_aggregation={Histogram: preferred_aggregation()[Histogram]})
+        self._reader = InMemoryMetricReader()
         self.provider = MeterProvider([self._reader], shutdown_on_exit=False)
 
     def read(self) -> dict[str, Any]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
 
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.otlp.exporter import collector_exporter
 from tracelet_otel.exporters.otlp.settings import GRPC, HTTP, read
+from tracelet_otel.protocol.samples import Reader
 
 OTLP = "OTEL_EXPORTER_OTLP"
 METRICS = "OTEL_EXPORTER_OTLP_METRICS"
+HISTOGRAMS = f"{METRICS}_DEFAULT_HISTOGRAM_AGGREGATION"
+EXPONENTIAL = "base2_exponential_bucket_histogram"
 
 
 @pytest.mark.parametrize(
@@ -80,6 +84,7 @@ def test_forms_of_endpoints(protocol, variables, given, endpoint):
         ({f"{OTLP}_PROTOCOL": HTTP}, "host:4318", "backend_url: 'host:4318' is no endpoint for http/protobuf"),
         ({f"{OTLP}_PROTOCOL": HTTP}, "http://[", "backend_url"),
         ({f"{METRICS}_ENDPOINT": "https://"}, None, f"{METRICS}_ENDPOINT: 'https://' is no endpoint"),
+        ({HISTOGRAMS: "exponential"}, None, f"{HISTOGRAMS}: unknown value 'exponential'; .* {EXPONENTIAL}$"),
     ],
 )
 def test_a_mistake_is_named_with_its_variable(variables, given, message, monkeypatch):
@@ -108,6 +113,24 @@ def test_compression_headers_and_endpoint_are_the_variables(receiver, protocol, 
     if protocol == HTTP:
         wanted = compression.lower() or "none"
         assert [one.get("content-encoding", "none") for one in receiver.headers] == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "kind"),
+    [("", "histogram"), ("explicit_bucket_histogram", "histogram"), (EXPONENTIAL, "exponential_histogram")],
+)
+def test_histograms_are_of_the_kind_that_the_variable_names(receiver, chosen, kind, monkeypatch):
+    monkeypatch.setenv(HISTOGRAMS, chosen)
+    monkeypatch.setenv(f"{OTLP}_ENDPOINT", receiver.endpoint)
+    exporter = collector_exporter()
+    reader = Reader(exporter)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    provider.get_meter("any").create_histogram("any").record(3)
+    reader.shutdown()
+    [metric] = receiver.metrics
+    assert metric.WhichOneof("data") == kind
+    [point] = getattr(metric, kind).data_points
+    assert (point.count, point.sum) == (1, 3)
 
 
 def test_what_is_secret_in_an_endpoint_is_not_shown():

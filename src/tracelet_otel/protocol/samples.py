@@ -21,14 +21,9 @@ from typing import Any, Final, NamedTuple, overload
 
 from opentelemetry.context import Context, create_key
 from opentelemetry.metrics import MeterProvider, Synchronous
-from opentelemetry.sdk.metrics import Counter, Exemplar, Histogram, ObservableGauge
+from opentelemetry.sdk.metrics import Counter, Exemplar, ObservableGauge
 from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
-from opentelemetry.sdk.metrics.view import (
-    Aggregation,
-    ExponentialBucketHistogramAggregation,
-    LastValueAggregation,
-    SumAggregation,
-)
+from opentelemetry.sdk.metrics.view import Aggregation, LastValueAggregation, SumAggregation
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
@@ -221,15 +216,8 @@ def complete_resource(meter_provider: MeterProvider, attributes: Mapping[str, An
 
 
 def preferred_aggregation() -> dict[type, Aggregation]:
-    """What an exporter that wants every sample passes to `MetricExporter.__init__`.
-
-    Histograms are exponential, so that one fits steps of milliseconds and of minutes.
-    """
-    return {
-        _Gauge: SampledLastValueAggregation(),
-        Counter: SampledSumAggregation(),
-        Histogram: ExponentialBucketHistogramAggregation(),
-    }
+    """What an exporter that wants every sample passes to `MetricExporter.__init__`."""
+    return {_Gauge: SampledLastValueAggregation(), Counter: SampledSumAggregation()}
 
 
 def preferred_temporality() -> dict[type, AggregationTemporality]:

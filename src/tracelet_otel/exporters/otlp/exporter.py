@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from opentelemetry.sdk.metrics import Histogram, ObservableCounter, ObservableUpDownCounter, UpDownCounter
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogramAggregation
 
 from tracelet_otel._support.environment import environment, sdk_disabled, sdk_exports_otlp
 from tracelet_otel._support.guard import UNDELIVERED, Guard
@@ -46,6 +47,7 @@ class OtlpExporter(MetricExporter):
         attributes: returns resource attributes that become known later than the resource; they take precedence over
             the resource's own.
         temporality: preferred temporality of kinds of instruments for which `samples` has no preference.
+        aggregation: preferred aggregation of such kinds.
     """
 
     def __init__(
@@ -56,10 +58,11 @@ class OtlpExporter(MetricExporter):
         limits: Limits,
         attributes: Callable[[], Mapping[str, Any]] = dict,
         temporality: Mapping[type, AggregationTemporality] | None = None,
+        aggregation: Mapping[type, Aggregation] | None = None,
     ) -> None:
         super().__init__(
             preferred_temporality={**(temporality or {}), **samples.preferred_temporality()},
-            preferred_aggregation=samples.preferred_aggregation(),
+            preferred_aggregation={**(aggregation or {}), **samples.preferred_aggregation()},
         )
         self.receiver = transport.receiver
         """Name or address of the receiver, without secrets."""
@@ -171,7 +174,9 @@ def collector_exporter(
         raise
     except Exception as error:
         raise ConfigurationError(f"the OTLP exporter for {settings.protocol} cannot be made: {error}") from error
-    return OtlpExporter(transport, "otlp", guard, limits, attributes, CUMULATIVE)
+    exponential: Mapping[type, Aggregation] = {Histogram: ExponentialBucketHistogramAggregation()}
+    aggregation = exponential if settings.has_exponential_histograms else None
+    return OtlpExporter(transport, "otlp", guard, limits, attributes, CUMULATIVE, aggregation)
 
 
 def _transport(settings: OtlpSettings, guard: Guard) -> Transport:

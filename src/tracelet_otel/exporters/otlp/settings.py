@@ -48,6 +48,9 @@ _COMPRESSION: Final = (names.OTEL_EXPORTER_OTLP_METRICS_COMPRESSION, names.OTEL_
 _TIMEOUT: Final = (names.OTEL_EXPORTER_OTLP_METRICS_TIMEOUT, names.OTEL_EXPORTER_OTLP_TIMEOUT)
 _HEADERS: Final = (names.OTEL_EXPORTER_OTLP_METRICS_HEADERS, names.OTEL_EXPORTER_OTLP_HEADERS)
 _INSECURE: Final = (names.OTEL_EXPORTER_OTLP_METRICS_INSECURE, names.OTEL_EXPORTER_OTLP_INSECURE)
+_HISTOGRAMS: Final = names.OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION
+_EXPLICIT: Final = "explicit_bucket_histogram"
+_EXPONENTIAL: Final = "base2_exponential_bucket_histogram"
 _FILES: Final = (
     (names.OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE, names.OTEL_EXPORTER_OTLP_CERTIFICATE),
     (names.OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY, names.OTEL_EXPORTER_OTLP_CLIENT_KEY),
@@ -75,6 +78,8 @@ class OtlpSettings:
     client_certificate: str | None
     provider: str
     """Name of the credential provider's entry point; empty where there is none."""
+    has_exponential_histograms: bool = False
+    """Whether the buckets of histograms fit themselves to the values. Not every receiver takes these."""
 
     @property
     def shown_endpoint(self) -> str:
@@ -112,6 +117,7 @@ def read(environment: Mapping[str, str], endpoint: str | None) -> OtlpSettings:
         client_key,
         client_certificate,
         _value(environment, _PROVIDERS[protocol])[1],
+        _has_exponential_histograms(environment),
     )
 
 
@@ -128,6 +134,12 @@ def _value(environment: Mapping[str, str], variables: tuple[str, str]) -> tuple[
         if value := environment.get(variable, "").strip():
             return variable, value
     return variables[-1], ""
+
+
+def _has_exponential_histograms(environment: Mapping[str, str]) -> bool:
+    value = environment.get(_HISTOGRAMS, "").strip().lower() or _EXPLICIT
+    _check_known(_HISTOGRAMS, value, (_EXPLICIT, _EXPONENTIAL))
+    return value == _EXPONENTIAL
 
 
 def _check_known(variable: str, value: str, known: tuple[str, ...]) -> None:

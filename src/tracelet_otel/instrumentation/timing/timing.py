@@ -18,6 +18,8 @@ from tracelet_otel.instrumentation.timing.phases import TrainingPhase
 from tracelet_otel.instrumentation.timing.summary import summary
 from tracelet_otel.instrumentation.timing.verdict import FitTime, Judge, TrainingVerdict
 
+_BOUNDARIES_S: Final = [digit * 10**power for power in (-3, -2, -1, 0, 1, 2) for digit in (1, 2, 5)]
+"""Of the buckets of step durations, where a receiver's are not exponential: from a millisecond to minutes."""
 VERDICT_EVERY_S: Final = 120.0
 """Seconds between two verdicts while a training goes on."""
 
@@ -43,6 +45,7 @@ class Timing:
             semconv.STEP_DURATION,
             unit=semconv.STEP_DURATION_UNIT,
             description="Time of one batch of a training, without validations and checkpoints in between",
+            explicit_bucket_boundaries_advisory=_BOUNDARIES_S,
         )
         meter.create_observable_counter(
             semconv.PHASE_TIME,
