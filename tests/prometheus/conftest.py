@@ -144,6 +144,7 @@ def trained(chain: Chain, library: Path, relay: Relay) -> Trained:
         chain.wait_for('count(tracelet_trainer_epoch{tracelet_rank="1"} > 1)')
         # A subquery looks at whole multiples of its step only, so a value younger than that has no result yet.
         chain.wait_for('count_over_time({tracelet_run_name="two ranks", tracelet_metric_name="val/loss"}[1h:10s])')
+        chain.wait_for('count_over_time(tracelet_run_verdict_ratio{tracelet_run_name="two ranks"}[1h:15s])')
         alive = time.time()
         (chain.home / "enough").touch()
         assert [rank.wait(60) for rank in ranks] == [0, 0], chain.said

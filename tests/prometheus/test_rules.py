@@ -56,6 +56,8 @@ BUSY = 'hw_gpu_utilization_ratio{hw_gpu_task="general", tracelet_gpu_index="0"}'
 MEMORY = 'hw_gpu_memory_utilization_ratio{tracelet_gpu_index="0"}'
 AWAY = 'tracelet_relay_requests_total{http_response_status_code="503"}'
 LAG = 'tracelet_relay_delivery_lag_seconds{tracelet_tracker="mlflow"}'
+PHASE = 'tracelet_phase_time_seconds_total{tracelet_phase="%s", tracelet_stage="%s"}'
+STEP_SUM, STEP_COUNT = (f"tracelet_step_duration_seconds_{what}{{}}" for what in ("sum", "count"))
 STEPS = [(20, "0+10")]
 LAST = (0.25, 1)
 
@@ -123,6 +125,42 @@ CASES = {
         dict.fromkeys(range(1, 30)),
         ranks=2,
         own={STEP: {0: [(30, "0+1000")], 1: [(0.5, 0), (29.5, "0+1000")]}},
+    ),
+    "a training that waits for its data, and then does not": Case(
+        {
+            RUNNING: [(60, 1)],
+            STEP: [(60, "0+10")],
+            PHASE % ("data_wait", "fit"): [(10, "0+1"), (30, "40+6"), (20, "760+1")],
+            PHASE % ("forward", "fit"): [(60, "0+10")],
+        },
+        {9: None, 20: None, 23: "TraceletInputBound", 39.9: "TraceletInputBound", 45: None, 59: None},
+    ),
+    "a prediction that waits for its data": Case(
+        {
+            RUNNING: [(60, 1)],
+            PHASE % ("data_wait", "predict"): [(60, "0+9")],
+            PHASE % ("forward", "predict"): [(60, "0+1")],
+        },
+        dict.fromkeys(range(1, 60)),
+    ),
+    "steps that become slower, and faster again": Case(
+        {
+            RUNNING: [(90, 1)],
+            STEP: [(90, "0+15")],
+            STEP_COUNT: [(90, "0+15")],
+            STEP_SUM: [(30, "0+3"), (40, "360+7.5"), (20, "1560+3")],
+        },
+        {29: None, 40: None, 43: "TraceletStepsSlower", 69.9: "TraceletStepsSlower", 76: None, 89: None},
+        ranks=2,
+    ),
+    "steps that take longer for a moment": Case(
+        {
+            RUNNING: [(60, 1)],
+            STEP: [(60, "0+15")],
+            STEP_COUNT: [(60, "0+15")],
+            STEP_SUM: [(30, "0+3"), (5, "360+9"), (25, "540+3")],
+        },
+        dict.fromkeys(range(1, 60)),
     ),
     "a GPU that is idle, and works": Case(
         {RUNNING: [(40, 1)], STEP: [(40, "0+1")], BUSY: [(5, 0.9), (25, 0.01), (10, 0.9)]},

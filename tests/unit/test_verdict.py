@@ -70,18 +70,22 @@ def test_every_training_with_time_has_one_verdict_and_a_table_that_adds_up(secon
 def test_a_training_that_goes_on_is_judged_by_what_is_new():
     judge = Judge(every_s=60)
     judge.look(0, fit(0))
-    judge.look(59, fit(1_000, data_wait=59))
+    judge.look(14, fit(1_000, data_wait=14))
     assert judge.verdict is None
-    judge.look(60, fit(1_000, data_wait=60))
+    judge.look(15, fit(FEWEST_STEPS - 1, data_wait=15))
+    assert judge.verdict is None
+    judge.look(16, fit(1_000, data_wait=16))
     assert judge.verdict is not None
     assert judge.verdict.name == "input-bound"
     # It has got better workers, and is slow no more.
-    judge.look(120, fit(2_000, data_wait=61, forward=59))
+    judge.look(75, fit(2_000, data_wait=16, forward=59))
+    assert judge.verdict.name == "input-bound"
+    judge.look(76, fit(2_000, data_wait=16, forward=60))
     assert judge.verdict.name == "compute-bound"
     # Too few steps say nothing new.
-    judge.look(180, fit(2_001, data_wait=121, forward=59))
+    judge.look(180, fit(2_001, data_wait=121, forward=60))
     assert judge.verdict.name == "compute-bound"
-    judge.conclude(fit(2_001, data_wait=121, forward=59))
+    judge.conclude(fit(2_001, data_wait=121, forward=60))
     assert judge.verdict.name == "input-bound"
 
 

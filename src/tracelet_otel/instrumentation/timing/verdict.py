@@ -11,6 +11,8 @@ from tracelet_otel.instrumentation.timing.phases import TrainingPhase
 
 FEWEST_STEPS: Final = 20
 """With fewer steps there is no verdict: the first ones take longer, and noise decides."""
+_FIRST_S: Final = 15.0
+"""Seconds of a training before its first verdict."""
 _COMPUTE: Final = (semconv.PHASE_FORWARD, semconv.PHASE_BACKWARD, semconv.PHASE_OPTIMIZER)
 _COMPUTE_SHARE: Final = 0.8
 """Of the time; from here on a training is compute-bound, where nothing else bounds it."""
@@ -129,7 +131,7 @@ class Judge:
         """
         if self._judged_s is None:
             self._judged_s = now_s
-        elif now_s - self._judged_s >= self._every_s:
+        elif now_s - self._judged_s >= (self._every_s if self.verdict else min(self._every_s, _FIRST_S)):
             verdict = judged(fit.since(self._judged))
             # Where steps are long, it takes more time until there are enough of them.
             if verdict is not None:
