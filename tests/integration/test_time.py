@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.plugins.io import AsyncCheckpointIO, TorchCheckpointIO
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from torch.utils.data import DataLoader
@@ -206,6 +209,67 @@ def test_a_profiler_that_is_replaced_while_a_training_runs(tmp_path, spent_s):
     trainer.fit(module_of(watch), DataLoader(Data(watch, "data_wait", 8), 2))
     wall_s = time.perf_counter() - began_s
     assert sum(spent_s().values()) == whole(wall_s)
+
+
+class Own(pl.profilers.Profiler):  # type: ignore[misc]
+    """A user's, which does not start and stop actions as Lightning's do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Counter[str] = Counter()
+
+    @contextmanager
+    def profile(self, action_name: str) -> Iterator[str]:
+        self.seen[action_name] += 1
+        yield action_name
+
+    def start(self, action_name: str) -> None:
+        pass
+
+    def stop(self, action_name: str) -> None:
+        pass
+
+
+def test_a_profiler_with_a_way_of_its_own(tmp_path, spent_s):
+    watch, own = Stopwatch(), Own()
+    trainer = quiet_trainer(pl, default_root_dir=tmp_path, max_epochs=1, profiler=own, callbacks=[callback_of(watch)])
+    began_s = time.perf_counter()
+    trainer.fit(module_of(watch), DataLoader(Data(watch, "data_wait", 8), 2))
+    compared(spent_s(), watch, time.perf_counter() - began_s, "fit")
+    assert own.seen["run_training_batch"] == 4
+    assert "profile" not in vars(own)
+
+
+def test_a_checkpoint_that_is_written_on_another_thread(tmp_path, spent_s):
+    """Its time is as long as the training waits."""
+    watch = Stopwatch()
+    written = threading.Event()
+
+    class Slow(AsyncCheckpointIO):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(SlowIO())
+
+    class SlowIO(TorchCheckpointIO):  # type: ignore[misc]
+        def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+            # Waits for a step that can only come if the training does not wait.
+            assert written.wait(30)
+            super().save_checkpoint(*args, **kwargs)
+
+    class Trains(pl.Callback):  # type: ignore[misc]
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            if trainer.global_step == 3:
+                written.set()
+
+    checkpoints = pl.callbacks.ModelCheckpoint(tmp_path / "checkpoints", every_n_train_steps=2, save_top_k=-1)
+    options: dict[str, Any] = {"enable_checkpointing": True, "plugins": [Slow()]}
+    trainer = quiet_trainer(pl, default_root_dir=tmp_path, max_epochs=1, callbacks=[Trains(), checkpoints], **options)
+    began_s = time.perf_counter()
+    trainer.fit(module_of(watch), DataLoader(Data(watch, "data_wait", 8), 2))
+    wall_s = time.perf_counter() - began_s
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+    found = spent_s()
+    assert sum(found.values()) == whole(wall_s)
+    assert found["checkpoint", "fit"] >= watch.spent_s["checkpoint"] - 0.001
 
 
 def test_nothing_is_noted_where_it_is_turned_off(tmp_path, spent_s, monkeypatch):

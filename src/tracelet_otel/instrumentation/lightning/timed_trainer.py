@@ -6,11 +6,13 @@ its type and what it reports stay the user's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any, Generic, TypeVar
 
-from tracelet_otel._support.private_names import NO_PROFILER
+from tracelet_otel._support.private_names import NO_PROFILER, PROFILERS
+from tracelet_otel.instrumentation.patching import is_defined_in
 from tracelet_otel.instrumentation.timing.actions import Action, Actions
 
 
@@ -30,6 +32,9 @@ class TimedTrainer:
         if type(profiler).__name__ == NO_PROFILER:
             # Its own makes a context manager for each action, which does nothing. Ours takes less time.
             self._replace(profiler, "profile", lambda _: actions.__getitem__)
+        elif not is_defined_in(type(profiler).profile, PROFILERS):
+            # The user's own may not call `start` and `stop`.
+            self._replace(profiler, "profile", lambda method: _Profiled(method, actions))
         self._replace(profiler, "start", lambda method: _Started(method, actions))
         self._replace(profiler, "stop", lambda method: _Stopped(method, actions))
         if function == "fit":
@@ -83,6 +88,13 @@ class _Stopped(_Replacement[Actions]):
             return self._method(action_name)
         finally:
             self._noted[action_name].__exit__()
+
+
+class _Profiled(_Replacement[Actions]):
+    @contextmanager
+    def __call__(self, action_name: str) -> Iterator[Any]:
+        with self._noted[action_name], self._method(action_name) as given:
+            yield given
 
 
 class _Within(_Replacement[Action]):
