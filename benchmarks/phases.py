@@ -99,7 +99,7 @@ def costs(size: Size, home: Path) -> dict[str, Any]:
     for number in CALLBACKS:
         step = actions_of_a_step(home, number)
         stock, metrics, batch = pl.profilers.PassThroughProfiler(), provider(), [torch.zeros(8, 4), torch.zeros(8)]
-        timing = Timing(metrics)
+        timing = Timing(metrics, Guard())
         actions = timing.actions
 
         def end(number: int, batch: Any = batch, actions: Actions = actions) -> None:
@@ -123,7 +123,7 @@ def costs(size: Size, home: Path) -> dict[str, Any]:
 def accuracy(size: Size, home: Path) -> dict[str, Any]:
     """Of each part of a training, the seconds that it measured itself, and those of its phase."""
     metrics, watch = provider(), Stopwatch(size.pause_s)
-    timing = Timing(metrics)
+    timing = Timing(metrics, Guard())
     LightningInstrumentor().take_over(replace(make_signals(metrics, Guard()), timing=timing))
     logger = SlowLogger(home)
     logger.watch = watch

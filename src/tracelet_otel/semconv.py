@@ -143,6 +143,10 @@ QUEUE_SIZE: Final = "tracelet.recorder.queue.size"
 QUEUE_SIZE_UNIT: Final = "{row}"
 PHASE_TIME: Final = "tracelet.phase.time"  # of the thread that trains; all phases sum to the time of trainers' calls
 PHASE_TIME_UNIT: Final = "s"
+PHASE_DEVICE_TIME: Final = "tracelet.phase.device_time"  # of the device, in the steps of PHASE_DEVICE_STEPS only
+PHASE_DEVICE_TIME_UNIT: Final = "s"
+PHASE_DEVICE_STEPS: Final = "tracelet.phase.device_steps"  # steps in which the device's time was measured
+PHASE_DEVICE_STEPS_UNIT: Final = "{step}"
 PHASE: Final = "tracelet.phase"  # one of PHASE_*
 PHASE_OWNER: Final = "tracelet.phase.owner"  # class of the callback, module or logger; only for phases of these
 
@@ -159,18 +163,9 @@ PHASE_CHECKPOINT: Final = "checkpoint"  # as long as it blocks the training
 PHASE_VALIDATION: Final = "validation"  # within a training, without callbacks, logging and checkpoints in it
 PHASE_LIGHTNING: Final = "lightning"  # Lightning's own bookkeeping
 PHASES: Final = (
-    PHASE_DATA,
-    PHASE_TRANSFER,
-    PHASE_FORWARD,
-    PHASE_BACKWARD,
-    PHASE_OPTIMIZER,
-    PHASE_CALLBACK,
-    PHASE_LOGGING,
-    PHASE_CHECKPOINT,
-    PHASE_VALIDATION,
-    PHASE_SETUP,
-    PHASE_LIGHTNING,
-)
+    PHASE_DATA, PHASE_TRANSFER, PHASE_FORWARD, PHASE_BACKWARD, PHASE_OPTIMIZER, PHASE_CALLBACK, PHASE_LOGGING,
+    PHASE_CHECKPOINT, PHASE_VALIDATION, PHASE_SETUP, PHASE_LIGHTNING,
+)  # fmt: skip
 
 # What bounds a training
 RUN_VERDICT: Final = "tracelet.run.verdict"  # share of the time that goes to what bounds it

@@ -208,7 +208,7 @@ def test_the_verdict_is_in_the_stream(tmp_path):
     """While the training goes on, of what came since the last one, and at the end of the whole."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
-    timing = Timing(provider, verdict_every_s=0.1)
+    timing = Timing(provider, Guard(), verdict_every_s=0.1)
     LightningInstrumentor().take_over(replace(make_signals(provider, Guard()), timing=timing))
 
     def read() -> list[Any]:

@@ -83,6 +83,6 @@ def make_signals(
         membership=membership,
         launching=part.launching,
         guard=guard,
-        timing=Timing(meter_provider) if part.tracks_time else None,
+        timing=Timing(meter_provider, guard) if part.tracks_time else None,
         tells_summary=part.tells_summary,
     )

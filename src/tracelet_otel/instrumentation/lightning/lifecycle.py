@@ -118,7 +118,7 @@ class Lifecycle:
         if self._signals.timing is None:
             return
         try:
-            self._timed[trainer] = TimedTrainer(trainer, function, self._signals.timing.actions)
+            self._timed[trainer] = TimedTrainer(trainer, function, self._signals.timing)
         except Exception as error:
             self._signals.guard.report("where the time goes is not measured for this training", error)
 

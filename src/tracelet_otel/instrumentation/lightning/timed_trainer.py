@@ -6,14 +6,17 @@ its type and what it reports stay the user's.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import MethodType
 from typing import Any, Generic, TypeVar
 
 from tracelet_otel._support.private_names import NO_PROFILER, PROFILERS
 from tracelet_otel.instrumentation.patching import is_defined_in
 from tracelet_otel.instrumentation.timing.actions import Action, Actions
+from tracelet_otel.instrumentation.timing.timing import Timing
 
 
 class TimedTrainer:
@@ -22,10 +25,11 @@ class TimedTrainer:
     Args:
         trainer: the trainer, in the process in which it runs.
         function: which of its functions was called.
-        actions: where they are noted.
+        timing: where they are noted.
     """
 
-    def __init__(self, trainer: Any, function: str, actions: Actions) -> None:
+    def __init__(self, trainer: Any, function: str, timing: Timing) -> None:
+        self._actions = actions = timing.actions
         self._call = actions.call(function)
         self._put: list[tuple[Any, str, Any]] = []
         profiler, strategy = trainer.profiler, trainer.strategy
@@ -37,6 +41,10 @@ class TimedTrainer:
             self._replace(profiler, "profile", lambda method: _Profiled(method, actions))
         self._replace(profiler, "start", lambda method: _Started(method, actions))
         self._replace(profiler, "stop", lambda method: _Stopped(method, actions))
+        if function == "fit" and strategy.root_device.type == "cuda":
+            cuda: Any = sys.modules["torch.cuda"]
+            make_event = partial(cuda.Event, enable_timing=True)
+            actions.device = timing.device_times(make_event, cuda.is_current_stream_capturing)
         if function == "fit":
             loop = trainer.fit_loop.epoch_loop.val_loop
             self._replace(loop, "run", lambda method: _Within(method, actions.validation))
@@ -50,6 +58,7 @@ class TimedTrainer:
     def end(self) -> None:
         """Take away what was set, but nothing that somebody else has put in its place since."""
         self._call.__exit__()
+        self._actions.device = None
         for owner, name, ours in self._put:
             if vars(owner).get(name) is ours:
                 delattr(owner, name)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter_ns
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from tracelet_otel import semconv
 from tracelet_otel.instrumentation.timing.marks import BatchEnds, EpochBegins, RowLogged
@@ -85,6 +85,14 @@ class _Epoch(Action):
         return name
 
 
+class StepsOnDevice(Protocol):
+    """Whatever measures steps on a device."""
+
+    def batch_ended(self) -> None:
+        """A step ends, and the next one begins."""
+        ...
+
+
 class Actions(dict[str, Action]):
     """The actions of a process, by name. Each is made when it is first looked up.
 
@@ -98,6 +106,8 @@ class Actions(dict[str, Action]):
         super().__init__()
         self.sum_up = sum_up
         self.events = Events()
+        self.device: StepsOnDevice | None = None
+        """What measures steps on the device, while a trainer on one runs."""
 
     def __missing__(self, name: str) -> Action:
         action = self[name] = self._made(name)
@@ -121,6 +131,8 @@ class Actions(dict[str, Action]):
         """
         self.events.append(BatchEnds(samples))
         self.events.append(-perf_counter_ns())
+        if self.device is not None:
+            self.device.batch_ended()
 
     def row_logged(self, step: int) -> RowLogged:
         """Note that a training has logged a row.

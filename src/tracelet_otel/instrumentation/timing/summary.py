@@ -32,6 +32,9 @@ def summary(fit: FitTime) -> str:
         rows.append(("all else", others_s))
     width = max(len(name) for name, _ in rows)
     lines += [f"  {name:<{width}}  {s:10,.2f} s  {s / total_s:6.1%}" for name, s in rows]
+    if fit.device_s:
+        parts = ", ".join(f"{phase} {s * 1e3:,.2f} ms" for phase, s in fit.device_s.items())
+        lines.append(f"  on the device, in a step: {parts}")
     verdict = judged(fit)
     if verdict is not None:
         lines.append(f"  {verdict.name}: {verdict.text}")

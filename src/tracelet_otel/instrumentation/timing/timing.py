@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic, perf_counter_ns
 from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tracelet_otel import semconv
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.timing.account import FIT, Spent, TimeAccount
 from tracelet_otel.instrumentation.timing.actions import Actions
+from tracelet_otel.instrumentation.timing.device import DeviceTimes, StreamEvent
 from tracelet_otel.instrumentation.timing.marks import RowLogged
 from tracelet_otel.instrumentation.timing.phases import TrainingPhase
 from tracelet_otel.instrumentation.timing.summary import summary
@@ -31,10 +33,13 @@ class Timing:
 
     Args:
         meter_provider: where the instruments are created.
+        guard: where errors are reported.
         verdict_every_s: seconds between two verdicts while a training goes on.
     """
 
-    def __init__(self, meter_provider: MeterProvider, verdict_every_s: float = VERDICT_EVERY_S) -> None:
+    def __init__(self, meter_provider: MeterProvider, guard: Guard, verdict_every_s: float = VERDICT_EVERY_S) -> None:
+        self._guard = guard
+        self._device: DeviceTimes | None = None
         self._judge = Judge(verdict_every_s)
         self.actions = Actions(self._sum_up)
         self._pid = os.getpid()
@@ -65,6 +70,18 @@ class Timing:
             unit=semconv.TRAINER_SAMPLES_UNIT,
             description="Samples in the batches that were trained with",
         )
+        meter.create_observable_counter(
+            semconv.PHASE_DEVICE_TIME,
+            callbacks=[self._observe_device_time],
+            unit=semconv.PHASE_DEVICE_TIME_UNIT,
+            description="Time of the device in those steps in which it was measured",
+        )
+        meter.create_observable_counter(
+            semconv.PHASE_DEVICE_STEPS,
+            callbacks=[lambda _: self._observe_count(self._device.steps if self._device is not None else 0)],
+            unit=semconv.PHASE_DEVICE_STEPS_UNIT,
+            description="Steps in which the device's time was measured",
+        )
         meter.create_observable_gauge(
             semconv.RUN_VERDICT,
             callbacks=[self._observe_verdict],
@@ -90,7 +107,7 @@ class Timing:
             if spent.stage == FIT:
                 seconds[spent.phase] = of_spent
         steps = self._account.steps
-        return FitTime(seconds, steps.count, None if steps.uncounted else steps.samples)
+        return FitTime(seconds, steps.count, None if steps.uncounted else steps.samples, self._on_device())
 
     @property
     def verdict(self) -> TrainingVerdict | None:
@@ -106,6 +123,17 @@ class Timing:
         fit = self.fit_time
         self._judge.conclude(fit)
         return summary(fit)
+
+    def device_times(self, make_event: Callable[[], StreamEvent], is_capturing: Callable[[], bool]) -> DeviceTimes:
+        """What measures steps on a device; the same for all trainers of this process.
+
+        Args:
+            make_event: makes an event that can measure time.
+            is_capturing: whether the device's stream only records its work now, for a graph.
+        """
+        if self._device is None:
+            self._device = DeviceTimes(self.actions, make_event, is_capturing, self._guard)
+        return self._device
 
     def times_of(self, row: RowLogged) -> dict[str, float]:
         """What the time went to before a row, by metric name; empty for a row that is to have no times."""
@@ -133,6 +161,20 @@ class Timing:
         if os.getpid() != self._pid:
             return []
         return [Observation(seconds, _attributes(spent)) for spent, seconds in self.spent_s.items()]
+
+    def _on_device(self) -> dict[str, float]:
+        """Seconds a step by phase, on a device; empty without one."""
+        with self._lock:
+            seconds = self._device.take() if self._device is not None else {}
+            steps = self._device.steps if self._device is not None else 0
+        return {phase: of_phase / steps for phase, of_phase in seconds.items()} if steps else {}
+
+    def _observe_device_time(self, _options: CallbackOptions) -> Iterable[Observation]:
+        if self._device is not None and os.getpid() == self._pid:
+            with self._lock:
+                seconds = self._device.take()
+            for phase, of_phase in seconds.items():
+                yield Observation(of_phase, {semconv.PHASE: phase})
 
     def _observe_verdict(self, _options: CallbackOptions) -> Iterable[Observation]:
         if os.getpid() != self._pid:

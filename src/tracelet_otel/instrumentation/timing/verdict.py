@@ -81,6 +81,8 @@ class FitTime:
     steps: int = 0
     samples: int | None = None
     """In the batches; None where that is not known."""
+    device_s: Mapping[str, float] = field(default_factory=dict)
+    """Seconds a step that a device works, by phase; empty without one."""
 
     @property
     def total_s(self) -> float:
@@ -91,7 +93,7 @@ class FitTime:
         """What has come since an earlier state of the same trainings."""
         seconds = {phase: seconds - earlier.seconds.get(phase, 0) for phase, seconds in self.seconds.items()}
         samples = None if self.samples is None else self.samples - (earlier.samples or 0)
-        return FitTime(seconds, self.steps - earlier.steps, samples)
+        return FitTime(seconds, self.steps - earlier.steps, samples, self.device_s)
 
 
 @dataclass(frozen=True)
