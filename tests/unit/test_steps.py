@@ -13,6 +13,7 @@ from tracelet_otel.instrumentation.timing.account import TimeAccount
 from tracelet_otel.instrumentation.timing.actions import Actions
 from tracelet_otel.instrumentation.timing.batch import samples_in
 from tracelet_otel.instrumentation.timing.marks import BatchEnds, EpochBegins, Mark, RowLogged
+from tracelet_otel.instrumentation.timing.slow import Durations
 from tracelet_otel.instrumentation.timing.steps import Steps
 
 S = 1_000_000_000
@@ -145,6 +146,44 @@ def test_times_of_rows_add_up_to_the_time_of_the_training(steps):
             expected_s, untold, since_s = expected_s + since_s, 0, 0
     assert told_s == pytest.approx(expected_s)
     assert sum(fit.take().durations_s) == sum(data_s + forward_s for data_s, forward_s, _ in steps)
+
+
+def test_a_step_that_takes_far_longer_is_told_of_with_its_phases():
+    fit = Fit()
+    fit.mark(EpochBegins())
+    for number in range(1, 101):
+        fit.during("[_EvaluationLoop].run", 9 if number % 10 == 0 else 0)
+        fit.step(0.5 if number == 50 else 0.01, 1.5 if number == 70 else 0.1)
+    assert fit.take().count == 100
+    # A validation makes no step slow, and the second one comes within a minute.
+    [slow] = fit.account.slow
+    assert (slow.number, slow.duration_ns, slow.median_ns) == (50, 600_000_000, 110_000_000)
+    assert {phase.name: ns for phase, ns in slow.phases.items()} == {"data_wait": 500_000_000, "forward": 100_000_000}
+
+
+def test_slow_is_what_is_far_above_the_steps_before_it():
+    durations = Durations()
+    minute = 60_000_000_000
+    assert [durations.add(1, number) for number in range(20)] == [None] * 20
+    # Three times as long, and nobody notices.
+    assert durations.add(40_000_000, minute) is None
+    assert durations.add(60_000_000, minute) == 1
+    assert durations.add(60_000_000, 2 * minute - 1) is None
+    assert durations.add(60_000_000, 2 * minute) == 1
+    # Where all steps have become slow, none is.
+    for number in range(200):
+        durations.add(60_000_000, 3 * minute + number * minute)
+    assert durations.add(60_000_000, 999 * minute) is None
+
+
+@given(st.lists(st.integers(0, 1_000_000_000), max_size=300))
+def test_the_median_is_that_of_the_last_steps(values):
+    durations, minute = Durations(), 60_000_000_000
+    for number, value in enumerate(values):
+        before = sorted(values[max(number - 200, 0) : number])
+        median = before[len(before) // 2] if len(before) >= 20 else None
+        is_slow = median is not None and value > 3 * median and value > median + 50_000_000
+        assert durations.add(value, number * minute) == (median if is_slow else None)
 
 
 class Unlike:

@@ -8,6 +8,7 @@ from tracelet_otel import semconv
 from tracelet_otel.instrumentation.timing.actions import Action, Events
 from tracelet_otel.instrumentation.timing.marks import BatchEnds, EpochBegins, Mark, RowLogged
 from tracelet_otel.instrumentation.timing.phases import TrainingPhase, within
+from tracelet_otel.instrumentation.timing.slow import Durations, SlowStep
 from tracelet_otel.instrumentation.timing.steps import Steps
 
 FIT: Final = "fit"
@@ -26,7 +27,7 @@ class Spent(NamedTuple):
 class _Context:
     """Actions that are open within each other: what the time goes to while they are, and what more may begin."""
 
-    __slots__ = ("inner", "is_between_steps", "ns", "spent")
+    __slots__ = ("at_step_ns", "inner", "is_between_steps", "ns", "spent")
 
     def __init__(self, spent: Spent | None, *, is_between_steps: bool = False) -> None:
         self.is_between_steps = is_between_steps
@@ -34,6 +35,8 @@ class _Context:
         """None where no action is open."""
         self.ns = 0
         """Time so far."""
+        self.at_step_ns = 0
+        """Time so far when the last step ended."""
         self.inner: dict[Action, _Context] = {}
         """By an action that begins here, the context that it makes. Actions that repeat come to the same one."""
 
@@ -52,8 +55,12 @@ class TimeAccount:
         self._open: list[tuple[Action, _Context]] = []
         """Actions that are open, each with the context in which it began."""
         self._by_spent: dict[Spent, list[_Context]] = {}
+        self._contexts: list[_Context] = []
         self._between_steps: list[_Context] = []
+        self._durations = Durations()
         self.steps = Steps()
+        self.slow: list[SlowStep] = []
+        """Slow steps since somebody has taken the list."""
         self._last_ns = 0
 
     @property
@@ -104,9 +111,23 @@ class TimeAccount:
             return
         clock_ns = now_ns - sum(context.ns for context in self._between_steps)
         if isinstance(mark, BatchEnds):
-            self.steps.batch_ends(clock_ns, mark.samples)
+            duration_ns = self.steps.batch_ends(clock_ns, mark.samples)
+            median_ns = None if duration_ns is None else self._durations.add(duration_ns, now_ns)
+            if duration_ns is not None and median_ns is not None:
+                self.slow.append(SlowStep(self.steps.count, now_ns, duration_ns, median_ns, self._since_last_step()))
         elif isinstance(mark, EpochBegins):
             self.steps.epoch_begins(clock_ns)
+        for context in self._contexts:
+            context.at_step_ns = context.ns
+
+    def _since_last_step(self) -> dict[TrainingPhase, int]:
+        """Nanoseconds since a step began, by phase."""
+        found: dict[TrainingPhase, int] = {}
+        for context in self._contexts:
+            if not context.is_between_steps and context.spent is not None and context.ns > context.at_step_ns:
+                phase = context.spent.phase
+                found[phase] = found.get(phase, 0) + context.ns - context.at_step_ns
+        return found
 
     def _fit_ns(self) -> dict[str, int]:
         """Nanoseconds in trainings by phase."""
@@ -131,6 +152,7 @@ class TimeAccount:
             spent = Spent(within(outer.phase, action.phase), action.stage or outer.stage)
         is_between_steps = now.is_between_steps or spent.phase.name in _BETWEEN_STEPS
         context = now.inner[action] = _Context(spent, is_between_steps=is_between_steps)
+        self._contexts.append(context)
         if is_between_steps:
             self._between_steps.append(context)
         self._by_spent.setdefault(spent, []).append(context)

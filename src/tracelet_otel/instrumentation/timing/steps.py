@@ -53,22 +53,27 @@ class Steps:
         """
         self._began_ns = clock_ns
 
-    def batch_ends(self, clock_ns: int, samples: int | None) -> None:
+    def batch_ends(self, clock_ns: int, samples: int | None) -> int | None:
         """A step ends, and the next one begins.
 
         Args:
             clock_ns: the time, on a clock that stands still in validations and checkpoints.
             samples: how many samples the batch had; None where that is not known.
+
+        Returns:
+            How long the step took, in nanoseconds; None where its beginning was not seen.
         """
         self.count += 1
         if samples is None:
             self.uncounted += 1
         else:
             self.samples += samples
-        if self._began_ns is not None:
-            self.durations_s.append((clock_ns - self._began_ns) / 1e9)
-            self._ns += clock_ns - self._began_ns
+        duration_ns = None if self._began_ns is None else clock_ns - self._began_ns
+        if duration_ns is not None:
+            self.durations_s.append(duration_ns / 1e9)
+            self._ns += duration_ns
         self._began_ns = clock_ns
+        return duration_ns
 
     def has_times(self, step: int) -> bool:
         """Whether the row of a step is one that gets times. All ranks choose the same ones, as they log the same."""
