@@ -5,12 +5,11 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter
@@ -21,11 +20,10 @@ from tracelet_otel._support.environment import set_recorder
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.registry import run_to_continue
+from tracelet_otel.instrumentation.by_hand import RecordsByHand
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
 from tracelet_otel.instrumentation.own_run import Participation
-from tracelet_otel.instrumentation.recorder import Row
-from tracelet_otel.instrumentation.scalars import snapshot
 from tracelet_otel.instrumentation.signals import make_signals
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.account import Account
@@ -42,11 +40,11 @@ changing: Final = threading.RLock()
 """Held while a run becomes the active run of this process, or stops being it."""
 
 
-class Run:
+class Run(RecordsByHand):
     """A run that is being recorded. Call `start_logging` to get one.
 
-    Whatever Lightning logs is recorded automatically. `log_metric` and `log_params` record values of your own.
-    `stop` ends the run.
+    Whatever Lightning logs is recorded automatically. `log_metric` and `log_params` record values of your own, and
+    `set_tags` and `set_note` describe the run. `stop` ends it.
 
     In a `with` statement, the run ends with the block. If an exception leaves the block, the run's outcome is `failed`,
     or `interrupted` after Ctrl-C.
@@ -65,7 +63,6 @@ class Run:
         self.name: str = settings.exp_name or default_run_name()
         """Name of the run, for people."""
         self._on_end = on_end
-        self._heir: Run | None = None
         self._guard = Guard()
         self._session = Session(settings, role, self._guard)
         self._role = role
@@ -77,7 +74,7 @@ class Run:
         self._error_before = last_error()
         identity = run_resource(
             run_id, self.name, settings.project, settings.ranks, track_git=settings.track_git, guard=self._guard
-        )
+        ).merge(Resource(settings.purpose))
         self._session.prepare()
         self._session.open(identity.attributes)
         self._records = bool(role.exporters)
@@ -99,6 +96,9 @@ class Run:
         role, settings = self._role, self._session.settings
         part = Participation(role.membership, role.launching, role.owns_run, settings.track_time, settings.summary)
         self._signals = make_signals(provider, self._guard, budget_s, part)
+        if role.owns_run:
+            # A copy of this process that is a rank would set again what may have got another value since.
+            self._signals.tags.begin(settings.tags, settings.notes)
         if self._tracks_lightning:
             LightningInstrumentor().take_over(self._signals)
         self._session.measure(identity, lambda: self._signals.progress.step)
@@ -131,46 +131,6 @@ class Run:
         """How many errors were logged instead of raised, by what could not be done; empty if there were none."""
         return dict(Counter(self._guard.counts) + Counter(self._role.errors))
 
-    def log_metric(self, name: str, value: Any, step: int) -> None:
-        """Record one value of your own. Returns at once; an error is logged and counted in `errors`, and never raised.
-
-        Args:
-            name: the metric's name; any text.
-            value: a number, or a tensor of one element.
-            step: position on the x axis, an integer.
-
-        Example:
-            >>> run.log_metric("score", 0.93, step=120)
-        """
-        if self._heir is not None:
-            self._heir.log_metric(name, value, step)
-        elif self._is_live(f"metric {name!r}"):
-            try:
-                row = Row(time.time_ns(), {name: snapshot(value)}, snapshot(step), semconv.AXIS_USER, "")
-                membership = self._role.membership
-                if (membership.world_size or 1) > 1:
-                    row = row._replace(training=membership.training, world_size=membership.world_size)
-                self._signals.recorder.record(row)
-            except Exception as error:
-                self._guard.report("a value was dropped", error)
-
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Record hyperparameters. Returns at once; an error is logged and counted in `errors`, and never raised.
-
-        Args:
-            params: values by name. The names of nested mappings are joined with `/`, as in `model/width`.
-
-        Example:
-            >>> run.log_params({"lr": 0.1, "model": {"width": 64}})
-        """
-        if self._heir is not None:
-            self._heir.log_params(params)
-        elif self._is_live("hyperparameters"):
-            try:
-                self._signals.hparams.update(params)
-            except Exception as error:
-                self._guard.report("hyperparameters were dropped", error)
-
     def check_thread(self) -> None:
         """Check that this thread may end the run, to start another one.
 
@@ -182,14 +142,6 @@ class Run:
                 f"the run {self.name!r} of thread {self._thread.name} is active, and a process has one run at a time: "
                 f"stop it first, or train in processes of their own"
             )
-
-    def hand_on(self, heir: Run) -> None:
-        """Pass calls of `log_metric` and `log_params` to another run from now on.
-
-        Args:
-            heir: the run of a forked rank, which has inherited this object from its parent.
-        """
-        self._heir = heir
 
     def stop(self, outcome: str | None = None) -> None:
         """Deliver everything and end the run. A second call does nothing.

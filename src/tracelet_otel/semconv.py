@@ -20,6 +20,8 @@ SCOPE_SYSTEM: Final = "tracelet_otel.system"  # GPU and host as samples, with th
 RUN_ID: Final = "tracelet.run.id"
 RUN_NAME: Final = "tracelet.run.name"
 PROJECT_NAME: Final = "tracelet.project.name"
+RUN_GROUP: Final = "tracelet.run.group"  # of runs that belong together
+RUN_JOB_TYPE: Final = "tracelet.run.job_type"  # what a run does in its group, as in `train` or `eval`
 RUN_START_TIME: Final = "tracelet.run.start_time"  # ISO 8601; only for trackers, on no time series
 SERVICE_NAME: Final = "service.name"
 SERVICE_INSTANCE_ID: Final = "service.instance.id"
@@ -112,6 +114,11 @@ HPARAM_NAME: Final = "tracelet.hparam.name"
 HPARAM_VALUE: Final = "tracelet.hparam.value"  # the value as text
 HPARAM_REVISION: Final = "tracelet.hparam.revision"  # number of the report of this name; absent for the first
 HPARAM_TYPE: Final = "tracelet.hparam.type"  # original type: one of TYPE_*; absent for text and all other types
+RUN_TAG: Final = "tracelet.run.tag"
+RUN_TAG_UNIT: Final = "1"
+TAG_NAME: Final = "tracelet.tag.name"
+TAG_VALUE: Final = "tracelet.tag.value"
+TAG_REVISION: Final = "tracelet.tag.revision"  # number of the report of this name; absent for the first
 RUN_OUTCOME: Final = "tracelet.run.outcome"
 RUN_OUTCOME_UNIT: Final = "1"
 OUTCOME: Final = "outcome"
@@ -276,6 +283,11 @@ THROTTLE_DISPLAY_CLOCK: Final = "display_clock_setting"
 # GPU and host with the names and units of trackers
 SYSTEM_READING: Final = "tracelet.system.reading"
 SYSTEM_PREFIX: Final = "system/"
+
+# Values of `tracelet.tag.name`: names of tags that are ours, which users cannot give
+OWN_TAGS: Final = "tracelet."
+"""How these names begin."""
+NOTE: Final = "tracelet.note"  # the run's description, as long as one likes, which each tracker shows as such
 
 # Values of `tracelet.hparam.type`
 TYPE_BOOL: Final = "bool"

@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tracelet_otel import semconv
 from tracelet_otel._support.environment import own_variables
+from tracelet_otel._support.tags import parsed, problem_of
+from tracelet_otel._support.text import encodable
 from tracelet_otel.errors import ConfigurationError
 
 RELAY_PLATFORMS: Final = ("linux", "darwin")
@@ -46,6 +48,7 @@ _FORMS: Final = {
     "relay_endpoint": "it has to be an address of a host and a port, as in http://relay:4318",
 }
 _FORM_OF_IDS: Final = "it has to be 1 to 64 letters, digits, '_', '.' or '-', and no '.' comes first"
+_FORM_OF_TAGS: Final = "give a mapping of text, or text as in team=vision,baseline"
 _NO_VARIABLE: Final = "no variable has a blank in its name"
 """The alias of a field that must not be read from an environment variable."""
 _LONGEST_S: Final = 1e6
@@ -71,6 +74,14 @@ class Settings(BaseSettings):
     """Address of the backend; it takes precedence over the backend's own environment variable."""
     run_id: str | None = Field(default=None, pattern=semconv.RUN_ID_PATTERN)
     """Id of the run to continue."""
+    tags: Annotated[Mapping[str, str], NoDecode] = Field(default_factory=dict)
+    """Tags of the run, by name; as text `team=vision,baseline`."""
+    notes: str | None = None
+    """What the run is about, in as many words as one likes."""
+    group: str | None = None
+    """Name of the group of runs that the run belongs to."""
+    job_type: str | None = None
+    """What the run does in its group, as in `train` or `eval`."""
     track_lightning: bool = True
     """Whether what Lightning logs is captured."""
     track_time: bool = True
@@ -129,6 +140,12 @@ class Settings(BaseSettings):
         """Whether trackers run in the process of a relay, which this run starts or joins."""
         return self.relay or self.relay_endpoint is not None
 
+    @property
+    def purpose(self) -> dict[str, str]:
+        """Resource attributes that say what the run is for: its group and its job type, as far as they are given."""
+        given = {semconv.RUN_GROUP: self.group, semconv.RUN_JOB_TYPE: self.job_type}
+        return {name: encodable(text) for name, text in given.items() if text is not None}
+
     @field_validator("journal_dir", mode="after")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -157,6 +174,16 @@ class Settings(BaseSettings):
                 "as of a file that it was read from?"
             )
         return token
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        tags = parsed(value) if isinstance(value, str) else value
+        names = [str(name) for name in tags] if isinstance(tags, Mapping) else None
+        problem = _FORM_OF_TAGS if names is None else next(filter(None, map(problem_of, names)), None)
+        if problem is not None:
+            raise ValueError(problem)
+        return tags
 
     @field_validator("backend", mode="before")
     @classmethod

@@ -50,6 +50,8 @@ def takes(run: tracelet.Run, params: dict[str, float]) -> None:
     run.log_metric("score", 0.93, step=120)
     run.log_params(params)
     run.log_params({"lr": 0.1, "model": {"width": 64}})
+    run.set_tags({"team": "vision", "baseline": ""})
+    run.set_note("as in the paper")
     run.stop()
     run.stop("failed")
 

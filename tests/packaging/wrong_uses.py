@@ -25,6 +25,9 @@ def takes(run: tracelet.Run) -> None:
     run.log_metric("score", 0.93, step="120")  # refused: arg-type
     run.log_metric(120, 0.93, step=120)  # refused: arg-type
     run.log_params(["lr"])  # refused: arg-type
+    run.set_tags(["baseline"])  # refused: arg-type
+    run.set_tags({"fold": 3})  # refused: dict-item
+    run.set_note(None)  # refused: arg-type
     run.stop(3)  # refused: arg-type
 
 

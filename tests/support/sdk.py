@@ -105,7 +105,7 @@ def comparable(batches: Iterable[Batch]) -> list[Comparable]:
                 (*(getattr(reading, name) for name in reading._fields if name != "value"), str(reading.value))
                 for reading in batch.readings
             ],
-            batch.params,
+            batch.reports,
             batch.outcome,
             batch.ended,
         )

@@ -235,7 +235,7 @@ def test_hyperparameters_that_were_not_delivered_are_said(tracker, delivery, cap
     tracker.failures = [TrackerUnavailableError("down")] * 100
     put(delivery, 1, params={"a": "1", "b": "2"})
     delivery.close(0.2)
-    assert "1 not delivered, 2 hyperparameters not delivered: down" in caplog.text
+    assert "1 not delivered, 2 hyperparameters and tags not delivered: down" in caplog.text
 
 
 def test_an_interrupted_end_says_what_is_missing(tracker, delivery, caplog):
@@ -259,7 +259,7 @@ def test_a_lost_run_refuses_all_that_comes_without_trying_each(tracker, delivery
     put(delivery, 1, 2, params={"a": "1"})
     # Nothing is left then, and nobody waits for what will never be taken.
     assert delivery.wait(5)
-    assert not delivery.params_pending
+    assert not delivery.reports_pending
     delivery.put(batch(3))
     account = delivery.close(5)
     assert tracker.stored == []
@@ -287,7 +287,7 @@ def test_a_refused_hyperparameter_takes_no_other_with_it_and_is_said(tracker, de
     put(delivery, 1, params={name: name.upper() for name in "abcdefg"})
     account = delivery.close(5)
     assert tracker.params == {name: name.upper() for name in "acdfg"}
-    assert not delivery.params_pending
+    assert not delivery.reports_pending
     assert (account.delivered, account.refused, account.pending) == (1, 0, 0)
     assert [r.getMessage() for r in caplog.records] == [
         f"list refused hyperparameter {name!r}: the hyperparameter is refused (said once, counted from now on)"
@@ -296,14 +296,14 @@ def test_a_refused_hyperparameter_takes_no_other_with_it_and_is_said(tracker, de
 
 
 def test_readings_do_not_wait_for_hyperparameters_that_the_tracker_does_not_take(tracker, delivery, monkeypatch):
-    monkeypatch.setattr("tracelet_otel.exporters.writer._PARAM_ATTEMPTS", 2)
+    monkeypatch.setattr("tracelet_otel.exporters.writer._REPORT_ATTEMPTS", 2)
     tracker.takes_params = False
     put(delivery, 1, params={"a": "1"})
     wait_until(lambda: tracker.stored == [1], 5, "the reading before the hyperparameter")
     # From here on it is the hyperparameter's turn.
     delivery.put(batch(2))
     wait_until(lambda: tracker.stored == [1, 2], 5, "the reading behind the hyperparameter")
-    assert delivery.params_pending
+    assert delivery.reports_pending
     tracker.takes_params = True
     assert delivery.wait(5)
     assert tracker.params == {"a": "1"}

@@ -14,7 +14,8 @@ from tests.support.sdk import KeepingExporter, provider, reader
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.hparams import Hyperparameters, flatten
-from tracelet_otel.protocol.hparam_reports import Reports
+from tracelet_otel.protocol.report_kinds import HPARAMS
+from tracelet_otel.protocol.reports import Reports
 
 
 @dataclass
@@ -57,7 +58,7 @@ def test_each_parameter_is_a_point_with_its_number_or_one():
         ("none", "None"): 1,
         ("path", "x/y"): 1,
     }
-    params = {report.name: report.param for report in exporter.batches[0].params}
+    params = {report.name: report.param for report in exporter.batches[0].reports}
     texts = {"lr": "0.2", "name": "adam", "bad": "nan", "flag": "True", "more": "3", "none": "None", "path": "x/y"}
     assert {name: param.text for name, param in params.items()} == texts
     assert math.isnan(params["bad"].value)
@@ -71,7 +72,7 @@ def test_a_number_beyond_64_bits_is_kept_as_text():
     meters = provider(reader(exporter))
     Hyperparameters(meters, Guard()).update({"huge": 10**400})
     meters.shutdown()
-    (report,) = exporter.batches[0].params
+    (report,) = exporter.batches[0].reports
     assert (report.param.text, report.param.value) == (str(10**400), 10**400)
 
 
@@ -95,13 +96,13 @@ def test_each_value_that_was_reported_arrives_once_and_in_order(said):
         if is_collected:
             own.collect()
     meters.shutdown()
-    reports = Reports()
-    arrived = [one for batch in exporter.batches for one in reports.add("a process", batch.params)]
-    assert [(name, repr(param.value)) for name, param in arrived] == [(name, repr(value)) for name, value in expected]
+    reports = Reports(HPARAMS)
+    arrived = [one for batch in exporter.batches for one in reports.add("a process", batch.reports)]
+    assert [(one.name, repr(one.param.value)) for one in arrived] == [(name, repr(value)) for name, value in expected]
     # A process that goes on with it knows it all, also when it is told once more.
-    again = Reports(json.loads(json.dumps(reports.state)))
-    assert again.all == arrived
-    assert not any(again.has_news("a process", batch.params) for batch in exporter.batches)
+    again = Reports(HPARAMS, json.loads(json.dumps(reports.state)))
+    assert [(one.name, one.param) for one in again.all] == [(one.name, one.param) for one in arrived]
+    assert not any(again.has_news("a process", batch.reports) for batch in exporter.batches)
 
 
 def test_what_was_replaced_is_bounded_and_what_holds_is_not():
@@ -115,9 +116,9 @@ def test_what_was_replaced_is_bounded_and_what_holds_is_not():
         if value == 1_500:
             own.collect()
     meters.shutdown()
-    reports = exporter.batches[-1].params
+    reports = exporter.batches[-1].reports
     # Between two collections there were more than are kept: each that is in none of them is counted.
-    arrived = {one.param.text for batch in exporter.batches for one in batch.params if one.name == "changes"}
+    arrived = {one.param.text for batch in exporter.batches for one in batch.reports if one.name == "changes"}
     assert 0 < 3_000 - len(arrived) == guard.counts["a value of a hyperparameter was dropped"]
     assert [(one.name, one.param.text) for one in reports] == [
         ("first", "1"),

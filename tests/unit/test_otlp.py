@@ -24,7 +24,7 @@ def test_what_the_relay_reads_is_what_was_logged(rows):
     (batch,) = decode(encode_metrics(exported(rows)).resource_metrics)
     assert [(one.name, str(one.value), one.step, one.epoch) for one in batch.readings] == logged
     assert [one.sequence for one in batch.readings] == list(range(1, len(logged) + 1))
-    assert {(one.name, one.param.value) for one in batch.params} == {("lr", 0.1), ("model/name", "cnn")}
+    assert {(one.name, one.param.value) for one in batch.reports} == {("lr", 0.1), ("model/name", "cnn")}
 
 
 @settings(max_examples=40)

@@ -22,6 +22,8 @@ RUN = {
     "id": "property",
     "log_metric": "(self, name: 'str', value: 'Any', step: 'int') -> 'None'",
     "log_params": "(self, params: 'Mapping[str, Any]') -> 'None'",
+    "set_note": "(self, text: 'str') -> 'None'",
+    "set_tags": "(self, tags: 'Mapping[str, str]') -> 'None'",
     "stop": "(self, outcome: 'str | None' = None) -> 'None'",
     "urls": "property",
 }
@@ -44,7 +46,7 @@ def shown(found: object) -> str:
 def test_names_and_signatures():
     assert sorted(tracelet_otel.__all__) == sorted([*FUNCTIONS, *ERRORS, "Run"])
     assert {name: shown(getattr(tracelet_otel, name)) for name in FUNCTIONS} == FUNCTIONS
-    of_run = {name: found for name, found in vars(Run).items() if not name.startswith("_")}
+    of_run = {name: found for cls in Run.__mro__[:-1] for name, found in vars(cls).items() if not name.startswith("_")}
     assert {name: shown(found) for name, found in of_run.items() if name not in INTERNAL} == RUN
     assert of_run.keys() - RUN.keys() == INTERNAL
 

@@ -19,16 +19,16 @@ from tracelet_otel.errors import TraceletError, TrackerUnavailableError
 from tracelet_otel.exporters.base import RunLocation, Tracker
 from tracelet_otel.exporters.queue import Queue
 from tracelet_otel.exporters.rests import rest_s
-from tracelet_otel.exporters.writer import Writer, each_once
+from tracelet_otel.exporters.writer import Writer, for_one_call
 from tracelet_otel.protocol.account import Account
-from tracelet_otel.protocol.decode import Param, Reading
+from tracelet_otel.protocol.decode import Reading, Report
 from tracelet_otel.protocol.run_identity import run_identity
 
 _TIME: Final = attrgetter("time_unix_nano")
 
 
 class Delivery:
-    """Delivers readings and hyperparameters to a tracker until it has taken or refused all of them.
+    """Delivers readings, hyperparameters and tags to a tracker until it has taken or refused all of them.
 
     Args:
         tracker: the tracker, which only one thread uses at a time.
@@ -43,7 +43,7 @@ class Delivery:
         self._guard = guard
         self._changed = ProgressCondition()
         self._queue = queue
-        self._params: deque[tuple[str, Param]] = deque()
+        self._reports: deque[Report] = deque()
         self._outcome: str | None = None
         self._end_unix_nano: int | None = None
         self._last_unix_nano: int | None = None
@@ -52,7 +52,7 @@ class Delivery:
         self._closing = False
         self._closed = False
         self._abandoned = threading.Event()
-        self._writer = Writer(tracker, guard, self._abandoned, self._count, self._forget_params)
+        self._writer = Writer(tracker, guard, self._abandoned, self._count, self._forget_reports)
         self._opened = False
         self._location: RunLocation | None = None
         self._thread: threading.Thread | None = None
@@ -65,10 +65,10 @@ class Delivery:
             return Account(self._queue.delivered, self._queue.refused, self._queue.pending, self._writer.problem)
 
     @property
-    def params_pending(self) -> bool:
-        """Whether there are hyperparameters that the tracker has not taken yet."""
+    def reports_pending(self) -> bool:
+        """Whether there are hyperparameters or tags that the tracker has not taken yet."""
         with self._changed:
-            return bool(self._params)
+            return bool(self._reports)
 
     @property
     def complete(self) -> bool:
@@ -118,15 +118,13 @@ class Delivery:
         with self._changed:
             self._changed.notify_all()
 
-    def tell(
-        self, outcome: str | None, end_unix_nano: int | None = None, params: Iterable[tuple[str, Param]] = ()
-    ) -> None:
+    def tell(self, outcome: str | None, end_unix_nano: int | None = None, reports: Iterable[Report] = ()) -> None:
         """Take all that is not a reading, and start the delivery if the run is open. Does not wait for the tracker.
 
         Args:
             outcome: the run's outcome so far; None where none was reported.
             end_unix_nano: when the run ended, in nanoseconds since the epoch; None where it is not reported.
-            params: new hyperparameters, in the order in which they were reported.
+            reports: new hyperparameters and tags, in the order in which they were reported.
         """
         with self._changed:
             if self._closing:
@@ -134,13 +132,13 @@ class Delivery:
             self._outcome = outcome or self._outcome
             self._end_unix_nano = end_unix_nano or self._end_unix_nano
             if self._lost is None:
-                self._params.extend(params)
+                self._reports.extend(reports)
             if self._resource is not None:
                 self._start(self._resource)
             self._changed.notify_all()
 
     def wait(self, patience_s: float) -> bool:
-        """Block until the tracker has taken or refused all readings and hyperparameters; returns whether it has.
+        """Block until the tracker has taken or refused all that there is; returns whether it has.
 
         Args:
             patience_s: give up after this many seconds in which the tracker took nothing.
@@ -205,19 +203,20 @@ class Delivery:
 
     def _log_missing(self) -> None:
         account = self.account
-        if account.pending or account.refused or self._params:
+        if account.pending or account.refused or self._reports:
             log.error(
-                "%s: %d readings delivered, %d refused, %d not delivered, %d hyperparameters not delivered: %s",
+                "%s: %d readings delivered, %d refused, %d not delivered, "
+                "%d hyperparameters and tags not delivered: %s",
                 self._tracker.name,
                 account.delivered,
                 account.refused,
                 account.pending,
-                len(self._params),
+                len(self._reports),
                 account.problem,
             )
 
     def _idle(self) -> bool:
-        return not self._queue.pending and not self._params
+        return not self._queue.pending and not self._reports
 
     def _work(self, resource: Mapping[str, Any]) -> None:
         try:
@@ -237,17 +236,17 @@ class Delivery:
     def _next(self) -> bool:
         with self._changed:
             self._changed.wait_for(lambda: self._closing or not self._idle())
-            params = each_once(self._params)
+            reports = for_one_call(self._reports)
         readings = self._writer.persist(self._read_queue, self._tracker.batch_size)
-        if not params and not readings:
+        if not reports and not readings:
             # The readings may have been dropped, to make room in the journal for values that are not merged yet.
             return not self._closing
         began_s = time.monotonic()
         if readings:
             self._last_unix_nano = max(self._last_unix_nano or 0, *map(_TIME, readings))
             self._writer.write_readings(readings)
-        if params:
-            self._writer.write_params(params)
+        if reports:
+            self._writer.write_reports(reports)
         if len(readings) < self._tracker.batch_size:
             self._rest(time.monotonic() - began_s)
         return True
@@ -283,15 +282,15 @@ class Delivery:
         with self._changed:
             self._writer.problem = self._lost = str(error)
             self._queue.lose()
-            self._params.clear()
+            self._reports.clear()
             self._changed.notify_all()
 
     def _count(self, delivered: int, refused: int) -> None:
         self._queue.take(delivered, refused)
         self._changed.advance()
 
-    def _forget_params(self, number: int) -> None:
+    def _forget_reports(self, number: int) -> None:
         with self._changed:
             for _ in range(number):
-                self._params.popleft()
+                self._reports.popleft()
         self._changed.advance()

@@ -15,16 +15,18 @@ from tracelet_otel.instrumentation.outcome import Outcome
 from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.instrumentation.progress import Progress
 from tracelet_otel.instrumentation.recorder import DRAIN_BUDGET_S, Recorder
+from tracelet_otel.instrumentation.tags import Tags
 from tracelet_otel.instrumentation.timing.timing import Timing
 from tracelet_otel.resource.membership import Membership
 
 
 @dataclass(frozen=True)
 class Signals:
-    """What a run reports: its rows, hyperparameters, progress, outcome, and where its time goes."""
+    """What a run reports: its rows, hyperparameters, tags, progress, outcome, and where its time goes."""
 
     recorder: Recorder
     hparams: Hyperparameters
+    tags: Tags
     progress: Progress
     outcome: Outcome
     membership: Membership
@@ -78,6 +80,7 @@ def make_signals(
     return Signals(
         recorder=recorder,
         hparams=Hyperparameters(meter_provider, guard),
+        tags=Tags(meter_provider, guard),
         progress=Progress(meter_provider, guard, membership),
         outcome=outcome,
         membership=membership,

@@ -1,4 +1,4 @@
-"""Translates OTLP into readings, hyperparameters and outcomes for trackers. Pure.
+"""Translates OTLP into readings, hyperparameters, tags and outcomes for trackers. Pure.
 
 A relay reads a thousand requests a second, so nothing is made here that is not passed on: attributes are read from the
 messages of protobuf, and the resource of a process is read once.
@@ -19,6 +19,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 
 from tracelet_otel import semconv
+from tracelet_otel.protocol.report_kinds import REPORT_KINDS, ReportKind
 from tracelet_otel.protocol.requests import MalformedError, points, resource_of
 
 _NONFINITE: Final = {"NaN": math.nan, "+Inf": math.inf, "-Inf": -math.inf}
@@ -57,7 +58,7 @@ class Reading(NamedTuple):
 
 
 class Param(NamedTuple):
-    """A hyperparameter's value."""
+    """The value of a hyperparameter, or of a tag."""
 
     text: str
     type: str = ""
@@ -77,13 +78,14 @@ class Param(NamedTuple):
 
 
 class Report(NamedTuple):
-    """A hyperparameter as a process has reported it."""
+    """A hyperparameter or tag as a process has reported it."""
 
+    kind: ReportKind
     name: str
     """Flat, as in `model/width`."""
     param: Param
     revision: int = 1
-    """Number of this report among those of the same name by the process, from 1."""
+    """Number of this report among those of the same kind and name by the process, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,9 @@ class Batch:
     """Resource attributes: identity of run and process."""
     readings: tuple[Reading, ...]
     """In the order in which they were logged."""
-    params: tuple[Report, ...]
-    """Hyperparameters, in the order in which they were reported: all that the process has reported so far. Empty for a
-    rank other than 0."""
+    reports: tuple[Report, ...]
+    """Hyperparameters and tags, each kind in the order in which they were reported: all that the process has reported
+    so far and still holds. Empty for a rank other than 0."""
     outcome: str | None
     """The outcome that the run reports, one of `semconv.OUTCOME_*`."""
     ended: bool | None = None
@@ -147,7 +149,7 @@ def decode(resources: Iterable[metrics_pb2.ResourceMetrics]) -> Iterator[Batch]:
 
 def _batch(found: metrics_pb2.ResourceMetrics, resource: Mapping[str, Any]) -> Batch:
     readings: list[Reading] = []
-    params: list[Report] = []
+    reports: list[Report] = []
     # Of each metric of the run, its latest point.
     run: dict[str, metrics_pb2.NumberDataPoint] = {}
     for scope in found.scope_metrics:
@@ -157,9 +159,9 @@ def _batch(found: metrics_pb2.ResourceMetrics, resource: Mapping[str, Any]) -> B
         elif scope.scope.name == semconv.SCOPE_RUN:
             for metric in scope.metrics:
                 of_metric = points(metric)
-                if metric.name == semconv.HPARAM:
+                if kind := _KINDS.get(metric.name):
                     # All ranks have the same ones. If they had not, nothing could tell which to take.
-                    params.extend(() if resource.get(semconv.RANK) else _params(of_metric))
+                    reports.extend(() if resource.get(semconv.RANK) else _reports(kind, of_metric))
                 elif of_metric:
                     run[metric.name] = of_metric[-1]
     readings.sort(key=_SEQUENCE)
@@ -167,7 +169,7 @@ def _batch(found: metrics_pb2.ResourceMetrics, resource: Mapping[str, Any]) -> B
     return Batch(
         resource,
         tuple(readings),
-        tuple(params),
+        tuple(reports),
         outcome=_texts(run[semconv.RUN_OUTCOME])[semconv.OUTCOME] if semconv.RUN_OUTCOME in run else None,
         ended=bool(numbers[semconv.RUN_ENDED]) if semconv.RUN_ENDED in run else None,
         end_unix_nano=round(numbers[semconv.RUN_END_TIME] * 1e9) if semconv.RUN_END_TIME in run else None,
@@ -231,15 +233,15 @@ def _readings(metric: metrics_pb2.Metric, prefix: str = "", *, is_system: bool =
             )
 
 
-def _params(of_metric: Iterable[metrics_pb2.NumberDataPoint]) -> Iterator[Report]:
+def _reports(kind: ReportKind, of_metric: Iterable[metrics_pb2.NumberDataPoint]) -> Iterator[Report]:
     for point in of_metric:
         found = {pair.key: pair.value for pair in point.attributes}
-        name, kind, revision = map(found.get, (semconv.HPARAM_NAME, semconv.HPARAM_TYPE, semconv.HPARAM_REVISION))
+        name, type_ = map(found.get, (kind.name, semconv.HPARAM_TYPE))
         if name is not None:
-            value = _text(found.get(semconv.HPARAM_VALUE), semconv.HPARAM_VALUE)
-            type_ = "" if kind is None else _text(kind, semconv.HPARAM_TYPE)
-            number = 1 if revision is None else _integer(found, semconv.HPARAM_REVISION)
-            yield Report(_text(name, semconv.HPARAM_NAME), Param(value, type_), number)
+            value = _text(found.get(kind.value), kind.value)
+            param = Param(value, "" if type_ is None else _text(type_, semconv.HPARAM_TYPE))
+            revision = _integer(found, kind.revision) if kind.revision in found else 1
+            yield Report(kind, _text(name, kind.name), param, revision)
 
 
 def _texts(point: metrics_pb2.NumberDataPoint) -> dict[str, str]:
@@ -271,6 +273,7 @@ def _number(holder: metrics_pb2.NumberDataPoint | metrics_pb2.Exemplar) -> float
     return holder.as_int if holder.HasField("as_int") else holder.as_double
 
 
+_KINDS: Final = {kind.instrument: kind for kind in REPORT_KINDS}
 _SEQUENCE: Final = attrgetter("sequence")
 _PLACE: Final = (semconv.STEP, semconv.EPOCH, semconv.TRAINING, semconv.WORLD_SIZE)
 _TEXTS: Final = frozenset(

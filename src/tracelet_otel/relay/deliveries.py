@@ -11,7 +11,7 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.exporters.base import RunLocation, Tracker
 from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.protocol.account import Account
-from tracelet_otel.protocol.decode import Param
+from tracelet_otel.protocol.decode import Report
 from tracelet_otel.relay.outbox import Outbox
 
 
@@ -92,16 +92,16 @@ class Deliveries:
             delivery.begin(resource)
         self._by_name = made
 
-    def tell(self, params: Sequence[tuple[str, Param]], outcome: str | None, end_unix_nano: int | None) -> None:
+    def tell(self, reports: Sequence[Report], outcome: str | None, end_unix_nano: int | None) -> None:
         """Pass on all that is not a reading. The deliveries find the readings in the outbox.
 
         Args:
-            params: new hyperparameters, in the order in which they were reported.
+            reports: new hyperparameters and tags, in the order in which they were reported.
             outcome: the run's outcome so far; None where none was reported.
             end_unix_nano: when the run ended, in nanoseconds since the epoch; None where it has not.
         """
         for delivery in self._by_name.values():
-            delivery.tell(outcome, end_unix_nano, params)
+            delivery.tell(outcome, end_unix_nano, reports)
 
     def wake(self) -> None:
         """Notify the deliveries that there are readings in the outbox."""

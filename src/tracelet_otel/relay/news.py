@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final
 
-from tracelet_otel.protocol.decode import Batch, Param
-from tracelet_otel.protocol.hparam_reports import Reports
+from tracelet_otel.protocol.decode import Batch, Report
+from tracelet_otel.protocol.report_kinds import REPORT_KINDS, ReportKind
+from tracelet_otel.protocol.reports import Reports
 from tracelet_otel.relay.members import Members
 from tracelet_otel.relay.packing import Share
 from tracelet_otel.relay.parts import joined, process_of, share, stream_of, without_known
 from tracelet_otel.relay.ranges import IntegerRanges, ranges, seen_of, stored, to_store
+
+_KIND: Final = attrgetter("kind")
+
+
+def _no_reports() -> dict[ReportKind, Reports]:
+    return {kind: Reports(kind) for kind in REPORT_KINDS}
 
 
 @dataclass
@@ -20,8 +29,8 @@ class Known:
 
     seen: dict[str, IntegerRanges] = field(default_factory=dict)
     """Sequence numbers of all samples that have come, by process (`parts.stream_of`)."""
-    reports: Reports = field(default_factory=Reports)
-    """The hyperparameters that were reported."""
+    reports: dict[ReportKind, Reports] = field(default_factory=_no_reports)
+    """The hyperparameters and tags that were reported."""
     ended: bool = False
     """Whether the run's owner has ended it."""
     end_unix_nano: int | None = None
@@ -32,7 +41,7 @@ class Known:
         """Read the state of a journal, which has the keys of `News.state`."""
         return cls(
             seen_of(stored(state, "seen")),
-            Reports(state.get("hparams")),
+            {kind: Reports(kind, state.get(kind.key)) for kind in REPORT_KINDS},
             state.get("ended", False),
             state.get("end_unix_nano"),
         )
@@ -45,7 +54,12 @@ class Known:
     @property
     def memory(self) -> dict[str, Any]:
         """State for a new journal, where the run goes on after its journal was deleted."""
-        return {"seen": ranges(self.seen), "hparams": self.reports.state}
+        return {"seen": ranges(self.seen), **_state_of(self.reports)}
+
+    @property
+    def reported(self) -> list[Report]:
+        """Each hyperparameter and tag that trackers have to get, those of one kind in their order."""
+        return [report for reports in self.reports.values() for report in reports.all]
 
     def complete_to(self, process: str) -> int:
         """The sequence number up to which all samples of a process have come; 0 where the first is missing."""
@@ -54,7 +68,7 @@ class Known:
     def take(self, news: News) -> None:
         """Add what requests have brought."""
         self.seen.update(news.seen)
-        self.reports = news.reports or self.reports
+        self.reports.update(news.reports)
         self.ended = self.ended or news.ends
         self.end_unix_nano = self.end_unix_nano if news.end_unix_nano is None else news.end_unix_nano
 
@@ -69,10 +83,10 @@ class News:
     """The readings of `fresh` that are to be merged with those of other ranks."""
     seen: Mapping[str, IntegerRanges]
     """By process, the sequence numbers of all of its samples that have come, with those of the requests."""
-    params: Sequence[tuple[str, Param]]
-    """New hyperparameters, in their order."""
-    reports: Reports | None
-    """All hyperparameters that were reported; None where the requests report nothing new."""
+    reported: Sequence[Report]
+    """New hyperparameters and tags, in their order."""
+    reports: Mapping[ReportKind, Reports]
+    """All that was reported of each kind of which the requests report something new."""
     outcomes: Mapping[str, str]
     """Outcomes that processes report and have not reported before, with the keys of `Members.outcomes`."""
     identities: Mapping[str, Sequence[Any]]
@@ -96,14 +110,12 @@ class News:
             state["ended"] = True
         if self.end_unix_nano is not None:
             state["end_unix_nano"] = self.end_unix_nano
-        if self.reports is not None:
-            state["hparams"] = self.reports.state
-        return state
+        return state | _state_of(self.reports)
 
     @property
     def says_more(self) -> bool:
         """Whether there is anything new beside readings."""
-        return bool(self.params or self.outcomes or self.ends) or self.end_unix_nano is not None
+        return bool(self.reported or self.outcomes or self.ends) or self.end_unix_nano is not None
 
 
 def news_of(batches: Sequence[Batch], known: Known, members: Members) -> News:
@@ -117,25 +129,31 @@ def news_of(batches: Sequence[Batch], known: Known, members: Members) -> News:
     streams = {stream_of(batch) for batch in batches if batch.readings}
     seen = {process: IntegerRanges(known.seen[process].ranges) for process in streams if process in known.seen}
     fresh = [without_known(batch, seen) for batch in batches]
-    reports: Reports | None = None
-    params: list[tuple[str, Param]] = []
+    reports: dict[ReportKind, Reports] = {}
+    reported: list[Report] = []
     for batch in batches:
-        if batch.params and (reports or known.reports).has_news(process_of(batch.resource), batch.params):
-            reports = reports or known.reports.copy()
-            params += reports.add(process_of(batch.resource), batch.params)
+        for kind, group in groupby(batch.reports, _KIND):
+            of_kind, process = list(group), process_of(batch.resource)
+            if reports.get(kind, known.reports[kind]).has_news(process, of_kind):
+                reports[kind] = reports.get(kind) or known.reports[kind].copy()
+                reported += reports[kind].add(process, of_kind)
     ends = (batch.end_unix_nano for batch in batches if batch.end_unix_nano)
     end_unix_nano = next(ends, None)
     return News(
         fresh,
         joined(found for batch in fresh if (found := share(batch)) is not None),
         seen,
-        params,
+        reported,
         reports,
         members.news(batches),
         members.identities(batches),
         not known.ended and any(batch.ended for batch in batches),
         None if end_unix_nano == known.end_unix_nano else end_unix_nano,
     )
+
+
+def _state_of(reports: Mapping[ReportKind, Reports]) -> dict[str, Any]:
+    return {kind.key: of_kind.state for kind, of_kind in reports.items()}
 
 
 def reopened(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -210,7 +210,7 @@ class RelayedRun:
         if self._streams.have_ended:
             self._merging.leave(self._newly_left())
         if news.says_more:
-            self._deliveries.tell(news.params, self._members.outcome, self.known.end_unix_nano)
+            self._deliveries.tell(news.reported, self._members.outcome, self.known.end_unix_nano)
         else:
             self._deliveries.wake()
 
@@ -276,7 +276,7 @@ class RelayedRun:
     def _begin(self) -> None:
         with self._lock:
             known = self.known
-            self._deliveries.tell(known.reports.all, self._members.outcome, known.end_unix_nano)
+            self._deliveries.tell(known.reported, self._members.outcome, known.end_unix_nano)
         # No process could send anything before this.
         self._new_row_s = self._heard_s = self._now()
 
@@ -285,7 +285,7 @@ class RelayedRun:
         waiting = [one for one in news.shares if one.readings]
         if ready or waiting:
             return self._merging.keep(ready, waiting, news.state)
-        if news.reports is not None or news.says_more or news.identities:
+        if news.reports or news.says_more or news.identities:
             self._journal.remember(news.state)
         return 0
 

@@ -13,7 +13,8 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.delivery import Delivery
-from tracelet_otel.protocol.decode import Param, Reading
+from tracelet_otel.protocol.decode import Param, Reading, Report
+from tracelet_otel.protocol.report_kinds import HPARAMS, TAGS
 from tracelet_otel.protocol.run_identity import RunIdentity
 from tracelet_otel.testing.backend import ContractBackend, Stored, point, reading
 from tracelet_otel.testing.queue import ListQueue
@@ -48,6 +49,7 @@ class TrackerContract:
         readings: Iterable[Reading] = (),
         params: Mapping[str, Param] | None = None,
         outcome: str = semconv.OUTCOME_FINISHED,
+        tags: Mapping[str, str] | None = None,
         **config: object,
     ) -> Stored:
         """Write a whole run as a relay does it, and read it from the store.
@@ -58,11 +60,14 @@ class TrackerContract:
             readings: all readings of the run.
             params: all hyperparameters of the run.
             outcome: the run's outcome.
+            tags: all tags of the run, its note among them.
             config: further settings.
         """
         delivery = Delivery(backend.tracker(**config), Guard(), ListQueue(readings))
         delivery.open({**identity.attributes, semconv.RUN_NAME: identity.run_name})
-        delivery.tell(outcome, params=(params or {}).items())
+        reports = [Report(HPARAMS, name, param) for name, param in (params or {}).items()]
+        reports += [Report(TAGS, name, Param(text)) for name, text in (tags or {}).items()]
+        delivery.tell(outcome, reports=reports)
         account = delivery.close(_PATIENCE_S)
         assert account.pending == 0, account
         assert delivery.complete

@@ -17,7 +17,7 @@ _UNNAMED_SERVICE: Final = "unknown_service"
 def identified(resource: Mapping[str, Any], settings: Settings, guard: Guard) -> dict[str, Any]:
     """Return the attributes of the SDK's resource, together with those of a run that it lacks.
 
-    The settings take precedence for the run's id, name and project, then the resource.
+    The settings take precedence for the run's id, name, project, group and job type, then the resource.
 
     Args:
         resource: attributes of the SDK's resource. A service name that somebody has set is used as the project, where
@@ -35,4 +35,5 @@ def identified(resource: Mapping[str, Any], settings: Settings, guard: Guard) ->
         project = service
     run_id = run_to_continue(settings) or str(resource.get(semconv.RUN_ID) or new_run_id())
     name = settings.exp_name or str(resource.get(semconv.RUN_NAME) or default_run_name())
-    return completed(resource, run_id, name, project, settings.ranks, track_git=settings.track_git, guard=guard)
+    found = completed(resource, run_id, name, project, settings.ranks, track_git=settings.track_git, guard=guard)
+    return {**found, **settings.purpose}

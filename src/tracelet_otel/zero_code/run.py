@@ -101,8 +101,10 @@ class ZeroCodeRun:
         return Participation(role.membership, launching, role.owns_run, tracks_time, tells_summary)
 
     def watch(self, signals: Signals) -> None:
-        """Take the signals, of which the step is recorded with the readings of GPU and host."""
+        """Take the signals: the step is recorded with the readings of GPU and host, and the tags are set."""
         self._signals = signals
+        if self._settings is not None and self._role is not None and self._role.owns_run:
+            signals.tags.begin(self._settings.tags, self._settings.notes)
 
     def training_begins(self) -> None:
         """Import on this thread what the run needs, and open the run on another one; later calls do nothing."""

@@ -1,4 +1,4 @@
-"""Keeps the hyperparameters that the processes of a run report: each value once, and in order. Pure.
+"""Keeps what the processes of a run report by name, as its hyperparameters: each value once, and in order. Pure.
 
 A process repeats all its reports in each export, so that a lost export loses none of them. A new value of a known name
 has a higher revision, by which it is recognized.
@@ -10,17 +10,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tracelet_otel.protocol.decode import Param, Report
+from tracelet_otel.protocol.report_kinds import ReportKind
 
 
 class Reports:
-    """Hyperparameters that all processes of a run have reported.
+    """What all processes of a run have reported of one kind.
 
     Args:
+        kind: the kind.
         state: what the property `state` returned, in this process or an earlier one; None for no reports.
     """
 
-    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, kind: ReportKind, state: Mapping[str, Any] | None = None) -> None:
         known = state or {"reports": [], "revisions": {}}
+        self._kind = kind
         self._reports = [(name, Param(*param)) for name, param in known["reports"]]
         self._latest = dict(self._reports)
         self._revisions: dict[str, dict[str, int]] = {
@@ -28,9 +31,9 @@ class Reports:
         }
 
     @property
-    def all(self) -> list[tuple[str, Param]]:
-        """Name and value of each report, in order."""
-        return list(self._reports)
+    def all(self) -> list[Report]:
+        """Each value that trackers have to get, in order."""
+        return [Report(self._kind, name, param) for name, param in self._reports]
 
     @property
     def state(self) -> dict[str, Any]:
@@ -42,7 +45,7 @@ class Reports:
         revisions = self._revisions.get(process, {})
         return any(report.revision > revisions.get(report.name, 0) for report in reported)
 
-    def add(self, process: str, reported: Iterable[Report]) -> list[tuple[str, Param]]:
+    def add(self, process: str, reported: Iterable[Report]) -> list[Report]:
         """Add the reports of a process.
 
         Args:
@@ -50,7 +53,7 @@ class Reports:
             reported: its reports, in order.
 
         Returns:
-            Name and value of each report that is new: not of the value that a name has already, from any process.
+            Each report that is new: not of the value that a name has already, from any process.
         """
         revisions = self._revisions.setdefault(process, {})
         new = []
@@ -60,10 +63,13 @@ class Reports:
             revisions[report.name] = report.revision
             if self._latest.get(report.name) != report.param:
                 self._latest[report.name] = report.param
-                new.append((report.name, report.param))
-        self._reports += new
+                new.append(report)
+        if self._kind.keeps_all:
+            self._reports += [(report.name, report.param) for report in new]
+        else:
+            self._reports = list(self._latest.items())
         return new
 
     def copy(self) -> Reports:
         """A copy: reports that are added to it are not in this one."""
-        return Reports(self.state)
+        return Reports(self._kind, self.state)
