@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,12 @@ PLACES = {
 """Of each tracker."""
 
 
+def words(tags: Mapping[str, str], longest: int = 1000) -> list[str]:
+    """Tags as plain words, in order."""
+    whole = [f"{name}:{value}" if value else name for name, value in tags.items()]
+    return sorted(word if len(word) <= longest else word[: longest - 1] + "…" for word in whole)
+
+
 @dataclass
 class Mlflow(ContractBackend):
     uri: str
@@ -45,7 +53,19 @@ class Mlflow(ContractBackend):
         (run,) = [run for run in stored_runs(self.database) if run.tags.get(semconv.RUN_ID) == run_id]
         exact = {key: run.tags.get(f"{semconv.METRIC_NAME}.{key}", key) for key, *_ in run.points}
         points = Counter(point(exact[key], step, value, time_ms) for key, step, value, time_ms in run.points)
-        return Stored(run.name, run.experiment, run.status, run.params, run.tags, points)
+        tags = {
+            name: text for name, text in run.tags.items() if not name.startswith(("mlflow.", "tracelet.", "process."))
+        }
+        note = run.tags.get("mlflow.note.content")
+        return Stored(run.name, run.experiment, run.status, run.params, run.tags, points, tags, note)
+
+    def shown_tags(self, tags: Mapping[str, str]) -> dict[str, str]:
+        shown = {}
+        for name, text in tags.items():
+            key = re.sub(r"[^\w/. -]", "", name, flags=re.ASCII)
+            digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+            shown[key if key == name else f"{key}_{digest}"] = text
+        return shown
 
     def kept(self, readings: Sequence[Reading]) -> Iterable[Point]:
         for name, step, value, time_ms in super().kept(readings):
@@ -70,11 +90,20 @@ class _Wandb(ContractBackend):
             group[last] = param.value
         return shown
 
+    def shown_tags(self, tags: Mapping[str, str]) -> list[str]:
+        return words(tags, 64)
+
     def step_without_axis(self, last_step: int) -> int:
         return last_step
 
     def _stored(
-        self, name: str | None, project: str, exit_code: int | None, config: dict[str, Any], rows: list[dict[str, Any]]
+        self,
+        name: str | None,
+        project: str,
+        exit_code: int | None,
+        config: dict[str, Any],
+        rows: list[dict[str, Any]],
+        described: tuple[list[str], str | None],
     ) -> Stored:
         facts = config.pop("otel")
         points: Counter[Point] = Counter()
@@ -84,7 +113,7 @@ class _Wandb(ContractBackend):
                     exact = facts.get(f"{semconv.METRIC_NAME}.{column}", column)
                     number = float(value)
                     points[point(exact, row.get("trainer/global_step"), number, round(row["_timestamp"] * 1000))] += 1
-        return Stored(name, project, exit_code, config, facts, points)
+        return Stored(name, project, exit_code, config, facts, points, sorted(described[0]), described[1])
 
     _own_columns = ("_timestamp", "_runtime", "_step")
 
@@ -101,7 +130,8 @@ class WandbOffline(_Wandb):
         runs = [offline_run(path) for path in paths]
         rows = [row for run in runs for row in run.rows]
         config = {name: value for run in runs for name, value in run.config.items()}
-        return self._stored(runs[-1].name, runs[-1].project, runs[-1].exit_code, config, rows)
+        last = runs[-1]
+        return self._stored(last.name, last.project, last.exit_code, config, rows, (last.tags, last.notes or None))
 
 
 @dataclass
@@ -113,7 +143,8 @@ class WandbOnline(_Wandb):
 
     def stored(self, run_id: str) -> Stored:
         run = self.server.runs[run_id]
-        return self._stored(run.display_name, run.project, run.exit_code, dict(run.config), run.history)
+        described = run.tags, run.notes
+        return self._stored(run.display_name, run.project, run.exit_code, dict(run.config), run.history, described)
 
 
 class _Clearml(ContractBackend):
@@ -131,6 +162,9 @@ class _Clearml(ContractBackend):
         for kept in super().kept([one for one in readings if abs(one.value) < 3.4e38]):
             last[kept[:2]] = kept
         return last.values()
+
+    def shown_tags(self, tags: Mapping[str, str]) -> list[str]:
+        return words(tags)
 
     def _points(self, points: Any, properties: dict[str, str]) -> Counter[Point]:
         found: Counter[Point] = Counter()
@@ -157,7 +191,9 @@ class ClearmlOffline(_Clearml):
         archive = self.directory / "offline" / f"offline-{run_id}.zip"
         task = session(archive if archive.exists() else archive.with_suffix(""))
         points = self._points(task.points, task.properties)
-        return Stored(task.name, task.project, task.tags, task.params, task.properties, points)
+        ends = [tag for tag in task.tags if tag.startswith("outcome: ")]
+        tags = sorted(set(task.tags) - set(ends))
+        return Stored(task.name, task.project, ends, task.params, task.properties, points, tags, task.comment)
 
 
 @dataclass
@@ -168,4 +204,5 @@ class ClearmlOnline(_Clearml):
     def stored(self, run_id: str) -> Stored:
         (task,) = [one for one in self.server.tasks.values() if one.properties.get(semconv.RUN_ID) == run_id]
         points = self._points(task.points, task.properties)
-        return Stored(task.name, task.project, task.status, task.params, task.properties, points)
+        described = sorted(task.tags), task.fields.get("comment")
+        return Stored(task.name, task.project, task.status, task.params, task.properties, points, *described)

@@ -17,6 +17,7 @@ class OfflineTask:
     tags: list[str]
     params: dict[str, str]
     properties: dict[str, str]
+    comment: str | None
     points: dict[tuple[str, str, int], tuple[float, int]]
     """(value, timestamp in ms) by (title, series, iteration), where the last one stays as on a server."""
 
@@ -41,5 +42,6 @@ def session(path: Path) -> OfflineTask:
         task["tags"],
         section("General"),
         section("properties"),
+        task.get("comment"),
         {(e["metric"], e["variant"], e["iter"]): (e["value"], e["timestamp"]) for e in events},
     )

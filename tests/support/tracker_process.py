@@ -39,6 +39,7 @@ class TrackerProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self._run: RunIdentity | None = None
         self._params: dict[str, Param] = {}
+        self._tags: dict[str, str] = {}
 
     def open(self, run: RunIdentity) -> RunLocation:
         self._run = run
@@ -54,6 +55,11 @@ class TrackerProcess:
     def log_params(self, params: Mapping[str, Param]) -> None:
         self._call("log_params", params)
         self._params.update(params)
+
+    def set_tags(self, tags: Mapping[str, str]) -> Mapping[str, str]:
+        changed: Mapping[str, str] = self._call("set_tags", tags)
+        self._tags.update(tags)
+        return changed
 
     def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
         self._call("close", outcome, end_unix_nano)
@@ -81,6 +87,8 @@ class TrackerProcess:
             location: RunLocation = self._ask("open", self._run)
             if self._params:
                 self._ask("log_params", self._params)
+            if self._tags:
+                self._ask("set_tags", self._tags)
         except BaseException:
             self.end()
             raise

@@ -22,6 +22,8 @@ class OfflineRun:
     project: str = ""
     name: str = ""
     group: str = ""
+    job_type: str = ""
+    notes: str = ""
     tags: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -61,7 +63,12 @@ def offline_run(path: Path) -> OfflineRun:
         if kind == "run":
             run = record.run
             found.run_id, found.project, found.name = run.run_id, run.project, run.display_name
-            found.group, found.tags = run.run_group, list(run.tags)
+            found.group, found.job_type, found.notes, found.tags = (
+                run.run_group,
+                run.job_type,
+                run.notes,
+                list(run.tags),
+            )
             found.config.update({item.key: json.loads(item.value_json) for item in run.config.update})
         elif kind == "config":
             found.config.update({item.key: json.loads(item.value_json) for item in record.config.update})

@@ -34,7 +34,7 @@ class Tracker(Protocol):
     tracker: it gets nothing more of the run, and what waits for it is counted as refused.
 
     A relay that was killed is followed by another one, which opens the same run in a new tracker. It sends again what
-    it does not know to be stored: the last batch of readings, and all hyperparameters.
+    it does not know to be stored: the last batch of readings, and all hyperparameters and tags.
     """
 
     name: str
@@ -81,6 +81,22 @@ class Tracker(Protocol):
         Args:
             params: values by name, as in `model/width`. `Param.text` is the value as text, `Param.value` the number,
                 bool or None that it was.
+        """
+        ...
+
+    def set_tags(self, tags: Mapping[str, str]) -> Mapping[str, str]:
+        """Store tags of the run: some that are new, or have another value. All others stay as they are.
+
+        A tracker without this method, such as one that was written before it was here, gets everything else. After
+        five attempts, readings that wait go first.
+
+        Args:
+            tags: values by name. A value may be empty. The tag `semconv.NOTE` is the run's description, and belongs
+                where the tracker shows one.
+
+        Returns:
+            Why the store does not have all of a tag, by its name, for instance where a value was too long and was cut.
+            Empty where it has all of them.
         """
         ...
 

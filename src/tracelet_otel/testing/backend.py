@@ -59,6 +59,10 @@ class Stored:
     facts: dict[str, Any]
     """Resource attributes as text, and everything else that is not a hyperparameter."""
     points: Counter[Point]
+    tags: Any = None
+    """Tags, in the form of `ContractBackend.shown_tags`; None where the tracker has no place for tags."""
+    note: str | None = None
+    """The run's description."""
 
 
 class ContractBackend(ABC):
@@ -107,6 +111,10 @@ class ContractBackend(ABC):
     def shown_params(self, params: Mapping[str, Param]) -> dict[str, Any]:
         """What the tracker shows of hyperparameters."""
         return {name: param.text for name, param in params.items()}
+
+    def shown_tags(self, tags: Mapping[str, str]) -> Any:
+        """What the tracker shows of tags, without the note."""
+        return dict(tags)
 
     def step_without_axis(self, last_step: int) -> int | None:
         """Step at which the tracker shows a value that was logged without a step.

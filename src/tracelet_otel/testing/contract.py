@@ -221,6 +221,32 @@ class TrackerContract:
         tracker.close(semconv.OUTCOME_FINISHED)
         assert backend.stored(identity.run_id).params == backend.shown_params({**first, **later})
 
+    def test_tags_and_the_note(self, backend: ContractBackend, identity: RunIdentity) -> None:
+        """They are where the tracker shows them. A tracker that has no place for them gets everything else."""
+        tags = {"team": "vision", "baseline": "", "a/b.c-d e": "1: =,", "größe": "XL", "long name" * 20: "x"}
+        note = {semconv.NOTE: "What is tried here:\n- a larger width\n- größer"}
+        readings = [reading("loss", 1.0)]
+        params = {"team": Param("a hyperparameter")}
+        stored = self.record(backend, identity, readings, params, tags={**tags, **note})
+        expected = backend.shown_tags(tags), note[semconv.NOTE]
+        takes_tags = hasattr(backend.opened[-1], "set_tags")
+        assert (stored.tags, stored.note) == (expected if takes_tags else (None, None))
+        assert (stored.points, stored.params) == (Counter(backend.kept(readings)), backend.shown_params(params))
+
+    def test_a_tag_that_gets_another_value(self, backend: ContractBackend, identity: RunIdentity) -> None:
+        """The last value stands, also where the next process sets all of them again, and the others stay."""
+        sets = [{"stage": "draft", "fold": "1", semconv.NOTE: "first"}, {"stage": "final"}, {"fold": "", "new": "2"}]
+        again = {"stage": "published", "fold": "", "new": "2", semconv.NOTE: "last"}
+        for calls, outcome in ((sets, None), ([again, again], semconv.OUTCOME_FINISHED)):
+            tracker = backend.tracker()
+            tracker.open(identity)
+            for tags in calls if hasattr(tracker, "set_tags") else ():
+                assert tracker.set_tags(tags) == {}
+            tracker.close(outcome)
+        stored = backend.stored(identity.run_id)
+        if hasattr(tracker, "set_tags"):
+            assert (stored.tags, stored.note) == (backend.shown_tags(without_note(again)), "last")
+
     def test_a_creation_that_is_repeated_finds_its_run(self, backend: ContractBackend, identity: RunIdentity) -> None:
         """A process that was killed may have created the run already: the next one continues it."""
         first = backend.tracker()
@@ -245,3 +271,8 @@ class TrackerContract:
         """The setting `run_id` has to name a run that exists."""
         with pytest.raises(ConfigurationError, match=r"no run to continue: .*nowhere"):
             backend.tracker(run_id="nowhere").open(identity)
+
+
+def without_note(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags without the note, which trackers show elsewhere."""
+    return {name: value for name, value in tags.items() if name != semconv.NOTE}

@@ -42,6 +42,7 @@ class _Task(Protocol):
     def add(self, events: Sequence[Mapping[str, Any]]) -> None: ...
     def set_params(self, params: Mapping[str, Param]) -> None: ...
     def set_properties(self, properties: Mapping[str, str]) -> None: ...
+    def set_tags(self, tags: Mapping[str, str]) -> None: ...
     def end(self, outcome: str | None) -> None: ...
 
 
@@ -98,6 +99,11 @@ class ClearmlTracker:
     def log_params(self, params: Mapping[str, Param]) -> None:
         """Store hyperparameters. A later value replaces an earlier one."""
         self._task.set_params(params)
+
+    def set_tags(self, tags: Mapping[str, str]) -> Mapping[str, str]:
+        """Store tags as the task's tags, which are plain words, and the note as its comment."""
+        self._task.set_tags(tags)
+        return {}
 
     def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
         """End the task with the status of its outcome."""

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from tracelet_otel import semconv
 from tracelet_otel.exporters.names import key_apart
+from tracelet_otel.exporters.words import with_tags
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import RunIdentity
 
@@ -179,6 +180,17 @@ def description(run: RunIdentity) -> dict[str, Any]:
         },
         "hyperparams": {PROPERTIES: items(PROPERTIES, run.attributes)},
     }
+
+
+def described(words: Iterable[str], tags: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of a task that tags of its run change.
+
+    Args:
+        words: the tags that the task has.
+        tags: tags of the run, its note among them.
+    """
+    note = {"comment": tags[semconv.NOTE]} if semconv.NOTE in tags else {}
+    return {"tags": with_tags(words, tags), **note}
 
 
 def long_enough(name: str) -> str:

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from tracelet_otel.errors import ConfigurationError, TrackerUnavailableError
-from tracelet_otel.exporters.clearml.mapping import GENERAL, PROPERTIES, Graph, description, items
+from tracelet_otel.exporters.clearml.mapping import GENERAL, PROPERTIES, Graph, described, description, items
 from tracelet_otel.protocol.decode import Param
 from tracelet_otel.protocol.run_identity import RunIdentity
 
 _TASK: Final = "task.json"
 _EVENTS: Final = "metrics.jsonl"
+_OUTCOME: Final = "outcome: "
 
 
 class OfflineSession:
@@ -111,9 +112,15 @@ class OfflineSession:
         self._task["hyperparams"].setdefault(PROPERTIES, {}).update(items(PROPERTIES, properties))
         self._store()
 
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags and comment."""
+        self._task.update(described(self._task["tags"], tags))
+        self._store()
+
     def end(self, outcome: str | None) -> None:
         """Pack the session. The import gives every task the status completed, so the outcome is stored as a tag."""
-        self._task["tags"] = [f"outcome: {outcome or 'unknown'}"]
+        tags = [tag for tag in self._task["tags"] if not tag.startswith(_OUTCOME)]
+        self._task["tags"] = [*tags, f"{_OUTCOME}{outcome or 'unknown'}"]
         self._store()
         try:
             whole = Path(shutil.make_archive(str(self.folder) + ".part", "zip", self.folder))

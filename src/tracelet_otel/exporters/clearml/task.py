@@ -20,7 +20,15 @@ import requests
 from tracelet_otel import semconv
 from tracelet_otel._support.redact import without_credentials
 from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError, TrackerUnavailableError
-from tracelet_otel.exporters.clearml.mapping import GENERAL, PROPERTIES, Graph, description, items, long_enough
+from tracelet_otel.exporters.clearml.mapping import (
+    GENERAL,
+    PROPERTIES,
+    Graph,
+    described,
+    description,
+    items,
+    long_enough,
+)
 from tracelet_otel.protocol.decode import Param
 from tracelet_otel.protocol.run_identity import RunIdentity
 
@@ -138,6 +146,11 @@ class ServerTask:
     def set_properties(self, properties: Mapping[str, str]) -> None:
         """Store user properties."""
         self._edit(PROPERTIES, properties)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags and comment. Tags that somebody else has given the task meanwhile stay."""
+        changed = described(self._task().get("tags") or [], tags)
+        self._call("tasks.edit", {"task": self.task_id, **changed, "force": True})
 
     def end(self, outcome: str | None) -> None:
         """Give the task its final status."""

@@ -25,6 +25,7 @@ from tracelet_otel.exporters.mlflow.errors import translated
 from tracelet_otel.exporters.mlflow.mapping import (
     MAX_KEY_LENGTH,
     MAX_PARAM_LENGTH,
+    MAX_TAG_LENGTH,
     STATUS,
     Infinities,
     exact_name_tags,
@@ -32,6 +33,7 @@ from tracelet_otel.exporters.mlflow.mapping import (
     metric_names,
     resource_tags,
     storable,
+    tag_key,
 )
 from tracelet_otel.exporters.mlflow.options import MlflowOptions
 from tracelet_otel.protocol.decode import Param, Reading
@@ -144,6 +146,12 @@ class MlflowTracker:
                     self._run_id, params=[Param(key, value) for key, value in chunk.items()], synchronous=True
                 )
             self._params.update(chunk)
+
+    def set_tags(self, tags: Mapping[str, str]) -> Mapping[str, str]:
+        """Store tags as MLflow's tags, and the note as the run's description."""
+        self._set_tags({tag_key(name): storable(text, MAX_TAG_LENGTH) for name, text in tags.items()})
+        reason = f"MLflow takes {MAX_TAG_LENGTH} characters"
+        return {name: reason for name, text in tags.items() if len(text) > MAX_TAG_LENGTH}
 
     def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
         """Give the run its final status and end time."""

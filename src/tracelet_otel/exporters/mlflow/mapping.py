@@ -19,6 +19,9 @@ MAX_PARAM_LENGTH: Final = 6000
 EXACT_NAME_TAG: Final = "tracelet.metric.name."
 """Prefix of the tag that keeps a changed metric name as it was logged."""
 
+NOTE_TAG: Final = "mlflow.note.content"
+"""The tag that MLflow shows as a run's description. Source: `mlflow.utils.mlflow_tags`."""
+
 _INFINITIES_PER_TAG: Final = 100
 _LONGEST_CHANGED_NAME: Final = MAX_KEY_LENGTH - len(EXACT_NAME_TAG)
 
@@ -56,6 +59,14 @@ def valid_key(name: str) -> str:
     if len(key) > MAX_KEY_LENGTH or (key != name and len(key) > _LONGEST_CHANGED_NAME):
         return with_hash(key, name, _LONGEST_CHANGED_NAME)
     return key
+
+
+def tag_key(name: str) -> str:
+    """The key of a tag that a user has set: the name, with a hash where MLflow does not allow the name."""
+    if name == semconv.NOTE:
+        return NOTE_TAG
+    key = valid_key(name)
+    return key if key == name else with_hash(key, name, MAX_KEY_LENGTH)
 
 
 def exact_name_tags(keys_by_name: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -15,34 +15,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tracelet_otel import semconv
-from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
+from tracelet_otel.errors import TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.base import RunLocation
-from tracelet_otel.exporters.wandb.address import check_reachable, is_in_netrc
+from tracelet_otel.exporters.wandb.address import check_reachable
 from tracelet_otel.exporters.wandb.errors import translated
 from tracelet_otel.exporters.wandb.files import Config, files_of, records, upload_error, was_online
-from tracelet_otel.exporters.wandb.mapping import EXIT_CODES, KILLED, STEP, column_names, exact_names, nested
+from tracelet_otel.exporters.wandb.init import FLUSH_S, OFFLINE, init, mode_of
+from tracelet_otel.exporters.wandb.mapping import (
+    EXIT_CODES,
+    KILLED,
+    LONGEST_TAG,
+    STEP,
+    column_names,
+    exact_names,
+    nested,
+)
 from tracelet_otel.exporters.wandb.options import WandbOptions
 from tracelet_otel.exporters.wandb.private_names import check_private_names
 from tracelet_otel.exporters.wandb.rows import RowBuilder
 from tracelet_otel.exporters.wandb.sent import SentRows
 from tracelet_otel.exporters.wandb.written import wait_for_row
+from tracelet_otel.exporters.words import cut, with_tags
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import RunIdentity, to_text
-from tracelet_otel.settings import DEFAULT_PROJECT, Settings
+from tracelet_otel.settings import Settings
 
 if TYPE_CHECKING:
     import wandb
 
 _T = TypeVar("_T")
 
-_INIT_S: Final = 25.0
-"""The longest wait for the server when a run begins, in seconds."""
-_FLUSH_S: Final = 0.02
-"""Seconds between two writes of wandb-core to its file."""
 _ATTEMPT_S: Final = 1.0
 _ATTEMPTS: Final = 10
 """wandb-core is asked so often whether it lives, each time after so many seconds in which its file has no batch."""
-_OFFLINE: Final = ("offline", "dryrun")
 
 
 class WandbTracker:
@@ -63,6 +68,7 @@ class WandbTracker:
         self._rows = RowBuilder(column_names())
         self._sent = SentRows()
         self._params: dict[str, Param] = {}
+        self._tags: dict[str, str] = {}
         self._facts: dict[str, Any] = {}
         self._logged = 0
         """Rows that wandb-core was given since it has begun the run."""
@@ -74,9 +80,9 @@ class WandbTracker:
     def open(self, run: RunIdentity) -> RunLocation:
         """Start the run, or continue it."""
         with translated():
-            mode = self._mode()
+            mode = mode_of(self._settings, self._options)
             begun = self._begin(run, mode)
-        if mode not in _OFFLINE:
+        if mode not in OFFLINE:
             return RunLocation(str(begun.url))
         folder = begun.settings.sync_dir
         paths = [str(path.parent) for path in self._files(run)]
@@ -110,6 +116,18 @@ class WandbTracker:
         config = nested({name: param for name, param in self._params.items() if name.partition("/")[0] in changed})
         self._do(lambda run: run.config.update(config, allow_val_change=True))  # type: ignore[no-untyped-call]
 
+    def set_tags(self, tags: Mapping[str, str]) -> Mapping[str, str]:
+        """Store tags as the run's tags, which are plain words, and the note as its notes."""
+
+        def store(run: wandb.Run) -> None:
+            run.tags = tuple(with_tags(run.tags or (), tags, LONGEST_TAG))
+            if semconv.NOTE in tags:
+                run.notes = tags[semconv.NOTE]
+
+        self._tags.update(tags)
+        self._do(store)
+        return cut(tags, LONGEST_TAG)
+
     def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
         """End the run, and wait until everything is uploaded."""
         # W&B measures the time of its own process. The true time is among the facts in the config.
@@ -124,35 +142,16 @@ class WandbTracker:
         # Less than the caller of `close` waits, so that it learns the reason.
         return 0.9 * self._settings.relay_patience
 
-    def _mode(self) -> str:
-        import wandb
-
-        options, mode = self._options, self._options.wandb_mode
-        if mode == "disabled":
-            raise ConfigurationError("WANDB_MODE=disabled turns W&B off: unset it, or leave out the backend wandb")
-        if mode in _OFFLINE:
-            return "offline"
-        # Not `wandb.login`: it sends a request to the server, and saves the server's address.
-        known = wandb.setup().settings
-        host = options.wandb_base_url or known.base_url
-        own_key = self._settings.api_key or known.api_key or known.identity_token_file
-        has_key = own_key or is_in_netrc(host, options.wandb_netrc)
-        if mode is not None and not has_key:
-            raise TrackerUnavailableError(
-                f"WANDB_MODE={mode} and no API key: set WANDB_API_KEY, or log in with `wandb login`"
-            )
-        return mode or ("online" if has_key else "offline")
-
     def _begin(self, run: RunIdentity, mode: str) -> wandb.Run:
         check_private_names()
-        if mode not in _OFFLINE:
+        if mode not in OFFLINE:
             import wandb
 
             known = wandb.setup().settings
             address = self._options.wandb_base_url or known.base_url
             check_reachable(address, {"http": known.http_proxy, "https": known.https_proxy})
         before = self._files(run)
-        begun = self._run = self._init(run, mode)
+        begun = self._run = init(run, mode, self._settings, self._options, self._patience_s)
         self._logged, self._file = 0, Path(begun.settings.sync_file)
         # Offline, config and summary are empty, also for a run that is continued.
         self._facts = dict(begun.config.get("otel", {}))  # type: ignore[no-untyped-call]
@@ -201,7 +200,7 @@ class WandbTracker:
             self._sent.seen()
         else:
             self._file = None
-            time.sleep(2 * _FLUSH_S)
+            time.sleep(2 * FLUSH_S)
             self._sent.unseen()
 
     def _is_written(self, run: wandb.Run) -> bool:
@@ -227,9 +226,11 @@ class WandbTracker:
             return self._run
         assert self._identity is not None  # noqa: S101
         with translated():
-            begun = self._begin(self._identity, self._mode())
+            begun = self._begin(self._identity, mode_of(self._settings, self._options))
         if self._params:
             self.log_params(self._params)
+        if self._tags:
+            self.set_tags(self._tags)
         return begun
 
     def _do(self, call: Callable[[wandb.Run], _T]) -> _T:
@@ -248,46 +249,6 @@ class WandbTracker:
     def _files(self, run: RunIdentity) -> list[Path]:
         directory = self._options.wandb_dir
         return files_of(directory, self._run_id or run.run_id) if directory else []
-
-    def _init(self, run: RunIdentity, mode: str) -> wandb.Run:
-        import wandb
-
-        settings, options = self._settings, self._options
-        project = run.project if run.project != DEFAULT_PROJECT else options.wandb_project or run.project
-        key = settings.api_key.get_secret_value() if settings.api_key else None
-        own: dict[str, Any] = {"base_url": options.wandb_base_url, "api_key": key}
-        return wandb.init(
-            mode=mode,  # type: ignore[arg-type]
-            project=project,
-            name=run.run_name,
-            id=self._run_id or run.run_id,
-            resume=self._resume,  # type: ignore[arg-type]
-            dir=options.wandb_dir,
-            reinit="create_new",
-            settings=wandb.Settings(
-                **{name: value for name, value in own.items() if value is not None},
-                console="off",
-                silent=True,
-                disable_code=True,
-                disable_git=True,
-                git_remote_url=run.attributes.get(semconv.VCS_REPOSITORY_URL),
-                git_commit=run.attributes.get(semconv.VCS_REVISION),
-                x_disable_meta=True,
-                x_disable_stats=True,
-                x_save_requirements=False,
-                x_transaction_log_flush_interval=_FLUSH_S,
-                init_timeout=min(_INIT_S, settings.start_timeout),
-                finish_timeout=self._patience_s,
-                finish_timeout_raises=True,
-            ),
-        )
-
-    @property
-    def _resume(self) -> str | None:
-        if self._settings.run_id is not None:
-            return "must"
-        # The run may be there already: creation may be repeated, and a relay may be started again.
-        return (self._options.wandb_run_id and self._options.wandb_resume) or "allow"
 
     def _set_facts(self, run: wandb.Run, facts: Mapping[str, Any]) -> None:
         """Store what is not a hyperparameter in the run's config, under `otel`."""

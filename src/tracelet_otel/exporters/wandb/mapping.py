@@ -22,6 +22,9 @@ EXACT_NAME: Final = f"{semconv.METRIC_NAME}."
 OWN_COLUMNS: Final = (STEP, TIME, "_step", "_runtime", "_wandb")
 """Columns that hold no metric."""
 
+LONGEST_TAG: Final = 64
+"""In characters. Source: `Settings.validate_run_tags` of W&B's client."""
+
 _LONGEST: Final = 250
 
 EXIT_CODES: Final = {semconv.OUTCOME_FINISHED: 0, semconv.OUTCOME_FAILED: 1}

@@ -1,0 +1,100 @@
+"""Begins a run with W&B's client: whether online or offline, and with which settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from tracelet_otel import semconv
+from tracelet_otel.errors import ConfigurationError, TrackerUnavailableError
+from tracelet_otel.exporters.wandb.address import is_in_netrc
+from tracelet_otel.exporters.wandb.options import WandbOptions
+from tracelet_otel.protocol.run_identity import RunIdentity
+from tracelet_otel.settings import DEFAULT_PROJECT, Settings
+
+if TYPE_CHECKING:
+    import wandb
+
+FLUSH_S: Final = 0.02
+"""Seconds between two writes of wandb-core to its file."""
+OFFLINE: Final = ("offline", "dryrun")
+"""Modes in which the run is a folder."""
+_INIT_S: Final = 25.0
+"""The longest wait for the server when a run begins, in seconds."""
+
+
+def mode_of(settings: Settings, options: WandbOptions) -> str:
+    """The mode in which W&B's client runs: online where it finds an API key.
+
+    Raises:
+        ConfigurationError: W&B is turned off.
+        TrackerUnavailableError: it has to be online, and there is no API key.
+    """
+    import wandb
+
+    mode = options.wandb_mode
+    if mode == "disabled":
+        raise ConfigurationError("WANDB_MODE=disabled turns W&B off: unset it, or leave out the backend wandb")
+    if mode in OFFLINE:
+        return "offline"
+    # Not `wandb.login`: it sends a request to the server, and saves the server's address.
+    known = wandb.setup().settings
+    host = options.wandb_base_url or known.base_url
+    own_key = settings.api_key or known.api_key or known.identity_token_file
+    has_key = own_key or is_in_netrc(host, options.wandb_netrc)
+    if mode is not None and not has_key:
+        raise TrackerUnavailableError(
+            f"WANDB_MODE={mode} and no API key: set WANDB_API_KEY, or log in with `wandb login`"
+        )
+    return mode or ("online" if has_key else "offline")
+
+
+def init(run: RunIdentity, mode: str, settings: Settings, options: WandbOptions, patience_s: float) -> wandb.Run:
+    """Call `wandb.init`, without changing the global state of W&B's client.
+
+    Args:
+        run: identity of the run.
+        mode: what `mode_of` has returned.
+        settings: settings of the run.
+        options: options of the tracker.
+        patience_s: how long the end of the run waits for the upload, in seconds.
+    """
+    import wandb
+
+    project = run.project if run.project != DEFAULT_PROJECT else options.wandb_project or run.project
+    key = settings.api_key.get_secret_value() if settings.api_key else None
+    own: dict[str, Any] = {"base_url": options.wandb_base_url, "api_key": key}
+    return wandb.init(
+        mode=mode,  # type: ignore[arg-type]
+        project=project,
+        name=run.run_name,
+        # W&B takes these two only here.
+        group=run.attributes.get(semconv.RUN_GROUP),
+        job_type=run.attributes.get(semconv.RUN_JOB_TYPE),
+        id=settings.run_id or options.wandb_run_id or run.run_id,
+        resume=_resume(settings, options),  # type: ignore[arg-type]
+        dir=options.wandb_dir,
+        reinit="create_new",
+        settings=wandb.Settings(
+            **{name: value for name, value in own.items() if value is not None},
+            console="off",
+            silent=True,
+            disable_code=True,
+            disable_git=True,
+            git_remote_url=run.attributes.get(semconv.VCS_REPOSITORY_URL),
+            git_commit=run.attributes.get(semconv.VCS_REVISION),
+            x_disable_meta=True,
+            x_disable_stats=True,
+            x_save_requirements=False,
+            x_transaction_log_flush_interval=FLUSH_S,
+            init_timeout=min(_INIT_S, settings.start_timeout),
+            finish_timeout=patience_s,
+            finish_timeout_raises=True,
+        ),
+    )
+
+
+def _resume(settings: Settings, options: WandbOptions) -> str | None:
+    if settings.run_id is not None:
+        return "must"
+    # The run may be there already: creation may be repeated, and a relay may be started again.
+    return (options.wandb_run_id and options.wandb_resume) or "allow"

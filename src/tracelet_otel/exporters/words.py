@@ -1,0 +1,41 @@
+"""Tags for trackers whose tags are plain words: a tag is `name:value`, or its name where the value is empty. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from tracelet_otel import semconv
+
+
+def with_tags(words: Iterable[str], tags: Mapping[str, str], longest: int | None = None) -> list[str]:
+    """The words of a run after tags of it were set.
+
+    Each tag replaces the word of its earlier value, also where an earlier process has set that. All other words stay.
+
+    Args:
+        words: those that the run has.
+        tags: the tags by name. The note is left out.
+        longest: how many characters a word may have; a longer one is cut. None for any number.
+    """
+    found = list(words)
+    for name, value in tags.items():
+        if name != semconv.NOTE:
+            bare = _word(name, "", longest)
+            found = [word for word in found if word != bare and not word.startswith(f"{name}:")]
+            found.append(_word(name, value, longest))
+    return list(dict.fromkeys(found))
+
+
+def cut(tags: Mapping[str, str], longest: int) -> dict[str, str]:
+    """Tags whose word is cut by `with_tags`, by name, each with the reason."""
+    whole = {name: _word(name, value, None) for name, value in tags.items() if name != semconv.NOTE}
+    return {
+        name: f"a tag has at most {longest} characters there, {word[:longest]!r} is the beginning of this one"
+        for name, word in whole.items()
+        if len(word) > longest
+    }
+
+
+def _word(name: str, value: str, longest: int | None) -> str:
+    word = f"{name}:{value}" if value else name
+    return word if longest is None or len(word) <= longest else f"{word[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
