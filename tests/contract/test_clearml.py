@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -74,6 +75,7 @@ def import_session(path, server, tmp_path) -> None:
 @pytest.mark.parametrize("form", ["archive", "folder of a run that was killed"])
 def test_clearml_imports_a_session(offline, identity, clearml_server, tmp_path, form):
     tracker, place, readings = log_some(offline, identity)
+    tracker.set_tags({"team": "vision", "baseline": "", semconv.NOTE: "two\nlines"})
     folder = tmp_path / "clearml" / "offline" / f"offline-{identity.run_id}"
     assert place.url == str(folder)
     assert f"Task.import_offline_session('{folder}.zip')" in place.hint
@@ -90,7 +92,8 @@ def test_clearml_imports_a_session(offline, identity, clearml_server, tmp_path, 
     assert stored.params == {"lr": "0.1", "model/width": "7"}
     assert stored.points == Counter(online.kept(readings))
     (task,) = clearml_server.tasks.values()
-    assert task.tags == (["outcome: failed"] if form == "archive" else [])
+    outcome = ["outcome: failed"] if form == "archive" else []
+    assert (task.tags, task.fields["comment"]) == (["baseline", *outcome, "team:vision"], "two\nlines")
     assert task.type == "training"
 
 
@@ -221,9 +224,26 @@ def test_a_task_that_failed_is_continued(online, identity, by):
     assert task.points["train", "loss", 99][0] == 9.0
 
 
-def test_short_names_are_made_long_enough(online, identity):
-    from dataclasses import replace
+def test_tags_that_others_have_given_a_task_meanwhile_stay(online, identity):
+    tracker = online.tracker()
+    tracker.open(identity)
+    tracker.set_tags({"stage": "draft"})
+    (task,) = online.server.tasks.values()
+    task.tags.append("of somebody")
+    tracker.set_tags({"stage": "final"})
+    tracker.close(semconv.OUTCOME_FINISHED)
+    assert task.tags == ["of somebody", "stage:final"]
+    assert "comment" not in task.fields
 
+
+def test_group_and_job_type_are_properties(online, identity):
+    attributes = {**identity.attributes, semconv.RUN_GROUP: "width", semconv.RUN_JOB_TYPE: "eval"}
+    online.tracker().open(replace(identity, attributes=attributes))
+    (task,) = online.server.tasks.values()
+    assert (task.properties["tracelet.run.group"], task.properties["tracelet.run.job_type"]) == ("width", "eval")
+
+
+def test_short_names_are_made_long_enough(online, identity):
     tracker = online.tracker()
     tracker.open(replace(identity, run_name="r1", project="p"))
     tracker.close(semconv.OUTCOME_FINISHED)

@@ -259,3 +259,36 @@ def test_a_database_that_somebody_else_writes_to_is_opened_later(backend, monkey
         with pytest.raises(TrackerUnavailableError, match="database is locked"):
             tracker.open(identity)
     assert tracker.open(identity).url
+
+
+def test_a_tag_may_be_one_of_mlflows_own_and_none_of_ours(backend, identity):
+    tracker = backend.tracker()
+    tracker.open(identity)
+    tags = {"mlflow.runName": "renamed", "tra@celet.run.id": "not it", semconv.NOTE: "# What it is", "lr": "high"}
+    assert tracker.set_tags(tags) == {}
+    tracker.log_params({"lr": Param("0.1")})
+    run = stored(backend, identity)
+    assert (run.tags["mlflow.runName"], run.tags["mlflow.note.content"]) == ("renamed", "# What it is")
+    assert (run.tags["lr"], run.params["lr"]) == ("high", "0.1")
+    assert run.tags[semconv.RUN_ID] == identity.run_id
+
+
+def test_a_tag_is_as_long_as_mlflow_takes_it(backend, identity):
+    tracker = backend.tracker()
+    tracker.open(identity)
+    cut = tracker.set_tags({"fits": "x" * 8000, "long": "x" * 8001, semconv.NOTE: "y" * 9000})
+    assert cut == dict.fromkeys(["long", semconv.NOTE], "MLflow takes 8000 characters")
+    found = stored(backend, identity).tags
+    assert {name: len(found[name]) for name in ("fits", "long", "mlflow.note.content")} == {
+        "fits": 8000,
+        "long": 8000,
+        "mlflow.note.content": 8000,
+    }
+    assert found["long"].endswith("…")
+
+
+def test_group_and_job_type_are_tags(backend, identity):
+    attributes = {**identity.attributes, semconv.RUN_GROUP: "width", semconv.RUN_JOB_TYPE: "eval"}
+    backend.tracker().open(replace(identity, attributes=attributes))
+    found = stored(backend, identity).tags
+    assert (found["tracelet.run.group"], found["tracelet.run.job_type"]) == ("width", "eval")

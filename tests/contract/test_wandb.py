@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -13,11 +14,13 @@ import pytest
 from tests.contract.backends import WandbOffline, WandbOnline
 from tests.support.fed import FedDelivery
 from tests.support.waiting import free_port, wait_until
+from tests.support.wandb_files import offline_files, offline_run
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.wandb.files import upload_error
-from tracelet_otel.protocol.decode import Batch
+from tracelet_otel.protocol.decode import Batch, Param, Report
+from tracelet_otel.protocol.report_kinds import TAGS
 from tracelet_otel.testing import reading
 
 
@@ -78,9 +81,43 @@ def test_the_users_own_variables_are_heeded(online, identity, monkeypatch):
     assert (run.group, run.tags, run.exit_code) == ("a group", ["one", "two"], 0)
 
 
-def test_the_project_is_that_of_the_variable_where_nobody_names_one(online, identity, monkeypatch):
-    from dataclasses import replace
+def test_tags_of_a_run_are_beside_those_of_the_variable(online, identity, monkeypatch):
+    monkeypatch.setenv("WANDB_TAGS", "one,two")
+    monkeypatch.setenv("WANDB_NOTES", "of the variable")
+    attributes = {**identity.attributes, semconv.RUN_GROUP: "width", semconv.RUN_JOB_TYPE: "eval"}
+    tracker = online.tracker()
+    tracker.open(replace(identity, attributes=attributes))
+    assert tracker.set_tags({"team": "vision", "two": "3"}) == {}
+    tracker.close(semconv.OUTCOME_FINISHED)
+    run = online.server.runs[identity.run_id]
+    assert (run.tags, run.notes) == (["one", "team:vision", "two:3"], "of the variable")
+    assert (run.group, run.job_type) == ("width", "eval")
 
+
+def test_a_tag_is_as_long_as_wandb_takes_it(offline, identity):
+    delivery = FedDelivery(offline.tracker(), guard := Guard())
+    delivery.open(identity.attributes)
+    delivery.tell(None, reports=[Report(TAGS, "stage", Param("x" * 58)), Report(TAGS, "long", Param("x" * 60))])
+    delivery.close(30)
+    stored = offline.stored(identity.run_id)
+    assert stored.tags == [f"long:{'x' * 58}…", f"stage:{'x' * 58}"]
+    assert guard.counts == {"wandb does not have all of tag 'long'": 1}
+
+
+def test_what_describes_an_offline_run_is_in_its_file(offline, identity, tmp_path):
+    attributes = {**identity.attributes, semconv.RUN_GROUP: "width", semconv.RUN_JOB_TYPE: "eval"}
+    tracker = offline.tracker()
+    tracker.open(replace(identity, attributes=attributes))
+    for text in ("first", "last\nline"):
+        tracker.set_tags({"stage": text, semconv.NOTE: text})
+        tracker.log_readings([reading("loss", 1.0)])
+    tracker.close(semconv.OUTCOME_FINISHED)
+    (path,) = {path.resolve() for path in offline_files(tmp_path / "wandb")}
+    run = offline_run(path)
+    assert (run.tags, run.notes, run.group, run.job_type) == (["stage:last\nline"], "last\nline", "width", "eval")
+
+
+def test_the_project_is_that_of_the_variable_where_nobody_names_one(online, identity, monkeypatch):
     monkeypatch.setenv("WANDB_PROJECT", "of the variable")
     for project, expected in (("Default", "of the variable"), ("named", "named")):
         tracker = online.tracker()

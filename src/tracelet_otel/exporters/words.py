@@ -17,13 +17,11 @@ def with_tags(words: Iterable[str], tags: Mapping[str, str], longest: int | None
         tags: the tags by name. The note is left out.
         longest: how many characters a word may have; a longer one is cut. None for any number.
     """
-    found = list(words)
-    for name, value in tags.items():
-        if name != semconv.NOTE:
-            bare = _word(name, "", longest)
-            found = [word for word in found if word != bare and not word.startswith(f"{name}:")]
-            found.append(_word(name, value, longest))
-    return list(dict.fromkeys(found))
+    set_now = {name: value for name, value in tags.items() if name != semconv.NOTE}
+    bare = {_word(name, "", longest) for name in set_now}
+    beginnings = tuple(f"{name}:" for name in set_now)
+    kept = [word for word in words if word not in bare and not word.startswith(beginnings)]
+    return list(dict.fromkeys([*kept, *(_word(name, value, longest) for name, value in set_now.items())]))
 
 
 def cut(tags: Mapping[str, str], longest: int) -> dict[str, str]:
