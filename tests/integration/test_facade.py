@@ -82,6 +82,35 @@ def test_a_run_has_its_names_places_and_values(database):
     assert (run.accounts["mlflow"].delivered, run.accounts["mlflow"].pending) == (1, 0)
 
 
+def test_tags_and_note_are_those_of_the_settings_and_those_that_were_set_since(database):
+    config = {"tags": {"stage": "draft", "team": "vision"}, "notes": "first", "group": "width", "job_type": "train"}
+    with tracelet.start_logging(config={**config, "export_interval": 0.05}) as run:
+        for step in range(20):
+            run.set_tags({"stage": f"step {step}", "fold": "3"})
+            run.set_note(f"at step {step}")
+            run.log_metric("loss", 1.0, step)
+    assert (run.errors, run.accounts["mlflow"].delivered) == ({}, 20)
+    tags = stored_run(database).tags
+    found = {name: tags[name] for name in ("stage", "team", "fold", "mlflow.note.content")}
+    assert found == {"stage": "step 19", "team": "vision", "fold": "3", "mlflow.note.content": "at step 19"}
+    assert (tags["tracelet.run.group"], tags["tracelet.run.job_type"]) == ("width", "train")
+
+
+def test_tags_that_are_none_and_tags_after_the_end_are_said(database):
+    with tracelet.start_logging() as run:
+        run.set_tags(["baseline"])
+        run.set_tags({"tracelet.rank": "7", "good": "1"})
+    run.set_tags({"good": "2"})
+    run.set_note("too late")
+    assert run.errors == {
+        "tags were dropped": 1,
+        "tag 'tracelet.rank' was dropped": 1,
+        "tags came too late": 1,
+        "the note came too late": 1,
+    }
+    assert stored_run(database).tags["good"] == "1"
+
+
 def test_defaults(database):
     with tracelet.start_logging() as run:
         pass

@@ -53,6 +53,9 @@ def test_a_killed_training_is_closed_as_killed_with_all_its_rows(tmp_path, datab
     assert {(name, step) for name in NAMES for step in old} <= stored.keys()
     check_values(run.points)
     assert run.params == ({"lr": "0.1", "model/width": "7"} if old else run.params)
+    if old:
+        assert (run.tags["team"], run.tags["mlflow.note.content"]) == ("vision", "of many rows")
+        assert max(old) // 100 <= int(run.tags["hundreds"]) <= max(logged) // 100 + 1
 
 
 @SEEDS
@@ -68,6 +71,8 @@ def test_a_killed_relay_is_started_again_and_the_run_is_complete(tmp_path, datab
     run = stored_run(database)
     assert run.status == "FINISHED"
     assert run.params == {"lr": "0.1", "model/width": "7"}
+    tags = [run.tags[name] for name in ("team", "mlflow.note.content", "hundreds")]
+    assert tags == ["vision", "of many rows", f"{(rows - 1) // 100}"]
     assert Counter((name, step) for name, step, _, _ in run.points) == Counter(
         (name, step) for name in NAMES for step in range(rows)
     )

@@ -202,6 +202,28 @@ def test_hyperparameters_are_in_order_whichever_relay_has_them(tmp_path, databas
     assert stored.params.keys() == {"lr", "only 1", "only 2"}
 
 
+def test_the_last_value_of_a_tag_stands_whichever_relay_has_it(tmp_path, database, away):
+    rank, other = Rank(0), Rank(1)
+    journal, run = away
+    rank.signals.hparams.update({"lr": 1})
+    for value in range(50):
+        rank.signals.tags.update({"stage": str(value), "": "no name"})
+        rank.signals.tags.describe(f"note {value}")
+        accept(run, rank.part())
+    other.signals.tags.update({"stage": "of rank 1", "only": "rank 1"})
+    accept(run, other.part())
+    accept(run, rank.logs(0, a=1.0))
+    # What is kept of it does not grow with how often it was set.
+    assert journal.state["tags"]["reports"] == [["stage", ["49", ""]], ["tracelet.note", ["note 49", ""]]]
+    before = journal.state["hparams"]
+    rank.signals.tags.update({"stage": "last", "later": "1"})
+    assert points_after(tmp_path, database, away, rank.logs(1, a=2.0)) == multiset([("a", 0, 1.0), ("a", 1, 2.0)])
+    stored = stored_run(database)
+    tags = {name: stored.tags.get(name) for name in ("stage", "later", "mlflow.note.content", "only")}
+    assert tags == {"stage": "last", "later": "1", "mlflow.note.content": "note 49", "only": None}
+    assert (stored.params, before["reports"]) == ({"lr": "1"}, [["lr", ["1", "int"]]])
+
+
 def test_what_is_journalled_does_not_grow_with_hyperparameters(away):
     journal, run = away
     rank = Rank(0)

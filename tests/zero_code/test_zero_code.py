@@ -60,15 +60,19 @@ def test_the_plainest_command_says_of_which_run_everything_is(instrumented, coll
     ("exporter", "relay"), [pytest.param("mlflow", "true", marks=pytest.mark.cold), ("tracelet", "false")]
 )
 def test_the_run_in_mlflow_is_that_of_the_facade(tmp_path, instrumented, database, by_facade, exporter, relay):
-    child = instrumented("train.py", exporter, OTEL_SERVICE_NAME="zero-code", TRACELET_RELAY=relay)
+    described = {"TRACELET_TAGS": "team=vision,baseline", "TRACELET_NOTES": "a note", "TRACELET_GROUP": "width"}
+    child = instrumented("train.py", exporter, OTEL_SERVICE_NAME="zero-code", TRACELET_RELAY=relay, **described)
     assert child.returncode == 0, child.stderr
-    ours, theirs = stored_run(database), by_facade(TRACELET_PROJECT="zero-code")
+    ours, theirs = stored_run(database), by_facade(TRACELET_PROJECT="zero-code", **described)
     assert ours.multiset == theirs.multiset == logged(tmp_path)
     assert (ours.params, ours.status, ours.experiment) == (theirs.params, theirs.status, theirs.experiment)
     assert (ours.status, ours.experiment) == ("FINISHED", "zero-code")
     assert theirs.params["width"] == "4"
     assert ours.name.startswith("train-")
     assert theirs.tags.keys() <= ours.tags.keys()
+    for stored in (ours, theirs):
+        tags = [stored.tags[name] for name in ("team", "baseline", "mlflow.note.content", "tracelet.run.group")]
+        assert tags == ["vision", "", "a note", "width"]
 
 
 @pytest.mark.slow
