@@ -20,11 +20,25 @@ STARTS = """
 import tracelet_otel
 with tracelet_otel.start_logging("mine", backend="jsonl", config={"track_system": False}) as run:
     run.log_params({"lr": 0.1})
+    run.set_tags({"stage": "draft", "team": "vision"})
+    run.set_tags({"stage": "final"})
     for step in range(100):
         run.log_metric("loss", step / 3, step)
 assert (run.accounts["jsonl"].delivered, run.errors) == (100, {}), (run.accounts, run.errors)
 print(run.urls["jsonl"])
 """
+OLD = """
+import tracelet_otel
+from tracelet_jsonl.tracker import JsonlTracker
+del JsonlTracker.set_tags
+config = {"track_system": False, "relay": False, "tags": {"team": "vision"}, "notes": "a note"}
+with tracelet_otel.start_logging("mine", backend="jsonl", config=config) as run:
+    run.log_params({"lr": 0.1})
+    run.log_metric("loss", 0.5, 1)
+assert run.errors == {"jsonl has no place for tags and notes": 2}, run.errors
+print(run.urls["jsonl"])
+"""
+"""With the tracker as it would be if it had been written before there were tags."""
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +72,17 @@ def test_it_is_a_backend_by_its_name(installed: dict[str, str], tmp_path: Path) 
         ("loss", step, step / 3) for step in range(100)
     ]
     assert [line["value"] for line in found if line.get("param") == "lr"] == ["0.1"]
+    tags = {str(line["tag"]): line["value"] for line in found if "tag" in line}
+    assert tags == {"stage": "final", "team": "vision"}
     assert found[-1]["outcome"] == "finished"
     assert Path(path).parent == tmp_path / "jsonl-runs"
+
+
+def test_one_that_was_written_before_there_were_tags_gets_all_else(installed: dict[str, str], tmp_path: Path) -> None:
+    (path,) = ran([sys.executable, "-c", OLD], installed, tmp_path).splitlines()
+    _, *found = lines(Path(path))
+    told = [line.get("param") or line.get("metric") or line.get("outcome") or line for line in found]
+    assert sorted(map(str, told)) == ["finished", "loss", "lr"]
 
 
 def test_an_unknown_backend_is_named_with_it(installed: dict[str, str], tmp_path: Path) -> None:

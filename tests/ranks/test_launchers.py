@@ -218,8 +218,15 @@ def test_what_rank_0_does_before_it_starts_others_and_alone_is_there_once(databa
 def test_each_training_has_processes_of_its_own(database, run, launcher):
     done = run("twice.py", launcher)
     assert done.returncode == 0, done.stderr
-    values = [(name, value) for name, _, value, _ in stored_run(database).points if name != "epoch"]
+    stored = stored_run(database)
+    values = [(name, value) for name, _, value, _ in stored.points if name != "epoch"]
     assert sorted(values) == [("test", 5.0), ("train", 5.0), ("train", 5.0)]
+    # A copy sets no tag of the settings again, and of ranks only the first is heard.
+    assert {name: stored.tags[name] for name in ("stage", "team", "rank")} == {
+        "stage": "trains",
+        "team": "vision",
+        "rank": "0",
+    }
 
 
 def test_a_rank_that_is_done_before_the_relay_listens(database, start):

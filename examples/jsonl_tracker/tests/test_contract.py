@@ -28,6 +28,7 @@ class Jsonl(ContractBackend):
     def stored(self, run_id):
         lines = [json.loads(line) for line in (self.directory / f"{run_id}.jsonl").read_text().splitlines()]
         run = next(line for line in lines if "run" in line)
+        tags = {line["tag"]: line["value"] for line in lines if "tag" in line}
         return Stored(
             name=run["run"],
             project=run["project"],
@@ -39,6 +40,8 @@ class Jsonl(ContractBackend):
                 for line in lines
                 if "metric" in line
             ),
+            note=tags.pop("tracelet.note", None),
+            tags=tags,
         )
 
 

@@ -1,4 +1,4 @@
-"""Writes a run as JSON lines: one for the run, and one for each reading, for each hyperparameter and for the end."""
+"""Writes a run as JSON lines: one for the run, one for each reading, hyperparameter and tag, and one for the end."""
 
 from __future__ import annotations
 
@@ -71,6 +71,11 @@ class JsonlTracker:
     def log_params(self, params: Mapping[str, Param]) -> None:
         """Write a line for each hyperparameter."""
         self._write([json.dumps({"param": name, "value": param.text}) for name, param in params.items()])
+
+    def set_tags(self, tags: Mapping[str, str]) -> Mapping[str, str]:
+        """Write a line for each tag. The last line of a tag stands; the note is the one called `semconv.NOTE`."""
+        self._write([json.dumps({"tag": name, "value": value}) for name, value in tags.items()])
+        return {}
 
     def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
         """Write how the run ended. A training that was killed has not said how."""
