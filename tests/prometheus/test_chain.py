@@ -31,6 +31,7 @@ def test_names_and_labels(trained):
         "epoch",
         "tracelet_metric_nonfinite_total",
         "tracelet_hparam_ratio",
+        "tracelet_run_tag_ratio",
         "tracelet_run_outcome_ratio",
         "tracelet_run_ended_ratio",
         "tracelet_rank_ended_ratio",

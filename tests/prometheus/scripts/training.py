@@ -54,7 +54,9 @@ class Module(pl.LightningModule):
 preload()
 pl.seed_everything(7)
 data = torch.utils.data.TensorDataset(torch.randn(80, 4))
-with tracelet.start_logging("two ranks", "digits", "otlp", config={"metrics_interval": 1.0}) as run:
+with tracelet.start_logging(
+    "two ranks", "digits", "otlp", config={"metrics_interval": 1.0, "tags": {"team": "vision"}}
+) as run:
     trainer = quiet_trainer(
         pl, max_epochs=1000, devices=2, strategy="ddp", logger=Unread(), callbacks=[pl.callbacks.LearningRateMonitor()]
     )
