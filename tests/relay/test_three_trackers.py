@@ -40,7 +40,13 @@ class Offline:
     def clearml(self) -> tuple[Points, object]:
         (archive,) = (self.home / "clearml" / "offline").glob("*.zip")
         task = session(archive)
-        return _clearml_points(task.points), task.tags
+        return _clearml_points(task.points), [tag for tag in task.tags if tag.startswith("outcome: ")]
+
+    def tags(self) -> list[list[str]]:
+        """The words that W&B and ClearML have of the run."""
+        path = [path for path in offline_files(self.home / "wandb") if not path.parent.is_symlink()][-1]
+        (archive,) = (self.home / "clearml" / "offline").glob("*.zip")
+        return [offline_run(path).tags, [tag for tag in session(archive).tags if not tag.startswith("outcome: ")]]
 
 
 class Online(Offline):
@@ -57,6 +63,10 @@ class Online(Offline):
     def clearml(self):
         (task,) = self.clearml_server.tasks.values()
         return _clearml_points(task.points), task.status
+
+    def tags(self):
+        (run,), (task,) = self.wandb_server.runs.values(), self.clearml_server.tasks.values()
+        return [run.tags, task.tags]
 
 
 def _points(rows) -> Points:
@@ -125,6 +135,7 @@ def test_a_killed_relay_is_started_again_and_each_tracker_has_all_rows_once(
     points, status = places.clearml()
     assert points == expected(rows)
     assert status in ("completed", ["outcome: finished"])
+    assert [sorted(words) for words in places.tags()] == [[f"hundreds:{(rows - 1) // 100}", "team:vision"]] * 2
 
 
 @pytest.mark.slow
