@@ -94,11 +94,16 @@ class Run(RecordsByHand):
         # At most half of the time is spent on draining the queue, however many rows come.
         budget_s = min(self._session.settings.export_interval / 2, _LONGEST_DRAIN_S)
         role, settings = self._role, self._session.settings
-        part = Participation(role.membership, role.launching, role.owns_run, settings.track_time, settings.summary)
+        part = Participation(
+            role.membership,
+            role.launching,
+            role.owns_run,
+            settings.track_time,
+            settings.summary,
+            settings.tags,
+            settings.notes,
+        )
         self._signals = make_signals(provider, self._guard, budget_s, part)
-        if role.owns_run:
-            # A copy of this process that is a rank would set again what may have got another value since.
-            self._signals.tags.begin(settings.tags, settings.notes)
         if self._tracks_lightning:
             LightningInstrumentor().take_over(self._signals)
         self._session.measure(identity, lambda: self._signals.progress.step)

@@ -36,9 +36,17 @@ def test_every_logged_metric_arrives_through_a_collector(
         exporter,
         OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
         OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint(protocol),
+        TRACELET_TAGS="team=vision",
+        TRACELET_NOTES="a note",
         **DETECTED,
     )
     assert (child.returncode, child.stderr) == (0, "")
+    tags = [one for metric in backend.metrics if metric.name == semconv.RUN_TAG for one in metric.gauge.data_points]
+    found = [{pair.key: pair.value.string_value for pair in point.attributes} for point in tags]
+    assert {point[semconv.TAG_NAME]: point[semconv.TAG_VALUE] for point in found} == {
+        "team": "vision",
+        semconv.NOTE: "a note",
+    }
     assert arrived(backend) == {(name, 0): value for name, value in last_logged(tmp_path).items()}
     assert len(run_ids(backend)) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,6 +32,10 @@ class Participation:
     """Whether it is measured what the time of a training goes to."""
     tells_summary: bool = True
     """Whether that is shown on a terminal at the end of the run."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Tags that the settings give the run."""
+    note: str | None = None
+    """What the settings say that the run is about."""
 
 
 def _settings() -> Settings:
@@ -77,7 +82,13 @@ class Nobodys:
         if is_started_by_multiprocessing():
             return None
         membership, settings = Membership(rank_info_of(environment())), _settings()
-        return Participation(membership, tracks_time=settings.track_time, tells_summary=settings.summary)
+        return Participation(
+            membership,
+            tracks_time=settings.track_time,
+            tells_summary=settings.summary,
+            tags=settings.tags,
+            note=settings.notes,
+        )
 
     def watch(self, signals: Signals) -> None:
         """Do nothing."""

@@ -77,10 +77,14 @@ def make_signals(
     # between would be exported after the report of the end.
     outcome = Outcome(meter_provider, owns_run=part.owns_run, last_value=lambda: recorder.last_unix_nano)
     recorder = Recorder(meter_provider, guard, drain_budget_s, (lambda: membership.rank) if tells_rank else None)
+    tags = Tags(meter_provider, guard)
+    if part.owns_run:
+        # A rank that starts as a copy of the owner would set back what has another value by then.
+        tags.begin(part.tags, part.note)
     return Signals(
         recorder=recorder,
         hparams=Hyperparameters(meter_provider, guard),
-        tags=Tags(meter_provider, guard),
+        tags=tags,
         progress=Progress(meter_provider, guard, membership),
         outcome=outcome,
         membership=membership,

@@ -92,19 +92,25 @@ class ZeroCodeRun:
             return None
         try:
             role = self._take_role()
-            assert self._settings is not None  # noqa: S101
-            tracks_time, tells_summary = self._settings.track_time, self._settings.summary
+            settings = self._settings
+            assert settings is not None  # noqa: S101
         except Exception as error:
             self._give_up(error)
             return Participation(Membership(rank_info_of(environment())))
         launching = OpensRun(role.launching, self._open_for_copies)
-        return Participation(role.membership, launching, role.owns_run, tracks_time, tells_summary)
+        return Participation(
+            role.membership,
+            launching,
+            role.owns_run,
+            settings.track_time,
+            settings.summary,
+            settings.tags,
+            settings.notes,
+        )
 
     def watch(self, signals: Signals) -> None:
-        """Take the signals: the step is recorded with the readings of GPU and host, and the tags are set."""
+        """Take the signals, of which the step is recorded with the readings of GPU and host."""
         self._signals = signals
-        if self._settings is not None and self._role is not None and self._role.owns_run:
-            signals.tags.begin(self._settings.tags, self._settings.notes)
 
     def training_begins(self) -> None:
         """Import on this thread what the run needs, and open the run on another one; later calls do nothing."""
