@@ -109,16 +109,16 @@ AXIS_NONE: Final = "none"  # nothing: the user gave no step, and it is 0
 METRIC_NONFINITE: Final = "tracelet.metric.nonfinite"
 METRIC_NONFINITE_UNIT: Final = "{value}"
 HPARAM: Final = "tracelet.hparam"
-HPARAM_UNIT: Final = "1"
+REPORT_UNIT: Final = "1"  # of hyperparameters and tags
 HPARAM_NAME: Final = "tracelet.hparam.name"
 HPARAM_VALUE: Final = "tracelet.hparam.value"  # the value as text
 HPARAM_REVISION: Final = "tracelet.hparam.revision"  # number of the report of this name; absent for the first
 HPARAM_TYPE: Final = "tracelet.hparam.type"  # original type: one of TYPE_*; absent for text and all other types
 RUN_TAG: Final = "tracelet.run.tag"
-RUN_TAG_UNIT: Final = "1"
 TAG_NAME: Final = "tracelet.tag.name"
 TAG_VALUE: Final = "tracelet.tag.value"
-TAG_REVISION: Final = "tracelet.tag.revision"  # number of the report of this name; absent for the first
+TAG_REVISION: Final = "tracelet.tag.revision"  # as `tracelet.hparam.revision`
+NOTE: Final = "tracelet.note"  # name of the tag that is the run's description; no name of users begins with `tracelet.`
 RUN_OUTCOME: Final = "tracelet.run.outcome"
 RUN_OUTCOME_UNIT: Final = "1"
 OUTCOME: Final = "outcome"
@@ -283,11 +283,6 @@ THROTTLE_DISPLAY_CLOCK: Final = "display_clock_setting"
 # GPU and host with the names and units of trackers
 SYSTEM_READING: Final = "tracelet.system.reading"
 SYSTEM_PREFIX: Final = "system/"
-
-# Values of `tracelet.tag.name`: names of tags that are ours, which users cannot give
-OWN_TAGS: Final = "tracelet."
-"""How these names begin."""
-NOTE: Final = "tracelet.note"  # the run's description, as long as one likes, which each tracker shows as such
 
 # Values of `tracelet.hparam.type`
 TYPE_BOOL: Final = "bool"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import unquote
 
-from tracelet_otel import semconv
-
+_OURS: Final = "tracelet."
+"""How names of tags begin that users cannot give, as `semconv.NOTE`."""
 LONGEST_NAME: Final = 250
 """In characters."""
 
@@ -26,6 +26,4 @@ def problem_of(name: str) -> str | None:
         return "a tag needs a name"
     if len(name) > LONGEST_NAME:
         return f"the name of a tag has at most {LONGEST_NAME} characters"
-    return (
-        f"names that begin with {semconv.OWN_TAGS!r} are not for users" if name.startswith(semconv.OWN_TAGS) else None
-    )
+    return f"names that begin with {_OURS!r} are not for users" if name.startswith(_OURS) else None

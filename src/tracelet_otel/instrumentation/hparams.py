@@ -31,7 +31,7 @@ class Hyperparameters:
     def __init__(self, meter_provider: MeterProvider, guard: Guard) -> None:
         self._guard = guard
         description = "A hyperparameter: its number, or 1 where it is none"
-        self._values = ReportedValues(HPARAMS, semconv.HPARAM_UNIT, description, meter_provider, guard)
+        self._values = ReportedValues(HPARAMS, description, meter_provider, guard)
 
     def update(self, params: Any) -> None:
         """Add hyperparameters.

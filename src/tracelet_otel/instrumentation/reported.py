@@ -49,15 +49,12 @@ class ReportedValues:
 
     Args:
         kind: kind of the values.
-        unit: unit of the instrument.
         description: what the value of a point is.
         meter_provider: where the instrument is created.
         guard: where values that are dropped are reported.
     """
 
-    def __init__(
-        self, kind: ReportKind, unit: str, description: str, meter_provider: MeterProvider, guard: Guard
-    ) -> None:
+    def __init__(self, kind: ReportKind, description: str, meter_provider: MeterProvider, guard: Guard) -> None:
         self._kind = kind
         self._guard = guard
         self._lock = threading.Lock()
@@ -66,7 +63,7 @@ class ReportedValues:
         self._observed: dict[int, Observation] = {}
         """The points that the last collection exported, by `id`."""
         meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_gauge(
-            kind.instrument, callbacks=[self._observe], unit=unit, description=description
+            kind.instrument, callbacks=[self._observe], unit=semconv.REPORT_UNIT, description=description
         )
 
     def update(self, values: Iterable[NamedValue]) -> None:

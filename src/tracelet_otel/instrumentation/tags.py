@@ -25,9 +25,8 @@ class Tags:
 
     def __init__(self, meter_provider: MeterProvider, guard: Guard) -> None:
         self._guard = guard
-        self._values = ReportedValues(
-            TAGS, semconv.RUN_TAG_UNIT, "A tag of the run, or its note: always 1", meter_provider, guard
-        )
+        description = "A tag of the run, or its note: always 1"
+        self._values = ReportedValues(TAGS, description, meter_provider, guard)
 
     def begin(self, tags: Mapping[str, str], note: str | None) -> None:
         """Set what the settings of a run have: its tags, and its note where there is one."""
