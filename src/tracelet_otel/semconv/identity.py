@@ -1,0 +1,74 @@
+"""Instrumentation scopes, and attributes of a resource: which run a process belongs to, and what runs where."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Instrumentation scopes. Logged metrics have one of their own, so that a metric which a user calls
+# `hw.power` is never taken for a reading of the hardware.
+SCOPE_LOGGED: Final = "tracelet_otel.logged"
+SCOPE_RUN: Final = "tracelet_otel.run"
+SCOPE_GPU: Final = "tracelet_otel.gpu"
+SCOPE_RELAY: Final = "tracelet_otel.relay"
+SCOPE_SYSTEM: Final = "tracelet_otel.system"  # GPU and host as samples, with the names and units of trackers
+
+# Resource attributes
+RUN_ID: Final = "tracelet.run.id"
+RUN_NAME: Final = "tracelet.run.name"
+PROJECT_NAME: Final = "tracelet.project.name"
+RUN_GROUP: Final = "tracelet.run.group"  # of runs that belong together
+RUN_JOB_TYPE: Final = "tracelet.run.job_type"  # what a run does in its group, as in `train` or `eval`
+RUN_START_TIME: Final = "tracelet.run.start_time"  # ISO 8601; only for trackers, on no time series
+SERVICE_NAME: Final = "service.name"
+SERVICE_INSTANCE_ID: Final = "service.instance.id"
+RANK: Final = "tracelet.rank"
+LOCAL_RANK: Final = "tracelet.local_rank"
+NODE_RANK: Final = "tracelet.node_rank"
+PLACE_ATTRIBUTES: Final = (RANK, LOCAL_RANK, NODE_RANK)
+RANKS: Final = "tracelet.ranks"  # whether the values of ranks are merged: one of RANKS_*
+HOST_NAME: Final = "host.name"
+PROCESS_PID: Final = "process.pid"
+PROCESS_COMMAND: Final = "process.command"
+PROCESS_OWNER: Final = "process.owner"
+PROCESS_RUNTIME_NAME: Final = "process.runtime.name"
+PROCESS_RUNTIME_VERSION: Final = "process.runtime.version"
+HOST_ARCH: Final = "host.arch"
+OS_TYPE: Final = "os.type"
+OS_VERSION: Final = "os.version"
+TORCH_VERSION: Final = "tracelet.torch.version"
+LIGHTNING_VERSION: Final = "tracelet.lightning.version"
+CUDA_VERSION: Final = "tracelet.cuda.version"  # that torch was built for
+DRIVER_VERSION: Final = "tracelet.gpu.driver_version"
+VCS_REPOSITORY_URL: Final = "vcs.repository.url.full"
+VCS_REVISION: Final = "vcs.ref.head.revision"
+VCS_REF_NAME: Final = "vcs.ref.head.name"
+VCS_REF_TYPE: Final = "vcs.ref.head.type"  # REF_TYPE_BRANCH, or absent
+VCS_DIRTY: Final = "tracelet.vcs.dirty"  # whether tracked files differ from the revision
+VCS_ATTRIBUTES: Final = (VCS_REPOSITORY_URL, VCS_REVISION, VCS_REF_NAME, VCS_REF_TYPE, VCS_DIRTY)
+SLURM_JOB_ID: Final = "tracelet.slurm.job.id"
+SLURM_JOB_NAME: Final = "tracelet.slurm.job.name"
+SLURM_JOB_PARTITION: Final = "tracelet.slurm.job.partition"
+SLURM_JOB_NUM_NODES: Final = "tracelet.slurm.job.num_nodes"
+SLURM_ARRAY_JOB_ID: Final = "tracelet.slurm.array.job.id"
+SLURM_ARRAY_TASK_ID: Final = "tracelet.slurm.array.task.id"
+SLURM_STEP_ID: Final = "tracelet.slurm.step.id"
+SLURM_CLUSTER_NAME: Final = "tracelet.slurm.cluster.name"
+SLURM_NODE_NAME: Final = "tracelet.slurm.node.name"
+SLURM_RESTART_COUNT: Final = "tracelet.slurm.restart.count"
+TORCHRUN_RUN_ID: Final = "tracelet.torchrun.run.id"
+TORCHRUN_RESTART_COUNT: Final = "tracelet.torchrun.restart.count"
+K8S_POD_NAME: Final = "k8s.pod.name"
+K8S_POD_UID: Final = "k8s.pod.uid"
+K8S_NAMESPACE_NAME: Final = "k8s.namespace.name"
+K8S_NODE_NAME: Final = "k8s.node.name"
+K8S_CONTAINER_NAME: Final = "k8s.container.name"
+
+RUN_ID_PATTERN: Final = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$"
+"""Form of a run's id, which is part of file names and URLs: no `.` or `..`, and no hidden file."""
+
+# A value of `vcs.ref.head.type`
+REF_TYPE_BRANCH: Final = "branch"
+
+# Values of `tracelet.ranks`
+RANKS_MERGED: Final = "merged"
+RANKS_EACH: Final = "each"
