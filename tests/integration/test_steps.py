@@ -240,6 +240,20 @@ def test_the_verdict_is_in_the_stream(tmp_path):
         provider.shutdown()
 
 
+def test_a_tracker_has_the_verdict_as_a_tag_and_below_the_note(tmp_path, migrated_database):
+    uri = f"sqlite:///{shutil.copy(migrated_database, tmp_path / 'mlflow.db')}"
+    config: dict[str, Any] = {"backend": "mlflow", "backend_url": uri, "notes": "mine"}
+    with tracelet.start_logging(config=config) as run:
+        slow(tmp_path)
+    [found] = (client := MlflowClient(uri)).search_runs(
+        [one.experiment_id for one in client.search_experiments()], f"tags.`{semconv.RUN_ID}` = '{run.id}'"
+    )
+    assert found.data.tags[semconv.VERDICT] == semconv.VERDICT_INPUT
+    note, verdict = found.data.tags["mlflow.note.content"].split("\n\n")
+    assert note == "mine"
+    assert verdict.startswith("input-bound: ")
+
+
 @pytest.mark.parametrize(("summary", "is_terminal"), [(True, True), (True, False), (False, True)])
 def test_a_terminal_shows_a_table_at_the_end(tmp_path, capsys, monkeypatch, summary, is_terminal):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from opentelemetry.metrics import MeterProvider
 
+from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.terminal import show
 from tracelet_otel.instrumentation.hparams import Hyperparameters
@@ -17,6 +18,7 @@ from tracelet_otel.instrumentation.progress import Progress
 from tracelet_otel.instrumentation.recorder import DRAIN_BUDGET_S, Recorder
 from tracelet_otel.instrumentation.tags import Tags
 from tracelet_otel.instrumentation.timing.timing import Timing
+from tracelet_otel.instrumentation.timing.verdict import TrainingVerdict
 from tracelet_otel.resource.membership import Membership
 
 
@@ -81,6 +83,11 @@ def make_signals(
     if part.owns_run:
         # A rank that starts as a copy of the owner would set back what has another value by then.
         tags.begin(part.tags, part.note)
+
+    def tell(verdict: TrainingVerdict) -> None:
+        # Only the process that owns the run knows its note, and adds to it.
+        tags.find(semconv.VERDICT, verdict.name, f"{verdict.name}: {verdict.text}" if part.owns_run else "")
+
     return Signals(
         recorder=recorder,
         hparams=Hyperparameters(meter_provider, guard),
@@ -90,6 +97,6 @@ def make_signals(
         membership=membership,
         launching=part.launching,
         guard=guard,
-        timing=Timing(meter_provider, guard) if part.tracks_time else None,
+        timing=Timing(meter_provider, guard, tell) if part.tracks_time else None,
         tells_summary=part.tells_summary,
     )

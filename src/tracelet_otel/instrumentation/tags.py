@@ -25,6 +25,7 @@ class Tags:
 
     def __init__(self, meter_provider: MeterProvider, guard: Guard) -> None:
         self._guard = guard
+        self._note = self._finding = ""
         description = "A tag of the run, or its note: always 1"
         self._values = ReportedValues(TAGS, description, meter_provider, guard)
 
@@ -49,7 +50,25 @@ class Tags:
 
     def describe(self, note: Any) -> None:
         """Set the run's note. It replaces an earlier one."""
-        self._values.update([NamedValue(semconv.NOTE, self._text("the note", note))])
+        self._note = self._text("the note", note)
+        self._describe()
+
+    def find(self, name: str, value: str, finding: str) -> None:
+        """Set a tag of ours, and say more about it below the user's note.
+
+        Args:
+            name: the tag's name.
+            value: its value.
+            finding: what is added to the note; empty for nothing.
+        """
+        self._values.update([NamedValue(name, value)])
+        self._finding = finding
+        if finding:
+            self._describe()
+
+    def _describe(self) -> None:
+        whole = "\n\n".join(filter(None, (self._note, self._finding)))
+        self._values.update([NamedValue(semconv.NOTE, self._text("the note", whole))])
 
     def _found(self, tags: Mapping[str, Any]) -> Iterator[NamedValue]:
         for given, value in tags.items():

@@ -34,10 +34,18 @@ class Timing:
     Args:
         meter_provider: where the instruments are created.
         guard: where errors are reported.
+        tell: called with each verdict that differs from the one before, and with that of the end.
         verdict_every_s: seconds between two verdicts while a training goes on.
     """
 
-    def __init__(self, meter_provider: MeterProvider, guard: Guard, verdict_every_s: float = VERDICT_EVERY_S) -> None:
+    def __init__(
+        self,
+        meter_provider: MeterProvider,
+        guard: Guard,
+        tell: Callable[[TrainingVerdict], None] = lambda _: None,
+        verdict_every_s: float = VERDICT_EVERY_S,
+    ) -> None:
+        self._tell = tell
         self._guard = guard
         self._device: DeviceTimes | None = None
         self._judge = Judge(verdict_every_s)
@@ -122,6 +130,8 @@ class Timing:
         """
         fit = self.fit_time
         self._judge.conclude(fit)
+        if self._judge.verdict is not None:
+            self._tell(self._judge.verdict)
         return summary(fit)
 
     def device_times(self, make_event: Callable[[], StreamEvent], is_capturing: Callable[[], bool]) -> DeviceTimes:
@@ -179,9 +189,12 @@ class Timing:
     def _observe_verdict(self, _options: CallbackOptions) -> Iterable[Observation]:
         if os.getpid() != self._pid:
             return
+        before = self._judge.verdict
         self._judge.look(monotonic(), self.fit_time)
         verdict = self._judge.verdict
         if verdict is not None:
+            if before is None or (verdict.name, verdict.owner) != (before.name, before.owner):
+                self._tell(verdict)
             owner = {semconv.PHASE_OWNER: verdict.owner} if verdict.owner else {}
             yield Observation(verdict.share, {semconv.VERDICT: verdict.name, **owner})
 
