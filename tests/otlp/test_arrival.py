@@ -17,7 +17,7 @@ from tests.support.waiting import wait_until
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.exporters.otlp import sender as otlp_sender
 from tracelet_otel.exporters.otlp.exporter import collector_exporter
-from tracelet_otel.exporters.otlp.sender import Limits
+from tracelet_otel.exporters.otlp.limits import Limits
 
 SMALL = Limits(request_bytes=2**20, backlog_bytes=10_000, patience_s=5)
 """About ten exports may wait."""

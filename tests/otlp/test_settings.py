@@ -7,7 +7,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.otlp.exporter import collector_exporter
-from tracelet_otel.exporters.otlp.settings import GRPC, HTTP, read
+from tracelet_otel.exporters.otlp.settings import GRPC, HTTP, read, read_for_traces
 from tracelet_otel.protocol.samples import Reader
 
 OTLP = "OTEL_EXPORTER_OTLP"
@@ -136,3 +136,44 @@ def test_histograms_are_of_the_kind_that_the_variable_names(receiver, chosen, ki
 def test_what_is_secret_in_an_endpoint_is_not_shown():
     settings = read({f"{OTLP}_PROTOCOL": HTTP}, "https://me:hush@host/x?key=hush")
     assert settings.shown_endpoint == "https://host/x"
+
+
+TRACES = "OTEL_EXPORTER_OTLP_TRACES"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "variables", "given", "endpoint"),
+    [
+        (HTTP, {}, None, "http://localhost:4318/v1/traces"),
+        (HTTP, {}, "http://host:1", "http://host:1/v1/traces"),
+        (HTTP, {}, "http://host/api/v1/otlp/v1/metrics?a=b", "http://host/api/v1/otlp/v1/traces?a=b"),
+        (HTTP, {}, "http://host/of-its-own", None),
+        (HTTP, {f"{OTLP}_ENDPOINT": "http://host/base/"}, None, "http://host/base/v1/traces"),
+        (HTTP, {f"{TRACES}_ENDPOINT": "http://host/base"}, None, "http://host/base"),
+        (HTTP, {f"{TRACES}_ENDPOINT": "http://host/base"}, "http://of-metrics", "http://host/base"),
+        (HTTP, {f"{METRICS}_ENDPOINT": "http://of-metrics"}, None, None),
+        (HTTP, {f"{METRICS}_ENDPOINT": "http://no", f"{OTLP}_ENDPOINT": "http://host"}, None, "http://host/v1/traces"),
+        (GRPC, {}, "host:4317", "host:4317"),
+        (GRPC, {f"{METRICS}_ENDPOINT": "http://no"}, "host:4317", "host:4317"),
+    ],
+)
+def test_where_traces_go(protocol, variables, given, endpoint):
+    found = read_for_traces({f"{OTLP}_PROTOCOL": protocol, **variables}, given)
+    assert (None if found is None else found.endpoint) == endpoint
+
+
+def test_traces_for_the_same_receiver_are_sent_as_metrics_are():
+    variables = {
+        f"{METRICS}_PROTOCOL": HTTP,
+        f"{METRICS}_HEADERS": "key=1",
+        f"{METRICS}_TIMEOUT": "3",
+        f"{TRACES}_TIMEOUT": "4",
+        f"{OTLP}_COMPRESSION": "gzip",
+    }
+    found = read_for_traces(variables, "http://host")
+    assert found is not None
+    assert (found.protocol, found.headers, found.timeout_s, found.compression) == (HTTP, (("key", "1"),), 4, "gzip")
+    # Another receiver gets no credentials of this one.
+    other = read_for_traces({**variables, f"{TRACES}_ENDPOINT": "http://other"}, "http://host")
+    assert other is not None
+    assert (other.protocol, other.headers) == (GRPC, ())

@@ -10,7 +10,7 @@ import pytest
 from tests.support.collector import Collector
 from tests.support.sdk import exported
 from tracelet_otel._support.guard import UNDELIVERED, Guard
-from tracelet_otel.exporters.otlp.sender import Limits
+from tracelet_otel.exporters.otlp.limits import Limits
 from tracelet_otel.protocol.decode import decode
 from tracelet_otel.protocol.messages import Taken
 from tracelet_otel.relay.clock import Clock

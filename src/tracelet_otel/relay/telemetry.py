@@ -18,7 +18,7 @@ from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.text import encodable
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.otlp.exporter import OtlpExporter, collector_exporter
-from tracelet_otel.exporters.otlp.sender import Limits
+from tracelet_otel.exporters.otlp.limits import Limits
 from tracelet_otel.protocol.samples import Reader
 from tracelet_otel.relay.figures import RelayFigures
 

@@ -14,7 +14,8 @@ from tracelet_otel._support.environment import environment, sdk_disabled, sdk_ex
 from tracelet_otel._support.guard import UNDELIVERED, Guard
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.otlp.backlog import Body
-from tracelet_otel.exporters.otlp.sender import Limits, Sender
+from tracelet_otel.exporters.otlp.limits import Limits
+from tracelet_otel.exporters.otlp.sender import Sender
 from tracelet_otel.exporters.otlp.settings import HTTP, OtlpSettings, named, read
 from tracelet_otel.exporters.otlp.transport import Transport
 from tracelet_otel.protocol import samples
@@ -169,7 +170,7 @@ def collector_exporter(
     settings = read(environment() if variables is None else variables, endpoint)
     guard = guard or Guard()
     try:
-        transport = _transport(settings, guard)
+        transport = transport_of(settings, guard)
     except ConfigurationError:
         raise
     except Exception as error:
@@ -179,7 +180,8 @@ def collector_exporter(
     return OtlpExporter(transport, "otlp", guard, limits, attributes, CUMULATIVE, aggregation)
 
 
-def _transport(settings: OtlpSettings, guard: Guard) -> Transport:
+def transport_of(settings: OtlpSettings, guard: Guard) -> Transport:
+    """Make the transport of the settings' protocol."""
     if settings.protocol == HTTP:
         from tracelet_otel.exporters.otlp.http import HttpTransport
 

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import grpc  # type: ignore[import-untyped]
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.exporters.otlp.backlog import Body
 from tracelet_otel.exporters.otlp.settings import OtlpSettings
+from tracelet_otel.exporters.otlp.signals import OtlpSignal
 from tracelet_otel.exporters.otlp.transport import (
     DELIVERED,
     MOST_WORDS,
@@ -26,8 +26,6 @@ from tracelet_otel.exporters.otlp.transport import (
     verdict_of,
 )
 
-_METHOD: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
-"""Source: opentelemetry-proto, `metrics_service.proto`."""
 _STATUS_DETAILS: Final = "grpc-status-details-bin"
 _RETRY_INFO: Final = "google.rpc.retryinfo-bin"
 """Metadata in which a receiver says when to try again. Source: OTLP specification, "OTLP/gRPC Throttling"."""
@@ -66,17 +64,19 @@ class GrpcTransport:
             (name, value.encode() if name.endswith("-bin") else value) for name, value in settings.headers
         )
         self._timeout_s = settings.timeout_s
+        self._signal = settings.signal
         self._channel = _channel(settings)
         # No serializer is given: requests are bytes already.
-        self._export: Any = self._channel.unary_unary(_METHOD, None, ExportMetricsServiceResponse.FromString)
+        signal = settings.signal
+        self._export: Any = self._channel.unary_unary(signal.method, None, signal.response.FromString)
 
     def send(self, body: Body) -> Answer:
         """Send a request with a single call."""
         try:
             response = self._export(body.protobuf, timeout=self._timeout_s, metadata=self._headers)
         except grpc.RpcError as error:
-            return _answer(error)
-        report_rejected(response, self._guard)
+            return _answer(error, self._signal)
+        report_rejected(response, self._guard, self._signal)
         return DELIVERED
 
     def close(self) -> None:
@@ -103,11 +103,13 @@ def _credentials(settings: OtlpSettings) -> Any:
     return grpc.ssl_channel_credentials(*(Path(one).read_bytes() if one else None for one in files))
 
 
-def _answer(error: Any) -> Answer:
+def _answer(error: Any, signal: OtlpSignal) -> Answer:
     code, pause_s = error.code(), _pause_s(error)
     # A receiver that is only too busy says when to come back.
     is_busy = code is grpc.StatusCode.RESOURCE_EXHAUSTED and pause_s is not None
     verdict = Verdict.KEPT if is_busy else verdict_of(code, _REFUSED, _DOUBTFUL)
+    if signal.is_optional and code is grpc.StatusCode.UNIMPLEMENTED:
+        verdict = Verdict.UNKNOWN
     return Answer(verdict, f"gRPC status {code.name}: {error.details()}"[:MOST_WORDS], pause_s)
 
 

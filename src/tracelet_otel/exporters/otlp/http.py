@@ -36,6 +36,7 @@ _REFUSED: Final = (
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 )
+_UNKNOWN: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 _DOUBTFUL: Final = (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.NOT_IMPLEMENTED)
 
 
@@ -111,11 +112,13 @@ class HttpTransport:
             target = without_credentials(response.headers["location"]).partition("?")[0]
             return Answer(Verdict.KEPT, f"the endpoint redirects to {target}, where OTLP does not follow")
         if HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES:
-            report_rejected(response.content, self._guard)
+            report_rejected(response.content, self._guard, self._settings.signal)
             return DELIVERED
         words = response.content[:MOST_WORDS].decode(errors="replace")
         reason = f"HTTP status {response.status_code} {response.reason}: {words}".removesuffix(": ")
         verdict = verdict_of(response.status_code, _REFUSED, _DOUBTFUL)
+        if self._settings.signal.is_optional and response.status_code in _UNKNOWN:
+            verdict = Verdict.UNKNOWN
         return Answer(verdict, self._shown(reason), retry_after_s(response.headers))
 
     def _shown(self, words: str) -> str:

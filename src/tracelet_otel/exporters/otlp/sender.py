@@ -11,15 +11,15 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from tracelet_otel._support.guard import UNDELIVERED, Guard, log
+from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.pauses import spread
 from tracelet_otel._support.progress_condition import ProgressCondition
 from tracelet_otel.exporters.otlp.backlog import Backlog, Body, Instruments
+from tracelet_otel.exporters.otlp.limits import Limits
 from tracelet_otel.exporters.otlp.transport import Answer, Transport, Verdict
 from tracelet_otel.protocol.account import Account
 
@@ -40,18 +40,6 @@ _JOINED_BYTES: Final = 2**20
 """Largest request that is made of several, not compressed."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How much is sent at once and kept, and how long is waited."""
-
-    request_bytes: int
-    """Largest request, not compressed; a larger one is divided."""
-    backlog_bytes: int = 32 * 2**20
-    """Memory that waiting requests may take: compressed, about 2,000,000 samples."""
-    patience_s: float = math.inf
-    """Whoever waits for the delivery gives up after this many seconds in which nothing was delivered."""
-
-
 class Sender:
     """Sends requests by a transport, one after the other, until each was delivered or refused.
 
@@ -66,14 +54,15 @@ class Sender:
         self._transport = transport
         self._name = name
         self._guard = guard
-        self._patience_s = limits.patience_s
-        self._dropped_message = f"so much waits for {transport.receiver} that the oldest values were dropped"
+        self._patience_s, self._what = limits.patience_s, limits.what
+        self._dropped_message = f"so much waits for {transport.receiver} that the oldest {self._what} were dropped"
         self._changed = ProgressCondition()
         self._backlog = Backlog(limits.backlog_bytes)
         self._delivered = 0
         self._refused = 0
         self._problem: str | None = None
         self._is_lost = False
+        self._undelivered = f"{limits.what} were not delivered"
         self._closing = False
         self._closed = False
         self._pace_s = 0.0
@@ -123,7 +112,9 @@ class Sender:
                 samples = sum(body.samples for body in bodies)
                 if samples:
                     why = "was lost" if self._is_lost else "was closed"
-                    self._refuse(samples, f"values came after {self._transport.receiver} {why}", "they were dropped")
+                    self._refuse(
+                        samples, f"{self._what} came after {self._transport.receiver} {why}", "they were dropped"
+                    )
                 return not samples
             dropped = self._backlog.put(bodies, instruments)
             if dropped:
@@ -178,13 +169,14 @@ class Sender:
     def _log_missing(self, account: Account, *, is_idle: bool) -> None:
         if is_idle and not account.refused:
             return
-        self._guard.count(UNDELIVERED, account.pending)
+        self._guard.count(self._undelivered, account.pending)
         if not is_idle and not account.pending:
             self._guard.count("the last state of metrics was not delivered", 1)
         log.error(
-            "%s: %d values delivered, %d refused, %d not delivered to %s: %s",
+            "%s: %d %s delivered, %d refused, %d not delivered to %s: %s",
             self._name,
             account.delivered,
+            self._what,
             account.refused,
             account.pending,
             self._transport.receiver,
@@ -270,7 +262,7 @@ class Sender:
                 self._pace_s = self._pace_s * _PACE_SHRINKS if self._pace_s > _FIRST_PAUSE_S else 0.0
                 if self._closed:
                     # It was under way when the end gave up on it, and was counted as missing.
-                    self._guard.count(UNDELIVERED, -body.samples)
+                    self._guard.count(self._undelivered, -body.samples)
                 return True
             if self._closed:
                 return False
@@ -290,11 +282,11 @@ class Sender:
                 self._refuse(body.samples, f"{receiver} refused an export" if is_refused else self._dropped_message)
                 return True
         if answer.reason:
-            self._guard.report(f"{receiver} takes nothing; values are kept and sent again", answer.reason)
+            self._guard.report(f"{receiver} takes nothing; {self._what} are kept and sent again", answer.reason)
         return False
 
     def _refuse(self, number: int, place: str, reason: str | None = None) -> None:
         """Must be called with `_changed` held."""
         self._refused += number
         self._guard.report(place, reason or self._problem or "")
-        self._guard.count(UNDELIVERED, number)
+        self._guard.count(self._undelivered, number)

@@ -19,13 +19,13 @@ from opentelemetry.util.re import parse_env_headers
 
 from tracelet_otel._support.redact import without_credentials
 from tracelet_otel.errors import ConfigurationError
+from tracelet_otel.exporters.otlp.signals import METRICS, TRACES, OtlpSignal
 
 GRPC: Final = "grpc"
 HTTP: Final = "http/protobuf"
 _PROTOCOLS: Final = (GRPC, HTTP)
 _COMPRESSIONS: Final = {GRPC: ("none", "gzip"), HTTP: ("none", "gzip", "deflate")}
 _DEFAULT_ENDPOINTS: Final = {GRPC: "http://localhost:4317", HTTP: "http://localhost:4318"}
-_METRICS_PATH: Final = "/v1/metrics"
 _DEFAULT_TIMEOUT_S: Final = 10.0
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=[\x20!#-+\--:<-\[\]-~]*")
 """A header that `parse_env_headers` accepts. It would log any other header with its value, which may be a secret."""
@@ -34,37 +34,20 @@ _PREFIXES: Final = ("OTEL_EXPORTER_OTLP_", "OTEL_PYTHON_EXPORTER_OTLP_")
 """Of all variables that are read here."""
 _GIVEN: Final = "backend_url"
 """Name of the source, in errors, of an endpoint that is passed as an argument."""
-_PROVIDERS: Final = {
-    protocol: (
-        f"OTEL_PYTHON_EXPORTER_OTLP_{infix}_METRICS_CREDENTIAL_PROVIDER",
-        f"OTEL_PYTHON_EXPORTER_OTLP_{infix}_CREDENTIAL_PROVIDER",
-    )
-    for protocol, infix in ((GRPC, "GRPC"), (HTTP, "HTTP"))
-}
-"""Variables that name a credential provider. Source: OpenTelemetry's SDK, environment variables."""
-_PROTOCOL: Final = (names.OTEL_EXPORTER_OTLP_METRICS_PROTOCOL, names.OTEL_EXPORTER_OTLP_PROTOCOL)
-_ENDPOINT: Final = (names.OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, names.OTEL_EXPORTER_OTLP_ENDPOINT)
-_COMPRESSION: Final = (names.OTEL_EXPORTER_OTLP_METRICS_COMPRESSION, names.OTEL_EXPORTER_OTLP_COMPRESSION)
-_TIMEOUT: Final = (names.OTEL_EXPORTER_OTLP_METRICS_TIMEOUT, names.OTEL_EXPORTER_OTLP_TIMEOUT)
-_HEADERS: Final = (names.OTEL_EXPORTER_OTLP_METRICS_HEADERS, names.OTEL_EXPORTER_OTLP_HEADERS)
-_INSECURE: Final = (names.OTEL_EXPORTER_OTLP_METRICS_INSECURE, names.OTEL_EXPORTER_OTLP_INSECURE)
 _HISTOGRAMS: Final = names.OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION
 _EXPLICIT: Final = "explicit_bucket_histogram"
 _EXPONENTIAL: Final = "base2_exponential_bucket_histogram"
-_FILES: Final = (
-    (names.OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE, names.OTEL_EXPORTER_OTLP_CERTIFICATE),
-    (names.OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY, names.OTEL_EXPORTER_OTLP_CLIENT_KEY),
-    (names.OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE, names.OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE),
-)
+_INFIXES: Final = {GRPC: "GRPC", HTTP: "HTTP"}
+_FILES: Final = ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")
 
 
 @dataclass(frozen=True)
 class OtlpSettings:
-    """How metrics are sent by OTLP."""
+    """How one signal is sent by OTLP."""
 
     protocol: str
     endpoint: str
-    """For HTTP the address to which metrics are posted; for gRPC an address with or without a scheme."""
+    """For HTTP the address to which the signal is posted; for gRPC an address with or without a scheme."""
     compression: str
     timeout_s: float
     """Seconds for one attempt."""
@@ -80,6 +63,7 @@ class OtlpSettings:
     """Name of the credential provider's entry point; empty where there is none."""
     has_exponential_histograms: bool = False
     """Whether the buckets of histograms fit themselves to the values. Not every receiver takes these."""
+    signal: OtlpSignal = METRICS
 
     @property
     def shown_endpoint(self) -> str:
@@ -87,49 +71,101 @@ class OtlpSettings:
         return without_credentials(self.endpoint).partition("?")[0]
 
 
-def read(environment: Mapping[str, str], endpoint: str | None) -> OtlpSettings:
+def read(environment: Mapping[str, str], endpoint: str | None, signal: OtlpSignal = METRICS) -> OtlpSettings:
     """Read the settings from environment variables; an empty variable counts as not set.
 
     Args:
         environment: environment variables of the process.
-        endpoint: takes precedence over that of the variables; for HTTP, one without a path gets the path of metrics.
+        endpoint: takes precedence over that of the variables; for HTTP, one without a path gets that of the signal.
+        signal: what is sent.
 
     Raises:
         ConfigurationError: a variable or the endpoint has an invalid value.
     """
-    variable, protocol = _value(environment, _PROTOCOL)
+
+    def value(name: str) -> tuple[str, str]:
+        return _value(environment, _variables(name, signal))
+
+    variable, protocol = value("PROTOCOL")
     protocol = protocol or GRPC
     _check_known(variable, protocol, _PROTOCOLS)
-    variable, compression = _value(environment, _COMPRESSION)
+    variable, compression = value("COMPRESSION")
     compression = compression.lower() or "none"
     _check_known(f"{variable} with {protocol}", compression, _COMPRESSIONS[protocol])
-    certificate, client_key, client_certificate = (_file(*_value(environment, pair)) for pair in _FILES)
-    source, named = _named_endpoint(environment, endpoint, protocol)
+    certificate, client_key, client_certificate = (_file(*value(name)) for name in _FILES)
+    source, named = _named_endpoint(value("ENDPOINT"), endpoint, protocol)
     _check_endpoint(source, named, protocol)
     return OtlpSettings(
         protocol,
-        _with_path(source, named) if protocol == HTTP else named,
+        _with_path(source, named, signal) if protocol == HTTP else named,
         compression,
-        _timeout_s(*_value(environment, _TIMEOUT)),
-        _headers(*_value(environment, _HEADERS)),
-        _is_insecure(named, _value(environment, _INSECURE)[1]),
+        _timeout_s(*value("TIMEOUT")),
+        _headers(*value("HEADERS")),
+        _is_insecure(named, value("INSECURE")[1]),
         certificate,
         client_key,
         client_certificate,
-        _value(environment, _PROVIDERS[protocol])[1],
+        _value(environment, _providers(_INFIXES[protocol], signal))[1],
         _has_exponential_histograms(environment),
+        signal,
     )
 
 
 def named(environment: Mapping[str, str]) -> dict[str, str]:
     """Those environment variables that are read here; none where they name no endpoint."""
-    if not _value(environment, _ENDPOINT)[1]:
+    if not _value(environment, _variables("ENDPOINT", METRICS))[1]:
         return {}
     return {name: value for name, value in environment.items() if name.startswith(_PREFIXES)}
 
 
+def read_for_traces(environment: Mapping[str, str], endpoint: str | None) -> OtlpSettings | None:
+    """Read the settings for traces of a run whose metrics go to a collector.
+
+    Args:
+        environment: environment variables of the process.
+        endpoint: the endpoint that is given for the run; one that the variables name for traces takes precedence.
+
+    Returns:
+        None where what is named is for metrics only.
+
+    Raises:
+        ConfigurationError: a variable or the endpoint has an invalid value.
+    """
+    of_traces, of_all = _variables("ENDPOINT", TRACES)
+    if _value(environment, (of_traces, of_traces))[1]:
+        return read(environment, None, TRACES)
+    if endpoint is None:
+        is_for_metrics = _value(environment, _variables("ENDPOINT", METRICS))[1] and not environment.get(of_all)
+        return None if is_for_metrics else read(environment, None, TRACES)
+    # The same receiver, which is asked in the same way.
+    of_metrics, of_traces = (f"OTEL_EXPORTER_OTLP_{signal.variable}_" for signal in (METRICS, TRACES))
+    alike = {
+        name.replace(of_metrics, of_traces): value
+        for name, value in environment.items()
+        if value and name.startswith(of_metrics)
+    }
+    given = {name: value for name, value in environment.items() if value}
+    parts = urlsplit(endpoint)
+    is_of_metrics = parts.path.endswith(METRICS.path)
+    path = parts.path.removesuffix(METRICS.path) + TRACES.path
+    settings = read({**alike, **given}, parts._replace(path=path).geturl() if is_of_metrics else endpoint, TRACES)
+    # A path of the receiver's own is that of metrics, and nobody knows that of traces.
+    is_known = settings.protocol == GRPC or is_of_metrics or parts.path in ("", "/")
+    return settings if is_known else None
+
+
+def _variables(name: str, signal: OtlpSignal) -> tuple[str, str]:
+    return f"OTEL_EXPORTER_OTLP_{signal.variable}_{name}", f"OTEL_EXPORTER_OTLP_{name}"
+
+
+def _providers(infix: str, signal: OtlpSignal) -> tuple[str, str]:
+    """Variables that name a credential provider. Source: OpenTelemetry's SDK, environment variables."""
+    prefix = f"OTEL_PYTHON_EXPORTER_OTLP_{infix}"
+    return f"{prefix}_{signal.variable}_CREDENTIAL_PROVIDER", f"{prefix}_CREDENTIAL_PROVIDER"
+
+
 def _value(environment: Mapping[str, str], variables: tuple[str, str]) -> tuple[str, str]:
-    """Name and value of the first variable of a pair that is set: that of metrics, else that of all signals."""
+    """Name and value of the first variable of a pair that is set: that of the signal, else that of all signals."""
     for variable in variables:
         if value := environment.get(variable, "").strip():
             return variable, value
@@ -184,21 +220,21 @@ def _headers(variable: str, value: str) -> tuple[tuple[str, str], ...]:
     return tuple(headers.items())
 
 
-def _named_endpoint(environment: Mapping[str, str], given: str | None, protocol: str) -> tuple[str, str]:
+def _named_endpoint(named: tuple[str, str], given: str | None, protocol: str) -> tuple[str, str]:
     """The source of the endpoint, as errors name it, and the endpoint."""
     if given:
         return _GIVEN, given
-    variable, value = _value(environment, _ENDPOINT)
+    variable, value = named
     return variable, value or _DEFAULT_ENDPOINTS[protocol]
 
 
-def _with_path(source: str, endpoint: str) -> str:
-    """The address to which metrics are posted. An endpoint from the variable for metrics only is used as it is."""
+def _with_path(source: str, endpoint: str, signal: OtlpSignal) -> str:
+    """The address to which is posted. An endpoint from the variable for this signal only is used as it is."""
     if source == names.OTEL_EXPORTER_OTLP_ENDPOINT:
-        return endpoint.removesuffix("/") + _METRICS_PATH
+        return endpoint.removesuffix("/") + signal.path
     parts = urlsplit(endpoint)
     is_bare = source == _GIVEN and parts.path in ("", "/")
-    return parts._replace(path=_METRICS_PATH).geturl() if is_bare else endpoint
+    return parts._replace(path=signal.path).geturl() if is_bare else endpoint
 
 
 def _check_endpoint(source: str, endpoint: str, protocol: str) -> None:
@@ -215,7 +251,7 @@ def _check_endpoint(source: str, endpoint: str, protocol: str) -> None:
     if not is_address or not (is_target or parts.scheme in ("http", "https")):
         raise ConfigurationError(problem)
     if protocol == GRPC and not _is_grpc(parts):
-        raise ConfigurationError(f"{problem}; for HTTP, set {_PROTOCOL[-1]}={HTTP}")
+        raise ConfigurationError(f"{problem}; for HTTP, set {names.OTEL_EXPORTER_OTLP_PROTOCOL}={HTTP}")
 
 
 def _is_grpc(parts: SplitResult) -> bool:

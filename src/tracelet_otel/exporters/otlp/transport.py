@@ -12,11 +12,11 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Any, Final, Protocol
 
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.otlp.backlog import Body
+from tracelet_otel.exporters.otlp.signals import METRICS, OtlpSignal
 
 
 def _user_agent() -> str:
@@ -47,6 +47,8 @@ class Verdict(enum.Enum):
     """The request is not the cause, since the receiver did not answer or denied access: it is sent again."""
     LOST = enum.auto()
     """The receiver no longer exists, for this request or any other."""
+    UNKNOWN = enum.auto()
+    """The receiver does not know the signal, and may do without it. For any other signal the request is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +93,23 @@ class Transport(Protocol):
         ...
 
 
-def report_rejected(response: bytes | ExportMetricsServiceResponse, guard: Guard) -> None:
-    """Report data points that a receiver has rejected from a request that it has otherwise accepted.
+def report_rejected(response: Any, guard: Guard, signal: OtlpSignal = METRICS) -> None:
+    """Report data points or spans that a receiver has rejected from a request that it has otherwise accepted.
 
     Source: OTLP specification, "Partial Success".
 
     Args:
         response: the receiver's response, as a message or in protobuf form.
-        guard: reports the points.
+        guard: reports what was rejected.
+        signal: what was sent.
     """
     try:
-        known = ExportMetricsServiceResponse.FromString(response) if isinstance(response, bytes) else response
+        known = signal.response.FromString(response) if isinstance(response, bytes) else response
     except DecodeError:
         return  # an answer in another form does not report rejected points
     part = known.partial_success
-    if part.rejected_data_points:
-        reason = f"{part.rejected_data_points} points were rejected: {part.error_message}"
+    if number := getattr(part, signal.rejected):
+        reason = f"{number} {signal.rejected.rpartition('_')[2]} were rejected: {part.error_message}"
         guard.report("the OTLP endpoint has taken an export in part only", reason)
 
 
