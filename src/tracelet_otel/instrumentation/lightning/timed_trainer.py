@@ -6,6 +6,7 @@ its type and what it reports stay the user's.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ class TimedTrainer:
         if type(profiler).__name__ == NO_PROFILER:
             # Its own makes a context manager for each action, which does nothing. Ours takes less time.
             self._replace(profiler, "profile", lambda _: actions.__getitem__)
-        elif not is_defined_in(type(profiler).profile, PROFILERS):
+        elif not is_defined_in(inspect.unwrap(type(profiler).profile), PROFILERS):
             # The user's own may not call `start` and `stop`.
             self._replace(profiler, "profile", lambda method: _Profiled(method, actions))
         self._replace(profiler, "start", lambda method: _Started(method, actions))
