@@ -24,7 +24,7 @@ from tracelet_otel.instrumentation.by_hand import RecordsByHand
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
 from tracelet_otel.instrumentation.own_run import Participation
-from tracelet_otel.instrumentation.signals import make_signals
+from tracelet_otel.instrumentation.signals import make_signals, traced
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.resource.run_resource import default_run_name, new_run_id, run_resource
@@ -103,7 +103,8 @@ class Run(RecordsByHand):
             settings.tags,
             settings.notes,
         )
-        self._signals = make_signals(provider, self._guard, budget_s, part)
+        self._signals = traced(make_signals(provider, self._guard, budget_s, part), provider, lambda: self._role.run_id)
+        self._session.trace(identity, self._signals.tracing)
         if self._tracks_lightning:
             LightningInstrumentor().take_over(self._signals)
         self._session.measure(identity, lambda: self._signals.progress.step)

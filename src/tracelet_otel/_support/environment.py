@@ -75,6 +75,19 @@ def is_recorded_elsewhere() -> bool:
     return os.environ.get(_RECORDER, str(os.getpid())) != str(os.getpid())
 
 
+def trace_carrier() -> dict[str, str]:
+    """What the process that started this one says of its trace, by the names of W3C Trace Context; empty for nothing.
+
+    Source: OpenTelemetry, "Environment Variables as Context Propagation Carriers".
+    """
+    return {name: os.environ[name.upper()] for name in ("traceparent", "tracestate") if name.upper() in os.environ}
+
+
+def sdk_exports_otlp_traces() -> bool:
+    """Whether the SDK's own configurator creates an exporter of OTLP traces, which is its default."""
+    return _names_otlp("OTEL_TRACES_EXPORTER")
+
+
 def sdk_disabled() -> bool:
     """Whether OTEL_SDK_DISABLED turns the SDK off, so that nothing can be recorded."""
     return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
@@ -99,5 +112,9 @@ def sdk_exports_nothing() -> bool:
 
 def sdk_exports_otlp() -> bool:
     """Whether the SDK's own configurator creates an exporter of OTLP metrics, which is its default."""
-    named = os.environ.get("OTEL_METRICS_EXPORTER", "").lower() or "otlp"
+    return _names_otlp("OTEL_METRICS_EXPORTER")
+
+
+def _names_otlp(variable: str) -> bool:
+    named = os.environ.get(variable, "").lower() or "otlp"
     return any(name.strip().startswith("otlp") for name in named.split(","))

@@ -94,6 +94,8 @@ PROFILERS: Final = "profilers.profiler"
 """Module of the class of all profilers."""
 NO_PROFILER: Final = "PassThroughProfiler"
 """Class of the profiler that does nothing, which a trainer has where the user gives none."""
+WRITES_LATER: Final = "AsyncCheckpointIO"
+"""Class of what writes checkpoints on a thread of its own."""
 TERMINATED: Final = "SIGTERMException"
 """Class of the exception that Lightning raises after SIGTERM."""
 _RESULT: Final = "trainer.connectors.logger_connector.result"
@@ -145,6 +147,7 @@ OPENTELEMETRY_SDK: Final = Library(
         PrivateName("metrics", "_Gauge"),
         PrivateName("metrics", "MeterProvider.__init__", sets=("_sdk_config",)),
         PrivateName("metrics", "MeterProvider._update_resource", ("self", "resource")),
+        PrivateName("trace", "TracerProvider.__init__", sets=("_active_span_processor",)),
         PrivateName(_AGGREGATION, "_Aggregation.aggregate", ("self", "measurement", "should_sample_exemplar")),
         PrivateName(_AGGREGATION, "_Aggregation._collect_exemplars", ("self",)),
         PrivateName(_AGGREGATION, "_LastValueAggregation.__init__", ("self", "attributes", "reservoir_builder")),

@@ -223,6 +223,11 @@ def _made(backend: str, settings: Settings) -> Tracker:
     return made
 
 
+def takes_traces(settings: Settings) -> bool:
+    """Whether any of the trackers that settings name takes spans."""
+    return any(spec.takes_traces for spec in _known(settings))
+
+
 def import_trackers(settings: Settings) -> None:
     """Import the modules of the trackers that settings name, now and on the calling thread."""
     for spec in _known(settings):

@@ -150,6 +150,8 @@ class TrackerSpec:
     """Whether its client must not run in the training's process, because of what it does to the process it is in."""
     assigns_run_ids: bool = False
     """Whether it chooses the ids of its runs, so that a relay that was joined cannot find the run of `run_field`."""
+    takes_traces: bool = False
+    """Whether it takes spans, as a tracker that is a `TakesTraces`."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables that are set in processes that deliver to trackers, where they are not set already."""
     not_inherited: tuple[str, ...] = ()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from opentelemetry.metrics import MeterProvider
 
 from tracelet_otel import semconv
+from tracelet_otel._support.environment import trace_carrier
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.terminal import show
 from tracelet_otel.instrumentation.hparams import Hyperparameters
@@ -19,6 +20,7 @@ from tracelet_otel.instrumentation.recorder import DRAIN_BUDGET_S, Recorder
 from tracelet_otel.instrumentation.tags import Tags
 from tracelet_otel.instrumentation.timing.timing import Timing
 from tracelet_otel.instrumentation.timing.verdict import TrainingVerdict
+from tracelet_otel.instrumentation.tracing.tracing import PROGRESS_S, Tracing
 from tracelet_otel.resource.membership import Membership
 
 
@@ -36,6 +38,8 @@ class Signals:
     guard: Guard
     timing: Timing | None = None
     """Where the time goes; None where that is not measured."""
+    tracing: Tracing | None = None
+    """Spans of the training; None where there are none."""
     training_begins: Callable[[], None] = lambda: None
     """Called when a trainer begins to fit, validate or test, and is to be recorded."""
 
@@ -54,6 +58,8 @@ class Signals:
             table = self.timing.conclude()
             if self.tells_summary and not self.membership.rank:
                 show(table)
+        if self.tracing is not None:
+            self.tracing.finish(error)
 
 
 def make_signals(
@@ -100,3 +106,21 @@ def make_signals(
         timing=Timing(meter_provider, guard, tell) if part.tracks_time else None,
         tells_summary=part.tells_summary,
     )
+
+
+def traced(
+    signals: Signals, meter_provider: MeterProvider, run_id: Callable[[], str], progress_s: float = PROGRESS_S
+) -> Signals:
+    """Signals that also have spans, where it is measured what the time goes to.
+
+    Args:
+        signals: the others.
+        meter_provider: where the instruments are created.
+        run_id: returns the run's id; empty as long as it is not known.
+        progress_s: after how many seconds of a span a part of it becomes a span of its own.
+    """
+    if signals.timing is None:
+        return signals
+    tracing = Tracing(meter_provider, signals.guard, run_id, trace_carrier(), progress_s)
+    signals.timing.actions.spans = tracing.notes
+    return replace(signals, tracing=tracing)

@@ -13,6 +13,8 @@ from tracelet_otel.protocol.account import Account
 CONTENT_TYPE: Final = "application/x-protobuf"
 METRICS_PATH: Final = "/v1/metrics"
 """Path to which metrics are posted. Source: OTLP specification, "OTLP/HTTP Request"."""
+TRACES_PATH: Final = "/v1/traces"
+"""Path to which spans are posted."""
 RUNS_PATH: Final = "/v1/runs/"
 """Path that, followed by a run's id, gives the run's `Status` as JSON."""
 RELAY_PATH: Final = "/v1/relay"

@@ -25,6 +25,8 @@ from opentelemetry.sdk.metrics import Counter, Exemplar, ObservableGauge
 from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import Aggregation, LastValueAggregation, SumAggregation
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.trace import TracerProvider
 
 from tracelet_otel import semconv
 from tracelet_otel._support.private_names import OPENTELEMETRY_SDK, check_package
@@ -213,6 +215,11 @@ def complete_resource(meter_provider: MeterProvider, attributes: Mapping[str, An
     known = resource_attributes(meter_provider)
     if known and (missing := {name: value for name, value in attributes.items() if name not in known}):
         meter_provider._update_resource(Resource(missing))  # type: ignore[attr-defined]
+
+
+def active_span_processor(tracer_provider: TracerProvider) -> SpanProcessor | None:
+    """What passes spans that have ended to the exporters of a tracer provider; None for one that is not the SDK's."""
+    return getattr(tracer_provider, "_active_span_processor", None)
 
 
 def preferred_aggregation() -> dict[type, Aggregation]:

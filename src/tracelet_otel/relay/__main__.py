@@ -47,7 +47,10 @@ class RelayService:
         self._owner = OwnerProcess(sys.stdin.buffer, order.owner_pid, order.owner_started)
         listener = listen(order.host, order.port)
         self._meter = RelayMeter(lambda: [self._run.figures])
-        application = Application(order.token, self._relay.accept, self._relay.status, guard, clock, self._meter)
+        relay = self._relay
+        application = Application(
+            order.token, relay.accept, relay.status, guard, clock, self._meter, relay.accept_spans
+        )
         self._server = HttpServer(application, listener)
         # A relay that gets SIGTERM finishes: it delivers what it has and ends the run.
         signal.signal(signal.SIGTERM, lambda *_: self._finish.set())

@@ -13,6 +13,7 @@ from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.decode import Report
 from tracelet_otel.relay.outbox import Outbox
+from tracelet_otel.relay.traces import RunSpans
 
 
 class Deliveries:
@@ -22,9 +23,11 @@ class Deliveries:
         outbox: the run's readings, with a queue for each tracker.
         guard: counts and logs errors.
         count_runs: returns how many runs the relay has.
+        spans: the run's spans.
     """
 
-    def __init__(self, outbox: Outbox, guard: Guard, count_runs: Callable[[], int]) -> None:
+    def __init__(self, outbox: Outbox, guard: Guard, count_runs: Callable[[], int], spans: RunSpans) -> None:
+        self.spans = spans
         self._count_runs = count_runs
         self._outbox = outbox
         self._guard = guard
@@ -62,7 +65,9 @@ class Deliveries:
         Args:
             unwritten: number of readings that are not in the queues yet.
         """
-        return [name for name, one in self._by_name.items() if unwritten or not one.complete]
+        return [
+            name for name, one in self._by_name.items() if unwritten or not one.complete or self.spans.pending(name)
+        ]
 
     def open(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> dict[str, RunLocation]:
         """Create or continue the run in each tracker, on the calling thread; nothing is delivered before `tell`.
@@ -83,6 +88,7 @@ class Deliveries:
                     made[opened].give_back()
                 raise
         self._by_name = made
+        self.spans.begin(trackers, resource)
         return locations
 
     def begin(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> None:
@@ -91,6 +97,7 @@ class Deliveries:
         for delivery in made.values():
             delivery.begin(resource)
         self._by_name = made
+        self.spans.begin(trackers, resource)
 
     def tell(self, reports: Sequence[Report], outcome: str | None, end_unix_nano: int | None) -> None:
         """Pass on all that is not a reading. The deliveries find the readings in the outbox.
@@ -125,6 +132,7 @@ class Deliveries:
             except RuntimeError:
                 # At exit, some interpreters start no more threads: this one does the work.
                 delivery.close(patience_s)
+        self.spans.close(patience_s)
         for thread in closing:
             if thread.ident is not None:
                 thread.join()

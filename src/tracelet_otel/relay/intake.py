@@ -198,12 +198,18 @@ def _answer(group: Sequence[_Waiting], answers: Sequence[Taken | Exception]) -> 
 
 def _parsed(one: _Waiting) -> ExportMetricsServiceRequest | Exception:
     try:
-        return parse(_unpacked(one.body) if one.is_gzip else one.body)
+        return parse(unpacked(one.body) if one.is_gzip else one.body)
     except (MalformedError, TooLargeError) as error:
         return error
 
 
-def _unpacked(body: bytes) -> bytes:
+def unpacked(body: bytes) -> bytes:
+    """Decompress a body.
+
+    Raises:
+        MalformedError: it is not one whole gzip member.
+        TooLargeError: it is too large then.
+    """
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
         content = unpacker.decompress(body, MAX_BODY_BYTES + 1)

@@ -26,6 +26,7 @@ from tracelet_otel.relay.parts import RequestPart, alone, process_of
 from tracelet_otel.relay.phase import Phase, refusal_of
 from tracelet_otel.relay.ranges import stored
 from tracelet_otel.relay.streams import Streams
+from tracelet_otel.relay.traces import SUFFIX, RunSpans
 from tracelet_otel.settings import Settings
 
 _MOST_PROBLEMS: Final = 20
@@ -69,7 +70,8 @@ class RelayedRun:
         limit_s = max(settings.rank_timeout, interval_s := 2 * settings.export_interval)
         self._streams = Streams(self.known.complete_to, limit_s)
         self._outbox = Outbox(journal, settings.journal_limit * 2**20, guard)
-        self._deliveries = Deliveries(self._outbox, guard, count_runs)
+        self.spans: Final = RunSpans(journal.path.with_suffix(SUFFIX), guard)
+        self._deliveries = Deliveries(self._outbox, guard, count_runs, self.spans)
         merge = Merge(limit_s, max(_UNHEARD_S, interval_s))
         self._merging = Merging(self._outbox, merge, state, self._streams, guard, self._deliveries.wake, now)
         self._meter = RunMeter(journal, self._outbox, self._merging, self._deliveries, self._lock)
@@ -141,8 +143,7 @@ class RelayedRun:
         """
         self._phase, self._complete = Phase.OPEN, False
         self.known.ended, self.known.end_unix_nano = False, None
-        self._ended_s = None
-        self._final = None
+        self._ended_s = self._final = None
         self._members.reopen()
         return reopened(self._journal.state)
 
@@ -275,8 +276,7 @@ class RelayedRun:
 
     def _begin(self) -> None:
         with self._lock:
-            known = self.known
-            self._deliveries.tell(known.reported, self._members.outcome, known.end_unix_nano)
+            self._deliveries.tell(self.known.reported, self._members.outcome, self.known.end_unix_nano)
         # No process could send anything before this.
         self._new_row_s = self._heard_s = self._now()
 

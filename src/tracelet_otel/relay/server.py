@@ -6,11 +6,12 @@ Source: OTLP specification, "OTLP/HTTP"; a response with a status other than 200
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import math
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
 import uvicorn
@@ -25,12 +26,13 @@ from tracelet_otel.protocol.messages import (
     METRICS_PATH,
     RELAY_PATH,
     RUNS_PATH,
+    TRACES_PATH,
     Status,
     Taken,
 )
 from tracelet_otel.protocol.requests import MalformedError
 from tracelet_otel.relay.clock import Clock
-from tracelet_otel.relay.intake import Accept, BehindError, Intake, TooLargeError
+from tracelet_otel.relay.intake import Accept, BehindError, Intake, TooLargeError, unpacked
 from tracelet_otel.relay.meter import RelayMeter
 from tracelet_otel.relay.phase import TooLateError
 
@@ -69,6 +71,7 @@ class Application:
         guard: counts and logs errors.
         clock: is stopped while requests are turned away.
         meter: counts the answers, and tells the relay's own figures.
+        accept_spans: takes a request with spans; None where none are taken. Errors are those of `accept`.
     """
 
     def __init__(
@@ -79,7 +82,9 @@ class Application:
         guard: Guard,
         clock: Clock,
         meter: RelayMeter,
+        accept_spans: Callable[[bytes], None] | None = None,
     ) -> None:
+        self._accept_spans = accept_spans
         self._meter = meter
         self._clock = clock
         self._bearer = f"Bearer {token}".encode()
@@ -127,16 +132,22 @@ class Application:
             if status is None:
                 raise _Refused(404, "there is no such run")
             return "application/json", status.line().encode()
-        if path != METRICS_PATH:
+        accept_spans = self._accept_spans if path == TRACES_PATH else None
+        if path != METRICS_PATH and accept_spans is None:
             raise _Refused(404, f"there is nothing here but {METRICS_PATH}")
         if scope["method"] != "POST":
-            raise _Refused(405, f"{METRICS_PATH} takes POST only", allow="POST")
+            raise _Refused(405, f"{path} takes POST only", allow="POST")
         if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != CONTENT_TYPE.encode():
             raise _Refused(415, f"the content type has to be {CONTENT_TYPE}")
         encoding = headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding not in (b"identity", b"gzip"):
             raise _Refused(415, "the content encoding has to be gzip or none")
         body = await _body(headers, receive)
+        if accept_spans is not None:
+            with _refusing(self._guard):
+                # Not on this thread: they are written to the disk.
+                await asyncio.to_thread(lambda: accept_spans(unpacked(body) if encoding == b"gzip" else body))
+            return CONTENT_TYPE, b""
         answer = ExportMetricsServiceResponse()
         taken = await self._take(body, is_gzip=encoding == b"gzip")
         if taken != Taken():
@@ -146,18 +157,13 @@ class Application:
         return CONTENT_TYPE, answer.SerializeToString()
 
     async def _take(self, body: bytes, *, is_gzip: bool) -> Taken:
-        try:
-            return await self._intake.take(body, is_gzip=is_gzip)
-        except (MalformedError, TooLargeError, TooLateError) as error:
-            raise _Refused(_FINAL[type(error)], str(error), is_read=True) from None
-        except BehindError as error:
-            self._clock.stop(error.pause_s + _BACK_S)
-            self._guard.report("the relay was behind, and requests had to be sent again", str(error))
-            raise _Refused(503, str(error), is_read=True, retry_after=str(math.ceil(error.pause_s))) from None
-        except TraceletError as error:
-            # Without a pause to keep: it is not that too much comes, and the sender has pauses of its own.
-            self._guard.report("a request was not accepted", str(error))
-            raise _Refused(503, str(error), is_read=True) from None
+        with _refusing(self._guard):
+            try:
+                return await self._intake.take(body, is_gzip=is_gzip)
+            except BehindError as error:
+                self._clock.stop(error.pause_s + _BACK_S)
+                self._guard.report("the relay was behind, and requests had to be sent again", str(error))
+                raise _Refused(503, str(error), is_read=True, retry_after=str(math.ceil(error.pause_s))) from None
 
     def stop(self) -> None:
         """Take the requests that wait."""
@@ -230,6 +236,19 @@ def listen(host: str, port: int, *, other_port: bool = True) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+@contextlib.contextmanager
+def _refusing(guard: Guard) -> Iterator[None]:
+    """Answer that a request is not taken, where the block raises why."""
+    try:
+        yield
+    except (MalformedError, TooLargeError, TooLateError) as error:
+        raise _Refused(_FINAL[type(error)], str(error), is_read=True) from None
+    except TraceletError as error:
+        # Without a pause to keep: it is not that too much comes, and the sender has pauses of its own.
+        guard.report("a request was not accepted", str(error))
+        raise _Refused(503, str(error), is_read=True) from None
 
 
 def _headers(scope: Mapping[str, Any]) -> dict[bytes, bytes]:

@@ -31,6 +31,7 @@ from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.relay.taking import Accepted, take
 from tracelet_otel.relay.telemetry import telemetry
+from tracelet_otel.relay.traces import RunSpans, accept_spans
 from tracelet_otel.settings import Settings, from_plain, to_plain
 
 _CHECK_INTERVAL_S: Final = 0.2
@@ -81,7 +82,9 @@ class Sidecar:
         host, _, port = settings.relay_bind.rpartition(":")
         listener = listen(host.strip("[]"), int(port), other_port=False)
         self._meter = RelayMeter(self._figures)
-        application = Application(token, self._accept, self._status, self._guard, self._clock, self._meter)
+        application = Application(
+            token, self._accept, self._status, self._guard, self._clock, self._meter, self._accept_spans
+        )
         self._server = HttpServer(application, listener)
 
     @property
@@ -167,6 +170,17 @@ class Sidecar:
 
     def _accept(self, requests: Sequence[ExportMetricsServiceRequest]) -> list[Taken | Exception]:
         return take(requests, self._accept_parts, self._runs_at_once.map)
+
+    def _accept_spans(self, content: bytes) -> None:
+        accept_spans(content, self._spans_of)
+
+    def _spans_of(self, run_id: str) -> RunSpans:
+        with self._lock:
+            run = self._runs.get(run_id)
+        if run is None:
+            # Its metrics come on another way, and may be here in a moment.
+            raise EndedError(f"there is no run {run_id!r}")
+        return run.spans
 
     def _accept_parts(self, run_id: str, parts: Sequence[RequestPart]) -> Accepted:
         if not re.fullmatch(semconv.RUN_ID_PATTERN, run_id):

@@ -23,6 +23,7 @@ from tracelet_otel.relay.journal import SUFFIX, Journal
 from tracelet_otel.relay.parts import RequestPart
 from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.relay.taking import Accepted, take
+from tracelet_otel.relay.traces import accept_spans
 from tracelet_otel.settings import from_plain, to_plain
 
 _CHECK_INTERVAL_S: Final = 0.1
@@ -106,6 +107,14 @@ class SingleRunRelay:
             that `RelayedRun.accept` returns.
         """
         return take(requests, self._accept)
+
+    def accept_spans(self, content: bytes) -> None:
+        """Take a request with spans; when this returns, they are on the disk.
+
+        Raises:
+            TraceletError: it cannot be taken, now or ever.
+        """
+        accept_spans(content, lambda run_id: self.run.spans if run_id == self._order.run_id else None)
 
     def _accept(self, run_id: str, parts: Sequence[RequestPart]) -> Accepted:
         if run_id != self._order.run_id:

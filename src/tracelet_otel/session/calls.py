@@ -54,7 +54,12 @@ class HttpConnection:
         self.close()
 
     def post(
-        self, address: Address, content: bytes, encoding: str | None = None, timeout_s: float = _TIMEOUT_S
+        self,
+        address: Address,
+        content: bytes,
+        encoding: str | None = None,
+        timeout_s: float = _TIMEOUT_S,
+        path: str = METRICS_PATH,
     ) -> urllib3.BaseHTTPResponse:
         """Post an OTLP request in protobuf form.
 
@@ -63,6 +68,7 @@ class HttpConnection:
             content: the request.
             encoding: value of the `Content-Encoding` header, such as `gzip`; None for no header.
             timeout_s: seconds to wait for the answer.
+            path: to which it is posted.
 
         Raises:
             urllib3.exceptions.HTTPError: there was no answer.
@@ -70,7 +76,7 @@ class HttpConnection:
         headers = {**address.headers, "Content-Type": CONTENT_TYPE}
         if encoding is not None:
             headers["Content-Encoding"] = encoding
-        return self._ask("POST", address, METRICS_PATH, timeout_s, headers, content)
+        return self._ask("POST", address, path, timeout_s, headers, content)
 
     def get(self, address: Address, path: str, timeout_s: float) -> urllib3.BaseHTTPResponse:
         """Get a path of the relay.

@@ -11,6 +11,7 @@ from typing import Any
 
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.processes import started
+from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters.otlp.backlog import Body
 from tracelet_otel.exporters.otlp.transport import DELIVERED, Answer, Verdict
 from tracelet_otel.protocol.messages import Order, Ready, Status, Taken
@@ -92,6 +93,10 @@ class EmbeddedRelay:
         """Make the transport that hands requests to the relay; `revive` and `guard` are not needed."""
         return EmbeddedTransport(self._relay)
 
+    def span_transport(self, revive: Callable[[], None], guard: Guard) -> EmbeddedTransport:
+        """Make the transport that hands spans to the relay; `revive` and `guard` are not needed."""
+        return EmbeddedTransport(self._relay, is_of_spans=True)
+
     def revive(self, wait_s: float = 0) -> None:
         """Do nothing: the relay lives as long as this process."""
 
@@ -124,19 +129,24 @@ class EmbeddedTransport:
 
     Args:
         relay: the relay.
+        is_of_spans: whether requests have spans, and not metrics.
     """
 
     receiver = "the relay"
 
-    def __init__(self, relay: SingleRunRelay) -> None:
+    def __init__(self, relay: SingleRunRelay, *, is_of_spans: bool = False) -> None:
         self._relay = relay
+        self._is_of_spans = is_of_spans
 
     def send(self, body: Body) -> Answer:
         """Hand one request to the relay, which writes it to its journal."""
-        answer: Taken | Exception
+        answer: Taken | Exception | None = None
         try:
-            (answer,) = self._relay.accept([parse(body.protobuf)])
-        except MalformedError as error:
+            if self._is_of_spans:
+                self._relay.accept_spans(body.protobuf)
+            else:
+                (answer,) = self._relay.accept([parse(body.protobuf)])
+        except (MalformedError, TraceletError) as error:
             answer = error
         if isinstance(answer, Exception):
             is_final = isinstance(answer, (MalformedError, TooLateError))

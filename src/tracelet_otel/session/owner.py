@@ -8,12 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters.otlp.exporter import OtlpExporter, collector_exporter, prepare_collector
-from tracelet_otel.exporters.registry import import_trackers, specs
+from tracelet_otel.exporters.otlp.spans import OtlpSpans, check_traces, collector_spans
+from tracelet_otel.exporters.registry import import_trackers, specs, takes_traces
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.resource.membership import Membership
@@ -108,6 +110,7 @@ class Owner:
         settings = self._settings
         # The collector comes first, so that an error in its settings is raised before any tracker has created a run.
         if settings.streams:
+            check_traces(settings.otlp_endpoint)
             self._stream = collector_exporter(settings.otlp_endpoint, lambda: self.membership.attributes, guard)
         try:
             if settings.trackers:
@@ -119,6 +122,18 @@ class Owner:
         self.run_id = str(resource[semconv.RUN_ID])
         if self._announcement is not None:
             self._announcement.open(resource, self._address, guard)
+
+    def span_senders(self, resource: Resource, guard: Guard) -> list[OtlpSpans]:
+        """Make what sends spans to the relay, where a tracker takes them, and to the collector, if there is one."""
+
+        def known() -> Resource:
+            return resource.merge(Resource(self.membership.attributes))
+
+        to_collector = collector_spans(self._settings.otlp_endpoint, known, guard) if self._stream else None
+        to_relay = None
+        if self._relayed is not None and (self._settings.relay_endpoint or takes_traces(self._settings)):
+            to_relay = self._relayed.spans(known)
+        return [one for one in (to_relay, to_collector) if one is not None]
 
     def wait_for_room(self, timeout_s: float) -> None:
         """Wait until at most half of each exporter's queue is taken; give up after `timeout_s` without progress."""

@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from opentelemetry.sdk.resources import Resource
+
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters.otlp.exporter import OtlpExporter
+from tracelet_otel.exporters.otlp.spans import OtlpSpans
 from tracelet_otel.exporters.otlp.transport import Transport
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.messages import Status
@@ -45,6 +48,10 @@ class RelayConnection(Protocol):
 
     def transport(self, revive: Callable[[], None], guard: Guard) -> Transport:
         """Make the transport that sends the stream to the relay. It calls `revive` when the relay does not answer."""
+        ...
+
+    def span_transport(self, revive: Callable[[], None], guard: Guard) -> Transport:
+        """Make the transport that sends spans to the relay."""
         ...
 
     @property
@@ -94,6 +101,11 @@ class Relayed:
         self._last: Status | None = None
         self._finished = False
         self._guard = guard
+
+    def spans(self, resource: Callable[[], Resource]) -> OtlpSpans:
+        """Make what sends spans to the relay; `resource` returns the resource of this process."""
+        transport = self._connection.span_transport(self._revive, self._guard)
+        return OtlpSpans(transport, "relay", self._guard, resource, is_to_relay=True)
 
     @property
     def accounts(self) -> dict[str, Account]:

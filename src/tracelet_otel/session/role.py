@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel._support.guard import Guard
+from tracelet_otel.exporters.otlp.spans import OtlpSpans
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.resource.membership import Membership
@@ -38,6 +40,15 @@ class Role(Protocol):
     @property
     def streams(self) -> Sequence[MetricExporter]:
         """Those exporters that take every metric as it is measured: to a collector. The others lead to trackers."""
+        ...
+
+    def span_senders(self, resource: Resource, guard: Guard) -> list[OtlpSpans]:
+        """Make what sends spans, to a relay and to a collector; to be called after `open`.
+
+        Args:
+            resource: resource of the run in this process.
+            guard: where errors are reported.
+        """
         ...
 
     @property
@@ -122,6 +133,10 @@ class Silent:
 
     def open(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool = False) -> None:
         """Do nothing."""
+
+    def span_senders(self, resource: Resource, guard: Guard) -> list[OtlpSpans]:
+        """None: nothing is sent."""
+        return []
 
     def wait_for_room(self, timeout_s: float) -> None:
         """Do nothing."""

@@ -15,9 +15,9 @@ from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import RunLostError
 from tracelet_otel.exporters.otlp.backlog import Body
 from tracelet_otel.exporters.otlp.exporter import OtlpExporter
-from tracelet_otel.exporters.otlp.sender import Limits
+from tracelet_otel.exporters.otlp.limits import Limits
 from tracelet_otel.exporters.otlp.transport import DELIVERED, Answer, Verdict, retry_after_s
-from tracelet_otel.protocol.messages import MAX_BODY_BYTES, Status
+from tracelet_otel.protocol.messages import MAX_BODY_BYTES, METRICS_PATH, TRACES_PATH, Status
 from tracelet_otel.session.calls import Address, HttpConnection, fetch_status
 
 _FINAL: Final = (
@@ -41,11 +41,15 @@ class RelayTransport:
         revive: called after a request without an answer; starts the relay again if it has died, or finds its new
             address. It raises `RunLostError` where the run has no relay any more.
         guard: where errors are reported.
+        path: to which requests are posted.
     """
 
     receiver = "the relay"
 
-    def __init__(self, address: Callable[[], Address], revive: Callable[[], None], guard: Guard) -> None:
+    def __init__(
+        self, address: Callable[[], Address], revive: Callable[[], None], guard: Guard, path: str = METRICS_PATH
+    ) -> None:
+        self._path = path
         self._address = address
         self._revive = revive
         self._guard = guard
@@ -56,7 +60,8 @@ class RelayTransport:
     def send(self, body: Body) -> Answer:
         """Post one request, without a retry."""
         try:
-            answer = self._connection.post(self._address(), body.content, "gzip" if body.is_gzip else None)
+            encoding = "gzip" if body.is_gzip else None
+            answer = self._connection.post(self._address(), body.content, encoding, path=self._path)
         except urllib3.exceptions.HTTPError:
             return self._revived()
         if answer.status == HTTPStatus.OK:
@@ -64,6 +69,9 @@ class RelayTransport:
             return DELIVERED
         reason = f"HTTP status {answer.status}: {answer.data[:_MOST_WORDS]!r}"
         verdict = Verdict.REFUSED if answer.status in _FINAL else Verdict.KEPT
+        if self._path == TRACES_PATH and answer.status == HTTPStatus.NOT_FOUND:
+            # A relay of a version that takes no spans.
+            verdict = Verdict.UNKNOWN
         return Answer(verdict, reason, retry_after_s(answer.headers))
 
     def close(self) -> None:
@@ -113,6 +121,10 @@ class HttpRelay(ABC):
     def transport(self, revive: Callable[[], None], guard: Guard) -> RelayTransport:
         """Make the transport that posts to the relay. It calls `revive` when the relay does not answer."""
         return RelayTransport(lambda: self.address, revive, guard)
+
+    def span_transport(self, revive: Callable[[], None], guard: Guard) -> RelayTransport:
+        """Make the transport that posts spans to the relay."""
+        return RelayTransport(lambda: self.address, revive, guard, TRACES_PATH)
 
 
 def relay_exporter(

@@ -14,6 +14,7 @@ SPEC: Final = TrackerSpec(
     install="tracelet-otel[mlflow]",
     credentials=CREDENTIALS,
     assigns_run_ids=True,
+    takes_traces=True,
     environment={
         # Our own delivery retries, with pauses that can be interrupted; MLflow's own retries would block for minutes.
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",

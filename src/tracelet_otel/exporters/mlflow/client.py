@@ -36,6 +36,7 @@ from tracelet_otel.exporters.mlflow.mapping import (
     tag_key,
 )
 from tracelet_otel.exporters.mlflow.options import MlflowOptions
+from tracelet_otel.exporters.mlflow.traces import MlflowTraces
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import RunIdentity
 from tracelet_otel.settings import Settings
@@ -159,6 +160,20 @@ class MlflowTracker:
             status = STATUS.get(outcome or "", "KILLED")
             self._client.set_terminated(self._run_id, status=status, end_time=_ms(end_unix_nano))
 
+    def trace_writer(self) -> MlflowTraces:
+        """Make what writes spans, with a client of its own."""
+        return MlflowTraces(self._connect, self._uri, self._found)
+
+    def _found(self, client: MlflowClient, run: RunIdentity) -> Run | None:
+        """The run, by the id of it that was given, or by our own."""
+        from mlflow.exceptions import MlflowException
+
+        if self._continued:
+            with contextlib.suppress(MlflowException):
+                return client.get_run(self._continued)
+        experiment = client.get_experiment_by_name(run.project)
+        return self._search(client, experiment.experiment_id, self._continued or run.run_id) if experiment else None
+
     def _connect(self) -> MlflowClient:
         from mlflow import MlflowClient
 
@@ -168,7 +183,7 @@ class MlflowTracker:
     def _create(self, run: RunIdentity) -> Run:
         experiment_id = self._experiment_id(run.project)
         # Searched for first, because an earlier attempt may have created the run although its answer was lost.
-        found = self._search(experiment_id, run.run_id)
+        found = self._search(self._client, experiment_id, run.run_id)
         if found is not None:
             self._resume(found)
             return found
@@ -192,7 +207,7 @@ class MlflowTracker:
                 raise
         if found is None:
             experiment = self._client.get_experiment_by_name(run.project)
-            found = self._search(experiment.experiment_id, wanted) if experiment else None
+            found = self._search(self._client, experiment.experiment_id, wanted) if experiment else None
         if found is None:
             raise ConfigurationError(
                 f"no run to continue: MLflow at {self._shown_uri} has no run {wanted!r}, neither by MLflow's id nor "
@@ -210,8 +225,9 @@ class MlflowTracker:
         self._tags = dict(found.data.tags)
         self._client.update_run(found.info.run_id, status="RUNNING")
 
-    def _search(self, experiment_id: str, run_id: str) -> Run | None:
-        runs = self._client.search_runs([experiment_id], f"tags.`{_ID_TAG}` = '{run_id}'", max_results=1)
+    @staticmethod
+    def _search(client: MlflowClient, experiment_id: str, run_id: str) -> Run | None:
+        runs = client.search_runs([experiment_id], f"tags.`{_ID_TAG}` = '{run_id}'", max_results=1)
         return runs[0] if runs else None
 
     def _experiment_id(self, name: str) -> str:

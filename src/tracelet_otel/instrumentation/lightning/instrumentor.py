@@ -27,7 +27,7 @@ from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.private_names import CONNECTOR, FETCHERS, LIGHTNING, check_package, tampered
 from tracelet_otel.errors import IncompatibleVersionError
 from tracelet_otel.instrumentation.lightning.hooks import Hooks
-from tracelet_otel.instrumentation.lightning.own_run import end, identify
+from tracelet_otel.instrumentation.lightning.own_run import end, identify, with_spans
 from tracelet_otel.instrumentation.outcome import last_error
 from tracelet_otel.instrumentation.own_run import Nobodys, OwnRun
 from tracelet_otel.instrumentation.patching import Patch, is_defined_in
@@ -136,7 +136,7 @@ class LightningInstrumentor(BaseInstrumentor):
         provider, guard = self._meter_provider or get_meter_provider(), Guard()
         identify(provider, guard)
         signals = make_signals(provider, guard, participation=participation, tells_rank=True)
-        signals = replace(signals, training_begins=run.training_begins)
+        signals = with_spans(replace(signals, training_begins=run.training_begins), provider)
         run.watch(signals)
         # Runs before the provider's own exit handler, which was registered earlier: the SDK's final collection has too
         # little time for a long queue.

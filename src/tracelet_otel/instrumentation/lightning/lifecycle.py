@@ -73,7 +73,7 @@ class Lifecycle:
     def forget_start(self, trainer: Any) -> None:
         """Take back what `enter` announced, where it failed: `leave` will not be called."""
         self._signals.launching.end()
-        self._time_no_more(trainer)
+        self._time_no_more(trainer, None)
 
     def enter_copy(self, trainer: Any, callback: Any) -> None:
         """A trainer continues in this process, which was started for it.
@@ -103,7 +103,7 @@ class Lifecycle:
             trainer.callbacks.remove(callback)
         self._signals.outcome.training_ended(error)
         self._signals.launching.end()
-        self._time_no_more(trainer)
+        self._time_no_more(trainer, error)
 
     def _begin(self, trainer: Any, callback: Any) -> None:
         timing = self._signals.timing
@@ -118,14 +118,14 @@ class Lifecycle:
         if self._signals.timing is None:
             return
         try:
-            self._timed[trainer] = TimedTrainer(trainer, function, self._signals.timing)
+            self._timed[trainer] = TimedTrainer(trainer, function, self._signals.timing, _step_of)
         except Exception as error:
             self._signals.guard.report("where the time goes is not measured for this training", error)
 
-    def _time_no_more(self, trainer: Any) -> None:
+    def _time_no_more(self, trainer: Any, error: BaseException | None) -> None:
         timed = self._timed.pop(trainer, None)
         if timed is not None:
-            timed.end()
+            timed.end(error)
 
     def _learn_rank(self, trainer: Any, *, starts_ranks: bool, recorded: bool) -> None:
         """Take this process's rank from its trainer.

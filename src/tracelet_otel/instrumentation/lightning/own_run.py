@@ -9,7 +9,8 @@ from tracelet_otel._support.environment import environment
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.outcome import error_that_ended
 from tracelet_otel.instrumentation.own_run import OwnRun
-from tracelet_otel.instrumentation.signals import Signals
+from tracelet_otel.instrumentation.signals import Signals, traced
+from tracelet_otel.instrumentation.tracing.global_provider import GlobalSpans
 from tracelet_otel.protocol.samples import complete_resource, resource_attributes
 from tracelet_otel.resource.process import process_identity
 
@@ -21,6 +22,15 @@ def identify(provider: MeterProvider, guard: Guard) -> None:
             complete_resource(provider, process_identity(environment(), guard))
     except Exception as error:
         guard.report("what is exported does not say of which run it is", error)
+
+
+def with_spans(signals: Signals, provider: MeterProvider) -> Signals:
+    """Signals that also have spans, for the global tracer provider, where it is measured what the time goes to."""
+    known = resource_attributes(provider)
+    found = traced(signals, provider, lambda: str(known.get(semconv.RUN_ID, "")))
+    if found.tracing is not None:
+        found.tracing.add_exporter(GlobalSpans(lambda: {**known, **signals.membership.attributes}))
+    return found
 
 
 def end(run: OwnRun, signals: Signals, error_before: BaseException | None) -> None:

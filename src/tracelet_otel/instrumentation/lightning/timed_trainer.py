@@ -1,6 +1,6 @@
-"""Lets the actions of a trainer be noted while it runs: at its profiler, and around its validations.
+"""Lets the actions of a trainer be noted while it runs: at its profiler, and around its validations and checkpoints.
 
-Only attributes of the profiler, the strategy and the loop are set, and they are taken away at the end. The profiler,
+Only attributes of trainer, profiler, strategy and loops are set, and they are taken away at the end. The profiler,
 its type and what it reports stay the user's.
 """
 
@@ -14,10 +14,12 @@ from functools import partial
 from types import MethodType
 from typing import Any, Generic, TypeVar
 
-from tracelet_otel._support.private_names import NO_PROFILER, PROFILERS
+from tracelet_otel import semconv_traces
+from tracelet_otel._support.private_names import NO_PROFILER, PROFILERS, WRITES_LATER
 from tracelet_otel.instrumentation.patching import is_defined_in
 from tracelet_otel.instrumentation.timing.actions import Action, Actions
 from tracelet_otel.instrumentation.timing.timing import Timing
+from tracelet_otel.instrumentation.tracing.notes import SETUP_IS_OVER, SpanNotes
 
 
 class TimedTrainer:
@@ -27,11 +29,14 @@ class TimedTrainer:
         trainer: the trainer, in the process in which it runs.
         function: which of its functions was called.
         timing: where they are noted.
+        step_of: returns a trainer's step, as it is passed to loggers.
     """
 
-    def __init__(self, trainer: Any, function: str, timing: Timing) -> None:
+    def __init__(self, trainer: Any, function: str, timing: Timing, step_of: Callable[[Any], int]) -> None:
         self._actions = actions = timing.actions
         self._call = actions.call(function)
+        self._function = function
+        self._spans = actions.spans
         self._put: list[tuple[Any, str, Any]] = []
         profiler, strategy = trainer.profiler, trainer.strategy
         if type(profiler).__name__ == NO_PROFILER:
@@ -54,16 +59,31 @@ class TimedTrainer:
             self._replace(
                 strategy, "optimizer_step", lambda method: _Within(method, actions["[Strategy].optimizer_step"])
             )
+        if self._spans is not None:
+            self._trace(trainer, self._spans)
+            self._spans.enter(trainer, function, step_of)
         self._call.__enter__()
 
-    def end(self) -> None:
-        """Take away what was set, but nothing that somebody else has put in its place since."""
+    def end(self, error: BaseException | None) -> None:
+        """Take away what was set, but nothing that somebody else has put in its place since.
+
+        Args:
+            error: the exception that ended the call; None for none.
+        """
         self._call.__exit__()
         self._actions.device = None
+        if self._spans is not None:
+            self._spans.leave(self._function, error)
         for owner, name, ours in self._put:
             if vars(owner).get(name) is ours:
                 delattr(owner, name)
         self._put.clear()
+
+    def _trace(self, trainer: Any, spans: SpanNotes) -> None:
+        self._replace(trainer, "save_checkpoint", lambda method: _Saves(method, spans))
+        if self._function != "fit":
+            loop = getattr(trainer, f"{self._function}_loop")
+            self._replace(loop, "run", lambda method: _Begins(method, spans))
 
     def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         if name not in vars(owner):
@@ -111,3 +131,31 @@ class _Within(_Replacement[Action]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with self._noted:
             return self._method(*args, **kwargs)
+
+
+class _Begins(_Replacement[SpanNotes]):
+    """The loop of an evaluation, before which all is set up."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._noted.begin(SETUP_IS_OVER)
+        return self._method(*args, **kwargs)
+
+
+class _Saves(_Replacement[SpanNotes]):
+    """A trainer's `save_checkpoint`, which gets the file's path as its first argument."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._noted.begin(semconv_traces.SPAN_CHECKPOINT)
+        try:
+            result = self._method(*args, **kwargs)
+        except BaseException as error:
+            self._noted.end(semconv_traces.SPAN_CHECKPOINT, type(error), error)
+            raise
+        path = str(args[0] if args else kwargs.get("filepath"))
+        self._noted.end(semconv_traces.SPAN_CHECKPOINT, None, None, path=path, is_written=not self._is_written_later)
+        return result
+
+    @property
+    def _is_written_later(self) -> bool:
+        strategy = getattr(getattr(self._method, "__self__", None), "strategy", None)
+        return any(base.__name__ == WRITES_LATER for base in type(getattr(strategy, "checkpoint_io", None)).__mro__)

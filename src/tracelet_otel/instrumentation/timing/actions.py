@@ -12,15 +12,19 @@ from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter_ns
 from typing import Any, Final, Protocol
 
-from tracelet_otel import semconv
+from tracelet_otel import semconv, semconv_traces
 from tracelet_otel.instrumentation.timing.marks import BatchEnds, EpochBegins, RowLogged
 from tracelet_otel.instrumentation.timing.phases import LIGHTNING, TrainingPhase, phase_of
+from tracelet_otel.instrumentation.tracing.notes import SpanNotes
 
 _EPOCH: Final = "run_training_epoch"
 """Name that Lightning has for the epoch of a training."""
 _EPOCH_BEGINS: Final = EpochBegins()
 _MOST_EVENTS: Final = 200_000
 """Where more wait, as where metrics are collected each minute or never, the thread that trains has them summed."""
+
+_SPANS: Final = {_EPOCH: semconv_traces.SPAN_EPOCH, "[_EvaluationLoop].run": semconv_traces.SPAN_VALIDATION}
+"""Actions that become spans as well, with the names of these."""
 
 Events = deque[Any]
 """Actions or marks, and times in nanoseconds, in turn. The time is negative for a mark, and where an action ended."""
@@ -85,6 +89,31 @@ class _Epoch(Action):
         return name
 
 
+class _Traced(Action):
+    """An action that becomes a span as well."""
+
+    __slots__ = ("_span", "_spans")
+
+    def __init__(self, name: str, phase: TrainingPhase, events: Events, spans: SpanNotes) -> None:
+        super().__init__(name, phase, events)
+        self._span = _SPANS[name]
+        self._spans = spans
+
+    def __enter__(self) -> str:
+        """Note that it begins; returns its name."""
+        self._spans.begin(self._span)
+        return super().__enter__()
+
+    def __exit__(self, *raised: object) -> None:
+        """Note that it ends, by an exception or not."""
+        super().__exit__()
+        self._spans.end(self._span, *raised)
+
+
+class _TracedEpoch(_Traced, _Epoch):
+    __slots__ = ()
+
+
 class StepsOnDevice(Protocol):
     """Whatever measures steps on a device."""
 
@@ -108,16 +137,20 @@ class Actions(dict[str, Action]):
         self.events = Events()
         self.device: StepsOnDevice | None = None
         """What measures steps on the device, while a trainer on one runs."""
+        self.spans: SpanNotes | None = None
+        """Where it is noted what becomes spans; None where there are none."""
 
     def __missing__(self, name: str) -> Action:
         action = self[name] = self._made(name)
         return action
 
     def _made(self, name: str) -> Action:
-        phase = phase_of(name)
+        phase, is_epoch = phase_of(name), name == _EPOCH
         if phase.name == semconv.PHASE_FORWARD:
             return _Step(name, phase, self)
-        return (_Epoch if name == _EPOCH else Action)(name, phase, self.events)
+        if self.spans is not None and name in _SPANS:
+            return (_TracedEpoch if is_epoch else _Traced)(name, phase, self.events, self.spans)
+        return (_Epoch if is_epoch else Action)(name, phase, self.events)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What a copy of a trainer does, as in another process, is not noted.

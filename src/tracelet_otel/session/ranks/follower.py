@@ -7,9 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.exporters.otlp.exporter import prepare_collector
+from tracelet_otel.exporters.otlp.spans import OtlpSpans, collector_spans
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.resource.membership import Membership
@@ -99,6 +101,18 @@ class Follower:
             self._to_collector = [
                 StreamingExporter(find, lambda: self.membership.attributes, who, guard, endpoint),
             ]
+
+    def span_senders(self, resource: Resource, guard: Guard) -> list[OtlpSpans]:
+        """Make what sends spans to relay and collector. Nothing may be sent before the run is found."""
+        to_relay = to_collector = None
+        if self._to_relay:
+            relaying = self._to_relay[0]
+            to_relay = relaying.spans(lambda: resource.merge(Resource(relaying.known_attributes())))
+        if self._to_collector:
+            stream = self._to_collector[0]
+            endpoint = self._settings.otlp_endpoint
+            to_collector = collector_spans(endpoint, lambda: resource.merge(Resource(stream.known_attributes())), guard)
+        return [one for one in (to_relay, to_collector) if one is not None]
 
     def wait_for_room(self, timeout_s: float) -> None:
         """Wait until at most half of each exporter's queue is taken; give up after `timeout_s` without progress."""

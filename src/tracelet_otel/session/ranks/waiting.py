@@ -10,19 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.text import encodable
 from tracelet_otel.errors import RunLostError
 from tracelet_otel.exporters.otlp.exporter import OtlpExporter, collector_exporter
+from tracelet_otel.exporters.otlp.spans import OtlpSpans
 from tracelet_otel.protocol import samples
-from tracelet_otel.protocol.messages import Status
+from tracelet_otel.protocol.messages import TRACES_PATH, Status
 from tracelet_otel.protocol.metrics_data import instruments, sample_count
 from tracelet_otel.session.calls import Address, fetch_status
 from tracelet_otel.session.ranks.discovery import Find
 from tracelet_otel.session.ranks.rendezvous import RunAddress
-from tracelet_otel.session.transport import relay_exporter
+from tracelet_otel.session.transport import RelayTransport, relay_exporter
 
 _LOOK_S: Final = 0.1
 """Pause between two attempts to find the run."""
@@ -190,7 +192,8 @@ class WaitingExporter(MetricExporter):
         count = sum(sample_count(one) for one in exports)
         self._guard.count(f"values of {self._who} were not delivered", count)
 
-    def _all_attributes(self) -> Mapping[str, Any]:
+    def known_attributes(self) -> Mapping[str, Any]:
+        """Attributes of this process's resource that are known since the run was found."""
         assert self.run_address is not None  # noqa: S101
         return {
             **self._attributes(),
@@ -208,8 +211,17 @@ class RelayingExporter(WaitingExporter):
         """How far the delivery of the run is; None where the run is not found, or its relay does not answer."""
         return fetch_status(self._address(), self.run_address.run_id) if self.run_address else None
 
+    def spans(self, resource: Callable[[], Resource]) -> OtlpSpans:
+        """Make what sends spans to the relay, once the run is found.
+
+        Args:
+            resource: returns the resource of this process.
+        """
+        transport = RelayTransport(self._address, self._look_again, self._guard, TRACES_PATH)
+        return OtlpSpans(transport, "relay", self._guard, resource, is_to_relay=True)
+
     def _make(self) -> OtlpExporter:
-        return relay_exporter(self._address, self._look_again, self._guard, self._all_attributes)
+        return relay_exporter(self._address, self._look_again, self._guard, self.known_attributes)
 
     def _address(self) -> Address:
         assert self.run_address is not None  # noqa: S101
@@ -238,4 +250,4 @@ class StreamingExporter(WaitingExporter):
         super().__init__(find, attributes, who, guard)
 
     def _make(self) -> OtlpExporter:
-        return collector_exporter(self._endpoint, self._all_attributes, self._guard)
+        return collector_exporter(self._endpoint, self.known_attributes, self._guard)

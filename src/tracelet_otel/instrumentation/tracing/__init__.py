@@ -1,0 +1,1 @@
+"""The spans of a training: its calls, epochs, validations and checkpoints."""
