@@ -35,6 +35,7 @@ class Collector:
         headers: that it sends with what it forwards.
         batch_ms: for how long it collects before it forwards; None forwards each request before it is answered.
         memory_limit_mib: above which it takes nothing.
+        signals: what it takes.
     """
 
     def __init__(
@@ -44,16 +45,20 @@ class Collector:
         headers: Mapping[str, str] | None = None,
         batch_ms: int | None = None,
         memory_limit_mib: int | None = None,
+        signals: tuple[str, ...] = ("metrics",),
     ) -> None:
         self._program = tool("otelcol")
         self._home = home
         self._ports = {"grpc": free_port(), "http": free_port()}
         self._process: subprocess.Popen[bytes] | None = None
         processors = {}
+        pipelines = {}
         if memory_limit_mib is not None:
             processors["memory_limiter"] = {"check_interval": "100ms", "limit_mib": memory_limit_mib}
         if batch_ms is not None:
             processors["batch"] = {"timeout": f"{batch_ms}ms"}
+        for signal in signals:
+            pipelines[signal] = {"receivers": ["otlp"], "processors": list(processors), "exporters": ["otlp_http"]}
         self._config = {
             "receivers": {
                 "otlp": {
@@ -71,9 +76,7 @@ class Collector:
             },
             "service": {
                 "telemetry": {"metrics": {"level": "none"}},
-                "pipelines": {
-                    "metrics": {"receivers": ["otlp"], "processors": list(processors), "exporters": ["otlp_http"]}
-                },
+                "pipelines": pipelines,
             },
         }
 

@@ -24,6 +24,14 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
     MetricsServiceServicer,
     add_MetricsServiceServicer_to_server,
 )
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
 from opentelemetry.proto.metrics.v1.metrics_pb2 import ResourceMetrics
 
 from tests.support.failing_server import FailingServer
@@ -40,6 +48,7 @@ CODES = {
 _DECODE: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflate": zlib.decompress}
 # The generated code has no types.
 _add_to_server: Callable[[MetricsServiceServicer, grpc.Server], None] = add_MetricsServiceServicer_to_server
+_add_traces_to_server: Callable[[TraceServiceServicer, grpc.Server], None] = add_TraceServiceServicer_to_server
 
 Points = dict[str, dict[frozenset[tuple[str, str]], float]]
 """Values by a metric's name, and by a point's attributes."""
@@ -70,11 +79,15 @@ class Kept:
         self.requests: list[ExportMetricsServiceRequest] = []
         self.headers: list[dict[str, str]] = []
         self.attempts = 0
+        """Of metrics."""
+        self.takes_traces = True
+        self.traces: list[ExportTraceServiceRequest] = []
 
     def forget(self) -> None:
         """Begin anew, for another test."""
         self.requests.clear()
         self.headers.clear()
+        self.traces.clear()
         self.attempts = 0
 
     def keep(self, request: ExportMetricsServiceRequest, headers: dict[str, str]) -> None:
@@ -163,7 +176,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         ill = self.server.ill
-        self.server.attempts += 1
+        is_traces = self.path == "/v1/traces" and self.server.takes_traces
+        self.server.attempts += not is_traces
         if ill == "hangs":
             self.server.well_again.wait(120)
             self.close_connection = True
@@ -183,10 +197,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(content)
             return
-        if self.path != "/v1/metrics":
+        if self.path != "/v1/metrics" and not is_traces:
             self.send_error(404)
             return
         decode = _DECODE.get(self.headers.get("Content-Encoding", ""))
+        if is_traces:
+            self.server.traces.append(ExportTraceServiceRequest.FromString(decode(body) if decode else body))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         request = ExportMetricsServiceRequest.FromString(decode(body) if decode else body)
         if self.server.refuses(request):
             self.send_error(400, "refused")
@@ -213,6 +233,7 @@ class GrpcReceiver(Kept, MetricsServiceServicer):
         self._tls = tls
         self._server = grpc.server(futures.ThreadPoolExecutor(4), options=(("grpc.so_reuseport", 0),))
         _add_to_server(self, self._server)
+        _add_traces_to_server(_GrpcTraces(self), self._server)
         address = f"127.0.0.1:{port}"
         server = self._server
         self._port = server.add_secure_port(address, tls) if tls else server.add_insecure_port(address)
@@ -246,3 +267,22 @@ class GrpcReceiver(Kept, MetricsServiceServicer):
     def stop(self) -> None:
         self.well_again.set()
         self._server.stop(0).wait()
+
+
+class _GrpcTraces(TraceServiceServicer):
+    """Takes the traces of a receiver."""
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+
+    def Export(  # noqa: N802
+        self, request: ExportTraceServiceRequest, context: grpc.ServicerContext
+    ) -> ExportTraceServiceResponse:
+        if not self._kept.takes_traces:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "unknown service")
+        if self._kept.ill == "hangs":
+            self._kept.well_again.wait(120)
+        if self._kept.ill:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not today")
+        self._kept.traces.append(request)
+        return ExportTraceServiceResponse()
