@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tracelet_otel import semconv_traces
+from tracelet_otel import semconv
 from tracelet_otel.instrumentation.tracing.builder import NewSpan, SpanBuilder
 from tracelet_otel.instrumentation.tracing.notes import SETUP_IS_OVER, Note
 from tracelet_otel.protocol.spans import FinishedSpan
@@ -96,7 +96,7 @@ def test_ends_that_are_lost_are_those_of_the_span_around(builder):
     assert [(span.name, span.end_unix_nano - OFFSET_NS, span.error) for span in found] == [
         ("setup", 20, None), ("validation", 40, "E"), ("epoch", 40, "E"), ("fit", 40, "E")
     ]  # fmt: skip
-    assert semconv_traces.FILE_NAME not in found[1].attributes
+    assert semconv.FILE_NAME not in found[1].attributes
 
 
 def test_what_has_no_beginning_is_no_span(builder):
@@ -133,8 +133,8 @@ def test_the_end_of_a_run_ends_what_is_open(builder):
     taken(builder, FIT, ONE.begin("epoch", 20), TWO.call("test", 30))
     found = builder.settle(50, {1: 7}.get, "E")
     assert [span.attributes for span in found] == [
-        {semconv_traces.STEP_END: 7},
-        {semconv_traces.STEP_BEGIN: 0, semconv_traces.STEP_END: 7},
+        {semconv.STEP_END: 7},
+        {semconv.STEP_BEGIN: 0, semconv.STEP_END: 7},
         {},
         {},
     ]
@@ -146,7 +146,7 @@ def test_the_end_of_a_run_ends_what_is_open(builder):
 
 def test_a_span_that_is_added_is_in_the_one_that_was_open(builder):
     phases = [NewSpan("data_wait", 21, 25), NewSpan("forward", 25, 29)]
-    step = NewSpan("step", 21, 29, {semconv_traces.STEP_BEGIN: 7}, phases)
+    step = NewSpan("step", 21, 29, {semconv.STEP_BEGIN: 7}, phases)
     assert builder.add(step) == []
     taken(builder, FIT, ONE.begin("epoch", 20))
     expected = [("step", 21, 29, {"step.begin": 7}), ("data_wait", 21, 25, {}), ("forward", 25, 29, {})]

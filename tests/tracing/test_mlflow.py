@@ -21,7 +21,7 @@ from tests.support.relays import ended_clean, relays
 from tests.support.sidecar import Relay
 from tests.support.trainings import loader, regression
 from tests.support.waiting import wait_until
-from tracelet_otel import semconv, semconv_traces
+from tracelet_otel import semconv
 
 pl = importlib.import_module("lightning.pytorch")
 pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("with_time")]
@@ -67,8 +67,8 @@ def test_a_database(tmp_path, database, relay):
     assert shape(trace) == FIT
     (saved,) = (span for span in trace.data.spans if span.name == "checkpoint.save")
     (file,) = tmp_path.rglob("*.ckpt")
-    assert saved.attributes[semconv_traces.FILE_NAME] == file.name
-    assert saved.attributes[semconv_traces.FILE_SIZE] == file.stat().st_size
+    assert saved.attributes[semconv.FILE_NAME] == file.name
+    assert saved.attributes[semconv.FILE_SIZE] == file.stat().st_size
     assert {span.attributes[semconv.RANK] for span in trace.data.spans} == {0}
     assert trace.info.state == "OK"
     assert list((tmp_path / "journals").glob("*.spans")) == []

@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from tests.support.quiet import quiet_trainer
 from tests.support.span_tree import shapes
 from tests.support.trainings import loader, namespace, regression, with_a_learning_rate
-from tracelet_otel import semconv, semconv_traces
+from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.own_run import Participation
@@ -247,8 +247,7 @@ def test_parts_of_what_goes_on_for_long():
     setup, *parts = kept
     assert (setup.name, {part.name for part in parts}) == ("setup", {"progress"})
     assert [dict(part.attributes) for part in parts] == [
-        {semconv.EPOCH: 0, semconv_traces.STEP_BEGIN: max(step - 1, 0), semconv_traces.STEP_END: step}
-        for step in range(4)
+        {semconv.EPOCH: 0, semconv.STEP_BEGIN: max(step - 1, 0), semconv.STEP_END: step} for step in range(4)
     ]
     # Of the epoch, which was never collected as it has ended since.
     (epoch,) = {part.parent_id for part in parts}

@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanContext
 
 from tests.support.quiet import quiet_trainer
 from tests.support.trainings import loader, regression
-from tracelet_otel import semconv_traces
+from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.own_run import Participation
@@ -109,7 +109,7 @@ def test_a_span_with_its_parts_is_added(tracing, kept, run_id):
     def add() -> SpanContext | None:
         now_ns = time.perf_counter_ns()
         phases = [NewSpan("forward", now_ns - 2_000, now_ns - 1_000), NewSpan("backward", now_ns - 1_000, now_ns)]
-        return tracing.add(NewSpan("step", now_ns - 2_000, now_ns, {semconv_traces.STEP_END: 1}, phases))
+        return tracing.add(NewSpan("step", now_ns - 2_000, now_ns, {semconv.STEP_END: 1}, phases))
 
     (first, second) = fit(add)
     tracing.finish()
@@ -117,7 +117,7 @@ def test_a_span_with_its_parts_is_added(tracing, kept, run_id):
     steps = [span for span in kept.spans if span.name == "step"]
     assert [span.span_id for span in steps] == [first.span_id, second.span_id]
     assert {span.parent_id for span in steps} == {found["epoch"].span_id}
-    assert [dict(span.attributes) for span in steps] == [{semconv_traces.STEP_END: 1}] * 2
+    assert [dict(span.attributes) for span in steps] == [{semconv.STEP_END: 1}] * 2
     for name in ("forward", "backward"):
         assert [span.parent_id for span in kept.spans if span.name == name] == [one.span_id for one in steps]
         assert found[name].end_unix_nano - found[name].begin_unix_nano == 1_000
@@ -137,7 +137,7 @@ def test_spans_wait_for_their_run(tracing, kept, run_id, reader):
         for resource in data.resource_metrics
         for scope in resource.scope_metrics
         for metric in scope.metrics
-        if metric.name == semconv_traces.SPANS
+        if metric.name == semconv.SPANS
     ]
     assert counted == [3]
 

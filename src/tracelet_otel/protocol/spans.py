@@ -29,10 +29,10 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from tracelet_otel import semconv, semconv_traces
+from tracelet_otel import semconv
 
 Attribute = str | int | float | bool
-_SCOPE = InstrumentationScope(semconv_traces.SCOPE_TRAINING)
+_SCOPE = InstrumentationScope(semconv.SCOPE_TRAINING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Trace:
 def is_sampled(trace: Trace, sampler: Sampler) -> bool:
     """Whether the spans of a trace are to be exported, by the SDK's sampler and by whoever began the trace."""
     context = None if trace.parent is None else set_span_in_context(NonRecordingSpan(trace.parent), Context())
-    decision = sampler.should_sample(context, trace.trace_id, semconv_traces.SCOPE_TRAINING).decision
+    decision = sampler.should_sample(context, trace.trace_id, semconv.SCOPE_TRAINING).decision
     return decision is Decision.RECORD_AND_SAMPLE
 
 

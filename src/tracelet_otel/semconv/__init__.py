@@ -10,4 +10,5 @@ from tracelet_otel.semconv.hardware import *  # noqa: F403
 from tracelet_otel.semconv.identity import *  # noqa: F403
 from tracelet_otel.semconv.relay import *  # noqa: F403
 from tracelet_otel.semconv.time import *  # noqa: F403
+from tracelet_otel.semconv.traces import *  # noqa: F403
 from tracelet_otel.semconv.training import *  # noqa: F403

@@ -14,7 +14,7 @@ from functools import partial
 from types import MethodType
 from typing import Any, Generic, TypeVar
 
-from tracelet_otel import semconv_traces
+from tracelet_otel import semconv
 from tracelet_otel._support.private_names import NO_PROFILER, PROFILERS, WRITES_LATER
 from tracelet_otel.instrumentation.patching import is_defined_in
 from tracelet_otel.instrumentation.timing.actions import Action, Actions
@@ -145,14 +145,14 @@ class _Saves(_Replacement[SpanNotes]):
     """A trainer's `save_checkpoint`, which gets the file's path as its first argument."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self._noted.begin(semconv_traces.SPAN_CHECKPOINT)
+        self._noted.begin(semconv.SPAN_CHECKPOINT)
         try:
             result = self._method(*args, **kwargs)
         except BaseException as error:
-            self._noted.end(semconv_traces.SPAN_CHECKPOINT, type(error), error)
+            self._noted.end(semconv.SPAN_CHECKPOINT, type(error), error)
             raise
         path = str(args[0] if args else kwargs.get("filepath"))
-        self._noted.end(semconv_traces.SPAN_CHECKPOINT, None, None, path=path, is_written=not self._is_written_later)
+        self._noted.end(semconv.SPAN_CHECKPOINT, None, None, path=path, is_written=not self._is_written_later)
         return result
 
     @property

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter_ns
 from typing import Any, Final, Protocol
 
-from tracelet_otel import semconv, semconv_traces
+from tracelet_otel import semconv
 from tracelet_otel.instrumentation.timing.marks import BatchEnds, EpochBegins, RowLogged
 from tracelet_otel.instrumentation.timing.phases import LIGHTNING, TrainingPhase, phase_of
 from tracelet_otel.instrumentation.tracing.notes import SpanNotes
@@ -23,7 +23,7 @@ _EPOCH_BEGINS: Final = EpochBegins()
 _MOST_EVENTS: Final = 200_000
 """Where more wait, as where metrics are collected each minute or never, the thread that trains has them summed."""
 
-_SPANS: Final = {_EPOCH: semconv_traces.SPAN_EPOCH, "[_EvaluationLoop].run": semconv_traces.SPAN_VALIDATION}
+_SPANS: Final = {_EPOCH: semconv.SPAN_EPOCH, "[_EvaluationLoop].run": semconv.SPAN_VALIDATION}
 """Actions that become spans as well, with the names of these."""
 
 Events = deque[Any]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from tracelet_otel import semconv, semconv_traces
+from tracelet_otel import semconv
 from tracelet_otel.instrumentation.tracing.notes import SETUP_IS_OVER, Note
 from tracelet_otel.protocol.spans import Attribute, FinishedSpan
 
@@ -79,13 +79,13 @@ class SpanBuilder:
         if note.offset_ns is None:
             if not stack:
                 return []  # its call began before anything was noted
-            if stack[-1].note.name == semconv_traces.SPAN_SETUP:
+            if stack[-1].note.name == semconv.SPAN_SETUP:
                 ended.append(self._finished(stack.pop(), note))
             if note.name != SETUP_IS_OVER:
                 self._begin(stack, note)
         else:
             self._begin(stack, note)
-            self._begin(stack, note._replace(name=semconv_traces.SPAN_SETUP))
+            self._begin(stack, note._replace(name=semconv.SPAN_SETUP))
         return ended
 
     def progress(self, now_ns: int, step_of: Callable[[int], int | None]) -> list[FinishedSpan]:
@@ -101,11 +101,11 @@ class SpanBuilder:
                 outer = stack[-1]
                 step = step_of(thread)
                 begun = outer.note._replace(
-                    name=semconv_traces.SPAN_PROGRESS, time_ns=outer.covered_ns, step=outer.covered_step, offset_ns=None
+                    name=semconv.SPAN_PROGRESS, time_ns=outer.covered_ns, step=outer.covered_step, offset_ns=None
                 )
                 part = _Open(begun, self._new_id(), outer.span_id, outer.offset_ns, 0, None)
                 outer.covered_ns, outer.covered_step = now_ns, step
-                found.append(self._finished(part, Note(semconv_traces.SPAN_PROGRESS, now_ns, thread, False, step)))
+                found.append(self._finished(part, Note(semconv.SPAN_PROGRESS, now_ns, thread, False, step)))
         return found
 
     def settle(self, now_ns: int, step_of: Callable[[int], int | None], error: str | None = None) -> list[FinishedSpan]:
@@ -183,15 +183,15 @@ class SpanBuilder:
 
     def _attributes(self, begun: Note, end: Note) -> Iterator[tuple[str, Attribute]]:
         steps: Iterable[tuple[str, int | None]] = (
-            (semconv.EPOCH, begun.epoch), (semconv_traces.STEP_BEGIN, begun.step), (semconv_traces.STEP_END, end.step)
+            (semconv.EPOCH, begun.epoch), (semconv.STEP_BEGIN, begun.step), (semconv.STEP_END, end.step)
         )  # fmt: skip
         yield from ((name, value) for name, value in steps if value is not None)
-        if begun.is_sanity_check and begun.name == semconv_traces.SPAN_VALIDATION:
-            yield semconv_traces.SANITY_CHECK, True
+        if begun.is_sanity_check and begun.name == semconv.SPAN_VALIDATION:
+            yield semconv.SANITY_CHECK, True
         if end.path is not None:
-            yield semconv_traces.FILE_NAME, end.path.rstrip("/").rpartition("/")[2]
+            yield semconv.FILE_NAME, end.path.rstrip("/").rpartition("/")[2]
             size = end.size
             if size is None and end.is_written:
                 size = self._size_of(end.path)
             if size is not None:
-                yield semconv_traces.FILE_SIZE, size
+                yield semconv.FILE_SIZE, size

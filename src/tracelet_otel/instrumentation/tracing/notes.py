@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import perf_counter_ns, time_ns
 from typing import Any, Final, NamedTuple
 
-from tracelet_otel import semconv, semconv_traces
+from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.outcome import outcome_of
 from tracelet_otel.instrumentation.tracing.files import size_of_file
@@ -96,7 +96,7 @@ class SpanNotes:
             call = self._call(thread)
             if call is not None:
                 trainer = call.trainer()
-                is_sanity_check = name == semconv_traces.SPAN_VALIDATION and bool(trainer.sanity_checking)
+                is_sanity_check = name == semconv.SPAN_VALIDATION and bool(trainer.sanity_checking)
                 self.queue.append(
                     Note(name, now_ns, thread, True, call.step, trainer.current_epoch, is_sanity_check=is_sanity_check)
                 )

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from opentelemetry.trace import SpanContext
 
-from tracelet_otel import semconv, semconv_traces
+from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.tracing.builder import NewSpan, SpanBuilder
 from tracelet_otel.instrumentation.tracing.files import size_of_directory
@@ -70,9 +70,9 @@ class Tracing:
         self._pid = os.getpid()
         self._lock = threading.RLock()
         meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_counter(
-            semconv_traces.SPANS,
+            semconv.SPANS,
             callbacks=[self._observe],
-            unit=semconv_traces.SPANS_UNIT,
+            unit=semconv.SPANS_UNIT,
             description="Spans of trainings that have ended",
         )
 

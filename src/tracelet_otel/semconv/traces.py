@@ -1,4 +1,4 @@
-"""Names and attributes of spans, beside those that `semconv` has for metrics as well."""
+"""Names and attributes of spans."""
 
 from __future__ import annotations
 
