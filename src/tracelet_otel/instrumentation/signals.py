@@ -122,5 +122,5 @@ def traced(
     if signals.timing is None:
         return signals
     tracing = Tracing(meter_provider, signals.guard, run_id, trace_carrier(), progress_s)
-    signals.timing.actions.spans = tracing.notes
+    signals.timing.actions.spans, signals.timing.tracing = tracing.notes, tracing
     return replace(signals, tracing=tracing)

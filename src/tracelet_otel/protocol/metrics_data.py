@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from opentelemetry.sdk.metrics.export import Metric, MetricsData, ResourceMetrics, ScopeMetrics
+from opentelemetry.sdk.metrics.export import Metric, MetricsData, NumberDataPoint, ResourceMetrics, ScopeMetrics
 from opentelemetry.sdk.resources import Resource
 
 
@@ -28,8 +28,12 @@ def with_attributes(data: MetricsData, attributes: Mapping[str, Any]) -> Metrics
 
 
 def sample_count(data: MetricsData, scope: str | None = None) -> int:
-    """How many samples an export has, in all or in one instrumentation scope."""
-    return sum(len(one.point.exemplars) for one in _places(data) if scope in (None, one.scope.scope.name))
+    """How many samples an export has, in all or in one instrumentation scope. Exemplars of histograms are none."""
+    return sum(
+        len(one.point.exemplars)
+        for one in _places(data)
+        if scope in (None, one.scope.scope.name) and isinstance(one.point, NumberDataPoint)
+    )
 
 
 def instruments(data: MetricsData) -> frozenset[tuple[str, str]]:

@@ -81,13 +81,13 @@ def split(request: ExportMetricsServiceRequest, limit_bytes: int) -> Iterator[Ex
 
 
 def count_samples(request: ExportMetricsServiceRequest) -> int:
-    """How many samples (exemplars) a request has, in metrics of every kind."""
+    """How many samples a request has: exemplars of gauges and sums."""
     return sum(
         len(point.exemplars)
         for resource_metrics in request.resource_metrics
         for scope in resource_metrics.scope_metrics
         for metric in scope.metrics
-        for point in _points_of_any_kind(metric)
+        for point in points(metric)
     )
 
 

@@ -86,9 +86,14 @@ class Trace:
         return SpanContext(self.trace_id, span_id, is_remote=False, trace_flags=flags, trace_state=state)
 
 
+def context_of(span: SpanContext) -> Context:
+    """A context in which a span is the current one, so that a measurement refers to it."""
+    return set_span_in_context(NonRecordingSpan(span), Context())
+
+
 def is_sampled(trace: Trace, sampler: Sampler) -> bool:
     """Whether the spans of a trace are to be exported, by the SDK's sampler and by whoever began the trace."""
-    context = None if trace.parent is None else set_span_in_context(NonRecordingSpan(trace.parent), Context())
+    context = None if trace.parent is None else context_of(trace.parent)
     decision = sampler.should_sample(context, trace.trace_id, semconv.SCOPE_TRAINING).decision
     return decision is Decision.RECORD_AND_SAMPLE
 

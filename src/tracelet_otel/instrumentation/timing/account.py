@@ -59,6 +59,8 @@ class TimeAccount:
         self._between_steps: list[_Context] = []
         self._durations = Durations()
         self.steps = Steps()
+        self.last_step_ns = 0
+        """When the last step ended."""
         self.slow: list[SlowStep] = []
         """Slow steps since somebody has taken the list."""
         self._last_ns = 0
@@ -111,6 +113,7 @@ class TimeAccount:
             return
         clock_ns = now_ns - sum(context.ns for context in self._between_steps)
         if isinstance(mark, BatchEnds):
+            self.last_step_ns = now_ns
             duration_ns = self.steps.batch_ends(clock_ns, mark.samples)
             median_ns = None if duration_ns is None else self._durations.add(duration_ns, now_ns)
             if duration_ns is not None and median_ns is not None:

@@ -1,4 +1,4 @@
-"""Finds steps that took far longer than most. Pure."""
+"""Finds steps that took far longer than most, and makes spans of them. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from tracelet_otel import semconv
 from tracelet_otel.instrumentation.timing.phases import TrainingPhase
+from tracelet_otel.instrumentation.tracing.builder import NewSpan
 
 _TIMES: Final = 3
 """A step is slow where it takes more than so many times the median."""
@@ -35,6 +37,18 @@ class SlowStep:
     """Of the steps before it."""
     phases: Mapping[TrainingPhase, int]
     """Nanoseconds of each; all together are its duration."""
+
+
+def slow_step_span(step: SlowStep) -> NewSpan:
+    """The span of a slow step. Its phases are in it one after the other, each as long as all of it in the step."""
+    begin_ns = place_ns = step.end_ns - step.duration_ns
+    children = []
+    for phase, ns in sorted(step.phases.items(), key=lambda item: semconv.PHASES.index(item[0].name)):
+        owner = {semconv.PHASE_OWNER: phase.owner} if phase.owner else {}
+        children.append(NewSpan(phase.name, place_ns, place_ns + ns, {semconv.PHASE: phase.name, **owner}))
+        place_ns += ns
+    attributes = {semconv.STEP_NUMBER: step.number, semconv.STEP_MEDIAN: step.median_ns / 1e9}
+    return NewSpan(semconv.SPAN_STEP, begin_ns, step.end_ns, attributes, children)
 
 
 class Durations:

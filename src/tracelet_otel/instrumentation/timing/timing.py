@@ -17,8 +17,11 @@ from tracelet_otel.instrumentation.timing.actions import Actions
 from tracelet_otel.instrumentation.timing.device import DeviceTimes, StreamEvent
 from tracelet_otel.instrumentation.timing.marks import RowLogged
 from tracelet_otel.instrumentation.timing.phases import TrainingPhase
+from tracelet_otel.instrumentation.timing.slow import slow_step_span
 from tracelet_otel.instrumentation.timing.summary import summary
 from tracelet_otel.instrumentation.timing.verdict import FitTime, Judge, TrainingVerdict
+from tracelet_otel.instrumentation.tracing.tracing import Tracing
+from tracelet_otel.protocol.spans import context_of
 
 _BOUNDARIES_S: Final = [digit * 10**power for power in (-3, -2, -1, 0, 1, 2) for digit in (1, 2, 5)]
 """Of the buckets of step durations, where a receiver's are not exponential: from a millisecond to minutes."""
@@ -47,6 +50,8 @@ class Timing:
     ) -> None:
         self._tell = tell
         self._guard = guard
+        self.tracing: Tracing | None = None
+        """Where slow steps become spans; None where there are none."""
         self._device: DeviceTimes | None = None
         self._judge = Judge(verdict_every_s)
         self.actions = Actions(self._sum_up)
@@ -155,9 +160,15 @@ class Timing:
     def _take(self) -> None:
         """Must be called with `_lock` held."""
         self._account.take(self.actions.events)
+        slow, self._account.slow = self._account.slow, []
+        # One span stands for all of these steps: all are of one trace.
+        spans = [None if self.tracing is None else self.tracing.add(slow_step_span(one)) for one in slow]
         durations_s, self._account.steps.durations_s = self._account.steps.durations_s, []
+        if durations_s and self.tracing is not None and not spans:
+            spans.append(self.tracing.context_at(self._account.last_step_ns))
+        around = next((context_of(span) for span in spans if span is not None), None)
         for duration_s in durations_s:
-            self._duration.record(duration_s)
+            self._duration.record(duration_s, context=around)
 
     def _sum_up(self) -> None:
         # Whoever has the lock is doing it already.
