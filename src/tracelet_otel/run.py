@@ -104,7 +104,7 @@ class Run(RecordsByHand):
             settings.notes,
         )
         self._signals = traced(make_signals(provider, self._guard, budget_s, part), provider, lambda: self._role.run_id)
-        self._session.trace(identity, self._signals.tracing)
+        self._session.send(identity, self._signals)
         if self._tracks_lightning:
             LightningInstrumentor().take_over(self._signals)
         self._session.measure(identity, lambda: self._signals.progress.step)

@@ -7,7 +7,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.otlp.exporter import collector_exporter
-from tracelet_otel.exporters.otlp.settings import GRPC, HTTP, read, read_for_traces
+from tracelet_otel.exporters.otlp.settings import GRPC, HTTP, read, read_beside
+from tracelet_otel.exporters.otlp.signals import TRACES as OF_TRACES
 from tracelet_otel.protocol.samples import Reader
 
 OTLP = "OTEL_EXPORTER_OTLP"
@@ -158,7 +159,7 @@ TRACES = "OTEL_EXPORTER_OTLP_TRACES"
     ],
 )
 def test_where_traces_go(protocol, variables, given, endpoint):
-    found = read_for_traces({f"{OTLP}_PROTOCOL": protocol, **variables}, given)
+    found = read_beside({f"{OTLP}_PROTOCOL": protocol, **variables}, given, OF_TRACES)
     assert (None if found is None else found.endpoint) == endpoint
 
 
@@ -170,10 +171,10 @@ def test_traces_for_the_same_receiver_are_sent_as_metrics_are():
         f"{TRACES}_TIMEOUT": "4",
         f"{OTLP}_COMPRESSION": "gzip",
     }
-    found = read_for_traces(variables, "http://host")
+    found = read_beside(variables, "http://host", OF_TRACES)
     assert found is not None
     assert (found.protocol, found.headers, found.timeout_s, found.compression) == (HTTP, (("key", "1"),), 4, "gzip")
     # Another receiver gets no credentials of this one.
-    other = read_for_traces({**variables, f"{TRACES}_ENDPOINT": "http://other"}, "http://host")
+    other = read_beside({**variables, f"{TRACES}_ENDPOINT": "http://other"}, "http://host", OF_TRACES)
     assert other is not None
     assert (other.protocol, other.headers) == (GRPC, ())

@@ -16,6 +16,11 @@ import grpc  # type: ignore[import-untyped]
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 from google.rpc.error_details_pb2 import RetryInfo
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import (
+    LogsServiceServicer,
+    add_LogsServiceServicer_to_server,
+)
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
@@ -48,6 +53,7 @@ CODES = {
 _DECODE: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflate": zlib.decompress}
 # The generated code has no types.
 _add_to_server: Callable[[MetricsServiceServicer, grpc.Server], None] = add_MetricsServiceServicer_to_server
+_add_logs_to_server: Callable[[LogsServiceServicer, grpc.Server], None] = add_LogsServiceServicer_to_server
 _add_traces_to_server: Callable[[TraceServiceServicer, grpc.Server], None] = add_TraceServiceServicer_to_server
 
 Points = dict[str, dict[frozenset[tuple[str, str]], float]]
@@ -82,12 +88,15 @@ class Kept:
         """Of metrics."""
         self.takes_traces = True
         self.traces: list[ExportTraceServiceRequest] = []
+        self.takes_logs = True
+        self.logs: list[ExportLogsServiceRequest] = []
 
     def forget(self) -> None:
         """Begin anew, for another test."""
         self.requests.clear()
         self.headers.clear()
         self.traces.clear()
+        self.logs.clear()
         self.attempts = 0
 
     def keep(self, request: ExportMetricsServiceRequest, headers: dict[str, str]) -> None:
@@ -98,6 +107,28 @@ class Kept:
     def metrics(self) -> list[Any]:
         """Every metric of every request."""
         return _metrics(list(self.requests))
+
+    @property
+    def beside(self) -> dict[str, Callable[[bytes], None]]:
+        """By path, what takes requests of signals other than metrics; none of those that it does not take."""
+        found: dict[str, Callable[[bytes], None]] = {}
+        if self.takes_traces:
+            found["/v1/traces"] = lambda body: self.traces.append(ExportTraceServiceRequest.FromString(body))
+        if self.takes_logs:
+            found["/v1/logs"] = lambda body: self.logs.append(ExportLogsServiceRequest.FromString(body))
+        return found
+
+    @property
+    def events(self) -> list[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+        """Name, body, attributes and resource of each event."""
+        return [
+            (event.event_name, event.body.string_value, plain(event.attributes), plain(logs.resource.attributes))
+            for request in list(self.logs)
+            for logs in request.resource_logs
+            for scope in logs.scope_logs
+            for event in scope.log_records
+            if event.event_name
+        ]
 
     @property
     def resources(self) -> list[dict[str, str]]:
@@ -123,6 +154,11 @@ class Kept:
     def samples(self) -> list[tuple[str, int, float, int, int]]:
         """Name, step, value, time and sequence of each sample, in the order of the sequence."""
         return samples_of(list(self.requests))
+
+
+def plain(attributes: Iterable[Any]) -> dict[str, Any]:
+    """Attributes with their values; those that are no simple values are None."""
+    return {one.key: getattr(one.value, one.value.WhichOneof("value") or "", None) for one in attributes}
 
 
 def _metrics(requests: Iterable[ExportMetricsServiceRequest]) -> list[Any]:
@@ -176,8 +212,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         ill = self.server.ill
-        is_traces = self.path == "/v1/traces" and self.server.takes_traces
-        self.server.attempts += not is_traces
+        beside = self.server.beside.get(self.path)
+        self.server.attempts += beside is None
         if ill == "hangs":
             self.server.well_again.wait(120)
             self.close_connection = True
@@ -197,12 +233,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(content)
             return
-        if self.path != "/v1/metrics" and not is_traces:
+        if self.path != "/v1/metrics" and beside is None:
             self.send_error(404)
             return
         decode = _DECODE.get(self.headers.get("Content-Encoding", ""))
-        if is_traces:
-            self.server.traces.append(ExportTraceServiceRequest.FromString(decode(body) if decode else body))
+        if beside is not None:
+            beside(decode(body) if decode else body)
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -234,6 +270,7 @@ class GrpcReceiver(Kept, MetricsServiceServicer):
         self._server = grpc.server(futures.ThreadPoolExecutor(4), options=(("grpc.so_reuseport", 0),))
         _add_to_server(self, self._server)
         _add_traces_to_server(_GrpcTraces(self), self._server)
+        _add_logs_to_server(_GrpcLogs(self), self._server)
         address = f"127.0.0.1:{port}"
         server = self._server
         self._port = server.add_secure_port(address, tls) if tls else server.add_insecure_port(address)
@@ -286,3 +323,20 @@ class _GrpcTraces(TraceServiceServicer):
             context.abort(grpc.StatusCode.UNAVAILABLE, "not today")
         self._kept.traces.append(request)
         return ExportTraceServiceResponse()
+
+
+class _GrpcLogs(LogsServiceServicer):
+    """Takes the logs of a receiver."""
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+
+    def Export(  # noqa: N802
+        self, request: ExportLogsServiceRequest, context: grpc.ServicerContext
+    ) -> ExportLogsServiceResponse:
+        if not self._kept.takes_logs:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "unknown service")
+        if self._kept.ill:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not today")
+        self._kept.logs.append(request)
+        return ExportLogsServiceResponse()

@@ -126,3 +126,18 @@ def test_they_are_the_trace_of_the_run_in_mlflow(instrumented, database):
     (trace,) = traces_of(f"sqlite:///{database}", "zero code")
     epoch = ("epoch", ["validation"])
     assert shape(trace) == [("fit", ["setup", "validation", epoch, epoch])]
+
+
+def test_a_verdict_goes_to_the_logs_of_the_sdk(instrumented, receiver):
+    child = instrumented(
+        "train.py",
+        "otlp",
+        OTEL_TRACES_EXPORTER="none",
+        OTEL_LOGS_EXPORTER="otlp",
+        **HTTP,
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint,
+    )
+    assert child.returncode == 0, child.stderr
+    [(name, body, attributes, _)] = receiver.events
+    assert name == semconv.EVENT_VERDICT
+    assert body.startswith(f"{attributes[semconv.VERDICT]}: ")

@@ -88,6 +88,11 @@ def sdk_exports_otlp_traces() -> bool:
     return _names_otlp("OTEL_TRACES_EXPORTER")
 
 
+def sdk_exports_otlp_logs() -> bool:
+    """Whether the SDK's own configurator creates an exporter of OTLP logs, which is its default."""
+    return _names_otlp("OTEL_LOGS_EXPORTER")
+
+
 def sdk_disabled() -> bool:
     """Whether OTEL_SDK_DISABLED turns the SDK off, so that nothing can be recorded."""
     return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"

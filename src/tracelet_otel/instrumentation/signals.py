@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from time import time_ns
 
 from opentelemetry.metrics import MeterProvider
 
@@ -11,6 +12,7 @@ from tracelet_otel import semconv
 from tracelet_otel._support.environment import trace_carrier
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.terminal import show
+from tracelet_otel.instrumentation.events import Events
 from tracelet_otel.instrumentation.hparams import Hyperparameters
 from tracelet_otel.instrumentation.launching import Launching
 from tracelet_otel.instrumentation.outcome import Outcome
@@ -21,16 +23,18 @@ from tracelet_otel.instrumentation.tags import Tags
 from tracelet_otel.instrumentation.timing.timing import Timing
 from tracelet_otel.instrumentation.timing.verdict import TrainingVerdict
 from tracelet_otel.instrumentation.tracing.tracing import PROGRESS_S, Tracing
+from tracelet_otel.protocol.events import Event
 from tracelet_otel.resource.membership import Membership
 
 
 @dataclass(frozen=True)
 class Signals:
-    """What a run reports: its rows, hyperparameters, tags, progress, outcome, and where its time goes."""
+    """What a run reports: its rows, hyperparameters, tags, events, progress, outcome, and where its time goes."""
 
     recorder: Recorder
     hparams: Hyperparameters
     tags: Tags
+    events: Events
     progress: Progress
     outcome: Outcome
     membership: Membership
@@ -89,15 +93,21 @@ def make_signals(
     if part.owns_run:
         # A rank that starts as a copy of the owner would set back what has another value by then.
         tags.begin(part.tags, part.note)
+    events = Events(guard)
 
     def tell(verdict: TrainingVerdict) -> None:
+        text = f"{verdict.name}: {verdict.text}"
         # Only the process that owns the run knows its note, and adds to it.
-        tags.find(semconv.VERDICT, verdict.name, f"{verdict.name}: {verdict.text}" if part.owns_run else "")
+        tags.find(semconv.VERDICT, verdict.name, text if part.owns_run else "")
+        owner = {semconv.PHASE_OWNER: verdict.owner} if verdict.owner else {}
+        found = {semconv.VERDICT: verdict.name, semconv.VERDICT_SHARE: verdict.share, **owner}
+        events.emit(Event(semconv.EVENT_VERDICT, time_ns(), text, found))
 
     return Signals(
         recorder=recorder,
         hparams=Hyperparameters(meter_provider, guard),
         tags=tags,
+        events=events,
         progress=Progress(meter_provider, guard, membership),
         outcome=outcome,
         membership=membership,

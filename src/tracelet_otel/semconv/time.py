@@ -45,6 +45,8 @@ PHASES: Final = (
 RUN_VERDICT: Final = "tracelet.run.verdict"  # share of the time that goes to what bounds it
 RUN_VERDICT_UNIT: Final = "1"
 VERDICT: Final = "tracelet.verdict"  # one of VERDICT_*
+VERDICT_SHARE: Final = "tracelet.verdict.share"  # of the event: as the value of the metric
+EVENT_VERDICT: Final = "tracelet.verdict"  # name of the event that a verdict is, too
 
 # Values of `tracelet.verdict`
 VERDICT_INPUT: Final = "input-bound"

@@ -13,6 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TrackerUnavailableError
+from tracelet_otel.exporters.otlp.events import OtlpEvents, check_events, collector_events
 from tracelet_otel.exporters.otlp.exporter import OtlpExporter, collector_exporter, prepare_collector
 from tracelet_otel.exporters.otlp.spans import OtlpSpans, check_traces, collector_spans
 from tracelet_otel.exporters.registry import import_trackers, specs, takes_traces
@@ -111,6 +112,7 @@ class Owner:
         # The collector comes first, so that an error in its settings is raised before any tracker has created a run.
         if settings.streams:
             check_traces(settings.otlp_endpoint)
+            check_events(settings.otlp_endpoint)
             self._stream = collector_exporter(settings.otlp_endpoint, lambda: self.membership.attributes, guard)
         try:
             if settings.trackers:
@@ -134,6 +136,14 @@ class Owner:
         if self._relayed is not None and (self._settings.relay_endpoint or takes_traces(self._settings)):
             to_relay = self._relayed.spans(known)
         return [one for one in (to_relay, to_collector) if one is not None]
+
+    def event_senders(self, resource: Resource, guard: Guard) -> list[OtlpEvents]:
+        """Make what sends events to the collector, if there is one."""
+        if self._stream is None:
+            return []
+        known = lambda: resource.merge(Resource(self.membership.attributes))  # noqa: E731
+        found = collector_events(self._settings.otlp_endpoint, known, guard)
+        return [] if found is None else [found]
 
     def wait_for_room(self, timeout_s: float) -> None:
         """Wait until at most half of each exporter's queue is taken; give up after `timeout_s` without progress."""

@@ -9,6 +9,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel._support.guard import Guard
+from tracelet_otel.exporters.otlp.events import OtlpEvents
 from tracelet_otel.exporters.otlp.spans import OtlpSpans
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.protocol.account import Account
@@ -44,6 +45,15 @@ class Role(Protocol):
 
     def span_senders(self, resource: Resource, guard: Guard) -> list[OtlpSpans]:
         """Make what sends spans, to a relay and to a collector; to be called after `open`.
+
+        Args:
+            resource: resource of the run in this process.
+            guard: where errors are reported.
+        """
+        ...
+
+    def event_senders(self, resource: Resource, guard: Guard) -> list[OtlpEvents]:
+        """Make what sends events, to a collector; to be called after `open`.
 
         Args:
             resource: resource of the run in this process.
@@ -135,6 +145,10 @@ class Silent:
         """Do nothing."""
 
     def span_senders(self, resource: Resource, guard: Guard) -> list[OtlpSpans]:
+        """None: nothing is sent."""
+        return []
+
+    def event_senders(self, resource: Resource, guard: Guard) -> list[OtlpEvents]:
         """None: nothing is sent."""
         return []
 

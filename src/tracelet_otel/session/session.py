@@ -13,10 +13,10 @@ from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
-from tracelet_otel.instrumentation.tracing.tracing import Tracing
+from tracelet_otel.instrumentation.signals import Signals
 from tracelet_otel.protocol.run_identity import to_text
+from tracelet_otel.session.beside import BesideMetrics
 from tracelet_otel.session.role import Role
-from tracelet_otel.session.spans import SpanSenders
 from tracelet_otel.settings import Settings
 from tracelet_otel.system.monitor import Hardware, hardware_of
 
@@ -42,7 +42,7 @@ class Session:
         self._guard = guard
         self._began_unix_nano = time.time_ns()
         self._hardware: Hardware | None = None
-        self._spans = SpanSenders(guard)
+        self._beside = BesideMetrics(guard)
 
     def prepare(self) -> None:
         """Import everything that the run needs, on the calling thread. The threads of this package import nothing."""
@@ -68,16 +68,17 @@ class Session:
         started = {semconv.RUN_START_TIME: to_text(self._began_unix_nano)}
         self.role.open({**identity, **started}, self._guard, waits=waits)
 
-    def trace(self, identity: Resource, tracing: Tracing | None) -> None:
-        """Send the spans of this process, also those that have ended before the run was open.
+    def send(self, identity: Resource, signals: Signals) -> None:
+        """Send the spans and events of this process, also those from before the run was open.
 
         Args:
             identity: resource of the run in this process.
-            tracing: makes the spans; None where there are none.
+            signals: has them.
         """
-        if tracing is not None:
-            self._spans.open(self.role, identity)
-            tracing.add_exporter(self._spans)
+        self._beside.open(self.role, identity)
+        signals.events.add_exporter(self._beside)
+        if signals.tracing is not None:
+            signals.tracing.add_exporter(self._beside)
 
     def measure(self, identity: Resource, step: Callable[[], int]) -> None:
         """Start to measure GPU and host, if this process is the one that does so on its node.
@@ -107,15 +108,15 @@ class Session:
             shut_downs: one for each reader or exporter. Each gets the whole time, so a slow one takes none from others.
         """
         began_s = time.monotonic()
-        self._spans.hurry()
+        self._beside.hurry()
         for shut_down in shut_downs:
             self.guarded(lambda one=shut_down: one(self.settings.stop_timeout * 1e3))  # type: ignore[misc]
-        self._spans.finish(began_s, self.settings.stop_timeout)
+        self._beside.finish(began_s, self.settings.stop_timeout)
         self.role.finish(began_s + self.settings.stop_timeout)
 
     def close(self) -> None:
         """Close the role. Call it once the run has ended, or could not begin."""
-        self._spans.finish(0, 0)
+        self._beside.finish(0, 0)
         self.guarded(self.role.close)
 
     def guarded(self, call: Callable[[], object]) -> None:

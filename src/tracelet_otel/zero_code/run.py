@@ -251,8 +251,9 @@ class ZeroCodeRun:
             is_late = self._closed or self._given_up
             if not is_late:
                 self._identity, self._is_open = identity, True
-                tracing = None if self._signals is None else self._signals.tracing
-                session.guarded(lambda: session.trace(Resource(dict(identity)), tracing))
+                signals = self._signals
+                if signals is not None:
+                    session.guarded(lambda: session.send(Resource(dict(identity)), signals))
                 if not self._ending:
                     session.measure(Resource(dict(identity)), self._step)
                 while self._kept:

@@ -19,7 +19,7 @@ from opentelemetry.util.re import parse_env_headers
 
 from tracelet_otel._support.redact import without_credentials
 from tracelet_otel.errors import ConfigurationError
-from tracelet_otel.exporters.otlp.signals import METRICS, TRACES, OtlpSignal
+from tracelet_otel.exporters.otlp.signals import METRICS, OtlpSignal
 
 GRPC: Final = "grpc"
 HTTP: Final = "http/protobuf"
@@ -118,12 +118,13 @@ def named(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(_PREFIXES)}
 
 
-def read_for_traces(environment: Mapping[str, str], endpoint: str | None) -> OtlpSettings | None:
-    """Read the settings for traces of a run whose metrics go to a collector.
+def read_beside(environment: Mapping[str, str], endpoint: str | None, signal: OtlpSignal) -> OtlpSettings | None:
+    """Read the settings for another signal of a run whose metrics go to a collector.
 
     Args:
         environment: environment variables of the process.
-        endpoint: the endpoint that is given for the run; one that the variables name for traces takes precedence.
+        endpoint: the endpoint that is given for the run; one that the variables name for the signal takes precedence.
+        signal: the other signal.
 
     Returns:
         None where what is named is for metrics only.
@@ -131,25 +132,25 @@ def read_for_traces(environment: Mapping[str, str], endpoint: str | None) -> Otl
     Raises:
         ConfigurationError: a variable or the endpoint has an invalid value.
     """
-    of_traces, of_all = _variables("ENDPOINT", TRACES)
-    if _value(environment, (of_traces, of_traces))[1]:
-        return read(environment, None, TRACES)
+    of_signal, of_all = _variables("ENDPOINT", signal)
+    if _value(environment, (of_signal, of_signal))[1]:
+        return read(environment, None, signal)
     if endpoint is None:
         is_for_metrics = _value(environment, _variables("ENDPOINT", METRICS))[1] and not environment.get(of_all)
-        return None if is_for_metrics else read(environment, None, TRACES)
+        return None if is_for_metrics else read(environment, None, signal)
     # The same receiver, which is asked in the same way.
-    of_metrics, of_traces = (f"OTEL_EXPORTER_OTLP_{signal.variable}_" for signal in (METRICS, TRACES))
+    of_metrics, of_signal = (f"OTEL_EXPORTER_OTLP_{one.variable}_" for one in (METRICS, signal))
     alike = {
-        name.replace(of_metrics, of_traces): value
+        name.replace(of_metrics, of_signal): value
         for name, value in environment.items()
         if value and name.startswith(of_metrics)
     }
     given = {name: value for name, value in environment.items() if value}
     parts = urlsplit(endpoint)
     is_of_metrics = parts.path.endswith(METRICS.path)
-    path = parts.path.removesuffix(METRICS.path) + TRACES.path
-    settings = read({**alike, **given}, parts._replace(path=path).geturl() if is_of_metrics else endpoint, TRACES)
-    # A path of the receiver's own is that of metrics, and nobody knows that of traces.
+    path = parts.path.removesuffix(METRICS.path) + signal.path
+    settings = read({**alike, **given}, parts._replace(path=path).geturl() if is_of_metrics else endpoint, signal)
+    # A path of the receiver's own is that of metrics, and nobody knows that of the other signal.
     is_known = settings.protocol == GRPC or is_of_metrics or parts.path in ("", "/")
     return settings if is_known else None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
@@ -35,6 +36,14 @@ METRICS: Final = OtlpSignal(
     "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
     ExportMetricsServiceResponse,
     "rejected_data_points",
+)
+LOGS: Final = OtlpSignal(
+    "LOGS",
+    "/v1/logs",
+    "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    ExportLogsServiceResponse,
+    "rejected_log_records",
+    is_optional=True,
 )
 TRACES: Final = OtlpSignal(
     "TRACES",

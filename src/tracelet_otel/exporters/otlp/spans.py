@@ -1,8 +1,7 @@
-"""Sends the spans of this process to one receiver, with the sender that metrics have: what it does not take is kept."""
+"""Sends the spans of this process to one receiver."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Final
 
@@ -11,24 +10,20 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from tracelet_otel._support.environment import environment, sdk_exports_otlp_traces
-from tracelet_otel._support.guard import Guard, log
-from tracelet_otel.exporters.otlp.backlog import Body
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.exporters.otlp.exporter import transport_of
-from tracelet_otel.exporters.otlp.limits import Limits
-from tracelet_otel.exporters.otlp.sender import Sender
-from tracelet_otel.exporters.otlp.settings import read_for_traces
-from tracelet_otel.exporters.otlp.transport import DELIVERED, Answer, Transport, Verdict
+from tracelet_otel.exporters.otlp.records import OtlpRecords
+from tracelet_otel.exporters.otlp.settings import read_beside
+from tracelet_otel.exporters.otlp.signals import TRACES
+from tracelet_otel.exporters.otlp.transport import Transport
 from tracelet_otel.protocol.spans import FinishedSpan, Trace, is_sampled, readable
 
 _AT_ONCE: Final = 1_000
 """Spans of one request, which are about 300 bytes each."""
-_LIMITS: Final = Limits(request_bytes=2**20, backlog_bytes=4 * 2**20, patience_s=5.0, what="spans")
 
 
-class OtlpSpans:
-    """Takes spans that have ended, and sends them on a thread of its own, which begins with the first ones.
-
-    In a forked child it does nothing.
+class OtlpSpans(OtlpRecords):
+    """Takes spans that have ended, and sends them.
 
     Args:
         transport: sends to the receiver.
@@ -50,63 +45,19 @@ class OtlpSpans:
         *,
         is_to_relay: bool = False,
     ) -> None:
-        self.is_to_relay = is_to_relay
-        """Whether it leads to a relay."""
-        self._transport = _Spans(transport)
-        self._name = name
-        self._guard = guard
+        super().__init__(TRACES, transport, name, guard, is_to_relay=is_to_relay)
         self._resource = resource
         self._is_wanted = is_wanted
-        self._sender: Sender | None = None
-        self._pid = os.getpid()
 
     def export(self, spans: list[FinishedSpan], trace: Trace) -> None:
         """Queue spans without waiting for the receiver."""
-        if os.getpid() != self._pid or not self._is_wanted(trace):
+        if not self.is_of_this_process or not self._is_wanted(trace):
             return
         if self.is_to_relay:
             trace = trace.own
-        if self._sender is None:
-            self._sender = Sender(self._transport, self._name, self._guard, _LIMITS)
         for start in range(0, len(spans), _AT_ONCE):
             part = readable(spans[start : start + _AT_ONCE], trace, self._resource())
-            content = encode_spans(part).SerializeToString()
-            self._sender.put([Body(content, is_gzip=False, samples=len(part)).packed], frozenset)
-
-    def flush(self, timeout_s: float) -> None:
-        """Wait until the receiver has everything, at most so many seconds; without any, only have it sent at once."""
-        if self._sender is not None and os.getpid() == self._pid:
-            self._sender.wait(timeout_s)
-
-    def close(self, timeout_s: float) -> None:
-        """Wait as `flush` does, stop sending, and log what was not delivered."""
-        if os.getpid() == self._pid:
-            if self._sender is not None:
-                self._sender.close(timeout_s)
-            else:
-                self._transport.close()
-
-
-class _Spans:
-    """A `Transport` to a receiver that may not know spans, as one for metrics only: it is told once, and no more."""
-
-    def __init__(self, inner: Transport) -> None:
-        self.receiver = inner.receiver
-        self._inner = inner
-        self._is_told = False
-
-    def send(self, body: Body) -> Answer:
-        answer = self._inner.send(body)
-        if answer.verdict is not Verdict.UNKNOWN:
-            return answer
-        if not self._is_told:
-            self._is_told = True
-            reason = answer.reason.partition(": ")[0]
-            log.info("%s takes no traces (%s). OTEL_TRACES_EXPORTER=none turns them off", self.receiver, reason)
-        return DELIVERED
-
-    def close(self) -> None:
-        self._inner.close()
+            self.put(encode_spans(part).SerializeToString(), len(part))
 
 
 def check_traces(endpoint: str | None) -> None:
@@ -116,7 +67,7 @@ def check_traces(endpoint: str | None) -> None:
         ConfigurationError: one of them is malformed.
     """
     if sdk_exports_otlp_traces():
-        read_for_traces(environment(), endpoint)
+        read_beside(environment(), endpoint, TRACES)
 
 
 def collector_spans(endpoint: str | None, resource: Callable[[], Resource], guard: Guard) -> OtlpSpans | None:
@@ -136,7 +87,7 @@ def collector_spans(endpoint: str | None, resource: Callable[[], Resource], guar
     """
     if not sdk_exports_otlp_traces():
         return None
-    settings = read_for_traces(environment(), endpoint)
+    settings = read_beside(environment(), endpoint, TRACES)
     if settings is None:
         return None
     # Reads OTEL_TRACES_SAMPLER.

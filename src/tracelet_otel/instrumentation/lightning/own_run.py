@@ -7,6 +7,7 @@ from opentelemetry.metrics import MeterProvider
 from tracelet_otel import semconv
 from tracelet_otel._support.environment import environment
 from tracelet_otel._support.guard import Guard
+from tracelet_otel.instrumentation.global_events import GlobalEvents
 from tracelet_otel.instrumentation.outcome import error_that_ended
 from tracelet_otel.instrumentation.own_run import OwnRun
 from tracelet_otel.instrumentation.signals import Signals, traced
@@ -25,8 +26,12 @@ def identify(provider: MeterProvider, guard: Guard) -> None:
 
 
 def with_spans(signals: Signals, provider: MeterProvider) -> Signals:
-    """Signals that also have spans, for the global tracer provider, where it is measured what the time goes to."""
+    """Signals that also have spans, where it is measured what the time goes to.
+
+    Spans and events go to the global providers, which somebody else may have configured.
+    """
     known = resource_attributes(provider)
+    signals.events.add_exporter(GlobalEvents())
     found = traced(signals, provider, lambda: str(known.get(semconv.RUN_ID, "")))
     if found.tracing is not None:
         found.tracing.add_exporter(GlobalSpans(lambda: {**known, **signals.membership.attributes}))

@@ -10,6 +10,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel._support.guard import Guard
+from tracelet_otel.exporters.otlp.events import OtlpEvents, collector_events
 from tracelet_otel.exporters.otlp.exporter import prepare_collector
 from tracelet_otel.exporters.otlp.spans import OtlpSpans, collector_spans
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
@@ -113,6 +114,15 @@ class Follower:
             endpoint = self._settings.otlp_endpoint
             to_collector = collector_spans(endpoint, lambda: resource.merge(Resource(stream.known_attributes())), guard)
         return [one for one in (to_relay, to_collector) if one is not None]
+
+    def event_senders(self, resource: Resource, guard: Guard) -> list[OtlpEvents]:
+        """Make what sends events to the collector, if there is one. Nothing may be sent before the run is found."""
+        if not self._to_collector:
+            return []
+        known = self._to_collector[0].known_attributes
+        endpoint = self._settings.otlp_endpoint
+        found = collector_events(endpoint, lambda: resource.merge(Resource(known())), guard)
+        return [] if found is None else [found]
 
     def wait_for_room(self, timeout_s: float) -> None:
         """Wait until at most half of each exporter's queue is taken; give up after `timeout_s` without progress."""
