@@ -1,8 +1,8 @@
 """The command line that all benchmarks share.
 
-    python -m benchmarks.NAME [--smallest] [--results DIRECTORY] [--NUMBER VALUE]
+    python -m benchmarks.NAME [--smallest] [--results DIRECTORY] [--NAME VALUE]
 
-What a benchmark does more or less of is its size: a frozen dataclass. Each number in it is an option.
+What a benchmark does more or less of is its size: a frozen dataclass. Each number and text in it is an option.
 """
 
 from __future__ import annotations
@@ -42,11 +42,14 @@ def run(main: Callable[[Size, Results], None], full: Size, smallest: Size) -> No
         metavar="DIRECTORY",
         help="where figures and plots go; by default benchmarks/results, and of the smallest size nowhere",
     )
-    numbers = {one.name: value for one in fields(full) if isinstance(value := getattr(full, one.name), int | float)}
-    for name, value in numbers.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), help=f"in place of {value:,}")
+    values = {
+        one.name: value for one in fields(full) if isinstance(value := getattr(full, one.name), int | float | str)
+    }
+    for name, value in values.items():
+        instead = (value or "nothing") if isinstance(value, str) else f"{value:,}"
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), help=f"in place of {instead}")
     told = parser.parse_args()
-    chosen = {name: getattr(told, name) for name in numbers if getattr(told, name) is not None}
+    chosen = {name: getattr(told, name) for name in values if getattr(told, name) is not None}
     # Who is ended ends the servers that it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory() as nowhere:
