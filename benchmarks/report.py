@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.budgets import all_threads_us, budgets, over_nothing, ratio
 from benchmarks.results import KEPT, Results
+from benchmarks.tables import grid
+from benchmarks.time_tables import cost_of_phases, phases
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/performance.md", "docs/scale.md")
 _BLOCK = re.compile(r"(<!-- figures: (?P<name>[\w ]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
-
-
-def grid(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown, the first column to the left and all others to the right."""
-    rows = [header, ["---", *["---:"] * (len(header) - 1)], *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
 def _machine(results: Results) -> str:
@@ -254,27 +250,6 @@ def _chains(results: Results) -> str:
     return grid(header, lines)
 
 
-def _cost_of_phases(results: Results) -> str:
-    found = {case: costs for case, costs in results.load("phases")["results"].items() if case != "accuracy"}
-    lines = (
-        (case, f"{one['actions']}", f"{one['lightning_us']:.1f}", f"{one['ours_us']:.1f}", f"{one['sums_us']:.1f}")
-        for case, one in found.items()
-    )
-    header = ("µs a step", "actions", "Lightning's own way", "with phases", "their sums, on another thread")
-    return grid(header, lines)
-
-
-def _phases(results: Results) -> str:
-    found = results.load("phases")["results"]["accuracy"]
-    parts = (
-        (part, f"{one['own']:.3f}", f"{one['phase']:.3f}", f"{one['phase'] / one['own'] - 1:+.1%}")
-        for part, one in found["parts"].items()
-    )
-    others = ((phase, "", f"{seconds:.3f}", "") for phase, seconds in found["others"].items())
-    whole = ("all", f"{found['wall_s']:.3f}", f"{found['sum_s']:.3f}", f"{found['sum_s'] / found['wall_s'] - 1:+.1%}")
-    return grid(("phase", "measured in the training, s", "its phase, s", "more"), (*parts, *others, whole))
-
-
 def _gpus(results: Results) -> str:
     lines = (
         (gpus, str(one["points"]), f"{one['first_ms']:.2f}", f"{one['median_ms']:.2f}", f"{one['p95_ms']:.2f}")
@@ -324,8 +299,8 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "chains": _chains,
     "outage": _outage,
     "ill trackers": _ill_trackers,
-    "cost of phases": _cost_of_phases,
-    "phases": _phases,
+    "cost of phases": cost_of_phases,
+    "phases": phases,
     "gpus": _gpus,
     "zero code": _zero_code,
     "repetitions": _repetitions,
