@@ -74,6 +74,7 @@ test-small:
 	$(SMALL)/bin/python $(TESTS) -m 'not slow and not whole' tests/unit tests/identity tests/gpu tests/otlp
 
 # Wants two processors that do nothing else, on slow ones for more than an hour; needs otelcol, on PATH or in the directory that TRACELET_TOOLS names.
+# Beside TraceML only where TRACEML_PYTHON names an interpreter that has it: `pip install traceml-ai lightning`, elsewhere.
 bench: venv
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.parts
@@ -81,6 +82,7 @@ bench: venv
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.wandb_parts
 	$(BIN)/python -m benchmarks.phases
+	$(if $(TRACEML_PYTHON),$(BIN)/python -m benchmarks.verdicts --traceml-python $(TRACEML_PYTHON))
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.ranks
 	$(BIN)/python -m benchmarks.nodes

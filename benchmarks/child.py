@@ -21,6 +21,21 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), **more}
 
 
+def ended(command: list[str], home: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """A program that has run to its end; the benchmark ends where it fails.
+
+    Args:
+        command: program and arguments.
+        home: a directory that nothing outlives.
+        more: variables of its environment.
+    """
+    own = {"HOME": home, "CLEARML_CACHE_DIR": f"{home}/clearml", "TRACELET_JOURNAL_DIR": f"{home}/journals"}
+    child = subprocess.run(command, env=environment(**own | more), capture_output=True, text=True, check=False)
+    if child.returncode:
+        raise SystemExit(child.stderr)
+    return child
+
+
 def figures(program: list[str], order: dict[str, Any], home: str, **more: str) -> dict[str, float]:
     """What a Python program prints as its last line of JSON; the benchmark ends where it fails.
 
@@ -30,16 +45,7 @@ def figures(program: list[str], order: dict[str, Any], home: str, **more: str) -
         home: a directory that nothing outlives.
         more: variables of its environment.
     """
-    own = {"HOME": home, "CLEARML_CACHE_DIR": f"{home}/clearml", "TRACELET_JOURNAL_DIR": f"{home}/journals"}
-    child = subprocess.run(
-        [sys.executable, *program, json.dumps({**order, "home": home})],
-        env=environment(**own | more),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if child.returncode:
-        raise SystemExit(child.stderr)
+    child = ended([sys.executable, *program, json.dumps({**order, "home": home})], home, **more)
     # Some clients go on to print from threads of their own, also behind the figures in their line.
     line = next(one for one in reversed(child.stdout.splitlines()) if one[:1] == "{")
     found: dict[str, float]

@@ -17,10 +17,10 @@ from typing import Any
 from benchmarks.budgets import all_threads_us, budgets, over_nothing, ratio
 from benchmarks.results import KEPT, Results
 from benchmarks.tables import grid
-from benchmarks.time_tables import cost_of_phases, phases
+from benchmarks.time_tables import cost_of_phases, cost_of_verdicts, phases, verdicts
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/performance.md", "docs/scale.md")
+DOCUMENTS = ("README.md", "docs/performance.md", "docs/scale.md", "docs/time.md")
 _BLOCK = re.compile(r"(<!-- figures: (?P<name>[\w ]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 
@@ -301,6 +301,8 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "ill trackers": _ill_trackers,
     "cost of phases": cost_of_phases,
     "phases": phases,
+    "verdicts": verdicts,
+    "cost of verdicts": cost_of_verdicts,
     "gpus": _gpus,
     "zero code": _zero_code,
     "repetitions": _repetitions,
