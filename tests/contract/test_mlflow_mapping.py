@@ -39,6 +39,8 @@ def test_other_characters_are_left_out_as_lightning_leaves_them_out(name, key):
 @example(".")
 @example("..a/b")
 @example("../..a")
+@example(".../0")
+@example("../.../..")
 @example("損失")
 def test_every_key_is_one_that_mlflow_takes(name):
     key = valid_key(name)

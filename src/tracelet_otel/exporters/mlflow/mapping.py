@@ -53,7 +53,7 @@ def valid_key(name: str) -> str:
     # MLflow requires a normalized relative path, because file stores used the key as one.
     key = "/".join(part for part in key.split("/") if part not in ("", ".", ".."))
     if key.startswith(".."):
-        key = key.lstrip(".")
+        key = key.lstrip("./")
     if not key:
         return with_hash("metric", name, _LONGEST_CHANGED_NAME)
     if len(key) > MAX_KEY_LENGTH or (key != name and len(key) > _LONGEST_CHANGED_NAME):
