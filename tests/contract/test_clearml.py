@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError, RunLostError, TrackerUnavailableError
 from tracelet_otel.protocol.decode import Param
+from tracelet_otel.protocol.failure import Failure
 from tracelet_otel.testing import reading
 
 IMPORT = """
@@ -234,6 +236,31 @@ def test_tags_that_others_have_given_a_task_meanwhile_stay(online, identity):
     tracker.close(semconv.OUTCOME_FINISHED)
     assert task.tags == ["of somebody", "stage:final"]
     assert "comment" not in task.fields
+
+
+@pytest.mark.parametrize("outcome", [semconv.OUTCOME_FAILED, semconv.OUTCOME_FINISHED])
+def test_why_a_task_failed_is_the_reason_of_its_status(online, identity, outcome):
+    failure = Failure("ValueError", "bad batch\nof 3", "Traceback (most recent call last):\nValueError: bad batch\n")
+    tracker = online.tracker()
+    tracker.open(identity)
+    tracker.set_tags({"team": "vision", **failure.tags})
+    tracker.close(outcome)
+    (task,) = online.server.tasks.values()
+    has_failed = outcome == semconv.OUTCOME_FAILED
+    assert (task.tags, task.status) == (["team:vision"], "failed" if has_failed else "completed")
+    assert (task.status_reason, task.status_message) == (
+        ("failed: ValueError: bad batch", failure.stacktrace) if has_failed else ("finished", "")
+    )
+
+
+def test_an_offline_session_says_why_it_failed(offline, identity):
+    failure = Failure("ValueError", "bad batch", "Traceback")
+    tracker = offline.tracker()
+    place = tracker.open(identity)
+    tracker.set_tags(failure.tags)
+    tracker.close(semconv.OUTCOME_FAILED)
+    task = json.loads(Path(place.url, "task.json").read_text())
+    assert (task["status_reason"], task["status_message"]) == ("failed: ValueError: bad batch", "Traceback")
 
 
 def test_group_and_job_type_are_properties(online, identity):

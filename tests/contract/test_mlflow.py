@@ -7,8 +7,10 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from tests.contract.conftest import make_backend
 from tests.support.door import Door
@@ -20,6 +22,7 @@ from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError,
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.mlflow.errors import translated
 from tracelet_otel.protocol.decode import Batch, Param
+from tracelet_otel.protocol.failure import FAILURE_FILE, Failure
 from tracelet_otel.settings import load
 from tracelet_otel.testing import reading
 
@@ -285,6 +288,32 @@ def test_a_tag_is_as_long_as_mlflow_takes_it(backend, identity):
         "mlflow.note.content": 8000,
     }
     assert found["long"].endswith("…")
+
+
+FAILURE = Failure("ValueError", "bad batch", "Traceback (most recent call last):\nValueError: größe\n")
+
+
+def test_why_a_run_failed_is_in_tags_and_a_file(backend, identity):
+    tracker = backend.tracker()
+    tracker.open(identity)
+    assert tracker.set_tags({"team": "vision", **FAILURE.tags}) == {}
+    found = stored(backend, identity)
+    assert {name: found.tags[name] for name in FAILURE.tags} == FAILURE.tags
+    client = MlflowClient(tracker._uri)
+    path = Path(client.download_artifacts(found.run_id, FAILURE_FILE))
+    assert path.read_text(encoding="utf-8") == FAILURE.stacktrace
+
+
+def test_where_no_file_can_be_stored_the_tags_are(backend, identity, monkeypatch):
+    tracker = backend.tracker()
+    tracker.open(identity)
+
+    def closed(*_: object, **__: object) -> None:
+        raise PermissionError("not for you")
+
+    monkeypatch.setattr(tracker._client, "log_text", closed)
+    assert tracker.set_tags(FAILURE.tags) == {"tracelet.exception.stacktrace": "there is no exception.txt: not for you"}
+    assert stored(backend, identity).tags["tracelet.exception.stacktrace"] == FAILURE.stacktrace
 
 
 def test_group_and_job_type_are_tags(backend, identity):

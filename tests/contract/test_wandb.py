@@ -20,6 +20,7 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.wandb.files import upload_error
 from tracelet_otel.protocol.decode import Batch, Param, Report
+from tracelet_otel.protocol.failure import Failure
 from tracelet_otel.protocol.report_kinds import TAGS
 from tracelet_otel.testing import reading
 
@@ -115,6 +116,21 @@ def test_what_describes_an_offline_run_is_in_its_file(offline, identity, tmp_pat
     (path,) = {path.resolve() for path in offline_files(tmp_path / "wandb")}
     run = offline_run(path)
     assert (run.tags, run.notes, run.group, run.job_type) == (["stage:last\nline"], "last\nline", "width", "eval")
+
+
+def test_why_a_run_failed_is_in_the_summary_and_a_file(offline, identity, tmp_path):
+    failure = Failure("ValueError", "bad batch", "Traceback (most recent call last):\nValueError: größe\n")
+    tracker = offline.tracker()
+    tracker.open(identity)
+    assert tracker.set_tags({"team": "vision", **failure.tags}) == {}
+    tracker.close(semconv.OUTCOME_FAILED)
+    (path,) = {path.resolve() for path in offline_files(tmp_path / "wandb")}
+    run = offline_run(path)
+    assert (run.tags, run.exit_code) == (["team:vision"], 1)
+    assert run.summary["exception.type"] == "ValueError"
+    assert run.summary["exception.message"] == "bad batch"
+    assert (path.parent / "files" / "exception.txt").read_text(encoding="utf-8") == failure.stacktrace
+    assert "exception.txt" in run.files
 
 
 def test_the_project_is_that_of_the_variable_where_nobody_names_one(online, identity, monkeypatch):

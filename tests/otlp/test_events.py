@@ -41,6 +41,26 @@ def test_the_verdict_of_a_run_is_an_event(receiver, monkeypatch):
     assert metric.gauge.data_points[-1].as_double == attributes[semconv.VERDICT_SHARE]
 
 
+def test_a_training_that_fails_says_why(receiver, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)
+    pl = namespace("lightning.pytorch")
+
+    def training_step(self, batch, batch_idx):
+        raise ValueError("bad batch")
+
+    with pytest.raises(ValueError, match="bad batch"), tracelet.start_logging("a run", backend="otlp") as run:
+        quiet_trainer(pl, max_epochs=1).fit(regression(pl, training_step=training_step), loader(8))
+    [(name, body, attributes, resource)] = receiver.events
+    assert (name, body) == (semconv.EVENT_EXCEPTION, "ValueError: bad batch")
+    ends = """in training_step
+    raise ValueError("bad batch")
+ValueError: bad batch
+"""
+    assert attributes.pop(semconv.EXCEPTION_STACKTRACE).endswith(ends)
+    assert attributes == {semconv.EXCEPTION_TYPE: "ValueError", semconv.EXCEPTION_MESSAGE: "bad batch"}
+    assert resource[semconv.RUN_ID] == run.id
+
+
 def test_a_receiver_of_other_signals_only_is_no_problem(receiver, protocol, monkeypatch, caplog):
     receiver.takes_logs = False
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)

@@ -40,6 +40,7 @@ class StoredTask:
     type: str = ""
     status: str = "created"
     status_reason: str = ""
+    status_message: str = ""
     tags: list[str] = field(default_factory=list)
     hyperparams: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     points: dict[tuple[str, str, int], tuple[float, int]] = field(default_factory=dict)
@@ -121,6 +122,7 @@ class ClearmlServer(FailingServer):
             states = f"current_status={task.status}, new_status={status}"
             raise RefusedError(400, 110, f"Invalid task status (Invalid status change): {states}")
         task.status, task.status_reason = status, call.get("status_reason") or ""
+        task.status_message = call.get("status_message") or ""
         return {"updated": 1, "fields": {"status": status}}
 
     def _projects_get_all(self, call: dict[str, Any]) -> dict[str, Any]:

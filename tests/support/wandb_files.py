@@ -30,6 +30,10 @@ class OfflineRun:
     """Of history, with W&B's own columns."""
     axes: set[tuple[str, str, bool]] = field(default_factory=set)
     """Of metrics as they were defined: name or pattern, x axis, and whether a row without one gets the last one."""
+    summary: dict[str, Any] = field(default_factory=dict)
+    """That was set; what W&B makes of history is not in it."""
+    files: list[str] = field(default_factory=list)
+    """That are to be uploaded."""
     exit_code: int | None = None
     """None where the run has not ended."""
 
@@ -79,6 +83,12 @@ def offline_run(path: Path) -> OfflineRun:
             metric = record.metric
             name = metric.name or metric.glob_name
             found.axes.add((name, metric.step_metric, metric.options.step_sync))
+        elif kind == "summary":
+            found.summary.update(
+                {one.key or ".".join(one.nested_key): json.loads(one.value_json) for one in record.summary.update}
+            )
+        elif kind == "files":
+            found.files += [one.path for one in record.files.files]
         elif kind == "exit":
             found.exit_code = record.exit.exit_code
     found.config.pop("_wandb", None)

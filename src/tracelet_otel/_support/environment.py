@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -10,6 +11,8 @@ _HANDOVER: Final = "TRACELET_HANDOVER"
 _RUN: Final = "TRACELET_PARENT_RUN"
 _RECORDER: Final = "TRACELET_RECORDER"
 _SDK_EXPORT_INTERVAL_S: Final = 60.0
+_SECRET: Final = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+"""End of the name of a variable whose value is secret."""
 
 
 def environment() -> dict[str, str]:
@@ -73,6 +76,11 @@ def set_recorder(pid: int | None) -> None:
 def is_recorded_elsewhere() -> bool:
     """Whether the process that started this one, or one of its ancestors, has a run."""
     return os.environ.get(_RECORDER, str(os.getpid())) != str(os.getpid())
+
+
+def secrets() -> list[str]:
+    """Values of those variables whose names say that they are secret, as WANDB_API_KEY."""
+    return [value for name, value in os.environ.items() if _SECRET.search(name) and value]
 
 
 def trace_carrier() -> dict[str, str]:

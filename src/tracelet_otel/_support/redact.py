@@ -1,8 +1,9 @@
-"""Removes credentials from addresses, so that the addresses may be shown. Pure."""
+"""Removes credentials from addresses and other text, so that these may be shown. Pure."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 _PORT: Final = re.compile(r"^(\[.*\]|[^:]*)(:\d*)?$")
@@ -10,6 +11,27 @@ _DATABASE_USER: Final = re.compile(r"([^:/]*(?::.*)?)@")
 """User and password, parsed as SQLAlchemy does: a password may contain any character."""
 _SECRET: Final = re.compile("pass(word|wd)?$|^pwd$|secret|token", re.IGNORECASE)
 """Options of a database driver that hold secrets."""
+
+
+_IN_TEXT: Final = re.compile(r"(?<=://)[^\s'\"]+@")
+"""User and password of an address within a text. A password may contain any character: more may be hidden than that."""
+_SHORTEST_SECRET: Final = 6
+"""A shorter one may be a part of any word."""
+HIDDEN: Final = "***"
+"""What stands in the place of a secret."""
+
+
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
+    """Return a text without secrets: those that are known, and user and password of each address in it.
+
+    Args:
+        text: any text.
+        secrets: known ones. Those with less than six characters are passed over.
+    """
+    for secret in sorted(set(secrets), key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, HIDDEN)
+    return _IN_TEXT.sub(f"{HIDDEN}@", text)
 
 
 def without_credentials(uri: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tracelet_otel import semconv
+from tracelet_otel.protocol.failure import without_failure
 
 
 def with_tags(words: Iterable[str], tags: Mapping[str, str], longest: int | None = None) -> list[str]:
@@ -14,10 +15,10 @@ def with_tags(words: Iterable[str], tags: Mapping[str, str], longest: int | None
 
     Args:
         words: those that the run has.
-        tags: the tags by name. The note is left out.
+        tags: the tags by name. The note is left out, and what says why the run failed.
         longest: how many characters a word may have; a longer one is cut. None for any number.
     """
-    set_now = {name: value for name, value in tags.items() if name != semconv.NOTE}
+    set_now = {name: value for name, value in without_failure(tags).items() if name != semconv.NOTE}
     bare = {_word(name, "", longest) for name in set_now}
     beginnings = tuple(f"{name}:" for name in set_now)
     kept = [word for word in words if word not in bare and not word.startswith(beginnings)]
@@ -26,7 +27,7 @@ def with_tags(words: Iterable[str], tags: Mapping[str, str], longest: int | None
 
 def cut(tags: Mapping[str, str], longest: int) -> dict[str, str]:
     """Tags whose word is cut by `with_tags`, by name, each with the reason."""
-    whole = {name: _word(name, value, None) for name, value in tags.items() if name != semconv.NOTE}
+    whole = {name: _word(name, value, None) for name, value in without_failure(tags).items() if name != semconv.NOTE}
     return {
         name: f"a tag has at most {longest} characters there, {word[:longest]!r} is the beginning of this one"
         for name, word in whole.items()

@@ -10,7 +10,10 @@ from typing import Final
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tracelet_otel import semconv
+from tracelet_otel._support.environment import secrets
 from tracelet_otel._support.private_names import TERMINATED
+from tracelet_otel.instrumentation.failure import failure_of
+from tracelet_otel.protocol.failure import Failure
 
 _MILLISECONDS_S: Final = 0.002
 """In seconds: long enough that the next collection is in another millisecond."""
@@ -32,6 +35,8 @@ class Outcome:
     ) -> None:
         self.value: str = semconv.OUTCOME_RUNNING
         """One of `semconv.OUTCOME_*`."""
+        self.failure: Failure | None = None
+        """Why the last training failed; None where it did not, or nothing is known of it."""
         self._last_value = last_value
         self._training_ended_ns = 0
         self._settled_ns = 0
@@ -75,6 +80,7 @@ class Outcome:
             error: the exception that ended it; None for none.
         """
         self.value, self._training_ended_ns = outcome_of(error), time.time_ns()
+        self.failure = _failure(error)
 
     def settle(self, outcome: str | None, error: BaseException | None) -> None:
         """Decide the run's final outcome.
@@ -89,7 +95,7 @@ class Outcome:
         elif outcome_of(error) != semconv.OUTCOME_FINISHED:
             # Lightning turns Ctrl-C into `SystemExit`: an outcome that the training reported is more precise.
             if self.value in (semconv.OUTCOME_RUNNING, semconv.OUTCOME_FINISHED):
-                self.value = outcome_of(error)
+                self.value, self.failure = outcome_of(error), _failure(error)
         elif self.value == semconv.OUTCOME_RUNNING:
             self.value = semconv.OUTCOME_FINISHED
 
@@ -127,6 +133,13 @@ def outcome_of(error: BaseException | None) -> str:
     if isinstance(error, SystemExit) and not error.code:
         return semconv.OUTCOME_FINISHED
     return semconv.OUTCOME_FAILED
+
+
+def _failure(error: BaseException | None) -> Failure | None:
+    """What is told of an exception; None where it is no failure."""
+    if error is None or outcome_of(error) != semconv.OUTCOME_FAILED:
+        return None
+    return failure_of(error, secrets())
 
 
 def last_error() -> BaseException | None:

@@ -23,7 +23,7 @@ from tracelet_otel.instrumentation.tags import Tags
 from tracelet_otel.instrumentation.timing.timing import Timing
 from tracelet_otel.instrumentation.timing.verdict import TrainingVerdict
 from tracelet_otel.instrumentation.tracing.tracing import PROGRESS_S, Tracing
-from tracelet_otel.protocol.events import Event
+from tracelet_otel.protocol.events import ERROR, Event
 from tracelet_otel.resource.membership import Membership
 
 
@@ -47,6 +47,8 @@ class Signals:
     training_begins: Callable[[], None] = lambda: None
     """Called when a trainer begins to fit, validate or test, and is to be recorded."""
 
+    owns_run: bool = True
+    """Whether the end of this process ends the run."""
     tells_summary: bool = True
     """Whether a table of where the time went is shown on a terminal at the end of the run."""
 
@@ -58,6 +60,10 @@ class Signals:
             error: what ended the process or the `with` block; None for nothing.
         """
         self.outcome.settle(outcome, error)
+        failure = self.outcome.failure
+        if failure is not None and self.outcome.value == semconv.OUTCOME_FAILED:
+            self.tags.find(failure.tags, f"failed: {failure.line}" if self.owns_run else "")
+            self.events.emit(Event(semconv.EVENT_EXCEPTION, time_ns(), failure.line, failure.attributes, ERROR))
         if self.timing is not None:
             table = self.timing.conclude()
             if self.tells_summary and not self.membership.rank:
@@ -98,7 +104,7 @@ def make_signals(
     def tell(verdict: TrainingVerdict) -> None:
         text = f"{verdict.name}: {verdict.text}"
         # Only the process that owns the run knows its note, and adds to it.
-        tags.find(semconv.VERDICT, verdict.name, text if part.owns_run else "")
+        tags.find({semconv.VERDICT: verdict.name}, text if part.owns_run else "")
         owner = {semconv.PHASE_OWNER: verdict.owner} if verdict.owner else {}
         found = {semconv.VERDICT: verdict.name, semconv.VERDICT_SHARE: verdict.share, **owner}
         events.emit(Event(semconv.EVENT_VERDICT, time_ns(), text, found))
@@ -114,6 +120,7 @@ def make_signals(
         launching=part.launching,
         guard=guard,
         timing=Timing(meter_provider, guard, tell) if part.tracks_time else None,
+        owns_run=part.owns_run,
         tells_summary=part.tells_summary,
     )
 

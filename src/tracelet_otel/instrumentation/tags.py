@@ -25,7 +25,8 @@ class Tags:
 
     def __init__(self, meter_provider: MeterProvider, guard: Guard) -> None:
         self._guard = guard
-        self._note = self._finding = ""
+        self._note = ""
+        self._findings: dict[str, str] = {}
         description = "A tag of the run, or its note: always 1"
         self._values = ReportedValues(TAGS, description, meter_provider, guard)
 
@@ -53,21 +54,20 @@ class Tags:
         self._note = self._text("the note", note)
         self._describe()
 
-    def find(self, name: str, value: str, finding: str) -> None:
-        """Set a tag of ours, and say more about it below the user's note.
+    def find(self, tags: Mapping[str, str], finding: str) -> None:
+        """Set tags of ours, and say more about them below the user's note.
 
         Args:
-            name: the tag's name.
-            value: its value.
-            finding: what is added to the note; empty for nothing.
+            tags: values by name.
+            finding: what is added to the note; it replaces what was added for tags of these names. Empty for nothing.
         """
-        self._values.update([NamedValue(name, value)])
-        self._finding = finding
+        self._values.update([NamedValue(name, self._text(f"tag {name!r}", value)) for name, value in tags.items()])
         if finding:
+            self._findings[next(iter(tags))] = finding
             self._describe()
 
     def _describe(self) -> None:
-        whole = "\n\n".join(filter(None, (self._note, self._finding)))
+        whole = "\n\n".join(filter(None, (self._note, *self._findings.values())))
         self._values.update([NamedValue(semconv.NOTE, self._text("the note", whole))])
 
     def _found(self, tags: Mapping[str, Any]) -> Iterator[NamedValue]:

@@ -18,7 +18,8 @@ from tracelet_otel import semconv
 
 INFO: Final = 9
 """A severity number. Source: OpenTelemetry, "Logs Data Model"."""
-_SEVERITIES: Final = {INFO: "INFO"}
+ERROR: Final = 17
+_SEVERITIES: Final = {INFO: "INFO", ERROR: "ERROR"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,13 @@ TYPE_INT: Final = "int"
 TYPE_FLOAT: Final = "float"
 TYPE_NONE: Final = "none"
 
+# Why a run failed. As attributes of an event; as tags, each with the prefix
+EVENT_EXCEPTION: Final = "exception"
+EXCEPTION_TYPE: Final = "exception.type"
+EXCEPTION_MESSAGE: Final = "exception.message"
+EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
+FAILURE_PREFIX: Final = "tracelet."
+
 # Values of `outcome`
 OUTCOME_RUNNING: Final = "running"
 OUTCOME_FINISHED: Final = "finished"

@@ -27,6 +27,7 @@ from tracelet_otel.exporters.clearml.options import CREDENTIALS, ClearmlOptions
 from tracelet_otel.exporters.clearml.session import OfflineSession
 from tracelet_otel.exporters.clearml.task import ApiServer, ServerTask
 from tracelet_otel.protocol.decode import Param, Reading
+from tracelet_otel.protocol.failure import Failure, failure_in
 from tracelet_otel.protocol.run_identity import RunIdentity, to_text
 from tracelet_otel.settings import Settings
 
@@ -43,7 +44,7 @@ class _Task(Protocol):
     def set_params(self, params: Mapping[str, Param]) -> None: ...
     def set_properties(self, properties: Mapping[str, str]) -> None: ...
     def set_tags(self, tags: Mapping[str, str]) -> None: ...
-    def end(self, outcome: str | None) -> None: ...
+    def end(self, outcome: str | None, failure: Failure | None) -> None: ...
 
 
 class ClearmlTracker:
@@ -68,6 +69,7 @@ class ClearmlTracker:
         self._task: _Task = self._session or ServerTask(server, wanted)  # type: ignore[arg-type]
         self._graphs = Graphs()
         self._properties: dict[str, str] = {}
+        self._failure: Failure | None = None
 
     def open(self, run: RunIdentity) -> RunLocation:
         """Create the task, or continue it. The project is created where it does not exist."""
@@ -101,7 +103,11 @@ class ClearmlTracker:
         self._task.set_params(params)
 
     def set_tags(self, tags: Mapping[str, str]) -> Mapping[str, str]:
-        """Store tags as the task's tags, which are plain words, and the note as its comment."""
+        """Store tags as the task's tags, which are plain words, and the note as its comment.
+
+        Why the run failed is stored when it ends, as the reason of its status.
+        """
+        self._failure = failure_in(tags) or self._failure
         self._task.set_tags(tags)
         return {}
 
@@ -110,7 +116,7 @@ class ClearmlTracker:
         if end_unix_nano is not None:
             # ClearML measures the time between the calls that it gets. The true time is among the properties.
             self._task.set_properties({semconv.RUN_END_TIME: to_text(end_unix_nano)})
-        self._task.end(outcome)
+        self._task.end(outcome, self._failure)
 
 
 def _configured(options: ClearmlOptions) -> tuple[ApiServer | None, Path]:

@@ -14,6 +14,7 @@ from tracelet_otel import semconv
 from tracelet_otel.exporters.names import key_apart
 from tracelet_otel.exporters.words import with_tags
 from tracelet_otel.protocol.decode import Param, Reading
+from tracelet_otel.protocol.failure import Failure
 from tracelet_otel.protocol.run_identity import RunIdentity
 
 GENERAL: Final = "General"
@@ -191,6 +192,20 @@ def described(words: Iterable[str], tags: Mapping[str, str]) -> dict[str, Any]:
     """
     note = {"comment": tags[semconv.NOTE]} if semconv.NOTE in tags else {}
     return {"tags": with_tags(words, tags), **note}
+
+
+def status_of(outcome: str | None, failure: Failure | None) -> dict[str, str]:
+    """The fields of a task that say why it has its final status.
+
+    Args:
+        outcome: outcome of the run; None where nothing was reported.
+        failure: why it failed; None where it did not, or nothing is known of it. An earlier one, after which the run
+            went on, does not count.
+    """
+    reason = outcome or "nothing was reported"
+    if failure is None or outcome != semconv.OUTCOME_FAILED:
+        return {"status_reason": reason}
+    return {"status_reason": f"{reason}: {failure.line}", "status_message": failure.stacktrace or failure.message}
 
 
 def long_enough(name: str) -> str:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tracelet_otel.errors import ConfigurationError, TrackerUnavailableError
-from tracelet_otel.exporters.clearml.mapping import GENERAL, PROPERTIES, Graph, described, description, items
+from tracelet_otel.exporters.clearml.mapping import GENERAL, PROPERTIES, Graph, described, description, items, status_of
 from tracelet_otel.protocol.decode import Param
+from tracelet_otel.protocol.failure import Failure
 from tracelet_otel.protocol.run_identity import RunIdentity
 
 _TASK: Final = "task.json"
@@ -117,8 +118,9 @@ class OfflineSession:
         self._task.update(described(self._task["tags"], tags))
         self._store()
 
-    def end(self, outcome: str | None) -> None:
+    def end(self, outcome: str | None, failure: Failure | None) -> None:
         """Pack the session. The import gives every task the status completed, so the outcome is stored as a tag."""
+        self._task.update(status_of(outcome, failure))
         tags = [tag for tag in self._task["tags"] if not tag.startswith(_OUTCOME)]
         self._task["tags"] = [*tags, f"{_OUTCOME}{outcome or 'unknown'}"]
         self._store()

@@ -28,8 +28,10 @@ from tracelet_otel.exporters.clearml.mapping import (
     description,
     items,
     long_enough,
+    status_of,
 )
 from tracelet_otel.protocol.decode import Param
+from tracelet_otel.protocol.failure import Failure
 from tracelet_otel.protocol.run_identity import RunIdentity
 
 REQUEST_S: Final = 20.0
@@ -152,11 +154,10 @@ class ServerTask:
         changed = described(self._task().get("tags") or [], tags)
         self._call("tasks.edit", {"task": self.task_id, **changed, "force": True})
 
-    def end(self, outcome: str | None) -> None:
-        """Give the task its final status."""
-        reason = outcome or "nothing was reported"
+    def end(self, outcome: str | None, failure: Failure | None) -> None:
+        """Give the task its final status, with the reason where it has failed."""
         call = _ENDS.get(outcome or "", "tasks.stopped")
-        self._call(call, {"task": self.task_id, "status_reason": reason, "force": True})
+        self._call(call, {"task": self.task_id, **status_of(outcome, failure), "force": True})
 
     def _edit(self, section: str, values: Mapping[str, Any]) -> None:
         made = list(items(section, values).values())

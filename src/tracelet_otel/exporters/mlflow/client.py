@@ -22,6 +22,7 @@ from tracelet_otel.errors import (
 from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.mlflow.address import check_usable, database_lock, process_lock
 from tracelet_otel.exporters.mlflow.errors import translated
+from tracelet_otel.exporters.mlflow.failure import store_failure
 from tracelet_otel.exporters.mlflow.mapping import (
     MAX_KEY_LENGTH,
     MAX_PARAM_LENGTH,
@@ -149,10 +150,11 @@ class MlflowTracker:
             self._params.update(chunk)
 
     def set_tags(self, tags: Mapping[str, str]) -> Mapping[str, str]:
-        """Store tags as MLflow's tags, and the note as the run's description."""
+        """Store tags as MLflow's tags, the note as the run's description, and the traceback of a failure as a file."""
+        problems = store_failure(self._client, self._run_id, tags)
         self._set_tags({tag_key(name): storable(text, MAX_TAG_LENGTH) for name, text in tags.items()})
         reason = f"MLflow takes {MAX_TAG_LENGTH} characters"
-        return {name: reason for name, text in tags.items() if len(text) > MAX_TAG_LENGTH}
+        return {**{name: reason for name, text in tags.items() if len(text) > MAX_TAG_LENGTH}, **problems}
 
     def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
         """Give the run its final status and end time."""

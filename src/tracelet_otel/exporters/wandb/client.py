@@ -19,6 +19,7 @@ from tracelet_otel.errors import TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.wandb.address import check_reachable
 from tracelet_otel.exporters.wandb.errors import translated
+from tracelet_otel.exporters.wandb.failure import store_failure
 from tracelet_otel.exporters.wandb.files import Config, files_of, records, upload_error, was_online
 from tracelet_otel.exporters.wandb.init import FLUSH_S, OFFLINE, init, mode_of
 from tracelet_otel.exporters.wandb.mapping import (
@@ -37,6 +38,7 @@ from tracelet_otel.exporters.wandb.sent import SentRows
 from tracelet_otel.exporters.wandb.written import wait_for_row
 from tracelet_otel.exporters.words import cut, with_tags
 from tracelet_otel.protocol.decode import Param, Reading
+from tracelet_otel.protocol.failure import failure_in
 from tracelet_otel.protocol.run_identity import RunIdentity, to_text
 from tracelet_otel.settings import Settings
 
@@ -117,12 +119,15 @@ class WandbTracker:
         self._do(lambda run: run.config.update(config, allow_val_change=True))  # type: ignore[no-untyped-call]
 
     def set_tags(self, tags: Mapping[str, str]) -> Mapping[str, str]:
-        """Store tags as the run's tags, which are plain words, and the note as its notes."""
+        """Store tags as the run's tags, which are plain words, the note as its notes, and a failure in the summary."""
 
         def store(run: wandb.Run) -> None:
             run.tags = tuple(with_tags(run.tags or (), tags, LONGEST_TAG))
             if semconv.NOTE in tags:
                 run.notes = tags[semconv.NOTE]
+            failure = failure_in(tags)
+            if failure is not None:
+                store_failure(run, failure)
 
         self._tags.update(tags)
         self._do(store)

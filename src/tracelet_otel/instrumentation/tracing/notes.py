@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
+from tracelet_otel.instrumentation.failure import type_name
 from tracelet_otel.instrumentation.outcome import outcome_of
 from tracelet_otel.instrumentation.tracing.files import size_of_file
 
@@ -118,7 +119,7 @@ class SpanNotes:
             if call is not None:
                 error = raised[1] if raised else sys.exc_info()[1]
                 # A training may be called where the user's code handles an exception, which ends nothing.
-                kind = None if error is None or error is call.handled else type_of(error)
+                kind = None if error is None or error is call.handled else type_name(error)
                 # Here, since the next checkpoint may replace it before anybody else looks.
                 size = size_of_file(path) if path is not None and is_written else None
                 note = Note(name, now_ns, thread, False, call.step, path=path, size=size, error=kind)
@@ -152,15 +153,9 @@ class _Call(NamedTuple):
             return None
 
 
-def type_of(error: BaseException) -> str:
-    """Name of an exception's type, with its module where it is not Python's own."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
 def type_of_call(error: BaseException | None) -> str | None:
     """Type of what has ended a call; Lightning makes another exception of Ctrl-C."""
     outcome = outcome_of(error)
     if error is None or outcome == semconv.OUTCOME_FINISHED:
         return None
-    return KeyboardInterrupt.__name__ if outcome == semconv.OUTCOME_INTERRUPTED else type_of(error)
+    return KeyboardInterrupt.__name__ if outcome == semconv.OUTCOME_INTERRUPTED else type_name(error)

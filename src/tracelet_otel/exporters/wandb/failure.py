@@ -1,0 +1,22 @@
+"""Stores in W&B why a run failed: type and message in the summary, the traceback as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracelet_otel import semconv
+from tracelet_otel.protocol.failure import FAILURE_FILE, Failure
+
+if TYPE_CHECKING:
+    import wandb
+
+
+def store_failure(run: wandb.Run, failure: Failure) -> None:
+    """Store a failure. Storing the same one again changes nothing."""
+    run.summary[semconv.EXCEPTION_TYPE] = failure.type
+    run.summary[semconv.EXCEPTION_MESSAGE] = failure.message
+    if failure.stacktrace:
+        file = Path(run.dir, FAILURE_FILE)
+        file.write_text(failure.stacktrace, encoding="utf-8")
+        run.save(file, base_path=run.dir, policy="now")
