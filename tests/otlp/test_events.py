@@ -9,8 +9,6 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 import tracelet_otel as tracelet
-from tests.support.quiet import quiet_trainer
-from tests.support.trainings import loader, namespace, regression
 from tests.support.waiting import free_port
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
@@ -22,6 +20,9 @@ pytestmark = [pytest.mark.usefixtures("with_time"), pytest.mark.whole]
 
 def train(config: dict[str, object] | None = None) -> tracelet.Run:
     """A run with enough steps for a verdict."""
+    from tests.support.quiet import quiet_trainer
+    from tests.support.trainings import loader, namespace, regression
+
     pl = namespace("lightning.pytorch")
     with tracelet.start_logging("a run", backend="otlp", config=config) as run:
         quiet_trainer(pl, max_epochs=1).fit(regression(pl), loader(200))
@@ -42,6 +43,9 @@ def test_the_verdict_of_a_run_is_an_event(receiver, monkeypatch):
 
 
 def test_a_training_that_fails_says_why(receiver, monkeypatch):
+    from tests.support.quiet import quiet_trainer
+    from tests.support.trainings import loader, namespace, regression
+
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)
     pl = namespace("lightning.pytorch")
 
@@ -84,6 +88,9 @@ def test_the_standard_variables_are_heeded(receiver, monkeypatch):
 
 
 def test_a_dead_endpoint_of_events_is_waited_for_no_longer_than_one_of_metrics(receiver, monkeypatch):
+    from tests.support.quiet import quiet_trainer
+    from tests.support.trainings import loader, namespace, regression
+
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)
     dead = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", dead)
