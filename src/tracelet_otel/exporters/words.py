@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tracelet_otel import semconv
+from tracelet_otel._support.text import shortened
 from tracelet_otel.protocol.failure import without_failure
 
 
@@ -37,4 +38,4 @@ def cut(tags: Mapping[str, str], longest: int) -> dict[str, str]:
 
 def _word(name: str, value: str, longest: int | None) -> str:
     word = f"{name}:{value}" if value else name
-    return word if longest is None or len(word) <= longest else f"{word[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return word if longest is None else shortened(word, longest)

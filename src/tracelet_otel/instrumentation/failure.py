@@ -8,11 +8,11 @@ from typing import Final
 
 from tracelet_otel._support.redact import without_secrets
 from tracelet_otel._support.text import encodable
+from tracelet_otel.instrumentation.reported import MAX_VALUE_LENGTH
 from tracelet_otel.protocol.failure import Failure
 
-_LONGEST: Final = 8_000
-"""In characters. Of a longer traceback the beginning is left out: the end says what was raised, and where."""
 _LEFT_OUT: Final = "…\n"
+"""In the place of a long traceback's beginning: the end says what was raised, and where."""
 
 
 def failure_of(error: BaseException, secrets: Iterable[str] = ()) -> Failure:
@@ -25,9 +25,9 @@ def failure_of(error: BaseException, secrets: Iterable[str] = ()) -> Failure:
     told = traceback.TracebackException.from_exception(error)
     kept = list(secrets)
     stacktrace = _shown("".join(told.format()), kept)
-    if len(stacktrace) > _LONGEST:
-        stacktrace = _LEFT_OUT + stacktrace[len(_LEFT_OUT) - _LONGEST :]
-    return Failure(type_name(error), _shown(_message(error), kept)[:_LONGEST], stacktrace)
+    if len(stacktrace) > MAX_VALUE_LENGTH:
+        stacktrace = _LEFT_OUT + stacktrace[len(_LEFT_OUT) - MAX_VALUE_LENGTH :]
+    return Failure(type_name(error), _shown(_message(error), kept)[:MAX_VALUE_LENGTH], stacktrace)
 
 
 def type_name(error: BaseException) -> str:

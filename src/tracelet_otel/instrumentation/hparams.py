@@ -12,7 +12,7 @@ from opentelemetry.metrics import MeterProvider
 
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
-from tracelet_otel._support.text import encodable
+from tracelet_otel._support.text import encodable, shortened
 from tracelet_otel.instrumentation.reported import MAX_VALUE_LENGTH, NamedValue, ReportedValues
 from tracelet_otel.protocol.report_kinds import HPARAMS
 
@@ -99,5 +99,4 @@ def _type_of(value: Any) -> dict[str, str]:
 
 
 def _as_text(value: Any) -> str:
-    text = encodable(str(value))
-    return text if len(text) <= MAX_VALUE_LENGTH else f"{text[: MAX_VALUE_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return shortened(encodable(str(value)), MAX_VALUE_LENGTH)

@@ -10,7 +10,7 @@ from opentelemetry.metrics import MeterProvider
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.tags import LONGEST_NAME, problem_of
-from tracelet_otel._support.text import encodable
+from tracelet_otel._support.text import encodable, shortened
 from tracelet_otel.instrumentation.reported import MAX_VALUE_LENGTH, NamedValue, ReportedValues
 from tracelet_otel.protocol.report_kinds import TAGS
 
@@ -84,7 +84,6 @@ class Tags:
 
     def _text(self, what: str, value: Any) -> str:
         text = encodable(str(value))
-        if len(text) <= MAX_VALUE_LENGTH:
-            return text
-        self._guard.report(f"{what} was cut", f"it has {len(text)} characters, and {MAX_VALUE_LENGTH} are recorded")
-        return f"{text[: MAX_VALUE_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"
+        if len(text) > MAX_VALUE_LENGTH:
+            self._guard.report(f"{what} was cut", f"it has {len(text)} characters, and {MAX_VALUE_LENGTH} are recorded")
+        return shortened(text, MAX_VALUE_LENGTH)

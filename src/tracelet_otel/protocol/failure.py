@@ -11,6 +11,9 @@ from tracelet_otel import semconv
 FAILURE_FILE: Final = "exception.txt"
 """Name of the file with the traceback, in trackers that have files."""
 _NAMES: Final = (semconv.EXCEPTION_TYPE, semconv.EXCEPTION_MESSAGE, semconv.EXCEPTION_STACKTRACE)
+_TAGS: Final = tuple(semconv.FAILURE_PREFIX + name for name in _NAMES)
+STACKTRACE_TAG: Final = _TAGS[-1]
+"""The tag with the traceback."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,15 @@ class Failure:
     @property
     def tags(self) -> dict[str, str]:
         """The same as tags of the run."""
-        return {semconv.FAILURE_PREFIX + name: text for name, text in self.attributes.items()}
+        return dict(zip(_TAGS, self.attributes.values(), strict=True))
 
 
 def failure_in(tags: Mapping[str, str]) -> Failure | None:
     """What tags of a run say of its failure; None where they do not."""
-    kind, message, stacktrace = (tags.get(semconv.FAILURE_PREFIX + name) for name in _NAMES)
+    kind, message, stacktrace = map(tags.get, _TAGS)
     return None if kind is None else Failure(kind, message or "", stacktrace or "")
 
 
 def without_failure(tags: Mapping[str, str]) -> dict[str, str]:
     """The tags without those of a failure."""
-    of_failure = {semconv.FAILURE_PREFIX + name for name in _NAMES}
-    return {name: text for name, text in tags.items() if name not in of_failure}
+    return {name: text for name, text in tags.items() if name not in _TAGS}

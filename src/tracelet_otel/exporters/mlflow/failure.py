@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tracelet_otel import semconv
-from tracelet_otel.protocol.failure import FAILURE_FILE, failure_in
+from tracelet_otel.protocol.failure import FAILURE_FILE, STACKTRACE_TAG, failure_in
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,5 +29,5 @@ def store_failure(client: MlflowClient, run_id: str, tags: Mapping[str, str]) ->
         try:
             client.log_text(run_id, failure.stacktrace, FAILURE_FILE)
         except Exception as error:
-            return {semconv.FAILURE_PREFIX + semconv.EXCEPTION_STACKTRACE: f"there is no {FAILURE_FILE}: {error}"}
+            return {STACKTRACE_TAG: f"there is no {FAILURE_FILE}: {error}"}
     return {}

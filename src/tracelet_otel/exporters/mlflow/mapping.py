@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from tracelet_otel import semconv
+from tracelet_otel._support.text import shortened
 from tracelet_otel.exporters.names import Names, with_hash
 from tracelet_otel.protocol.decode import Reading
 
@@ -114,8 +115,7 @@ class Infinities:
 
 def storable(text: str, length: int) -> str:
     """A text that MLflow can store: without lone surrogates, and cut to a length with an ellipsis at its end."""
-    text = text.encode("utf-8", "replace").decode()
-    return text if len(text) <= length else f"{text[: length - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return shortened(text.encode("utf-8", "replace").decode(), length)
 
 
 def resource_tags(attributes: Mapping[str, Any]) -> dict[str, str]:
