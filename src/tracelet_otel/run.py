@@ -94,15 +94,7 @@ class Run(RecordsByHand):
         # At most half of the time is spent on draining the queue, however many rows come.
         budget_s = min(self._session.settings.export_interval / 2, _LONGEST_DRAIN_S)
         role, settings = self._role, self._session.settings
-        part = Participation(
-            role.membership,
-            role.launching,
-            role.owns_run,
-            settings.track_time,
-            settings.summary,
-            settings.tags,
-            settings.notes,
-        )
+        part = Participation.of(settings, role.membership, role.launching, owns_run=role.owns_run)
         self._signals = traced(make_signals(provider, self._guard, budget_s, part), provider, lambda: self._role.run_id)
         self._session.send(identity, self._signals)
         if self._tracks_lightning:

@@ -37,6 +37,28 @@ class Participation:
     note: str | None = None
     """What the settings say that the run is about."""
 
+    @classmethod
+    def of(
+        cls, settings: Settings, membership: Membership, launching: Launching | None = None, *, owns_run: bool = True
+    ) -> Participation:
+        """The part of a process in a run with settings.
+
+        Args:
+            settings: settings of the run.
+            membership: of this process.
+            launching: announces the run to processes that a training may start; None: nothing does.
+            owns_run: whether the end of this process ends the run.
+        """
+        return cls(
+            membership,
+            launching or NoLaunching(),
+            owns_run,
+            settings.track_time,
+            settings.summary,
+            settings.tags,
+            settings.notes,
+        )
+
 
 def _settings() -> Settings:
     from tracelet_otel.settings import Settings, load
@@ -81,14 +103,7 @@ class Nobodys:
         # Such a process has the resource of the process that started it.
         if is_started_by_multiprocessing():
             return None
-        membership, settings = Membership(rank_info_of(environment())), _settings()
-        return Participation(
-            membership,
-            tracks_time=settings.track_time,
-            tells_summary=settings.summary,
-            tags=settings.tags,
-            note=settings.notes,
-        )
+        return Participation.of(_settings(), Membership(rank_info_of(environment())))
 
     def watch(self, signals: Signals) -> None:
         """Do nothing."""

@@ -98,15 +98,7 @@ class ZeroCodeRun:
             self._give_up(error)
             return Participation(Membership(rank_info_of(environment())))
         launching = OpensRun(role.launching, self._open_for_copies)
-        return Participation(
-            role.membership,
-            launching,
-            role.owns_run,
-            settings.track_time,
-            settings.summary,
-            settings.tags,
-            settings.notes,
-        )
+        return Participation.of(settings, role.membership, launching, owns_run=role.owns_run)
 
     def watch(self, signals: Signals) -> None:
         """Take the signals, of which the step is recorded with the readings of GPU and host."""
