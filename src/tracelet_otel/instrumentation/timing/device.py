@@ -98,7 +98,7 @@ class DeviceTimes:
             self._replaced.clear()
             if self._step and not self._open:
                 self._measured.append(self._step)
-            self._step, self._open = [], []
+            self._forget_step()
         self._left -= 1
         if self._left <= 0 and not self._is_broken:
             self._left = self._every
@@ -119,7 +119,7 @@ class DeviceTimes:
             return
         try:
             if self._is_capturing():
-                self._stop()
+                self._forget_step()
                 return
             interval = _Interval(phase, self._event(), self._event())
             (self._open[-1].inner if self._open else self._step).append(interval)
@@ -163,19 +163,18 @@ class DeviceTimes:
     def _event(self) -> StreamEvent:
         return self._pool.pop() if self._pool else self._make_event()
 
-    def _stop(self) -> None:
-        """Give up this step."""
+    def _forget_step(self) -> None:
         self._step, self._open = [], []
 
     def _fail(self, error: Exception) -> None:
-        self._stop()
+        self._forget_step()
         self._is_broken = True
         self._measured.clear()
         self._guard.report("the device's time is no longer measured", error)
 
 
-class _Before(Action):
-    """Stands in the place of the action that fetches the batch of a step that is measured."""
+class _StandIn(Action):
+    """Stands in the place of an action, and notes what that notes."""
 
     __slots__ = ("_action", "_times")
 
@@ -185,32 +184,37 @@ class _Before(Action):
         self._times = times
 
     def __enter__(self) -> str:
-        """Note that it begins."""
+        """Note that the action begins."""
         return self._action.__enter__()
 
     def __exit__(self, *raised: object) -> None:
-        """Note that it ends, and that the measurement begins."""
+        """Note that it ends."""
         self._action.__exit__(*raised)
+
+
+class _Before(_StandIn):
+    """The action that fetches the batch of a step that is measured."""
+
+    __slots__ = ()
+
+    def __exit__(self, *raised: object) -> None:
+        """Note that it ends, and that the measurement begins."""
+        super().__exit__(*raised)
         self._times.fetched()
 
 
-class _OnDevice(Action):
-    """Stands in the place of an action in a step that is measured."""
+class _OnDevice(_StandIn):
+    """An action in a step that is measured."""
 
-    __slots__ = ("_action", "_times")
-
-    def __init__(self, action: Action, times: DeviceTimes) -> None:
-        super().__init__(action.name, action.phase, deque())
-        self._action = action
-        self._times = times
+    __slots__ = ()
 
     def __enter__(self) -> str:
         """Note that the action begins, here and on the device."""
-        name = self._action.__enter__()
+        name = super().__enter__()
         self._times.begin(self.phase.name)
         return name
 
     def __exit__(self, *raised: object) -> None:
-        """Note that it ends."""
+        """Note that it ends, there and here."""
         self._times.end()
-        self._action.__exit__(*raised)
+        super().__exit__(*raised)
