@@ -105,8 +105,7 @@ def make_signals(
         text = f"{verdict.name}: {verdict.text}"
         # Only the process that owns the run knows its note, and adds to it.
         tags.find({semconv.VERDICT: verdict.name}, text if part.owns_run else "")
-        owner = {semconv.PHASE_OWNER: verdict.owner} if verdict.owner else {}
-        found = {semconv.VERDICT: verdict.name, semconv.VERDICT_SHARE: verdict.share, **owner}
+        found = {**verdict.attributes, semconv.VERDICT_SHARE: verdict.share}
         events.emit(Event(semconv.EVENT_VERDICT, time_ns(), text, found))
 
     return Signals(

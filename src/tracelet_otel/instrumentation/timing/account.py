@@ -23,6 +23,11 @@ class Spent(NamedTuple):
     stage: str
     """What the trainer was called for: `fit`, `validate`, `test` or `predict`."""
 
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Attributes of a point with the time."""
+        return {**self.phase.attributes, semconv.STAGE: self.stage}
+
 
 class _Context:
     """Actions that are open within each other: what the time goes to while they are, and what more may begin."""
@@ -135,10 +140,9 @@ class TimeAccount:
     def _fit_ns(self) -> dict[str, int]:
         """Nanoseconds in trainings by phase."""
         found: dict[str, int] = {}
-        for spent, contexts in self._by_spent.items():
+        for spent, ns in self.spent_ns.items():
             if spent.stage == FIT:
-                name = spent.phase.name
-                found[name] = found.get(name, 0) + sum(one.ns for one in contexts)
+                found[spent.phase.name] = found.get(spent.phase.name, 0) + ns
         return found
 
     def settle(self, now_ns: int) -> None:

@@ -15,6 +15,16 @@ class TrainingPhase(NamedTuple):
     owner: str = ""
     """Class of the callback, module or logger that takes the time; empty where the name says all."""
 
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Attributes of a point or a span that is about the phase."""
+        return {semconv.PHASE: self.name, **owner_attributes(self.owner)}
+
+
+def owner_attributes(owner: str) -> dict[str, str]:
+    """The attribute with the class that takes the time; none where there is no such class."""
+    return {semconv.PHASE_OWNER: owner} if owner else {}
+
 
 LIGHTNING: Final = TrainingPhase(semconv.PHASE_LIGHTNING)
 """What Lightning itself does between the actions that it names."""

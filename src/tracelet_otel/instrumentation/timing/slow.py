@@ -44,8 +44,7 @@ def slow_step_span(step: SlowStep) -> NewSpan:
     begin_ns = place_ns = step.end_ns - step.duration_ns
     children = []
     for phase, ns in sorted(step.phases.items(), key=lambda item: semconv.PHASES.index(item[0].name)):
-        owner = {semconv.PHASE_OWNER: phase.owner} if phase.owner else {}
-        children.append(NewSpan(phase.name, place_ns, place_ns + ns, {semconv.PHASE: phase.name, **owner}))
+        children.append(NewSpan(phase.name, place_ns, place_ns + ns, phase.attributes))
         place_ns += ns
     attributes = {semconv.STEP_NUMBER: step.number, semconv.STEP_MEDIAN: step.median_ns / 1e9}
     return NewSpan(semconv.SPAN_STEP, begin_ns, step.end_ns, attributes, children)

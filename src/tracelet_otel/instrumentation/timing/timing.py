@@ -16,7 +16,6 @@ from tracelet_otel.instrumentation.timing.account import FIT, Spent, TimeAccount
 from tracelet_otel.instrumentation.timing.actions import Actions
 from tracelet_otel.instrumentation.timing.device import DeviceTimes, StreamEvent
 from tracelet_otel.instrumentation.timing.marks import RowLogged
-from tracelet_otel.instrumentation.timing.phases import TrainingPhase
 from tracelet_otel.instrumentation.timing.slow import slow_step_span
 from tracelet_otel.instrumentation.timing.summary import summary
 from tracelet_otel.instrumentation.timing.verdict import FitTime, Judge, TrainingVerdict
@@ -91,7 +90,7 @@ class Timing:
         )
         meter.create_observable_counter(
             semconv.PHASE_DEVICE_STEPS,
-            callbacks=[lambda _: self._observe_count(self._device.steps if self._device is not None else 0)],
+            callbacks=[lambda _: self._observe_count(0 if self._device is None else self._device.steps)],
             unit=semconv.PHASE_DEVICE_STEPS_UNIT,
             description="Steps in which the device's time was measured",
         )
@@ -115,12 +114,11 @@ class Timing:
     @property
     def fit_time(self) -> FitTime:
         """What the trainings of this process have spent their time on, up to now."""
-        seconds: dict[TrainingPhase, float] = {}
-        for spent, of_spent in self.spent_s.items():
-            if spent.stage == FIT:
-                seconds[spent.phase] = of_spent
+        seconds = {spent.phase: of_spent for spent, of_spent in self.spent_s.items() if spent.stage == FIT}
         steps = self._account.steps
-        return FitTime(seconds, steps.count, None if steps.uncounted else steps.samples, self._on_device())
+        on_device, measured = self._on_device()
+        device_s = {phase: of_phase / measured for phase, of_phase in on_device.items()} if measured else {}
+        return FitTime(seconds, steps.count, None if steps.uncounted else steps.samples, device_s)
 
     @property
     def verdict(self) -> TrainingVerdict | None:
@@ -161,12 +159,13 @@ class Timing:
         """Must be called with `_lock` held."""
         self._account.take(self.actions.events)
         slow, self._account.slow = self._account.slow, []
-        # One span stands for all of these steps: all are of one trace.
-        spans = [None if self.tracing is None else self.tracing.add(slow_step_span(one)) for one in slow]
         durations_s, self._account.steps.durations_s = self._account.steps.durations_s, []
-        if durations_s and self.tracing is not None and not spans:
-            spans.append(self.tracing.context_at(self._account.last_step_ns))
-        around = next((context_of(span) for span in spans if span is not None), None)
+        around = None
+        if durations_s and self.tracing is not None:
+            added = [self.tracing.add(slow_step_span(one)) for one in slow]
+            # One span stands for all of these steps: all are of one trace.
+            spans = added or [self.tracing.context_at(self._account.last_step_ns)]
+            around = next((context_of(span) for span in spans if span is not None), None)
         for duration_s in durations_s:
             self._duration.record(duration_s, context=around)
 
@@ -181,40 +180,32 @@ class Timing:
     def _observe_phases(self, _options: CallbackOptions) -> Iterable[Observation]:
         if os.getpid() != self._pid:
             return []
-        return [Observation(seconds, _attributes(spent)) for spent, seconds in self.spent_s.items()]
+        return [Observation(seconds, spent.attributes) for spent, seconds in self.spent_s.items()]
 
-    def _on_device(self) -> dict[str, float]:
-        """Seconds a step by phase, on a device; empty without one."""
+    def _on_device(self) -> tuple[dict[str, float], int]:
+        """Seconds by phase of those steps that were measured on a device, and how many these are."""
+        if self._device is None:
+            return {}, 0
         with self._lock:
-            seconds = self._device.take() if self._device is not None else {}
-            steps = self._device.steps if self._device is not None else 0
-        return {phase: of_phase / steps for phase, of_phase in seconds.items()} if steps else {}
+            return self._device.take(), self._device.steps
 
     def _observe_device_time(self, _options: CallbackOptions) -> Iterable[Observation]:
-        if self._device is not None and os.getpid() == self._pid:
-            with self._lock:
-                seconds = self._device.take()
-            for phase, of_phase in seconds.items():
-                yield Observation(of_phase, {semconv.PHASE: phase})
+        if os.getpid() == self._pid:
+            for phase, seconds in self._on_device()[0].items():
+                yield Observation(seconds, {semconv.PHASE: phase})
 
     def _observe_verdict(self, _options: CallbackOptions) -> Iterable[Observation]:
         if os.getpid() != self._pid:
             return
-        before = self._judge.verdict
-        self._judge.look(monotonic(), self.fit_time)
+        before, now_s = self._judge.verdict, monotonic()
+        if self._judge.is_due(now_s):
+            self._judge.look(now_s, self.fit_time)
         verdict = self._judge.verdict
         if verdict is not None:
             if before is None or (verdict.name, verdict.owner) != (before.name, before.owner):
                 self._tell(verdict)
-            owner = {semconv.PHASE_OWNER: verdict.owner} if verdict.owner else {}
-            yield Observation(verdict.share, {semconv.VERDICT: verdict.name, **owner})
+            yield Observation(verdict.share, verdict.attributes)
 
     def _observe_count(self, count: int) -> Iterable[Observation]:
         # Nothing before the first one, as 0 would also stand for batches whose samples cannot be counted.
         return [Observation(count)] if count and os.getpid() == self._pid else []
-
-
-def _attributes(spent: Spent) -> dict[str, str]:
-    phase = spent.phase
-    owner = {semconv.PHASE_OWNER: phase.owner} if phase.owner else {}
-    return {semconv.PHASE: phase.name, semconv.STAGE: spent.stage, **owner}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from tracelet_otel import semconv
-from tracelet_otel.instrumentation.timing.phases import TrainingPhase
+from tracelet_otel.instrumentation.timing.phases import TrainingPhase, owner_attributes
 
 FEWEST_STEPS: Final = 20
 """With fewer steps there is no verdict: the first ones take longer, and noise decides."""
@@ -109,6 +109,11 @@ class TrainingVerdict:
     owner: str = ""
     """Class of the callback or logger; empty where the name says all."""
 
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Attributes of a point or an event that is about the verdict."""
+        return {semconv.VERDICT: self.name, **owner_attributes(self.owner)}
+
 
 class Judge:
     """Judges a training again and again while it goes on: each time what has come since.
@@ -124,6 +129,15 @@ class Judge:
         self._judged = FitTime()
         self._judged_s: float | None = None
 
+    def is_due(self, now_s: float) -> bool:
+        """Whether `look` has something to do, so that nothing is summed for it where it has not.
+
+        Args:
+            now_s: the time, on any clock, in seconds.
+        """
+        every_s = self._every_s if self.verdict else min(self._every_s, _FIRST_S)
+        return self._judged_s is None or now_s - self._judged_s >= every_s
+
     def look(self, now_s: float, fit: FitTime) -> None:
         """Judge what has come since the last verdict, if it is time for that.
 
@@ -133,7 +147,7 @@ class Judge:
         """
         if self._judged_s is None:
             self._judged_s = now_s
-        elif now_s - self._judged_s >= (self._every_s if self.verdict else min(self._every_s, _FIRST_S)):
+        elif self.is_due(now_s):
             verdict = judged(fit.since(self._judged))
             # Where steps are long, it takes more time until there are enough of them.
             if verdict is not None:
