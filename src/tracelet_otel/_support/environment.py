@@ -91,16 +91,6 @@ def trace_carrier() -> dict[str, str]:
     return {name: os.environ[name.upper()] for name in ("traceparent", "tracestate") if name.upper() in os.environ}
 
 
-def sdk_exports_otlp_traces() -> bool:
-    """Whether the SDK's own configurator creates an exporter of OTLP traces, which is its default."""
-    return _names_otlp("OTEL_TRACES_EXPORTER")
-
-
-def sdk_exports_otlp_logs() -> bool:
-    """Whether the SDK's own configurator creates an exporter of OTLP logs, which is its default."""
-    return _names_otlp("OTEL_LOGS_EXPORTER")
-
-
 def sdk_disabled() -> bool:
     """Whether OTEL_SDK_DISABLED turns the SDK off, so that nothing can be recorded."""
     return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
@@ -123,11 +113,11 @@ def sdk_exports_nothing() -> bool:
     return sdk_disabled() or os.environ.get("OTEL_METRICS_EXPORTER", "").strip().lower() == "none"
 
 
-def sdk_exports_otlp() -> bool:
-    """Whether the SDK's own configurator creates an exporter of OTLP metrics, which is its default."""
-    return _names_otlp("OTEL_METRICS_EXPORTER")
+def sdk_exports_otlp(signal: str = "METRICS") -> bool:
+    """Whether the SDK's own configurator creates an exporter of OTLP for a signal, which is its default.
 
-
-def _names_otlp(variable: str) -> bool:
-    named = os.environ.get(variable, "").lower() or "otlp"
+    Args:
+        signal: its part of the variable's name: `METRICS`, `TRACES` or `LOGS`.
+    """
+    named = os.environ.get(f"OTEL_{signal}_EXPORTER", "").lower() or "otlp"
     return any(name.strip().startswith("otlp") for name in named.split(","))

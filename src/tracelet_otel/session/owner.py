@@ -13,9 +13,11 @@ from opentelemetry.sdk.resources import Resource
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TrackerUnavailableError
-from tracelet_otel.exporters.otlp.events import OtlpEvents, check_events, collector_events
+from tracelet_otel.exporters.otlp.events import OtlpEvents, collector_events
 from tracelet_otel.exporters.otlp.exporter import OtlpExporter, collector_exporter, prepare_collector
-from tracelet_otel.exporters.otlp.spans import OtlpSpans, check_traces, collector_spans
+from tracelet_otel.exporters.otlp.records import settings_beside
+from tracelet_otel.exporters.otlp.signals import LOGS, TRACES
+from tracelet_otel.exporters.otlp.spans import OtlpSpans, collector_spans
 from tracelet_otel.exporters.registry import import_trackers, specs, takes_traces
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.protocol.account import Account
@@ -23,6 +25,7 @@ from tracelet_otel.resource.membership import Membership
 from tracelet_otel.resource.rank_info import RankInfo, is_first_of_node
 from tracelet_otel.session.calls import NO_RELAY, Address
 from tracelet_otel.session.ranks.announcement import RunAnnouncement
+from tracelet_otel.session.role import resource_with
 from tracelet_otel.settings import OTLP, Settings
 
 if TYPE_CHECKING:
@@ -111,8 +114,8 @@ class Owner:
         settings = self._settings
         # The collector comes first, so that an error in its settings is raised before any tracker has created a run.
         if settings.streams:
-            check_traces(settings.otlp_endpoint)
-            check_events(settings.otlp_endpoint)
+            for signal in (TRACES, LOGS):
+                settings_beside(signal, settings.otlp_endpoint)
             self._stream = collector_exporter(settings.otlp_endpoint, lambda: self.membership.attributes, guard)
         try:
             if settings.trackers:
@@ -127,10 +130,7 @@ class Owner:
 
     def span_senders(self, resource: Resource, guard: Guard) -> list[OtlpSpans]:
         """Make what sends spans to the relay, where a tracker takes them, and to the collector, if there is one."""
-
-        def known() -> Resource:
-            return resource.merge(Resource(self.membership.attributes))
-
+        known = resource_with(resource, lambda: self.membership.attributes)
         to_collector = collector_spans(self._settings.otlp_endpoint, known, guard) if self._stream else None
         to_relay = None
         if self._relayed is not None and (self._settings.relay_endpoint or takes_traces(self._settings)):
@@ -141,7 +141,7 @@ class Owner:
         """Make what sends events to the collector, if there is one."""
         if self._stream is None:
             return []
-        known = lambda: resource.merge(Resource(self.membership.attributes))  # noqa: E731
+        known = resource_with(resource, lambda: self.membership.attributes)
         found = collector_events(self._settings.otlp_endpoint, known, guard)
         return [] if found is None else [found]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from opentelemetry.sdk.metrics.export import MetricExporter
@@ -14,6 +14,16 @@ from tracelet_otel.exporters.otlp.spans import OtlpSpans
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.resource.membership import Membership
+
+
+def resource_with(resource: Resource, attributes: Callable[[], Mapping[str, Any]]) -> Callable[[], Resource]:
+    """Returns a function that returns a resource with attributes that become known later.
+
+    Args:
+        resource: the resource.
+        attributes: returns the attributes; they take precedence over the resource's own.
+    """
+    return lambda: resource.merge(Resource(attributes()))
 
 
 class Role(Protocol):

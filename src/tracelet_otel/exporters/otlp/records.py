@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+from collections.abc import Callable
+from typing import ClassVar
 
+from opentelemetry.sdk.resources import Resource
+
+from tracelet_otel._support.environment import environment, sdk_exports_otlp
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.exporters.otlp.backlog import Body
 from tracelet_otel.exporters.otlp.limits import Limits
 from tracelet_otel.exporters.otlp.sender import Sender
-from tracelet_otel.exporters.otlp.signals import LOGS, TRACES, OtlpSignal
+from tracelet_otel.exporters.otlp.settings import OtlpSettings, read_beside
+from tracelet_otel.exporters.otlp.signals import OtlpSignal
 from tracelet_otel.exporters.otlp.transport import DELIVERED, Answer, Transport, Verdict
-
-_WHAT: Final = {LOGS: "events", TRACES: "spans"}
 
 
 class OtlpRecords:
@@ -21,20 +24,30 @@ class OtlpRecords:
     In a forked child it does nothing.
 
     Args:
-        signal: the signal.
         transport: sends to the receiver.
         name: the receiver's name in the log.
         guard: counts and logs errors.
+        resource: returns the resource of this process, with what is known of it by now.
         is_to_relay: whether it leads to a relay.
     """
 
+    signal: ClassVar[OtlpSignal]
+    """The signal, which a subclass names."""
+
     def __init__(
-        self, signal: OtlpSignal, transport: Transport, name: str, guard: Guard, *, is_to_relay: bool = False
+        self,
+        transport: Transport,
+        name: str,
+        guard: Guard,
+        resource: Callable[[], Resource],
+        *,
+        is_to_relay: bool = False,
     ) -> None:
         self.is_to_relay = is_to_relay
         """Whether it leads to a relay."""
-        self._transport = _Optional(transport, signal)
-        self._limits = Limits(request_bytes=2**20, backlog_bytes=4 * 2**20, patience_s=5.0, what=_WHAT[signal])
+        self._resource = resource
+        self._transport = _Optional(transport, self.signal)
+        self._limits = Limits(request_bytes=2**20, backlog_bytes=4 * 2**20, patience_s=5.0, what=self.signal.word)
         self._name = name
         self._guard = guard
         self._sender: Sender | None = None
@@ -68,6 +81,23 @@ class OtlpRecords:
                 self._sender.close(timeout_s)
             else:
                 self._transport.close()
+
+
+def settings_beside(signal: OtlpSignal, endpoint: str | None) -> OtlpSettings | None:
+    """Read how records are sent to the collector of a run, from OpenTelemetry's variables.
+
+    Args:
+        signal: the signal of the records.
+        endpoint: the endpoint that is given for the run; one that the variables name for the signal takes precedence.
+
+    Returns:
+        None where the variable with the signal's exporters names other ones only, as `none`, and where the variables
+        or the endpoint are for metrics only.
+
+    Raises:
+        ConfigurationError: a variable or the endpoint is malformed.
+    """
+    return read_beside(environment(), endpoint, signal) if sdk_exports_otlp(signal.variable) else None
 
 
 class _Optional:

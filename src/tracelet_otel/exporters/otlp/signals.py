@@ -19,6 +19,8 @@ class OtlpSignal:
 
     variable: str
     """Its part of the names of environment variables, as in OTEL_EXPORTER_OTLP_METRICS_ENDPOINT."""
+    word: str
+    """What people call that of which a request has several."""
     path: str
     """Path of an HTTP endpoint."""
     method: str
@@ -32,6 +34,7 @@ class OtlpSignal:
 
 METRICS: Final = OtlpSignal(
     "METRICS",
+    "values",
     "/v1/metrics",
     "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
     ExportMetricsServiceResponse,
@@ -39,6 +42,7 @@ METRICS: Final = OtlpSignal(
 )
 LOGS: Final = OtlpSignal(
     "LOGS",
+    "events",
     "/v1/logs",
     "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
     ExportLogsServiceResponse,
@@ -47,6 +51,7 @@ LOGS: Final = OtlpSignal(
 )
 TRACES: Final = OtlpSignal(
     "TRACES",
+    "spans",
     "/v1/traces",
     "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
     ExportTraceServiceResponse,

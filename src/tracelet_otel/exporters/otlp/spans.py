@@ -9,11 +9,9 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from tracelet_otel._support.environment import environment, sdk_exports_otlp_traces
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.exporters.otlp.exporter import transport_of
-from tracelet_otel.exporters.otlp.records import OtlpRecords
-from tracelet_otel.exporters.otlp.settings import read_beside
+from tracelet_otel.exporters.otlp.records import OtlpRecords, settings_beside
 from tracelet_otel.exporters.otlp.signals import TRACES
 from tracelet_otel.exporters.otlp.transport import Transport
 from tracelet_otel.protocol.spans import FinishedSpan, Trace, is_sampled, readable
@@ -35,6 +33,8 @@ class OtlpSpans(OtlpRecords):
             of another process's.
     """
 
+    signal = TRACES
+
     def __init__(
         self,
         transport: Transport,
@@ -45,8 +45,7 @@ class OtlpSpans(OtlpRecords):
         *,
         is_to_relay: bool = False,
     ) -> None:
-        super().__init__(TRACES, transport, name, guard, is_to_relay=is_to_relay)
-        self._resource = resource
+        super().__init__(transport, name, guard, resource, is_to_relay=is_to_relay)
         self._is_wanted = is_wanted
 
     def export(self, spans: list[FinishedSpan], trace: Trace) -> None:
@@ -60,34 +59,21 @@ class OtlpSpans(OtlpRecords):
             self.put(encode_spans(part).SerializeToString(), len(part))
 
 
-def check_traces(endpoint: str | None) -> None:
-    """Check the variables and the endpoint that `collector_spans` reads.
-
-    Raises:
-        ConfigurationError: one of them is malformed.
-    """
-    if sdk_exports_otlp_traces():
-        read_beside(environment(), endpoint, TRACES)
-
-
 def collector_spans(endpoint: str | None, resource: Callable[[], Resource], guard: Guard) -> OtlpSpans | None:
-    """Make what sends spans to a collector, from OpenTelemetry's variables.
+    """Make what sends spans to a collector, as `settings_beside` has it for traces.
 
     Args:
-        endpoint: the endpoint that is given for the run; OTEL_EXPORTER_OTLP_TRACES_ENDPOINT takes precedence.
+        endpoint: the endpoint that is given for the run.
         resource: returns the resource of this process.
         guard: counts and logs errors.
 
     Returns:
-        None where OTEL_TRACES_EXPORTER names other exporters only, as `none`, and where the variables or the
-        endpoint are for metrics only.
+        None where spans are not to be sent.
 
     Raises:
         ConfigurationError: one of the variables is malformed.
     """
-    if not sdk_exports_otlp_traces():
-        return None
-    settings = read_beside(environment(), endpoint, TRACES)
+    settings = settings_beside(TRACES, endpoint)
     if settings is None:
         return None
     # Reads OTEL_TRACES_SAMPLER.

@@ -17,6 +17,7 @@ from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.resource.membership import Membership
 from tracelet_otel.session.ranks.discovery import Find
+from tracelet_otel.session.role import resource_with
 from tracelet_otel.settings import Settings
 
 if TYPE_CHECKING:
@@ -108,20 +109,18 @@ class Follower:
         to_relay = to_collector = None
         if self._to_relay:
             relaying = self._to_relay[0]
-            to_relay = relaying.spans(lambda: resource.merge(Resource(relaying.known_attributes())))
+            to_relay = relaying.spans(resource_with(resource, relaying.known_attributes))
         if self._to_collector:
-            stream = self._to_collector[0]
-            endpoint = self._settings.otlp_endpoint
-            to_collector = collector_spans(endpoint, lambda: resource.merge(Resource(stream.known_attributes())), guard)
+            known = resource_with(resource, self._to_collector[0].known_attributes)
+            to_collector = collector_spans(self._settings.otlp_endpoint, known, guard)
         return [one for one in (to_relay, to_collector) if one is not None]
 
     def event_senders(self, resource: Resource, guard: Guard) -> list[OtlpEvents]:
         """Make what sends events to the collector, if there is one. Nothing may be sent before the run is found."""
         if not self._to_collector:
             return []
-        known = self._to_collector[0].known_attributes
-        endpoint = self._settings.otlp_endpoint
-        found = collector_events(endpoint, lambda: resource.merge(Resource(known())), guard)
+        known = resource_with(resource, self._to_collector[0].known_attributes)
+        found = collector_events(self._settings.otlp_endpoint, known, guard)
         return [] if found is None else [found]
 
     def wait_for_room(self, timeout_s: float) -> None:
