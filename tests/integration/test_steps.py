@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import tracelet_otel as tracelet
 from tests.support.quiet import quiet_trainer
+from tests.support.sdk import points_of
 from tests.support.timed import PAUSE_S, Data, Stopwatch, module_of
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
@@ -35,12 +36,12 @@ class Watched:
     """The metrics of this process."""
 
     def __init__(self) -> None:
-        self._reader = InMemoryMetricReader()
-        self.provider = MeterProvider([self._reader], shutdown_on_exit=False)
+        self.reader = InMemoryMetricReader()
+        self.provider = MeterProvider([self.reader], shutdown_on_exit=False)
 
     def read(self) -> dict[str, Any]:
         """The only point of each metric of the run."""
-        data = self._reader.get_metrics_data()
+        data = self.reader.get_metrics_data()
         metrics: list[Metric] = [
             metric
             for resource in (data.resource_metrics if data else [])
@@ -182,18 +183,9 @@ def test_a_metric_of_the_users_keeps_its_value(tmp_path, watched):
         def configure_optimizers(self) -> Any:
             return torch.optim.SGD(self.parameters(), 0.01)
 
-    values = []
-    reader = InMemoryMetricReader()
-    provider = MeterProvider([reader], shutdown_on_exit=False)
-    LightningInstrumentor().uninstrument()
-    LightningInstrumentor().instrument(meter_provider=provider)
     trainer = quiet_trainer(pl, default_root_dir=tmp_path, max_epochs=1, log_every_n_steps=1)
     trainer.fit(Logs(), DataLoader(TensorDataset(torch.zeros(8, 4)), 2, collate_fn=_stacked))
-    for resource in reader.get_metrics_data().resource_metrics:
-        for scope in resource.scope_metrics:
-            if scope.scope.name == semconv.SCOPE_LOGGED:
-                values += [p.value for m in scope.metrics if m.name == "time/forward" for p in m.data.data_points]
-    provider.shutdown()
+    values = [point.value for point in points_of(watched.reader, "time/forward", semconv.SCOPE_LOGGED)]
     assert values == [42.0]
 
 
@@ -212,14 +204,7 @@ def test_the_verdict_is_in_the_stream(tmp_path):
     LightningInstrumentor().take_over(replace(make_signals(provider, Guard()), timing=timing))
 
     def read() -> list[Any]:
-        return [
-            (point.attributes, point.value)
-            for resource in reader.get_metrics_data().resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            if metric.name == semconv.RUN_VERDICT
-            for point in metric.data.data_points
-        ]
+        return [(point.attributes, point.value) for point in points_of(reader, semconv.RUN_VERDICT)]
 
     class Looks(pl.Callback):
         def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:

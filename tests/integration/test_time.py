@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 import tracelet_otel as tracelet
 from tests.support.quiet import quiet_trainer
+from tests.support.sdk import points_of
 from tests.support.timed import Data, SlowLogger, Stopwatch, callback_of, module_of
 from tracelet_otel import semconv
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
@@ -36,14 +37,10 @@ def spent_s() -> Iterator[Callable[[], dict[tuple[str, str], float]]]:
 
     def read() -> dict[tuple[str, str], float]:
         found = {}
-        for resource in reader.get_metrics_data().resource_metrics:
-            for scope in resource.scope_metrics:
-                for metric in scope.metrics:
-                    if metric.name == semconv.PHASE_TIME:
-                        for point in metric.data.data_points:
-                            told = point.attributes
-                            phase = f"{told[semconv.PHASE]} {told.get(semconv.PHASE_OWNER, '')}".strip()
-                            found[phase, told[semconv.STAGE]] = point.value
+        for point in points_of(reader, semconv.PHASE_TIME):
+            told = point.attributes
+            phase = f"{told[semconv.PHASE]} {told.get(semconv.PHASE_OWNER, '')}".strip()
+            found[phase, told[semconv.STAGE]] = point.value
         return found
 
     yield read

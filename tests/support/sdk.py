@@ -10,6 +10,7 @@ from typing import Any
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
+    InMemoryMetricReader,
     MetricExporter,
     MetricExportResult,
     MetricsData,
@@ -25,6 +26,20 @@ from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.decode import Batch, Reading, Report, decode
 from tracelet_otel.protocol.encode import encode
 from tracelet_otel.protocol.requests import parse
+
+
+def points_of(reader: InMemoryMetricReader, name: str, scope: str = semconv.SCOPE_RUN) -> list[Any]:
+    """Points of one metric, collected now."""
+    data = reader.get_metrics_data()
+    return [
+        point
+        for resource in (data.resource_metrics if data else [])
+        for found in resource.scope_metrics
+        if found.scope.name == scope
+        for metric in found.metrics
+        if metric.name == name
+        for point in metric.data.data_points
+    ]
 
 
 class KeepingExporter(MetricExporter):
