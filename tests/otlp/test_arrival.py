@@ -108,13 +108,14 @@ def test_a_lost_answer_makes_duplicates_that_are_known_by_their_sequence(receive
 
 @pytest.mark.parametrize("ill", ["hangs", "503"])
 def test_an_export_never_waits_for_the_endpoint(receiver, ill):
-    receiver.ill = ill
+    # It asks for a pause, so that the next attempt comes after all exports, however slow the machine is.
+    receiver.ill, receiver.pause_s = ill, 60
     exporter = collector_exporter(receiver.endpoint)
     wait_until(lambda: exporter.export(exported([{"a": 1.0}])) and receiver.attempts, 30, "an attempt")
-    # It is under way, and will be for seconds; or the next one comes after a pause, however slow the machine is.
+    # It is under way, and will be for seconds.
     data = exported([{"a": 1.0}])
     assert [exporter.export(data) for _ in range(100)] == [MetricExportResult.SUCCESS] * 100
-    assert receiver.attempts < 10
+    assert receiver.attempts == 1
     receiver.ill = None
     receiver.well_again.set()
     exporter.shutdown()
