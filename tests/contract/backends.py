@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.support.clearml_files import session
 from tests.support.clearml_server import ClearmlServer
+from tests.support.mlflow_files import mlflow_files
 from tests.support.mlflow_store import stored_runs
 from tests.support.tracker_process import TrackerProcess
 from tests.support.waiting import wait_until
@@ -22,7 +23,7 @@ from tracelet_otel import semconv
 from tracelet_otel.exporters.base import Tracker
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.settings import Settings
-from tracelet_otel.testing import ContractBackend, Point, Stored, point, reading
+from tracelet_otel.testing import ContractBackend, KeepsFiles, Point, Stored, StoredFiles, point, reading
 
 PLACES = {
     "mlflow": ["MLflow on SQLite", "MLflow server"],
@@ -39,7 +40,7 @@ def words(tags: Mapping[str, str], longest: int = 1000) -> list[str]:
 
 
 @dataclass
-class Mlflow(ContractBackend):
+class Mlflow(ContractBackend, KeepsFiles):
     uri: str
     database: Path
     name = "mlflow"
@@ -58,6 +59,9 @@ class Mlflow(ContractBackend):
         }
         note = run.tags.get("mlflow.note.content")
         return Stored(run.name, run.experiment, run.status, run.params, run.tags, points, tags, note)
+
+    def stored_files(self, run_id: str) -> StoredFiles:
+        return mlflow_files(self.uri, self.database, run_id)
 
     def shown_tags(self, tags: Mapping[str, str]) -> dict[str, str]:
         shown = {}

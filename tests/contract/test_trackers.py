@@ -6,7 +6,7 @@ import pytest
 
 from tests.contract.backends import PLACES, WandbOffline
 from tracelet_otel import semconv
-from tracelet_otel.testing import TrackerContract
+from tracelet_otel.testing import FileContract, TrackerContract
 
 SLOW = ("MLflow server", "W&B server")
 """Places that the same client of ours reaches as those beside them."""
@@ -19,6 +19,11 @@ def places(tracker):
 
 @places("mlflow")
 class TestMlflow(TrackerContract):
+    pass
+
+
+@places("mlflow")
+class TestFilesOfMlflow(FileContract):
     pass
 
 

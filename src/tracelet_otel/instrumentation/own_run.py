@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tracelet_otel._support.environment import environment
 from tracelet_otel._support.guard import log
 from tracelet_otel._support.spawned import is_started_by_multiprocessing
 from tracelet_otel.errors import ConfigurationError
+from tracelet_otel.instrumentation.checkpoints import OFF
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.resource.membership import Membership
 from tracelet_otel.resource.rank_info import rank_info_of
@@ -36,6 +38,10 @@ class Participation:
     """Tags that the settings give the run."""
     note: str | None = None
     """What the settings say that the run is about."""
+    checkpoints: str = OFF
+    """Which checkpoints are uploaded: a constant of `checkpoints`."""
+    journals: Path | None = None
+    """Directory of the journals, in which files wait for the relay; None where no relay takes any."""
 
     @classmethod
     def of(
@@ -57,6 +63,8 @@ class Participation:
             settings.summary,
             settings.tags,
             settings.notes,
+            settings.checkpoints,
+            settings.journal_dir if settings.trackers and settings.relay_endpoint is None else None,
         )
 
 
@@ -103,7 +111,9 @@ class Nobodys:
         # Such a process has the resource of the process that started it.
         if is_started_by_multiprocessing():
             return None
-        return Participation.of(_settings(), Membership(rank_info_of(environment())))
+        part = Participation.of(_settings(), Membership(rank_info_of(environment())))
+        # Nothing of ours exports, so there is no relay.
+        return replace(part, journals=None)
 
     def watch(self, signals: Signals) -> None:
         """Do nothing."""

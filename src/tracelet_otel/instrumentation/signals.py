@@ -12,13 +12,16 @@ from tracelet_otel import semconv
 from tracelet_otel._support.environment import trace_carrier
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.terminal import show
+from tracelet_otel.instrumentation.checkpoints import Checkpoints
 from tracelet_otel.instrumentation.events import Events
+from tracelet_otel.instrumentation.files import Files
 from tracelet_otel.instrumentation.hparams import Hyperparameters
 from tracelet_otel.instrumentation.launching import Launching
 from tracelet_otel.instrumentation.outcome import Outcome
 from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.instrumentation.progress import Progress
 from tracelet_otel.instrumentation.recorder import DRAIN_BUDGET_S, Recorder
+from tracelet_otel.instrumentation.spool import SpoolWriter
 from tracelet_otel.instrumentation.tags import Tags
 from tracelet_otel.instrumentation.timing.timing import Timing
 from tracelet_otel.instrumentation.timing.verdict import TrainingVerdict
@@ -35,6 +38,9 @@ class Signals:
     hparams: Hyperparameters
     tags: Tags
     events: Events
+    spool: SpoolWriter
+    files: Files
+    checkpoints: Checkpoints
     progress: Progress
     outcome: Outcome
     membership: Membership
@@ -60,6 +66,8 @@ class Signals:
             error: what ended the process or the `with` block; None for nothing.
         """
         self.outcome.settle(outcome, error)
+        self.checkpoints.take()
+        self.spool.close()
         failure = self.outcome.failure
         if failure is not None and self.outcome.value == semconv.OUTCOME_FAILED:
             self.tags.find(failure.tags, f"failed: {failure.line}" if self.owns_run else "")
@@ -100,6 +108,7 @@ def make_signals(
         # A rank that starts as a copy of the owner would set back what has another value by then.
         tags.begin(part.tags, part.note)
     events = Events(guard)
+    spool = SpoolWriter(part.journals, guard)
 
     def tell(verdict: TrainingVerdict) -> None:
         text = f"{verdict.name}: {verdict.text}"
@@ -113,6 +122,9 @@ def make_signals(
         hparams=Hyperparameters(meter_provider, guard),
         tags=tags,
         events=events,
+        spool=spool,
+        files=Files(spool),
+        checkpoints=Checkpoints(meter_provider, guard, events, spool, part.checkpoints),
         progress=Progress(meter_provider, guard, membership),
         outcome=outcome,
         membership=membership,

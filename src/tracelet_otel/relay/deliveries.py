@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tracelet_otel._support.guard import Guard
@@ -12,8 +13,10 @@ from tracelet_otel.exporters.base import RunLocation, Tracker
 from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.decode import Report
+from tracelet_otel.protocol.files import SPOOL_SUFFIX
+from tracelet_otel.relay.files import RunFiles
 from tracelet_otel.relay.outbox import Outbox
-from tracelet_otel.relay.traces import RunSpans
+from tracelet_otel.relay.traces import SUFFIX, RunSpans
 
 
 class Deliveries:
@@ -23,11 +26,12 @@ class Deliveries:
         outbox: the run's readings, with a queue for each tracker.
         guard: counts and logs errors.
         count_runs: returns how many runs the relay has.
-        spans: the run's spans.
+        journal: path of the run's journal, beside which its spans and files are.
     """
 
-    def __init__(self, outbox: Outbox, guard: Guard, count_runs: Callable[[], int], spans: RunSpans) -> None:
-        self.spans = spans
+    def __init__(self, outbox: Outbox, guard: Guard, count_runs: Callable[[], int], journal: Path) -> None:
+        self.spans = RunSpans(journal.with_suffix(SUFFIX), guard)
+        self._files = RunFiles(journal.with_suffix(SPOOL_SUFFIX), guard)
         self._count_runs = count_runs
         self._outbox = outbox
         self._guard = guard
@@ -66,7 +70,9 @@ class Deliveries:
             unwritten: number of readings that are not in the queues yet.
         """
         return [
-            name for name, one in self._by_name.items() if unwritten or not one.complete or self.spans.pending(name)
+            name
+            for name, one in self._by_name.items()
+            if unwritten or not one.complete or self.spans.pending(name) or self._files.pending(name)
         ]
 
     def open(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> dict[str, RunLocation]:
@@ -88,7 +94,7 @@ class Deliveries:
                     made[opened].give_back()
                 raise
         self._by_name = made
-        self.spans.begin(trackers, resource)
+        self._begin_beside(trackers, resource)
         return locations
 
     def begin(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> None:
@@ -97,7 +103,7 @@ class Deliveries:
         for delivery in made.values():
             delivery.begin(resource)
         self._by_name = made
-        self.spans.begin(trackers, resource)
+        self._begin_beside(trackers, resource)
 
     def tell(self, reports: Sequence[Report], outcome: str | None, end_unix_nano: int | None) -> None:
         """Pass on all that is not a reading. The deliveries find the readings in the outbox.
@@ -107,11 +113,13 @@ class Deliveries:
             outcome: the run's outcome so far; None where none was reported.
             end_unix_nano: when the run ended, in nanoseconds since the epoch; None where it has not.
         """
+        self._files.notice()
         for delivery in self._by_name.values():
             delivery.tell(outcome, end_unix_nano, reports)
 
     def wake(self) -> None:
         """Notify the deliveries that there are readings in the outbox."""
+        self._files.notice()
         for delivery in self._by_name.values():
             delivery.wake()
 
@@ -123,19 +131,29 @@ class Deliveries:
         """
         # All at the same time, so that a tracker that is down takes no time from another.
         closing = [
-            threading.Thread(target=delivery.close, args=(patience_s,), name=f"tracelet-close-{name}")
-            for name, delivery in self._by_name.items()
+            threading.Thread(target=self._close, args=(name, patience_s), name=f"tracelet-close-{name}")
+            for name in self._by_name
         ]
-        for thread, delivery in zip(closing, self._by_name.values(), strict=True):
+        for thread, name in zip(closing, self._by_name, strict=True):
             try:
                 thread.start()
             except RuntimeError:
                 # At exit, some interpreters start no more threads: this one does the work.
-                delivery.close(patience_s)
+                self._close(name, patience_s)
         self.spans.close(patience_s)
         for thread in closing:
             if thread.ident is not None:
                 thread.join()
+        self._files.close()
+
+    def _begin_beside(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> None:
+        self.spans.begin(trackers, resource)
+        self._files.begin(trackers, resource)
+
+    def _close(self, name: str, patience_s: float) -> None:
+        # Files come first, since some trackers take none once their run is closed.
+        self._files.finish(name, patience_s)
+        self._by_name[name].close(patience_s)
 
     def _make(self, trackers: Mapping[str, Tracker]) -> dict[str, Delivery]:
         return {

@@ -26,7 +26,6 @@ from tracelet_otel.relay.parts import RequestPart, alone, process_of
 from tracelet_otel.relay.phase import Phase, refusal_of
 from tracelet_otel.relay.ranges import stored
 from tracelet_otel.relay.streams import Streams
-from tracelet_otel.relay.traces import SUFFIX, RunSpans
 from tracelet_otel.settings import Settings
 
 _MOST_PROBLEMS: Final = 20
@@ -70,8 +69,8 @@ class RelayedRun:
         limit_s = max(settings.rank_timeout, interval_s := 2 * settings.export_interval)
         self._streams = Streams(self.known.complete_to, limit_s)
         self._outbox = Outbox(journal, settings.journal_limit * 2**20, guard)
-        self.spans: Final = RunSpans(journal.path.with_suffix(SUFFIX), guard)
-        self._deliveries = Deliveries(self._outbox, guard, count_runs, self.spans)
+        self._deliveries = Deliveries(self._outbox, guard, count_runs, journal.path)
+        self.spans: Final = self._deliveries.spans
         merge = Merge(limit_s, max(_UNHEARD_S, interval_s))
         self._merging = Merging(self._outbox, merge, state, self._streams, guard, self._deliveries.wake, now)
         self._meter = RunMeter(journal, self._outbox, self._merging, self._deliveries, self._lock)

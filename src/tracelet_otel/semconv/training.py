@@ -74,6 +74,20 @@ TYPE_NONE: Final = "none"
 
 # Why a run failed. As attributes of an event; as tags, each with the prefix
 EVENT_EXCEPTION: Final = "exception"
+
+# Checkpoints: how many were written, and an event for each that was written or removed
+CHECKPOINTS: Final = "tracelet.checkpoints"
+CHECKPOINTS_UNIT: Final = "{checkpoint}"
+EVENT_CHECKPOINT_SAVED: Final = "tracelet.checkpoint.saved"
+EVENT_CHECKPOINT_REMOVED: Final = "tracelet.checkpoint.removed"
+CHECKPOINT_STEP: Final = "tracelet.checkpoint.step"
+CHECKPOINT_MONITOR: Final = "tracelet.checkpoint.monitor"  # name of the metric by which checkpoints are compared
+CHECKPOINT_SCORE: Final = "tracelet.checkpoint.score"  # value of that metric
+CHECKPOINT_MODE: Final = "tracelet.checkpoint.mode"  # min or max: which scores are better
+CHECKPOINT_IS_BEST: Final = "tracelet.checkpoint.best"
+CHECKPOINT_IS_LAST: Final = "tracelet.checkpoint.last"
+CHECKPOINT_IS_TOP_K: Final = "tracelet.checkpoint.top_k"  # one of those with the best scores that are kept
+FILE_PATH: Final = "file.path"
 EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import MetricExporter
@@ -21,6 +22,7 @@ from tracelet_otel.exporters.otlp.spans import OtlpSpans, collector_spans
 from tracelet_otel.exporters.registry import import_trackers, specs, takes_traces
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.protocol.account import Account
+from tracelet_otel.protocol.files import SPOOL_SUFFIX
 from tracelet_otel.resource.membership import Membership
 from tracelet_otel.resource.rank_info import RankInfo, is_first_of_node
 from tracelet_otel.session.calls import NO_RELAY, Address
@@ -65,6 +67,13 @@ class Owner:
     def streams(self) -> Sequence[MetricExporter]:
         """The exporter to the collector, if there is one."""
         return [self._stream] if self._stream else []
+
+    @property
+    def spool(self) -> Path | None:
+        """Where files of the run wait for its relay; None where this process has started none."""
+        if self._relayed is None or self._settings.relay_endpoint is not None:
+            return None
+        return self._settings.journal_dir / f"{self.run_id}{SPOOL_SUFFIX}"
 
     @property
     def urls(self) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from opentelemetry.sdk.metrics.export import MetricExporter
@@ -41,6 +42,11 @@ class Role(Protocol):
     @property
     def run_id(self) -> str:
         """The run's id; empty as long as it is not known, or where there is no run."""
+        ...
+
+    @property
+    def spool(self) -> Path | None:
+        """Where files of the run wait for its relay, once its id is known; None where no relay here takes any."""
         ...
 
     @property
@@ -142,6 +148,7 @@ class Silent:
         self.owns_run = False
         self.reports_hardware = False
         self.run_id = ""
+        self.spool: Path | None = None
         self.exporters: Sequence[MetricExporter] = ()
         self.streams: Sequence[MetricExporter] = ()
         self.urls: Mapping[str, str] = {}

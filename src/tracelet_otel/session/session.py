@@ -76,6 +76,7 @@ class Session:
             signals: has them.
         """
         self._beside.open(self.role, identity)
+        signals.spool.open(self.role)
         signals.events.add_exporter(self._beside)
         if signals.tracing is not None:
             signals.tracing.add_exporter(self._beside)

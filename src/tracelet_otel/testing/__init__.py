@@ -19,10 +19,23 @@ Example:
 import pytest
 
 # Before the import, so that pytest shows both sides of a comparison that fails.
-pytest.register_assert_rewrite("tracelet_otel.testing.contract")
+pytest.register_assert_rewrite("tracelet_otel.testing.contract", "tracelet_otel.testing.file_contract")
 
 from tracelet_otel.testing.backend import ContractBackend, Point, Stored, point, reading  # noqa: E402
 from tracelet_otel.testing.contract import TrackerContract  # noqa: E402
+from tracelet_otel.testing.file_contract import FileContract, KeepsFiles, StoredCheckpoint, StoredFiles  # noqa: E402
 from tracelet_otel.testing.queue import ListQueue  # noqa: E402
 
-__all__ = ["ContractBackend", "ListQueue", "Point", "Stored", "TrackerContract", "point", "reading"]
+__all__ = [
+    "ContractBackend",
+    "FileContract",
+    "KeepsFiles",
+    "ListQueue",
+    "Point",
+    "Stored",
+    "StoredCheckpoint",
+    "StoredFiles",
+    "TrackerContract",
+    "point",
+    "reading",
+]

@@ -14,15 +14,12 @@ from urllib.parse import urlsplit
 
 from tracelet_otel import semconv
 from tracelet_otel._support.redact import without_credentials
-from tracelet_otel.errors import (
-    ConfigurationError,
-    RefusedError,
-    RunLostError,
-)
+from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError
 from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.mlflow.address import check_usable, database_lock, process_lock
 from tracelet_otel.exporters.mlflow.errors import translated
 from tracelet_otel.exporters.mlflow.failure import store_failure
+from tracelet_otel.exporters.mlflow.files import MlflowFiles
 from tracelet_otel.exporters.mlflow.mapping import (
     MAX_KEY_LENGTH,
     MAX_PARAM_LENGTH,
@@ -166,6 +163,10 @@ class MlflowTracker:
         """Make what writes spans, with a client of its own."""
         return MlflowTraces(self._connect, self._uri, self._found)
 
+    def file_writer(self) -> MlflowFiles:
+        """Make what writes files, with a client of its own."""
+        return MlflowFiles(self._connect, self._uri, self._found)
+
     def _found(self, client: MlflowClient, run: RunIdentity) -> Run | None:
         """The run, by the id of it that was given, or by our own."""
         from mlflow.exceptions import MlflowException
@@ -184,7 +185,7 @@ class MlflowTracker:
 
     def _create(self, run: RunIdentity) -> Run:
         experiment_id = self._experiment_id(run.project)
-        # Searched for first, because an earlier attempt may have created the run although its answer was lost.
+        # Searched for first: an earlier attempt may have created it, although its answer was lost.
         found = self._search(self._client, experiment_id, run.run_id)
         if found is not None:
             self._resume(found)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from tracelet_otel import semconv
 from tracelet_otel._support.private_names import LIGHTNING, STARTS_RANKS, TRIAL
 from tracelet_otel.instrumentation.lightning.advance import advance_of
+from tracelet_otel.instrumentation.lightning.checkpoints import WatchedCheckpoints
 from tracelet_otel.instrumentation.lightning.rank_callback import RankCallback, make_rank_callback
 from tracelet_otel.instrumentation.lightning.timed_trainer import TimedTrainer
 from tracelet_otel.instrumentation.lightning.trainer_config import configuration
@@ -30,6 +31,8 @@ class Lifecycle:
         """Our callback of each trainer that is running."""
         self._timed: weakref.WeakKeyDictionary[Any, TimedTrainer] = weakref.WeakKeyDictionary()
         """Of each trainer that is running, what notes its actions."""
+        self._watched: weakref.WeakKeyDictionary[Any, WatchedCheckpoints] = weakref.WeakKeyDictionary()
+        """Of each trainer that is running, what notes its checkpoints."""
         self._tuning: weakref.WeakSet[Any] = weakref.WeakSet()
         """Trainers in a call that only tunes."""
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -55,7 +58,7 @@ class Lifecycle:
             return True
         starts_ranks = _starts_ranks(trainer)
         if not starts_ranks:
-            self._time(trainer, function)
+            self._watch(trainer, function)
         membership, launching = self._signals.membership, self._signals.launching
         membership.begin(trainer.world_size)
         if starts_ranks or trainer.world_size > 1:
@@ -73,7 +76,7 @@ class Lifecycle:
     def forget_start(self, trainer: Any) -> None:
         """Take back what `enter` announced, where it failed: `leave` will not be called."""
         self._signals.launching.end()
-        self._time_no_more(trainer, None)
+        self._watch_no_more(trainer, None)
 
     def enter_copy(self, trainer: Any, callback: Any) -> None:
         """A trainer continues in this process, which was started for it.
@@ -85,7 +88,7 @@ class Lifecycle:
         self.heard = NOBODY
         self._signals.membership.rank_info = _rank_info(trainer)
         self._begin(trainer, callback)
-        self._time(trainer, trainer.state.fn.value)
+        self._watch(trainer, trainer.state.fn.value)
 
     def leave(self, trainer: Any, error: BaseException | None) -> None:
         """A trainer ends.
@@ -103,7 +106,7 @@ class Lifecycle:
             trainer.callbacks.remove(callback)
         self._signals.outcome.training_ended(error)
         self._signals.launching.end()
-        self._time_no_more(trainer, error)
+        self._watch_no_more(trainer, error)
 
     def _begin(self, trainer: Any, callback: Any) -> None:
         timing = self._signals.timing
@@ -113,17 +116,25 @@ class Lifecycle:
         self._signals.progress.watch(trainer, _step_of, advance_of)
         self._signals.outcome.value = semconv.OUTCOME_RUNNING
 
-    def _time(self, trainer: Any, function: str) -> None:
+    def _watch(self, trainer: Any, function: str) -> None:
         """Note what a trainer does from now on, in the process in which it does that."""
-        if self._signals.timing is None:
-            return
+        signals, timing = self._signals, self._signals.timing
+        spans = None if timing is None else timing.actions.spans
         try:
-            self._timed[trainer] = TimedTrainer(trainer, function, self._signals.timing, _step_of)
+            if timing is not None:
+                self._timed[trainer] = TimedTrainer(trainer, function, timing, _step_of)
         except Exception as error:
-            self._signals.guard.report("where the time goes is not measured for this training", error)
+            signals.guard.report("where the time goes is not measured for this training", error)
+        try:
+            if spans is not None or not signals.checkpoints.is_off:
+                self._watched[trainer] = WatchedCheckpoints(trainer, signals.checkpoints, spans, _step_of)
+        except Exception as error:
+            signals.guard.report("checkpoints of this training are not recorded", error)
 
-    def _time_no_more(self, trainer: Any, error: BaseException | None) -> None:
-        timed = self._timed.pop(trainer, None)
+    def _watch_no_more(self, trainer: Any, error: BaseException | None) -> None:
+        watched, timed = self._watched.pop(trainer, None), self._timed.pop(trainer, None)
+        if watched is not None:
+            watched.end()
         if timed is not None:
             timed.end(error)
 

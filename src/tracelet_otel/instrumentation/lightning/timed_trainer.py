@@ -1,4 +1,4 @@
-"""Lets the actions of a trainer be noted while it runs: at its profiler, and around its validations and checkpoints.
+"""Lets the actions of a trainer be noted while it runs: at its profiler, and around its validations.
 
 Only attributes of trainer, profiler, strategy and loops are set, and they are taken away at the end. The profiler,
 its type and what it reports stay the user's.
@@ -11,11 +11,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from types import MethodType
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from tracelet_otel import semconv
-from tracelet_otel._support.private_names import NO_PROFILER, PROFILERS, WRITES_LATER
+from tracelet_otel._support.private_names import NO_PROFILER, PROFILERS
+from tracelet_otel.instrumentation.lightning.replaced import Replaced, Replacement
 from tracelet_otel.instrumentation.patching import is_defined_in
 from tracelet_otel.instrumentation.timing.actions import Action, Actions
 from tracelet_otel.instrumentation.timing.timing import Timing
@@ -37,31 +36,34 @@ class TimedTrainer:
         self._call = actions.call(function)
         self._function = function
         self._spans = actions.spans
-        self._put: list[tuple[Any, str, Any]] = []
+        self._replaced = Replaced()
         profiler, strategy = trainer.profiler, trainer.strategy
         if type(profiler).__name__ == NO_PROFILER:
             # Its own makes a context manager for each action, which does nothing. Ours takes less time.
-            self._replace(profiler, "profile", lambda _: actions.__getitem__)
+            self._replaced.replace(profiler, "profile", lambda _: actions.__getitem__)
         elif not is_defined_in(inspect.unwrap(type(profiler).profile), PROFILERS):
             # The user's own may not call `start` and `stop`.
-            self._replace(profiler, "profile", lambda method: _Profiled(method, actions))
-        self._replace(profiler, "start", lambda method: _Started(method, actions))
-        self._replace(profiler, "stop", lambda method: _Stopped(method, actions))
+            self._replaced.replace(profiler, "profile", lambda method: _Profiled(method, actions))
+        self._replaced.replace(profiler, "start", lambda method: _Started(method, actions))
+        self._replaced.replace(profiler, "stop", lambda method: _Stopped(method, actions))
         if function == "fit" and strategy.root_device.type == "cuda":
             cuda: Any = sys.modules["torch.cuda"]
             make_event = partial(cuda.Event, enable_timing=True)
             actions.device = timing.device_times(make_event, cuda.is_current_stream_capturing)
         if function == "fit":
             loop = trainer.fit_loop.epoch_loop.val_loop
-            self._replace(loop, "run", lambda method: _Within(method, actions.validation))
+            self._replaced.replace(loop, "run", lambda method: _Within(method, actions.validation))
             # In manual optimization these are no actions of the profiler's.
-            self._replace(strategy, "backward", lambda method: _Within(method, actions["[Strategy].backward"]))
-            self._replace(
+            self._replaced.replace(strategy, "backward", lambda method: _Within(method, actions["[Strategy].backward"]))
+            self._replaced.replace(
                 strategy, "optimizer_step", lambda method: _Within(method, actions["[Strategy].optimizer_step"])
             )
         if self._spans is not None:
-            self._trace(trainer, self._spans)
-            self._spans.enter(trainer, function, step_of)
+            spans = self._spans
+            if function != "fit":
+                loop = getattr(trainer, f"{function}_loop")
+                self._replaced.replace(loop, "run", lambda method: _Begins(method, spans))
+            spans.enter(trainer, function, step_of)
         self._call.__enter__()
 
     def end(self, error: BaseException | None) -> None:
@@ -74,45 +76,16 @@ class TimedTrainer:
         self._actions.device = None
         if self._spans is not None:
             self._spans.leave(self._function, error)
-        for owner, name, ours in self._put:
-            if vars(owner).get(name) is ours:
-                delattr(owner, name)
-        self._put.clear()
-
-    def _trace(self, trainer: Any, spans: SpanNotes) -> None:
-        self._replace(trainer, "save_checkpoint", lambda method: _Saves(method, spans))
-        if self._function != "fit":
-            loop = getattr(trainer, f"{self._function}_loop")
-            self._replace(loop, "run", lambda method: _Begins(method, spans))
-
-    def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-        if name not in vars(owner):
-            ours = make(getattr(owner, name))
-            setattr(owner, name, ours)
-            self._put.append((owner, name, ours))
+        self._replaced.undo()
 
 
-_Noted = TypeVar("_Noted")
-
-
-class _Replacement(Generic[_Noted]):
-    """Stands in the place of a method. In a copy of the method's object, as of a pickled trainer, it is the method."""
-
-    def __init__(self, method: Any, noted: _Noted) -> None:
-        self._method = method
-        self._noted = noted
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return MethodType, (self._method.__func__, self._method.__self__)
-
-
-class _Started(_Replacement[Actions]):
+class _Started(Replacement[Actions]):
     def __call__(self, action_name: str) -> Any:
         self._noted[action_name].__enter__()
         return self._method(action_name)
 
 
-class _Stopped(_Replacement[Actions]):
+class _Stopped(Replacement[Actions]):
     def __call__(self, action_name: str) -> Any:
         try:
             return self._method(action_name)
@@ -120,42 +93,22 @@ class _Stopped(_Replacement[Actions]):
             self._noted[action_name].__exit__()
 
 
-class _Profiled(_Replacement[Actions]):
+class _Profiled(Replacement[Actions]):
     @contextmanager
     def __call__(self, action_name: str) -> Iterator[Any]:
         with self._noted[action_name], self._method(action_name) as given:
             yield given
 
 
-class _Within(_Replacement[Action]):
+class _Within(Replacement[Action]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with self._noted:
             return self._method(*args, **kwargs)
 
 
-class _Begins(_Replacement[SpanNotes]):
+class _Begins(Replacement[SpanNotes]):
     """The loop of an evaluation, before which all is set up."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self._noted.begin(SETUP_IS_OVER)
         return self._method(*args, **kwargs)
-
-
-class _Saves(_Replacement[SpanNotes]):
-    """A trainer's `save_checkpoint`, which gets the file's path as its first argument."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self._noted.begin(semconv.SPAN_CHECKPOINT)
-        try:
-            result = self._method(*args, **kwargs)
-        except BaseException as error:
-            self._noted.end(semconv.SPAN_CHECKPOINT, type(error), error)
-            raise
-        path = str(args[0] if args else kwargs.get("filepath"))
-        self._noted.end(semconv.SPAN_CHECKPOINT, None, None, path=path, is_written=not self._is_written_later)
-        return result
-
-    @property
-    def _is_written_later(self) -> bool:
-        strategy = getattr(getattr(self._method, "__self__", None), "strategy", None)
-        return any(base.__name__ == WRITES_LATER for base in type(getattr(strategy, "checkpoint_io", None)).__mro__)

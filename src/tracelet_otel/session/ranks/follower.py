@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import MetricExporter
@@ -15,6 +16,7 @@ from tracelet_otel.exporters.otlp.exporter import prepare_collector
 from tracelet_otel.exporters.otlp.spans import OtlpSpans, collector_spans
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.protocol.account import Account
+from tracelet_otel.protocol.files import SPOOL_SUFFIX
 from tracelet_otel.resource.membership import Membership
 from tracelet_otel.session.ranks.discovery import Find
 from tracelet_otel.session.role import resource_with
@@ -60,6 +62,14 @@ class Follower:
     def streams(self) -> Sequence[MetricExporter]:
         """The exporter to the collector, if there is one."""
         return self._to_collector
+
+    @property
+    def spool(self) -> Path | None:
+        """Where files of the run wait for its relay; None where the relay is on another machine."""
+        journals = self._settings.journal_dir
+        # The relay makes its journal before this process can find the run.
+        is_here = (journals / f"{self.run_id}.journal").exists()
+        return journals / f"{self.run_id}{SPOOL_SUFFIX}" if is_here else None
 
     @property
     def urls(self) -> Mapping[str, str]:

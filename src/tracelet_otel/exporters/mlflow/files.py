@@ -1,0 +1,121 @@
+"""Writes the files of a run to MLflow: artifacts, images by step, tables, and a logged model for each checkpoint."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from tracelet_otel._support.redact import without_credentials
+from tracelet_otel.errors import RefusedError, TrackerUnavailableError
+from tracelet_otel.exporters.mlflow.address import check_usable, database_lock, process_lock
+from tracelet_otel.exporters.mlflow.checkpoints import MlflowCheckpoints
+from tracelet_otel.exporters.mlflow.errors import translated
+from tracelet_otel.protocol.files import FileKind, RunFile
+from tracelet_otel.protocol.run_identity import RunIdentity
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_NOT_IN_KEYS: Final = re.compile(r"[^a-zA-Z0-9_\-./ ]")
+"""What the key of an image may not have. Source: `MlflowClient.log_image`."""
+_TABLES: Final = "mlflow.loggedArtifacts"
+"""Tag by which MLflow's page finds tables."""
+
+
+class MlflowFiles:
+    """A `FileWriter` of one run in MLflow.
+
+    Args:
+        connect: returns a client of the store.
+        uri: address of the store.
+        find: returns the run; None where there is none yet.
+    """
+
+    def __init__(
+        self, connect: Callable[[], MlflowClient], uri: str, find: Callable[[MlflowClient, RunIdentity], Run | None]
+    ) -> None:
+        self._connect = connect
+        self._uri = uri
+        self._what = f"files in MLflow at {without_credentials(uri)}"
+        self._find = find
+
+    def open(self, run: RunIdentity) -> None:
+        """Find the run and its experiment."""
+        with translated(self._what, self._uri), database_lock(self._uri), process_lock(self._uri):
+            check_usable(self._uri)
+            self._client = self._connect()
+            found = self._find(self._client, run)
+            if found is None:
+                raise TrackerUnavailableError(f"{self._what}: the run is not there yet")
+            self._checkpoints = MlflowCheckpoints(self._client, self._uri, found)
+        self._run_id: str = found.info.run_id
+
+    def write(self, file: RunFile, content: Path | None) -> None:
+        """Store a file as what it is."""
+        if content is not None and not content.exists():
+            raise FileNotFoundError(f"{content} is not there any more")
+        try:
+            with translated(self._what, self._uri), database_lock(self._uri):
+                if file.kind is FileKind.CHECKPOINT:
+                    self._checkpoints.write(file, content)
+                elif content is not None:
+                    self._store(file, content)
+        except (TrackerUnavailableError, RefusedError) as error:
+            if content is not None and not content.exists():
+                raise FileNotFoundError(f"{content} is not there any more") from error
+            raise
+
+    def _store(self, file: RunFile, content: Path) -> None:
+        folder, client = _folder(file.path), self._client
+        if content.is_dir():
+            client.log_artifacts(self._run_id, str(content), file.path)
+        elif file.kind is FileKind.IMAGE and file.step is not None:
+            self._store_image(file, content)
+        elif file.kind is FileKind.FIGURE and content.suffix == ".json":
+            self._store_interactive(file, content)
+        else:
+            client.log_artifact(self._run_id, str(content), folder)
+            if file.kind is FileKind.TABLE:
+                self._list_table(file.path)
+
+    def _store_image(self, file: RunFile, content: Path) -> None:
+        """Store an image of a step, which MLflow shows in a chart with a slider."""
+        from PIL import Image
+
+        key = _NOT_IN_KEYS.sub("_", file.name)
+        with Image.open(content) as image:
+            self._client.log_image(
+                self._run_id,
+                image,
+                key=key,
+                step=file.step,
+                timestamp=file.time_unix_nano // 1_000_000,
+                synchronous=True,
+            )
+
+    def _store_interactive(self, file: RunFile, content: Path) -> None:
+        """Store a figure of plotly as a page, which MLflow shows as it is."""
+        from plotly.io import read_json
+
+        page = PurePosixPath(file.path).with_suffix(".html")
+        with tempfile.TemporaryDirectory() as directory:
+            made = Path(directory, page.name)
+            read_json(str(content)).write_html(str(made), include_plotlyjs="cdn")
+            self._client.log_artifact(self._run_id, str(made), _folder(str(page)))
+
+    def _list_table(self, path: str) -> None:
+        tags = self._client.get_run(self._run_id).data.tags
+        known = json.loads(tags.get(_TABLES, "[]"))
+        table = {"path": path, "type": "table"}
+        if table not in known:
+            self._client.set_tag(self._run_id, _TABLES, json.dumps([*known, table]))
+
+
+def _folder(path: str) -> str | None:
+    folder = str(PurePosixPath(path).parent)
+    return None if folder == "." else folder

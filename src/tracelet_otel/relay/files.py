@@ -1,0 +1,243 @@
+"""The files of a run in the relay: taken from the run's spool, until each tracker that takes files has them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tracelet_otel._support.guard import Guard
+from tracelet_otel._support.pauses import spread
+from tracelet_otel._support.progress_condition import ProgressCondition
+from tracelet_otel.errors import TraceletError, TrackerUnavailableError
+from tracelet_otel.exporters.base import Tracker
+from tracelet_otel.exporters.files import FileWriter, TakesFiles
+from tracelet_otel.protocol.run_identity import RunIdentity, run_identity
+from tracelet_otel.relay.spool import Spool
+
+_FIRST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 10.0
+_SLOWEST: Final = 2**18
+"""Bytes in a second: an upload that is slower than this counts as one that has stopped."""
+
+
+class RunFiles:
+    """The files of one run, with a thread for each tracker that takes files. What all have taken leaves the spool.
+
+    Args:
+        directory: the spool, into which the training puts entries.
+        guard: where problems are reported.
+    """
+
+    def __init__(self, directory: Path, guard: Guard) -> None:
+        self._spool = Spool(directory)
+        self._guard = guard
+        self._lanes: dict[str, FileLane] = {}
+
+    def begin(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> None:
+        """Deliver to those trackers that take files.
+
+        Args:
+            trackers: trackers of the run, by name.
+            resource: attributes of the run's resource.
+        """
+        run = run_identity(resource)
+        writers = {name: one.file_writer() for name, one in trackers.items() if isinstance(one, TakesFiles)}
+        self._lanes = {
+            name: FileLane(name, writer, run, self._spool, writers, self._guard) for name, writer in writers.items()
+        }
+        self.notice()
+
+    def notice(self) -> None:
+        """Look for new entries; called whenever something comes from the training."""
+        if self._lanes and (names := self._spool.names):
+            for lane in self._lanes.values():
+                lane.notice(names)
+
+    def pending(self, tracker: str) -> bool:
+        """Whether a tracker takes files and does not have all of them."""
+        lane = self._lanes.get(tracker)
+        return lane is not None and lane.is_pending
+
+    def finish(self, tracker: str, patience_s: float) -> None:
+        """Wait until a tracker has all files, since its run is to be closed then.
+
+        Args:
+            tracker: name of the tracker.
+            patience_s: give up when it has taken nothing for so many seconds.
+        """
+        lane = self._lanes.get(tracker)
+        if lane is not None:
+            lane.notice(self._spool.names)
+            lane.close(patience_s)
+
+    def close(self) -> None:
+        """Remove the spool. Where something is left in it, that is reported, and stays."""
+        if not self._lanes:
+            # Nobody takes files, so nobody will.
+            for name in self._spool.names:
+                self._guard.report("a file was not recorded", "no tracker of this run takes files")
+                self._spool.remove(name)
+        left = self._spool.close()
+        if left:
+            self._guard.report("files were not delivered", f"{len(left)} of them are in {self._spool.directory}")
+
+
+class FileLane:
+    """What one tracker still has to get, and the thread that gives it.
+
+    Args:
+        tracker: name of the tracker.
+        writer: writes files to it.
+        run: the run.
+        spool: the run's spool.
+        trackers: names of all trackers that get its entries.
+        guard: where problems are reported.
+    """
+
+    def __init__(
+        self,
+        tracker: str,
+        writer: FileWriter,
+        run: RunIdentity,
+        spool: Spool,
+        trackers: Collection[str],
+        guard: Guard,
+    ) -> None:
+        self._tracker = tracker
+        self._writer = writer
+        self._run = run
+        self._spool = spool
+        self._trackers = trackers
+        self._guard = guard
+        self._changed = ProgressCondition()
+        self._waiting: list[str] = []
+        self._known: set[str] = set()
+        """All entries of the spool that were taken up."""
+        self._thread: threading.Thread | None = None
+        self._is_open = False
+        self._is_lost = False
+        """Whether the tracker will never take any."""
+        self._closed = False
+        self._slow_until_s = 0.0
+        """How long the upload that is going on may take, on the monotonic clock."""
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether there is something that the tracker does not have."""
+        with self._changed:
+            return bool(self._waiting)
+
+    def notice(self, names: Collection[str]) -> None:
+        """Take up entries that are new, and start the thread where there is none.
+
+        Args:
+            names: names of all entries of the spool.
+        """
+        with self._changed:
+            if self._closed:
+                return
+            self._known.intersection_update(names)
+            fresh = [name for name in names if name not in self._known and not self._spool.is_done(name, self._tracker)]
+            self._known.update(names)
+            if not fresh:
+                return
+            # A slow process may finish an entry after a later one of another process was finished.
+            self._waiting = sorted([*self._waiting, *fresh])
+            self._start()
+            self._changed.notify_all()
+
+    def close(self, patience_s: float) -> None:
+        """Wait until all is taken, and take up nothing more.
+
+        Args:
+            patience_s: give up when nothing was taken for so many seconds; an upload that is going on has longer.
+        """
+        with self._changed:
+            while self._waiting and self._thread is not None:
+                is_done = self._changed.wait_until(lambda: not self._waiting, patience_s)
+                if is_done or time.monotonic() > self._slow_until_s:
+                    break
+            self._closed = True
+            self._changed.notify_all()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name=f"tracelet-files-{self._tracker}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                # At exit, some interpreters start no more threads. What there is stays in the spool.
+                self._guard.report("files were not delivered", error)
+            else:
+                self._thread = thread
+
+    def _work(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if self._closed:
+                    return
+                name = self._waiting[0]
+            try:
+                self._deliver(name)
+            except (TrackerUnavailableError, OSError) as error:
+                self._guard.report(f"{self._tracker} takes no files; they are kept and sent again", str(error))
+                with self._changed:
+                    # Whoever waits for the end has no time for long pauses.
+                    now_s = _FIRST_PAUSE_S if self._changed.is_awaited else pause_s
+                    self._changed.wait_for(lambda: self._closed, spread(now_s))
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            else:
+                pause_s = _FIRST_PAUSE_S
+
+    def _deliver(self, name: str) -> None:
+        """Write one entry, unless the tracker refuses it.
+
+        Raises:
+            TrackerUnavailableError: it may be written later.
+            OSError: the same.
+        """
+        try:
+            if not self._is_open and not self._is_lost:
+                self._open()
+            if self._is_open:
+                self._write(name)
+        except (TrackerUnavailableError, OSError):
+            raise
+        except Exception as error:
+            reason = str(error) if isinstance(error, TraceletError) else error
+            self._guard.report(f"{self._tracker} has refused a file", reason)
+        self._spool.mark(name, self._tracker, self._trackers)
+        with self._changed:
+            self._waiting.remove(name)
+        self._changed.advance()
+
+    def _open(self) -> None:
+        try:
+            self._writer.open(self._run)
+        except (TrackerUnavailableError, OSError):
+            raise
+        except Exception:
+            self._is_lost = True
+            raise
+        self._is_open = True
+
+    def _write(self, name: str) -> None:
+        try:
+            entry = self._spool.read(name)
+        except (FileNotFoundError, NotADirectoryError):
+            # The training has removed it, because something newer is there in its place.
+            return
+        except ValueError as error:
+            self._guard.report("an entry of a spool cannot be read", f"{self._spool.directory / name}: {error}")
+            return
+        self._slow_until_s = time.monotonic() + (entry.file.size or 0) / _SLOWEST
+        try:
+            self._writer.write(entry.file, entry.content)
+        except FileNotFoundError as error:
+            if entry.directory.exists():
+                self._guard.report("a file was gone before it was recorded", f"{entry.file.name}: {error}")

@@ -1,0 +1,267 @@
+"""Tests that every tracker which takes files has to pass: artifacts, media, and checkpoints."""
+
+from __future__ import annotations
+
+import json
+import uuid
+import wave
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tracelet_otel import semconv
+from tracelet_otel.exporters.files import FileWriter
+from tracelet_otel.protocol.files import Checkpoint, FileKind, RunFile
+from tracelet_otel.protocol.run_identity import RunIdentity
+from tracelet_otel.testing.backend import ContractBackend
+
+_TIME_NS = 1_700_000_000_000_000_000
+_PATHS = ("plain.txt", "a/b/c.csv", "blank and=, signs.json", "größe/損失.bin", "x" * 100 + ".txt", ".hidden", "none")
+
+
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """A checkpoint as it was read from a tracker's store."""
+
+    path: str
+    """Where the training has written it."""
+    aliases: frozenset[str]
+    facts: Mapping[str, str]
+    """What the store has of step, epoch, monitor, score and mode, as text."""
+    content: Any = None
+    """Bytes of its file, or bytes by path for a directory; None where the store only knows where it is."""
+
+
+@dataclass
+class StoredFiles:
+    """The files of a run as they were read from a tracker's store."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    """Content by path in the run."""
+    media: dict[tuple[str, str, int | None], Any] = field(default_factory=dict)
+    """By kind, name and step: an image and a figure as `pixels` returns them, a table as `columns` and `data`, a text,
+    and the bytes of a sound."""
+    checkpoints: dict[str, StoredCheckpoint] = field(default_factory=dict)
+    """By name."""
+
+
+class KeepsFiles(ABC):
+    """A `ContractBackend` whose tracker takes files is one of these, too."""
+
+    keeps_removed = False
+    """Whether the store keeps the file of a checkpoint that the training has removed; its users are told so."""
+
+    @abstractmethod
+    def stored_files(self, run_id: str) -> StoredFiles:
+        """Read the files of a run from the tracker's store, without the tracker's own code."""
+
+    def shown_name(self, name: str) -> str:
+        """Under which name the tracker shows media."""
+        return name
+
+    def shown_step(self, step: int | None) -> int | None:
+        """At which step the tracker shows media."""
+        return step
+
+
+def pixels(path: Path) -> tuple[tuple[int, int], bytes]:
+    """Size and colours of an image file."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.size, image.convert("RGB").tobytes()
+
+
+class FileContract:
+    """The tests. Subclass it in a test module, with a fixture `backend` that returns one that `KeepsFiles`."""
+
+    @pytest.fixture
+    def identity(self) -> RunIdentity:
+        """A run that is not in any store yet."""
+        run_id, project = uuid.uuid4().hex, "name of the project"
+        attributes = {semconv.RUN_ID: run_id, semconv.PROJECT_NAME: project}
+        return RunIdentity(run_id, "name of the run", project, attributes)
+
+    @staticmethod
+    def write(backend: Any, identity: RunIdentity, *files: tuple[RunFile, Path | None], times: int = 1) -> StoredFiles:
+        """Write files as a relay does it, and read them from the store.
+
+        Args:
+            backend: the tracker.
+            identity: identity of the run.
+            files: the files, each with its content.
+            times: how many relays write them, each from the beginning, because the one before it was killed.
+        """
+        for _ in range(times):
+            tracker = backend.tracker()
+            tracker.open(identity)
+            writer: FileWriter = tracker.file_writer()
+            writer.open(identity)
+            for file, content in files:
+                writer.write(file, content)
+            tracker.close(semconv.OUTCOME_FINISHED)
+        stored: StoredFiles = backend.stored_files(identity.run_id)
+        return stored
+
+    def test_files_are_found_under_their_paths(
+        self, backend: ContractBackend, identity: RunIdentity, tmp_path: Path
+    ) -> None:
+        """Names may have blanks, signs and letters of any language; a directory has all of its files."""
+        files = [_file(tmp_path, path, path.encode() * 10) for path in _PATHS]
+        folder = tmp_path / "entry" / "folder"
+        for name in ("one.txt", "deep/er/two=2.txt", "größe.txt"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(name.encode())
+        files.append((RunFile("data/folder", FileKind.FILE, _TIME_NS, "folder"), folder))
+        expected = {path: path.encode() * 10 for path in _PATHS}
+        expected |= {f"data/folder/{name}": name.encode() for name in ("one.txt", "deep/er/two=2.txt", "größe.txt")}
+        assert self.write(backend, identity, *files, times=2).files == expected
+
+    def test_media_of_every_kind(self, backend: Any, identity: RunIdentity, tmp_path: Path) -> None:
+        """Each is of the tracker's own type, under its name and at its step."""
+        given = {}
+        files = []
+        for step in (3, 12):
+            for kind, suffix, make in _MEDIA:
+                content = tmp_path / str(step) / kind.value / f"{step:08d}{suffix}"
+                content.parent.mkdir(parents=True)
+                given[kind.value, backend.shown_name(f"val/my {kind.value}"), step] = make(content, step)
+                files.append((RunFile(f"val/my {kind.value}", kind, _TIME_NS + step, content.name, step=step), content))
+        assert self.write(backend, identity, *files).media == given
+
+    def test_media_without_a_step(self, backend: Any, identity: RunIdentity, tmp_path: Path) -> None:
+        """They are there as well; a tracker may show them at a step of its own."""
+        given = {}
+        files = []
+        for kind, suffix, make in _MEDIA:
+            content = tmp_path / kind.value / f"my {kind.value}{suffix}"
+            content.parent.mkdir()
+            given[kind.value, backend.shown_name(f"val/my {kind.value}"), backend.shown_step(None)] = make(content, 5)
+            files.append((RunFile(f"val/my {kind.value}", kind, _TIME_NS, content.name), content))
+        assert self.write(backend, identity, *files).media == given
+
+    def test_a_figure_of_plotly(self, backend: Any, identity: RunIdentity, tmp_path: Path) -> None:
+        """It stays a figure of plotly, where the tracker shows such, or is a page with it."""
+        content = tmp_path / "00000004.json"
+        content.write_text(json.dumps({"data": [{"type": "scatter", "y": [1, 2, 4]}], "layout": {}}))
+        file = RunFile("val/curve", FileKind.FIGURE, _TIME_NS, content.name, step=4)
+        stored = self.write(backend, identity, (file, content))
+        (found,) = stored.media.values()
+        assert found == [1, 2, 4]
+        assert list(stored.media) == [("figure", backend.shown_name("val/curve"), 4)]
+
+    def test_what_is_known_of_checkpoints(self, backend: Any, identity: RunIdentity) -> None:
+        """The store knows where they are, and how good. The best and the last one is one at a time."""
+        saved = [_checkpoint(0, 0.5, best=True), _checkpoint(1, 0.25, best=True), _checkpoint(2, 0.75, best=False)]
+        stored = self.write(backend, identity, *((file, None) for file in saved), times=2).checkpoints
+        assert stored == {
+            "epoch=0.ckpt": _stored(0, 0.5, {"top-k"}),
+            "epoch=1.ckpt": _stored(1, 0.25, {"best", "top-k"}),
+            "epoch=2.ckpt": _stored(2, 0.75, {"latest", "top-k"}),
+        }
+
+    def test_checkpoints_that_are_uploaded_and_removed(
+        self, backend: Any, identity: RunIdentity, tmp_path: Path
+    ) -> None:
+        """The store has the bytes, of files and directories, as long as the training has them."""
+        files: list[tuple[RunFile, Path | None]] = []
+        for number in range(3):
+            made = _checkpoint(number, 1 - number / 4, best=True, content=f"epoch={number}.ckpt")
+            files.append((made, _written(tmp_path / f"{number}" / f"epoch={number}.ckpt", b"%d" % number * 1000)))
+        sharded = _checkpoint(3, 0.0, best=True, content="epoch=3.ckpt")
+        for name in (".metadata", "__0_0.distcp"):
+            _written(tmp_path / "3" / "epoch=3.ckpt" / name, name.encode())
+        files.append((sharded, tmp_path / "3" / "epoch=3.ckpt"))
+        for number in (0, 1):
+            gone = files[number][0]
+            assert gone.checkpoint is not None
+            removed = replace(gone.checkpoint, is_removed=True, is_best=False, is_last=False, is_top_k=False)
+            files.append((replace(gone, content=None, checkpoint=removed), None))
+        found = self.write(backend, identity, *files, times=2).checkpoints
+        contents = {name: one.content for name, one in found.items() if one.aliases}
+        assert contents == {
+            "epoch=2.ckpt": b"2" * 1000,
+            "epoch=3.ckpt": {".metadata": b".metadata", "__0_0.distcp": b"__0_0.distcp"},
+        }
+        assert backend.keeps_removed or contents.keys() == found.keys()
+
+    def test_a_file_that_is_gone_is_said_to_be(
+        self, backend: ContractBackend, identity: RunIdentity, tmp_path: Path
+    ) -> None:
+        """It is told apart from a tracker that does not answer, which is asked again."""
+        file, content = _file(tmp_path, "gone.txt", b"")
+        assert content is not None
+        content.unlink()
+        with pytest.raises(FileNotFoundError):
+            self.write(backend, identity, (file, content))
+
+
+def _written(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def _file(directory: Path, path: str, content: bytes) -> tuple[RunFile, Path | None]:
+    name = path.rpartition("/")[2]
+    return RunFile(path, FileKind.FILE, _TIME_NS, name, len(content)), _written(directory / path, content)
+
+
+def _checkpoint(number: int, score: float, *, best: bool, content: str | None = None) -> RunFile:
+    name = f"epoch={number}.ckpt"
+    facts = Checkpoint(
+        f"/scratch/{name}",
+        epoch=number,
+        monitor="val/loss",
+        score=score,
+        mode="min",
+        is_best=best,
+        is_last=True,
+        is_top_k=True,
+    )
+    return RunFile(name, FileKind.CHECKPOINT, _TIME_NS + number, content, 4000, 10 * number, facts)
+
+
+def _stored(number: int, score: float, aliases: set[str]) -> StoredCheckpoint:
+    facts = {"step": str(10 * number), "epoch": str(number), "monitor": "val/loss", "score": str(score), "mode": "min"}
+    return StoredCheckpoint(f"/scratch/epoch={number}.ckpt", frozenset(aliases), facts)
+
+
+def _image(path: Path, step: int) -> Any:
+    from PIL import Image
+
+    Image.new("RGB", (8, 6), (step, 100, 200)).save(path)
+    return pixels(path)
+
+
+def _table(path: Path, step: int) -> Any:
+    rows = [["a", step], ["b", None]]
+    path.write_text(json.dumps({"columns": ["name", "number"], "data": rows}))
+    return {"columns": ["name", "number"], "data": rows}
+
+
+def _text(path: Path, step: int) -> Any:
+    path.write_text(f"größer\n{step}", encoding="utf-8")
+    return f"größer\n{step}"
+
+
+def _audio(path: Path, step: int) -> Any:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes([step, 0]) * 800)
+    return path.read_bytes()
+
+
+_MEDIA = (
+    (FileKind.IMAGE, ".png", _image),
+    (FileKind.FIGURE, ".png", _image),
+    (FileKind.TABLE, ".json", _table),
+    (FileKind.TEXT, ".txt", _text),
+    (FileKind.AUDIO, ".wav", _audio),
+)
