@@ -50,7 +50,7 @@ class CheckpointNote(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _SavedCheckpoint:
     """A checkpoint that is there."""
 
     file: RunFile
@@ -77,7 +77,7 @@ class Checkpoints:
         self._spool = spool
         self._policy = policy
         self.notes: deque[CheckpointNote] = deque()
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, _SavedCheckpoint] = {}
         self._names: dict[str, str] = {}
         """Names in the run, by path."""
         self._saves = 0
@@ -130,7 +130,7 @@ class Checkpoints:
             entry = self._spool.put(file, linked(path))
         else:
             entry = self._spool.put(replace(file, content=None))
-        self._kept[note.path] = _Kept(file, entry)
+        self._kept[note.path] = _SavedCheckpoint(file, entry)
         if self._policy == BEST and checkpoint.is_best:
             self._forget_others(note)
 
@@ -148,9 +148,9 @@ class Checkpoints:
                     self._spool.discard(kept.entry)
                 self._spool.put(_gone(kept.file, best.time_unix_nano))
                 lesser = replace(kept.file, content=None, checkpoint=replace(found, is_best=False))
-                self._kept[path] = _Kept(lesser, self._spool.put(lesser))
+                self._kept[path] = _SavedCheckpoint(lesser, self._spool.put(lesser))
 
-    def _forget(self, kept: _Kept, time_unix_nano: int) -> None:
+    def _forget(self, kept: _SavedCheckpoint, time_unix_nano: int) -> None:
         if kept.entry is not None:
             self._spool.discard(kept.entry)
         gone = _gone(kept.file, time_unix_nano)
