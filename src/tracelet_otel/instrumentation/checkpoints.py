@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -47,6 +48,8 @@ class CheckpointNote(NamedTuple):
     is_best: bool = False
     is_last: bool = False
     is_top_k: bool = False
+    keeper: weakref.ref[Any] | None = None
+    """The callback that has had it written; None where somebody else has."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class Checkpoints:
         self._kept: dict[str, _SavedCheckpoint] = {}
         self._names: dict[str, str] = {}
         """Names in the run, by path."""
+        self._keepers: list[weakref.ref[Any]] = []
+        """All callbacks that have had a checkpoint written."""
         self._saves = 0
         if policy != OFF:
             meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_counter(
@@ -120,7 +125,7 @@ class Checkpoints:
         known = self._kept.pop(note.path, None)
         if known is not None and known.entry is not None:
             self._spool.discard(known.entry)
-        checkpoint = _described(note)
+        checkpoint = replace(_described(note), keeper=self._number_of(note.keeper))
         name = self._names.setdefault(note.path, self._name_of(path))
         size = size_of(path)
         file = RunFile(name, FileKind.CHECKPOINT, note.time_unix_nano, path.name, size, note.step, checkpoint)
@@ -132,21 +137,21 @@ class Checkpoints:
             entry = self._spool.put(replace(file, content=None))
         self._kept[note.path] = _SavedCheckpoint(file, entry)
         if self._policy == BEST and checkpoint.is_best:
-            self._forget_others(note)
+            self._forget_others(checkpoint, note.time_unix_nano)
 
     def _removed(self, note: CheckpointNote) -> None:
         known = self._kept.pop(note.path, None)
         if known is not None:
             self._forget(known, note.time_unix_nano)
 
-    def _forget_others(self, best: CheckpointNote) -> None:
+    def _forget_others(self, best: Checkpoint, time_unix_nano: int) -> None:
         """Where only the best is uploaded, an earlier one leaves the store; what is known of it stays."""
         for path, kept in list(self._kept.items()):
             found = kept.file.checkpoint
-            if path != best.path and found is not None and found.is_best and found.monitor == best.monitor:
+            if path != best.path and found is not None and found.is_best and found.keeper == best.keeper:
                 if kept.entry is not None:
                     self._spool.discard(kept.entry)
-                self._spool.put(_gone(kept.file, best.time_unix_nano))
+                self._spool.put(_gone(kept.file, time_unix_nano))
                 lesser = replace(kept.file, content=None, checkpoint=replace(found, is_best=False))
                 self._kept[path] = _SavedCheckpoint(lesser, self._spool.put(lesser))
 
@@ -156,6 +161,14 @@ class Checkpoints:
         gone = _gone(kept.file, time_unix_nano)
         self._tell(gone)
         self._spool.put(gone)
+
+    def _number_of(self, keeper: weakref.ref[Any] | None) -> int | None:
+        if keeper is None:
+            return None
+        # A callback has one reference as long as it lives, and no other one has the same.
+        if not any(one is keeper for one in self._keepers):
+            self._keepers.append(keeper)
+        return next(number for number, one in enumerate(self._keepers) if one is keeper)
 
     def _is_uploaded(self, checkpoint: Checkpoint) -> bool:
         if self._policy == ALL:
@@ -223,6 +236,7 @@ def note_of(path: Any, keepers: Iterable[Any], step: int | None, epoch: int | No
                 is_best=text == best,
                 is_last=text == last or not has_own_last,
                 is_top_k=text in scores,
+                keeper=weakref.ref(keeper),
             )
     return note
 

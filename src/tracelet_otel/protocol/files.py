@@ -62,6 +62,8 @@ class Checkpoint:
     is_last: bool = False
     is_top_k: bool = False
     """Whether it is one of those with the best scores that the training keeps."""
+    keeper: int | None = None
+    """Number of the callback that has had it written, among those of the process; each has a best one and a last."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ _FOLDER: Final = "model/checkpoints"
 _PREFIX: Final = "tracelet.checkpoint."
 """Of the tags of a logged model."""
 _ALIASES: Final = f"{_PREFIX}aliases"
+_KEEPER: Final = f"{_PREFIX}keeper"
 _PATH: Final = f"{_PREFIX}path"
 _ARTIFACT: Final = f"{_PREFIX}artifact"
 _IS_EXTERNAL: Final = "mlflow.model.isExternal"
@@ -43,15 +44,15 @@ class MlflowCheckpoints:
         self._run = run.info
         self._models: dict[str, str] = {}
         """Ids of logged models, by the path of the checkpoint."""
-        self._aliases: dict[str, str] = {}
-        """What the logged models have as their aliases, by path."""
+        self._aliases: dict[str, tuple[str, str]] = {}
+        """By path, which callback of the training keeps a checkpoint, and the aliases of its logged model."""
         self._uploaded: set[str] = set()
         """Paths of checkpoints of which the store has the file."""
         for model in client.search_logged_models([self._run.experiment_id], f"source_run_id = '{self._run.run_id}'"):
             path = (model.tags or {}).get(_PATH)
             if path is not None:
                 self._models[path] = model.model_id
-                self._aliases[path] = model.tags.get(_ALIASES, "")
+                self._aliases[path] = model.tags.get(_KEEPER, ""), model.tags.get(_ALIASES, "")
                 if _ARTIFACT in model.tags:
                     self._uploaded.add(path)
 
@@ -71,6 +72,7 @@ class MlflowCheckpoints:
             self._upload(file, content)
             self._uploaded.add(path)
         tags = {f"{_PREFIX}{name}": value for name, value in facts_of(file).items()}
+        keeper = tags[_KEEPER] = "" if file.checkpoint.keeper is None else str(file.checkpoint.keeper)
         tags[_ALIASES] = ",".join(aliases_of(file.checkpoint))
         if path in self._uploaded:
             tags[_ARTIFACT] = self._artifact(file)
@@ -78,8 +80,8 @@ class MlflowCheckpoints:
             self._client.set_logged_model_tags(self._models[path], tags)
         else:
             self._models[path] = self._create(file, tags)
-        self._aliases[path] = tags[_ALIASES]
-        self._take_aliases(path, set(aliases_of(file.checkpoint)) & {"best", "latest"})
+        self._aliases[path] = keeper, tags[_ALIASES]
+        self._take_aliases(path, keeper, set(aliases_of(file.checkpoint)) & {"best", "latest"})
 
     def _create(self, file: RunFile, tags: dict[str, str]) -> str:
         name = _NOT_IN_NAMES.sub("_", file.name.removesuffix(".ckpt"))
@@ -94,13 +96,13 @@ class MlflowCheckpoints:
         self._client.finalize_logged_model(model.model_id, "READY")
         return str(model.model_id)
 
-    def _take_aliases(self, owner: str, unique: set[str]) -> None:
-        """Take words that only one checkpoint can have from all others."""
-        for path, aliases in self._aliases.items():
-            kept = ",".join(word for word in aliases.split(",") if word not in unique)
-            if path != owner and kept != aliases:
-                self._client.set_logged_model_tags(self._models[path], {_ALIASES: kept})
-                self._aliases[path] = kept
+    def _take_aliases(self, owner: str, keeper: str, unique: set[str]) -> None:
+        """Take words that only one checkpoint of a callback can have from its others."""
+        for path, (kept_by, aliases) in self._aliases.items():
+            left = ",".join(word for word in aliases.split(",") if word not in unique)
+            if path != owner and kept_by == keeper and left != aliases:
+                self._client.set_logged_model_tags(self._models[path], {_ALIASES: left})
+                self._aliases[path] = kept_by, left
 
     def _upload(self, file: RunFile, content: Path) -> None:
         folder = self._artifact(file)
