@@ -59,7 +59,12 @@ class Deliveries:
             incomplete: number of merged values that lack a rank.
         """
         return {
-            name: replace(one.account, pending=one.account.pending + unwritten, incomplete=incomplete)
+            name: replace(
+                account := one.account,
+                pending=account.pending + unwritten,
+                incomplete=incomplete,
+                problem=account.problem or self._files.problem(name),
+            )
             for name, one in self._by_name.items()
         }
 

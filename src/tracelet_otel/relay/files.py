@@ -61,6 +61,11 @@ class RunFiles:
         lane = self._lanes.get(tracker)
         return lane is not None and lane.is_pending
 
+    def problem(self, tracker: str) -> str | None:
+        """Why a tracker does not have all files; None where it has them, or nothing is known."""
+        lane = self._lanes.get(tracker)
+        return lane.problem if lane is not None and lane.is_pending else None
+
     def finish(self, tracker: str, patience_s: float) -> None:
         """Wait until a tracker has all files, since its run is to be closed then.
 
@@ -121,6 +126,8 @@ class FileLane:
         self._is_lost = False
         """Whether the tracker will never take any."""
         self._closed = False
+        self.problem: str | None = None
+        """Why the tracker took nothing at the last attempt that failed."""
         self._slow_until_s = 0.0
         """How long the upload that is going on may take, on the monotonic clock."""
 
@@ -185,6 +192,7 @@ class FileLane:
             try:
                 self._deliver(name)
             except (TrackerUnavailableError, OSError) as error:
+                self.problem = str(error)
                 self._guard.report(f"{self._tracker} takes no files; they are kept and sent again", str(error))
                 with self._changed:
                     # Whoever waits for the end has no time for long pauses.

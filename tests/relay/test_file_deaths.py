@@ -1,0 +1,120 @@
+"""Neither a tracker that is away nor a kill loses a file that is still on the disk, or doubles one."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.support.door import Door
+from tests.support.mlflow_files import mlflow_files
+from tests.support.mlflow_store import stored_runs
+from tests.support.relays import relays
+from tests.support.waiting import wait_until
+from tracelet_otel import semconv
+from tracelet_otel.cli import main
+from tracelet_otel.protocol.files import entry_names
+
+EXPECTED = {
+    **{f"texts/{number}.txt": f"text {number}".encode() for number in range(5)},
+    "data/a.bin": b"a" * 100_000,
+    "data/b.bin": b"b",
+}
+
+
+@pytest.fixture
+def door(mlflow_server):
+    made = Door(mlflow_server.uri)
+    made.ill_at = "mlflow-artifacts"
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def begin(start: Callable[..., subprocess.Popen[str]], door: Door) -> Callable[..., subprocess.Popen[str]]:
+    """Starts the training, which has logged its files when this returns."""
+
+    def begin(mode: str) -> subprocess.Popen[str]:
+        child = start("leaves_files.py", door.uri, mode, stdin=subprocess.PIPE)
+        assert child.stdout.readline() == "ready\n", child.stderr.read()
+        return child
+
+    return begin
+
+
+def is_over(directory: Path) -> bool:
+    """Whether no relay runs any more, and nothing waits; what a relay has logged may be there."""
+    return not relays(directory) and not [one for one in (directory / "journals").iterdir() if one.suffix != ".log"]
+
+
+def recover(door: Door) -> None:
+    door.ill = None
+    door.well_again.set()
+
+
+def spool(directory: Path) -> Path:
+    (found,) = (directory / "journals").glob("*.files")
+    return found
+
+
+def check(mlflow_server, run_id: str, status: str) -> None:
+    (run,) = [one for one in stored_runs(mlflow_server.database) if one.tags.get(semconv.RUN_ID) == run_id]
+    assert run.status == status
+    assert mlflow_files(mlflow_server.uri, mlflow_server.database, run_id).files == EXPECTED
+
+
+def test_a_store_that_is_away_for_the_whole_run_gets_all_files_afterwards(begin, door, mlflow_server, tmp_path):
+    door.ill = "500"
+    child = begin("ends")
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode == 0, errors
+    run_id = spool(tmp_path).stem
+    assert len(entry_names(spool(tmp_path))) == len(EXPECTED) - 1
+    recover(door)
+    wait_until(lambda: is_over(tmp_path), 60, "the relay's end")
+    check(mlflow_server, run_id, "FINISHED")
+
+
+def test_a_training_that_is_killed_during_an_upload_has_all_files(begin, door, mlflow_server, tmp_path):
+    door.ill = "hangs"
+    child = begin("waits")
+    run_id = spool(tmp_path).stem
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    recover(door)
+    wait_until(lambda: is_over(tmp_path), 60, "the relay's end")
+    check(mlflow_server, run_id, "KILLED")
+
+
+def test_a_relay_that_is_killed_during_an_upload_is_followed_by_one_that_goes_on(begin, door, mlflow_server, tmp_path):
+    door.ill = "hangs"
+    child = begin("waits")
+    run_id = spool(tmp_path).stem
+    (relay,) = relays(tmp_path)
+    relay.kill()
+    recover(door)
+    child.stdin.close()
+    child.communicate(timeout=120)
+    wait_until(lambda: is_over(tmp_path), 60, "the relay's end")
+    check(mlflow_server, run_id, "FINISHED")
+
+
+def test_what_both_have_left_is_delivered_by_a_replay(begin, door, mlflow_server, tmp_path):
+    door.ill = "hangs"
+    child = begin("waits")
+    run_id = spool(tmp_path).stem
+    (relay,) = relays(tmp_path)
+    relay.kill()
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert entry_names(spool(tmp_path))
+    recover(door)
+    (journal,) = (tmp_path / "journals").glob("*.journal")
+    done = CliRunner().invoke(main, ["replay", str(journal)])
+    assert done.exit_code == 0, done.output
+    assert list((tmp_path / "journals").glob("*.files")) == []
+    check(mlflow_server, run_id, "KILLED")
