@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.clearml_files import session
-from tests.support.clearml_server import ClearmlServer
+from tests.support.clearml_server import ClearmlServer, StoredTask
+from tests.support.clearml_stored import server_files, session_files
 from tests.support.mlflow_files import mlflow_files
 from tests.support.mlflow_store import stored_runs
 from tests.support.tracker_process import TrackerProcess
@@ -151,7 +152,7 @@ class WandbOnline(_Wandb):
         return self._stored(run.display_name, run.project, run.exit_code, dict(run.config), run.history, described)
 
 
-class _Clearml(ContractBackend):
+class _Clearml(ContractBackend, KeepsFiles):
     name = "clearml"
     refused = reading("not a number", math.nan)
     system_names = {  # noqa: RUF012
@@ -169,6 +170,9 @@ class _Clearml(ContractBackend):
 
     def shown_tags(self, tags: Mapping[str, str]) -> list[str]:
         return words(tags)
+
+    def shown_step(self, step: int | None) -> int:
+        return step or 0
 
     def _points(self, points: Any, properties: dict[str, str]) -> Counter[Point]:
         found: Counter[Point] = Counter()
@@ -199,6 +203,9 @@ class ClearmlOffline(_Clearml):
         tags = sorted(set(task.tags) - set(ends))
         return Stored(task.name, task.project, ends, task.params, task.properties, points, tags, task.comment)
 
+    def stored_files(self, run_id: str) -> StoredFiles:
+        return session_files(self.directory / "offline" / f"offline-{run_id}.zip")
+
 
 @dataclass
 class ClearmlOnline(_Clearml):
@@ -206,7 +213,14 @@ class ClearmlOnline(_Clearml):
     statuses = {"finished": "completed", "failed": "failed", None: "stopped"}  # noqa: RUF012
 
     def stored(self, run_id: str) -> Stored:
-        (task,) = [one for one in self.server.tasks.values() if one.properties.get(semconv.RUN_ID) == run_id]
+        task = self._task(run_id)
         points = self._points(task.points, task.properties)
         described = sorted(task.tags), task.fields.get("comment")
         return Stored(task.name, task.project, task.status, task.params, task.properties, points, *described)
+
+    def stored_files(self, run_id: str) -> StoredFiles:
+        return server_files(self.server, self._task(run_id))
+
+    def _task(self, run_id: str) -> StoredTask:
+        (task,) = [one for one in self.server.tasks.values() if one.properties.get(semconv.RUN_ID) == run_id]
+        return task

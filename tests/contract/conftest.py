@@ -58,6 +58,7 @@ def make_backend(
         return ClearmlOffline(tmp_path / "clearml")
     server = request.getfixturevalue("clearml_server")
     monkeypatch.setenv("CLEARML_API_HOST", server.uri)
+    monkeypatch.setenv("CLEARML_FILES_HOST", server.uri)
     monkeypatch.setenv("CLEARML_API_ACCESS_KEY", server.access_key)
     monkeypatch.setenv("CLEARML_API_SECRET_KEY", server.secret_key)
     return ClearmlOnline(server)

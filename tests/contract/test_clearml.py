@@ -165,7 +165,7 @@ def test_a_server_that_does_not_give_a_task_is_named_at_once(online, identity, i
 
 
 def test_a_silent_server_is_named_in_time(online, identity, monkeypatch):
-    monkeypatch.setattr("tracelet_otel.exporters.clearml.task.REQUEST_S", 0.5)
+    monkeypatch.setattr("tracelet_otel.exporters.clearml.api.REQUEST_S", 0.5)
     online.server.ill = "hangs"
     with pytest.raises(TrackerUnavailableError, match=r"cannot be reached .ReadTimeout"):
         online.tracker().open(identity)

@@ -43,3 +43,8 @@ class TestWandb(TrackerContract):
 @places("clearml")
 class TestClearml(TrackerContract):
     pass
+
+
+@places("clearml")
+class TestFilesOfClearml(FileContract):
+    pass

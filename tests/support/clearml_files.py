@@ -34,6 +34,7 @@ def session(path: Path) -> OfflineTask:
         return {key: item["value"] for key, item in task["hyperparams"].get(name, {}).items()}
 
     events = [event for line in lines.splitlines() if line for event in json.loads(line)]
+    events = [event for event in events if event["type"] == "training_stats_scalar"]
     assert {event["task"] for event in events} <= {task["id"]}
     return OfflineTask(
         task["id"],

@@ -1,4 +1,4 @@
-"""A double of the ClearML API server, which the real client accepts, and which can fall ill."""
+"""A double of the ClearML API server and its files server, which the real client accepts, and which can fall ill."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from tests.support.clearml_files_server import KeptFiles
+from tests.support.clearml_models import ModelCalls, RefusedError
 from tests.support.failing_server import FailingServer
 
 ILLS = ["401", "500", "429", "hangs", "down"]
@@ -44,6 +46,10 @@ class StoredTask:
     tags: list[str] = field(default_factory=list)
     hyperparams: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     points: dict[tuple[str, str, int], tuple[float, int]] = field(default_factory=dict)
+    shown: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+    """Plots and debug samples by type and identity, which is that of the real server."""
+    outputs: dict[str, str] = field(default_factory=dict)
+    """Ids of output models by their names in the task."""
     fields: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -55,15 +61,7 @@ class StoredTask:
         return {name: item["value"] for name, item in self.hyperparams.get("properties", {}).items()}
 
 
-class RefusedError(Exception):
-    """The server's answer to a call that it does not take."""
-
-    def __init__(self, code: int, subcode: int, message: str) -> None:
-        super().__init__(message)
-        self.code, self.subcode, self.message = code, subcode, message
-
-
-class ClearmlServer(FailingServer):
+class ClearmlServer(ModelCalls, FailingServer):
     """A double of the ClearML API server; `ill` is read at each request, `calls` are the endpoints called."""
 
     access_key = "THEACCESSKEYOFTESTS0"
@@ -75,8 +73,15 @@ class ClearmlServer(FailingServer):
         self.projects: dict[str, str] = {}
         self.calls: list[str] = []
         self.tokens: set[str] = set()
+        self.models: dict[str, dict[str, Any]] = {}
+        self.files = KeptFiles(self.tokens)
         self.lock = threading.Lock()
         super().__init__(_Handler)
+
+    def stop(self) -> None:
+        """End it, and remove its files."""
+        super().stop()
+        self.files.remove()
 
     def answer(self, endpoint: str, call: Any, authorization: str) -> dict[str, Any]:
         """Returns the data of the answer to a call, or raises `RefusedError`."""
@@ -176,6 +181,7 @@ class ClearmlServer(FailingServer):
         for title, series, _ in task.points:
             last.setdefault(title, {})[series] = {"metric": title, "variant": series}
         record["last_metrics"] = last
+        record["models"] = {"input": [], "output": [{"name": one, "model": key} for one, key in task.outputs.items()]}
         projects = {name: key for key, name in self.projects.items()}
         return {"task": {**record, "project": projects.get(task.project)}}
 
@@ -218,6 +224,9 @@ class ClearmlServer(FailingServer):
                     task.points[place] = (event["value"], event.get("timestamp", int(time.time() * 1000)))
                 else:
                     unindexed += 1
+            elif event["type"] in ("plot", "training_debug_image"):
+                identity = (event[name] for name in ("type", "iter", "metric", "variant", "key") if name in event)
+                task.shown[tuple(identity)] = event
         if unindexed:
             raise RefusedError(500, 100, f"General data error: err=({unindexed} document(s) failed to index.)")
         if not call:
@@ -248,6 +257,12 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
 
     def _serve(self) -> None:
+        is_upload = (self.headers.get("Content-Type") or "").startswith("multipart/form-data")
+        if not self.server.ill and (is_upload or self.command == "DELETE"):
+            self.send_response(self.server.files.answer(self))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         endpoint = self.path.partition("?")[0].rpartition("/")[2]
         self.server.calls.append(endpoint)
@@ -278,7 +293,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_PUT = _serve  # noqa: N815
+    do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass

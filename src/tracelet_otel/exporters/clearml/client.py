@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.base import RunLocation
+from tracelet_otel.exporters.clearml.api import ApiServer, files_address
+from tracelet_otel.exporters.clearml.files import ClearmlFiles
 from tracelet_otel.exporters.clearml.mapping import (
     Graph,
     Graphs,
@@ -24,8 +26,10 @@ from tracelet_otel.exporters.clearml.mapping import (
     refusal,
 )
 from tracelet_otel.exporters.clearml.options import CREDENTIALS, ClearmlOptions
+from tracelet_otel.exporters.clearml.server_files import ServerFiles
 from tracelet_otel.exporters.clearml.session import OfflineSession
-from tracelet_otel.exporters.clearml.task import ApiServer, ServerTask
+from tracelet_otel.exporters.clearml.session_files import SessionFiles
+from tracelet_otel.exporters.clearml.task import ServerTask
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.failure import Failure, failure_in
 from tracelet_otel.protocol.run_identity import RunIdentity, to_text
@@ -63,10 +67,10 @@ class ClearmlTracker:
     batch_size = 1000
 
     def __init__(self, settings: Settings, options: ClearmlOptions) -> None:
-        wanted = settings.run_id or options.clearml_task_id
-        server, directory = _configured(options)
-        self._session = OfflineSession(directory, wanted) if server is None else None
-        self._task: _Task = self._session or ServerTask(server, wanted)  # type: ignore[arg-type]
+        self._wanted = settings.run_id or options.clearml_task_id
+        self._server, directory = _configured(options)
+        self._session = OfflineSession(directory, self._wanted) if self._server is None else None
+        self._task: _Task = self._session or ServerTask(self._server, self._wanted)  # type: ignore[arg-type]
         self._graphs = Graphs()
         self._properties: dict[str, str] = {}
         self._failure: Failure | None = None
@@ -83,6 +87,13 @@ class ClearmlTracker:
             "no server is configured, so the run is offline: when it has ended, import it with `python -c "
             f"\"from clearml import Task; Task.import_offline_session('{self._session.archive}')\"`",
         )
+
+    def file_writer(self) -> ClearmlFiles:
+        """Make what writes files, with a connection of its own."""
+        if self._session is not None:
+            return ClearmlFiles(SessionFiles(self._session))
+        assert self._server is not None  # noqa: S101
+        return ClearmlFiles(ServerFiles(self._server, self._wanted))
 
     def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
         """Return why some readings can never be stored, by place: NaN, infinities, and values beyond 32 bits."""
@@ -144,8 +155,13 @@ def _configured(options: ClearmlOptions) -> tuple[ApiServer | None, Path]:
     configured = Session.get_api_server_host(config=config)
     api = (options.clearml_api_host or configured).rstrip("/")
     web: str | None = None
+    files: str | None = defs.ENV_FILES_HOST.get() or files_address(api)
     with contextlib.suppress(ValueError):
-        # The configured web address belongs to the configured server, and not to another one that settings name.
-        web = Session.get_app_server_host(config=config) if api == configured else None
+        # What is configured belongs to the configured server, and not to another one that settings name.
+        if api == configured:
+            files = Session.get_files_server_host(config=config)
+            web = Session.get_app_server_host(config=config)
     verify = defs.ENV_HOST_VERIFY_CERT.get(default=config.get("api.verify_certificate", True))
-    return ApiServer(api, web, access_key, secret_key, str(verify).lower() not in ("false", "0", "no")), directory
+    is_verified = str(verify).lower() not in ("false", "0", "no")
+    files = None if files is None else files.rstrip("/")
+    return ApiServer(api, web, access_key, secret_key, is_verified, files), directory

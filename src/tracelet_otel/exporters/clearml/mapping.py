@@ -21,6 +21,8 @@ GENERAL: Final = "General"
 """The section of hyperparameters that people look at first."""
 PROPERTIES: Final = "properties"
 """The section of user properties."""
+SCALAR: Final = "training_stats_scalar"
+"""Type of an event that is a reading."""
 EXACT_NAME: Final = f"{semconv.METRIC_NAME}."
 """Prefix of the property that keeps a changed metric name as it was logged, followed by title/series."""
 
@@ -149,7 +151,7 @@ def refusal(reading: Reading) -> str | None:
 def event(reading: Reading, graph: Graph, task_id: str) -> dict[str, Any]:
     """A reading as the server's API takes it, and as a line of an offline session."""
     return {
-        "type": "training_stats_scalar",
+        "type": SCALAR,
         "task": task_id,
         "metric": graph.title,
         "variant": graph.series,

@@ -10,13 +10,25 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Mapping, Sequence
+import threading
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from tracelet_otel.errors import ConfigurationError, TrackerUnavailableError
-from tracelet_otel.exporters.clearml.mapping import GENERAL, PROPERTIES, Graph, described, description, items, status_of
+from tracelet_otel.exporters.clearml.content import files_of
+from tracelet_otel.exporters.clearml.mapping import (
+    GENERAL,
+    PROPERTIES,
+    SCALAR,
+    Graph,
+    described,
+    description,
+    items,
+    status_of,
+)
 from tracelet_otel.protocol.decode import Param
 from tracelet_otel.protocol.failure import Failure
 from tracelet_otel.protocol.run_identity import RunIdentity
@@ -27,7 +39,7 @@ _OUTCOME: Final = "outcome: "
 
 
 class OfflineSession:
-    """A task in a folder. Events are on the disk when `add` returns.
+    """A task in a folder. Events are on the disk when `add` returns. Thread-safe.
 
     Args:
         directory: the directory of all sessions.
@@ -41,6 +53,7 @@ class OfflineSession:
         self._directory = directory
         self._wanted = wanted
         self._task: dict[str, Any] = {}
+        self._lock = threading.RLock()
         self.task_id = ""
         """The session's id; empty before `begin`."""
 
@@ -54,6 +67,23 @@ class OfflineSession:
         """The session's folder."""
         return self._directory / self.task_id
 
+    @property
+    def data(self) -> Path:
+        """The folder of files whose content the import gives to the server."""
+        return self.folder / "data"
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the session was created, or continued."""
+        return bool(self._task)
+
+    @contextmanager
+    def editing(self) -> Iterator[dict[str, Any]]:
+        """The task, to be changed, which is stored afterwards."""
+        with self._lock:
+            yield self._task
+            self._store()
+
     def begin(self, run: RunIdentity) -> str:
         """Create the session, or continue it where it exists.
 
@@ -63,6 +93,10 @@ class OfflineSession:
         Raises:
             ConfigurationError: there is no session to continue.
         """
+        with self._lock:
+            return self._begin(run)
+
+    def _begin(self, run: RunIdentity) -> str:
         self.task_id = f"offline-{self._wanted or run.run_id}"
         exists = (self.folder / _TASK).exists()
         if self._wanted is not None and not exists:
@@ -71,16 +105,18 @@ class OfflineSession:
             if exists:
                 self._task = json.loads((self.folder / _TASK).read_text())
             else:
-                (self.folder / "data").mkdir(parents=True, exist_ok=True)
+                self.data.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
             raise TrackerUnavailableError(f"the ClearML session {self.folder} cannot be used: {error}") from None
         if exists:
+            self._task["offline_folder"] = self.folder.as_posix()
             # If a kill has cut the last line in half, the next event is on a line of its own.
             self._append("\n")
             return str(self.folder)
         # The import cannot read a session whose first line was cut in half, so that line has no events.
         self._append("[]\n")
-        self._task = {**description(run), "id": self.task_id, "project_name": run.project, "tags": []}
+        named = {"id": self.task_id, "project_name": run.project, "offline_folder": self.folder.as_posix()}
+        self._task = {**description(run), **named, "tags": []}
         self._store()
         return str(self.folder)
 
@@ -90,7 +126,8 @@ class OfflineSession:
         with (self.folder / _EVENTS).open() as lines:
             for line in lines:
                 try:
-                    found.update(Graph(event["metric"], event["variant"]) for event in json.loads(line or "[]"))
+                    scalars = [event for event in json.loads(line or "[]") if event["type"] == SCALAR]
+                    found.update(Graph(event["metric"], event["variant"]) for event in scalars)
                 except ValueError:
                     continue  # cut in half by a kill
         return sorted(found)
@@ -105,28 +142,39 @@ class OfflineSession:
 
     def set_params(self, params: Mapping[str, Param]) -> None:
         """Store hyperparameters."""
-        self._task["hyperparams"].setdefault(GENERAL, {}).update(items(GENERAL, params))
-        self._store()
+        self._set_section(GENERAL, params)
 
     def set_properties(self, properties: Mapping[str, str]) -> None:
         """Store user properties."""
-        self._task["hyperparams"].setdefault(PROPERTIES, {}).update(items(PROPERTIES, properties))
-        self._store()
+        self._set_section(PROPERTIES, properties)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags and comment."""
-        self._task.update(described(self._task["tags"], tags))
-        self._store()
+        with self.editing() as task:
+            task.update(described(task["tags"], tags))
 
     def end(self, outcome: str | None, failure: Failure | None) -> None:
         """Pack the session. The import gives every task the status completed, so the outcome is stored as a tag."""
-        self._task.update(status_of(outcome, failure))
-        tags = [tag for tag in self._task["tags"] if not tag.startswith(_OUTCOME)]
-        self._task["tags"] = [*tags, f"{_OUTCOME}{outcome or 'unknown'}"]
-        self._store()
+        with self.editing() as task:
+            task.update(status_of(outcome, failure))
+            tags = [tag for tag in task["tags"] if not tag.startswith(_OUTCOME)]
+            task["tags"] = [*tags, f"{_OUTCOME}{outcome or 'unknown'}"]
+        with self._lock:
+            self._pack()
+
+    def _set_section(self, section: str, values: Mapping[str, Any]) -> None:
+        with self.editing() as task:
+            task["hyperparams"].setdefault(section, {}).update(items(section, values))
+
+    def _pack(self) -> None:
+        part = self.archive.with_suffix(".part")
         try:
-            whole = Path(shutil.make_archive(str(self.folder) + ".part", "zip", self.folder))
-            whole.replace(self.archive)
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
+                for name, path in files_of(self.folder).items():
+                    # What is large is packed already, or has numbers, which do not become much smaller.
+                    kind = zipfile.ZIP_STORED if self.data in path.parents else zipfile.ZIP_DEFLATED
+                    archive.write(path, name, kind)
+            part.replace(self.archive)
         except OSError as error:
             raise TrackerUnavailableError(f"{self.archive} cannot be written: {error}") from None
 
@@ -140,7 +188,7 @@ class OfflineSession:
 
     def _append(self, text: str) -> None:
         try:
-            with (self.folder / _EVENTS).open("a") as lines:
+            with self._lock, (self.folder / _EVENTS).open("a") as lines:
                 lines.write(text)
                 lines.flush()
                 os.fsync(lines.fileno())

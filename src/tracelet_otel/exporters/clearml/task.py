@@ -1,25 +1,15 @@
-"""Writes a task to a ClearML server, with its REST API.
-
-ClearML's own session is not used: after a broken connection, a wrong certificate or an expired token it retries for
-ever, and no setting limits that. Each request here has one answer, or one error within `REQUEST_S` seconds, and the
-caller decides what to do then.
-
-Source: ClearML API reference, version 2.13.
-"""
+"""Writes a task to a ClearML server, with its REST API (`api`)."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-import requests
-
 from tracelet_otel import semconv
-from tracelet_otel._support.redact import without_credentials
-from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError, TrackerUnavailableError
+from tracelet_otel.errors import ConfigurationError, RefusedError, TrackerUnavailableError
+from tracelet_otel.exporters.clearml.api import ALREADY_THERE, AnswerError, ApiConnection, ApiServer
 from tracelet_otel.exporters.clearml.mapping import (
     GENERAL,
     PROPERTIES,
@@ -34,41 +24,10 @@ from tracelet_otel.protocol.decode import Param
 from tracelet_otel.protocol.failure import Failure
 from tracelet_otel.protocol.run_identity import RunIdentity
 
-REQUEST_S: Final = 20.0
-"""How long the server may send nothing within one request, in seconds."""
-_CONNECT_S: Final = 5.0
-_API: Final = "v2.13"
-_SYSTEM_TAG: Final = "tracelet:"
+SYSTEM_TAG: Final = "tracelet:"
 """Prefix of the system tag by which the task of a run is found, because the server chooses the ids of tasks."""
-_INVALID_TASK: Final = 101
-_NOT_ADDED: Final = 131
-_NOT_INDEXED: Final = 100
-_ALREADY_THERE: Final = 801
-"""Subcodes of the server's errors."""
 _ENDS: Final = {semconv.OUTCOME_FINISHED: "tasks.completed", semconv.OUTCOME_FAILED: "tasks.failed"}
 """Calls that end a task, by outcome; `tasks.stopped` for every other outcome and for none."""
-
-
-@dataclass(frozen=True)
-class ApiServer:
-    """A ClearML server, and the credentials for it."""
-
-    api: str
-    web: str | None
-    """Address of its web pages; None where it is not known."""
-    access_key: str
-    secret_key: str
-    verify: bool = True
-    """Whether its certificate is verified."""
-
-
-class _AnswerError(Exception):
-    """An error with which the server has answered a request."""
-
-    def __init__(self, code: int, subcode: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.subcode = subcode
 
 
 class ServerTask:
@@ -84,12 +43,8 @@ class ServerTask:
     """
 
     def __init__(self, server: ApiServer, wanted: str | None) -> None:
-        self._server = server
+        self._api = ApiConnection(server)
         self._wanted = wanted
-        self._shown = without_credentials(server.api)
-        self._session = requests.Session()
-        self._session.verify = server.verify
-        self._token: str | None = None
         self.task_id = ""
         """Its id, which the server chooses; empty before `begin`."""
 
@@ -102,23 +57,23 @@ class ServerTask:
         Raises:
             ConfigurationError: there is no task to continue.
         """
-        found = self._find(self._wanted or run.run_id)
+        found = find_task(self._api, self._wanted or run.run_id)
         if found is None and self._wanted is not None:
             raise ConfigurationError(
-                f"no run to continue: ClearML at {self._shown} has no task {self._wanted!r}, neither by its id nor by "
-                f"Run.id"
+                f"no run to continue: ClearML at {self._api.shown} has no task {self._wanted!r}, neither by its id "
+                f"nor by Run.id"
             )
         if found is None:
             project = self._project_id(long_enough(run.project))
-            tags = ["development", _SYSTEM_TAG + run.run_id]
+            tags = ["development", SYSTEM_TAG + run.run_id]
             made = self._call("tasks.create", {**description(run), "project": project, "system_tags": tags})
             found = {"id": made["id"], "project": project}
         self.task_id = str(found["id"])
         # With `force`, because a task that is continued may have failed before.
         self._call("tasks.started", {"task": self.task_id, "force": True})
-        if self._server.web is None:
-            return f"{self._shown}/tasks.get_by_id?task={self.task_id}"
-        return f"{self._server.web}/projects/{found['project']}/experiments/{self.task_id}/output/log"
+        if self._api.server.web is None:
+            return f"{self._api.shown}/tasks.get_by_id?task={self.task_id}"
+        return f"{self._api.server.web}/projects/{found['project']}/experiments/{self.task_id}/output/log"
 
     def graphs(self) -> list[Graph]:
         """Graphs of which the task has points already."""
@@ -136,10 +91,7 @@ class ServerTask:
         Raises:
             RefusedError: some of them cannot be stored.
         """
-        lines = "\n".join(json.dumps(event, allow_nan=False) for event in events)
-        added = self._call("events.add_batch", lines)
-        if added.get("errors"):
-            raise RefusedError(f"ClearML: {added.get('errors_info')}")
+        add_events(self._api, self.task_id, events)
 
     def set_params(self, params: Mapping[str, Param]) -> None:
         """Store hyperparameters."""
@@ -168,14 +120,6 @@ class ServerTask:
         task: dict[str, Any] = self._call("tasks.get_by_id", {"task": self.task_id})["task"]
         return task
 
-    def _find(self, run_id: str) -> dict[str, Any] | None:
-        fields = ["id", "project"]
-        for wanted in ({"id": [run_id]}, {"system_tags": [_SYSTEM_TAG + run_id]}):
-            found: list[dict[str, Any]] = self._call("tasks.get_all", {**wanted, "only_fields": fields})["tasks"]
-            if found:
-                return found[0]
-        return None
-
     def _project_id(self, name: str) -> str:
         wanted = {"name": f"^{re.escape(name)}$", "only_fields": ["id", "name"], "search_hidden": True}
         for _ in range(2):
@@ -183,76 +127,47 @@ class ServerTask:
             if found:
                 return str(found[0]["id"])
             try:
-                return str(self._request("projects.create", {"name": name, "description": ""})["id"])
-            except _AnswerError as error:
+                return str(self._api.request("projects.create", {"name": name, "description": ""})["id"])
+            except AnswerError as error:
                 # Another process has created it meanwhile.
-                if error.subcode != _ALREADY_THERE:
-                    raise self._translated(error) from None
-        raise TrackerUnavailableError(f"ClearML at {self._shown} does not find project {name!r}")
+                if error.subcode != ALREADY_THERE:
+                    raise self._api.translated(error) from None
+        raise TrackerUnavailableError(f"ClearML at {self._api.shown} does not find project {name!r}")
 
     def _call(self, endpoint: str, data: Any) -> dict[str, Any]:
-        try:
-            return self._request(endpoint, data)
-        except _AnswerError as error:
-            raise self._translated(error) from None
+        return self._api.call(endpoint, data, self.task_id)
 
-    def _translated(self, error: _AnswerError) -> Exception:
-        message = f"ClearML at {self._shown}: {error}"
-        if error.subcode in (_INVALID_TASK, _NOT_ADDED) and self.task_id:
-            return RunLostError(f"the task is not there any more, or is published: {message}")
-        if error.code == requests.codes.bad or error.subcode == _NOT_INDEXED:
-            return RefusedError(message)
-        return TrackerUnavailableError(f"{message} (status {error.code})")
 
-    def _request(self, endpoint: str, data: Any) -> dict[str, Any]:
-        fresh = self._token is None
-        if self._token is None:
-            self._log_in()
-        try:
-            return self._post(endpoint, data, {"Authorization": f"Bearer {self._token}"})
-        except _AnswerError as error:
-            # Tokens expire, and a reinstalled server knows none.
-            self._token = None
-            if error.code != requests.codes.unauthorized or fresh:
-                raise
-        return self._request(endpoint, data)
+def find_task(api: ApiConnection, run_id: str) -> dict[str, Any] | None:
+    """Find the task of a run.
 
-    def _log_in(self) -> None:
-        auth = requests.auth.HTTPBasicAuth(self._server.access_key, self._server.secret_key)
-        try:
-            self._token = str(self._post("auth.login", {}, {}, auth)["token"])
-        except _AnswerError as error:
-            if error.code != requests.codes.unauthorized:
-                raise
-            raise TrackerUnavailableError(
-                f"ClearML at {self._shown} does not let us in ({error}): are CLEARML_API_ACCESS_KEY and "
-                f"CLEARML_API_SECRET_KEY, or those in clearml.conf, for this server?"
-            ) from None
+    Args:
+        api: connection to the server.
+        run_id: the id of the task, or that of the run.
 
-    def _post(
-        self, endpoint: str, data: Any, headers: Mapping[str, str], auth: requests.auth.AuthBase | None = None
-    ) -> dict[str, Any]:
-        batch = isinstance(data, str)
-        kind = "application/json-lines" if batch else "application/json"
-        try:
-            answer = self._session.post(
-                f"{self._server.api}/{_API}/{endpoint}",
-                data=(data if batch else json.dumps(data)).encode(),
-                headers={**headers, "Content-Type": kind},
-                auth=auth,
-                timeout=(_CONNECT_S, REQUEST_S),
-            )
-            content = answer.json()
-            meta = content["meta"]
-        except requests.exceptions.JSONDecodeError:
-            raise TrackerUnavailableError(
-                f"ClearML at {self._shown} answers with HTTP status {answer.status_code}: is this its API server?"
-            ) from None
-        except (requests.RequestException, LookupError, TypeError) as error:
-            raise TrackerUnavailableError(
-                f"ClearML at {self._shown} cannot be reached ({type(error).__name__}): is the server running?"
-            ) from None
-        if answer.status_code != requests.codes.ok:
-            raise _AnswerError(answer.status_code, meta.get("result_subcode", 0), str(meta.get("result_msg")))
-        result: dict[str, Any] = content["data"]
-        return result
+    Returns:
+        Its id and project; None where there is no such task.
+    """
+    fields = ["id", "project"]
+    for wanted in ({"id": [run_id]}, {"system_tags": [SYSTEM_TAG + run_id]}):
+        found: list[dict[str, Any]] = api.call("tasks.get_all", {**wanted, "only_fields": fields})["tasks"]
+        if found:
+            return found[0]
+    return None
+
+
+def add_events(api: ApiConnection, task_id: str, events: Sequence[Mapping[str, Any]]) -> None:
+    """Store events of a task.
+
+    Args:
+        api: connection to the server.
+        task_id: the task.
+        events: the events, each of which has the task's id, too.
+
+    Raises:
+        RefusedError: some of them cannot be stored.
+    """
+    lines = "\n".join(json.dumps(event, allow_nan=False) for event in events)
+    added = api.call("events.add_batch", lines, task_id)
+    if added.get("errors"):
+        raise RefusedError(f"ClearML: {added.get('errors_info')}")
