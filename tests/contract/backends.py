@@ -55,11 +55,8 @@ class Mlflow(ContractBackend, KeepsFiles):
         (run,) = [run for run in stored_runs(self.database) if run.tags.get(semconv.RUN_ID) == run_id]
         exact = {key: run.tags.get(f"{semconv.METRIC_NAME}.{key}", key) for key, *_ in run.points}
         points = Counter(point(exact[key], step, value, time_ms) for key, step, value, time_ms in run.points)
-        tags = {
-            name: text for name, text in run.tags.items() if not name.startswith(("mlflow.", "tracelet.", "process."))
-        }
-        note = run.tags.get("mlflow.note.content")
-        return Stored(run.name, run.experiment, run.status, run.params, run.tags, points, tags, note)
+        tags = {name: text for name, text in run.tags.items() if not name.startswith(("mlflow.", "tracelet."))}
+        return Stored(run.name, run.experiment, run.status, run.params, run.resource, points, tags, run.note)
 
     def stored_files(self, run_id: str) -> StoredFiles:
         return mlflow_files(self.uri, self.database, run_id)

@@ -161,5 +161,5 @@ def test_a_run_that_a_script_starts_under_it_is_the_scripts(tmp_path, run, datab
         "mlflow.source.git.branch": "main",
         "tracelet.vcs.dirty": "False",
     }
-    assert {name: stored.tags.get(name) for name in expected} == expected
-    assert "tracelet.rank" not in stored.tags
+    assert {name: stored.tags.get(name) or stored.resource.get(name) for name in expected} == expected
+    assert "tracelet.rank" not in stored.resource

@@ -90,9 +90,10 @@ def test_tags_and_note_are_those_of_the_settings_and_those_that_were_set_since(d
             run.set_note(f"at step {step}")
             run.log_metric("loss", 1.0, step)
     assert (run.errors, run.accounts["mlflow"].delivered) == ({}, 20)
-    tags = stored_run(database).tags
-    found = {name: tags[name] for name in ("stage", "team", "fold", "mlflow.note.content")}
-    assert found == {"stage": "step 19", "team": "vision", "fold": "3", "mlflow.note.content": "at step 19"}
+    stored = stored_run(database)
+    tags = stored.tags
+    found = {name: tags[name] for name in ("stage", "team", "fold")}
+    assert (found, stored.note) == ({"stage": "step 19", "team": "vision", "fold": "3"}, "at step 19")
     assert (tags["tracelet.run.group"], tags["tracelet.run.job_type"]) == ("width", "train")
 
 
@@ -249,7 +250,7 @@ def test_an_mlflow_server(mlflow_server, mode):
     assert stored.multiset == multiset(("loss", step, step / 2) for step in range(2_500))
     assert stored.status == "FINISHED"
     assert run.urls["mlflow"].startswith(f"{mlflow_server.uri}/#/experiments/")
-    assert run.urls["mlflow"].endswith(stored.run_id)
+    assert run.urls["mlflow"].endswith(f"/{stored.run_id}?workflowType=machine_learning")
 
 
 def test_mlflows_own_address_variable_is_heeded(tmp_path, database, monkeypatch):

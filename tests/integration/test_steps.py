@@ -234,9 +234,11 @@ def test_a_tracker_has_the_verdict_as_a_tag_and_below_the_note(tmp_path, migrate
         [one.experiment_id for one in client.search_experiments()], f"tags.`{semconv.RUN_ID}` = '{run.id}'"
     )
     assert found.data.tags[semconv.VERDICT] == semconv.VERDICT_INPUT
-    note, verdict = found.data.tags["mlflow.note.content"].split("\n\n")
+    note, verdict, ended, _ = found.data.tags["mlflow.note.content"].split("\n\n")
     assert note == "mine"
     assert verdict.startswith("input-bound: ")
+    assert ended.startswith("**Finished** after ")
+    assert "[where the time went](#/experiments/" in ended
 
 
 @pytest.mark.parametrize(("summary", "is_terminal"), [(True, True), (True, False), (False, True)])

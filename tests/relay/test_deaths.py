@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -54,7 +55,7 @@ def test_a_killed_training_is_closed_as_killed_with_all_its_rows(tmp_path, datab
     check_values(run.points)
     assert run.params == ({"lr": "0.1", "model/width": "7"} if old else run.params)
     if old:
-        assert (run.tags["team"], run.tags["mlflow.note.content"]) == ("vision", "of many rows")
+        assert (run.tags["team"], run.note) == ("vision", "of many rows")
         assert max(old) // 100 <= int(run.tags["hundreds"]) <= max(logged) // 100 + 1
 
 
@@ -71,8 +72,12 @@ def test_a_killed_relay_is_started_again_and_the_run_is_complete(tmp_path, datab
     run = stored_run(database)
     assert run.status == "FINISHED"
     assert run.params == {"lr": "0.1", "model/width": "7"}
-    tags = [run.tags[name] for name in ("team", "mlflow.note.content", "hundreds")]
+    tags = [run.tags["team"], run.note, run.tags["hundreds"]]
     assert tags == ["vision", "of many rows", f"{(rows - 1) // 100}"]
+    extremes = json.loads(run.tags["mlflow.tracelet.extremes"])
+    for name in ("loss", "a/b/c"):
+        values = [value for key, _, value, _ in run.points if key == name]
+        assert (extremes[name][0], extremes[name][2]) == (min(values), max(values))
     assert Counter((name, step) for name, step, _, _ in run.points) == Counter(
         (name, step) for name in NAMES for step in range(rows)
     )

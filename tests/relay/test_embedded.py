@@ -88,7 +88,7 @@ def test_what_a_tracker_does_not_take_stays_for_a_replay(tmp_path, mlflow_server
     status = replay(journal, 30)
     assert (status.complete, status.accounts["mlflow"].delivered) == (True, 2)
     (stored,) = [one for one in stored_runs(mlflow_server.database) if one.tags["tracelet.run.id"] == run.id]
-    assert (stored.tags["stage"], stored.tags["mlflow.note.content"]) == ("late", "left for a replay")
+    assert (stored.tags["stage"], stored.note) == ("late", "left for a replay")
 
 
 def test_a_tracker_that_does_not_give_the_run_is_said_at_once_and_leaves_nothing(tmp_path, monkeypatch):

@@ -96,8 +96,9 @@ def test_several_runs_at_once(command, run, tmp_path):
     there = stored(command, "there")
     assert there.multiset == multiset(("loss", step, float(-step)) for step in range(100))
     assert there.params["lr"] == "0.5"
-    described = ("stage", "team", "mlflow.note.content", "tracelet.run.group", "tracelet.run.job_type")
-    assert [there.tags[name] for name in described] == ["ends", "vision", "joins", "guests", "log"]
+    described = ("stage", "team", "tracelet.run.group", "tracelet.run.job_type")
+    assert [there.tags[name] for name in described] == ["ends", "vision", "guests", "log"]
+    assert there.note == "joins"
     assert {stored(command, "here").status, there.status} == {"FINISHED"}
     assert here.urls == {"mlflow": f"sqlite:///{command.database}"}
     assert here.accounts["mlflow"].delivered == 200

@@ -26,6 +26,19 @@ class StoredRun:
     """Both since the epoch; no end where it goes on."""
 
     @property
+    def resource(self) -> dict[str, str]:
+        """Resource attributes, also those that MLflow's pages do not show, beside all other tags."""
+        prefix = "mlflow.resource."
+        hidden = {name.removeprefix(prefix): text for name, text in self.tags.items() if name.startswith(prefix)}
+        return {**self.tags, **hidden}
+
+    @property
+    def note(self) -> str | None:
+        """The description without how the run ended, which we write below the note."""
+        found, ours = self.tags.get("mlflow.note.content"), self.tags.get("mlflow.tracelet.summary")
+        return found if not found or not ours else found.removesuffix(ours).removesuffix("\n\n") or None
+
+    @property
     def multiset(self) -> Counter[tuple[str, int, Any]]:
         return multiset((name, step, value) for name, step, value, _ in self.points)
 

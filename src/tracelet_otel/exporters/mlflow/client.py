@@ -10,7 +10,6 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from tracelet_otel import semconv
 from tracelet_otel._support.redact import without_credentials
@@ -34,6 +33,7 @@ from tracelet_otel.exporters.mlflow.mapping import (
     tag_key,
 )
 from tracelet_otel.exporters.mlflow.options import MlflowOptions
+from tracelet_otel.exporters.mlflow.page import TRAINING_EXPERIMENT, RunPage
 from tracelet_otel.exporters.mlflow.traces import MlflowTraces
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import RunIdentity
@@ -60,7 +60,7 @@ class MlflowTracker:
     """
 
     name = "mlflow"
-    batch_size = 1000  # mlflow.utils.validation.MAX_METRICS_PER_BATCH
+    batch_size = 999  # with a tag of theirs: mlflow.utils.validation.MAX_ENTITIES_PER_BATCH
 
     def __init__(self, settings: Settings, options: MlflowOptions) -> None:
         self._uri = str(options.mlflow_tracking_uri)
@@ -77,11 +77,10 @@ class MlflowTracker:
         with translated(f"MLflow at {self._shown_uri}", self._uri), database_lock(self._uri), process_lock(self._uri):
             check_usable(self._uri)
             self._client = self._connect()
-            info = (self._continue(run) if self._continued else self._create(run)).info
-        self._run_id: str = info.run_id
-        if urlsplit(self._uri).scheme in ("http", "https"):
-            return RunLocation(f"{self._shown_uri.rstrip('/')}/#/experiments/{info.experiment_id}/runs/{info.run_id}")
-        return RunLocation(self._shown_uri)
+            opened = self._continue(run) if self._continued else self._create(run)
+        self._run_id: str = opened.info.run_id
+        self._page = RunPage(self._client, opened)
+        return self._page.location(self._shown_uri)
 
     def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
         """Return none: no reading is refused before it is sent."""
@@ -107,7 +106,7 @@ class MlflowTracker:
                 for reading, key in zip(readings, keys, strict=True)
             ]
             try:
-                self._client.log_batch(self._run_id, metrics=metrics, synchronous=True)
+                self._page.log_metrics(metrics, readings)
             except MlflowException:
                 # Servers before 3.17 refuse a NaN that they already have, for instance when the
                 # answer to a first attempt was lost.
@@ -149,15 +148,20 @@ class MlflowTracker:
     def set_tags(self, tags: Mapping[str, str]) -> Mapping[str, str]:
         """Store tags as MLflow's tags, the note as the run's description, and the traceback of a failure as a file."""
         problems = store_failure(self._client, self._run_id, tags)
-        self._set_tags({tag_key(name): storable(text, MAX_TAG_LENGTH) for name, text in tags.items()})
+        wanted = {tag_key(name): storable(text, MAX_TAG_LENGTH) for name, text in tags.items()}
+        with self._run_translated():
+            wanted = self._page.with_note(wanted)
+        self._set_tags(wanted)
         reason = f"MLflow takes {MAX_TAG_LENGTH} characters"
         return {**{name: reason for name, text in tags.items() if len(text) > MAX_TAG_LENGTH}, **problems}
 
     def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
-        """Give the run its final status and end time."""
+        """Give the run its final status and end time, and describe how it ended."""
         with self._run_translated():
             status = STATUS.get(outcome or "", "KILLED")
             self._client.set_terminated(self._run_id, status=status, end_time=_ms(end_unix_nano))
+            tags = self._page.at_end(outcome, end_unix_nano)
+        self._set_tags(tags)
 
     def trace_writer(self) -> MlflowTraces:
         """Make what writes spans, with a client of its own."""
@@ -239,7 +243,7 @@ class MlflowTracker:
         experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
             try:
-                return str(self._client.create_experiment(name))
+                return str(self._client.create_experiment(name, tags=TRAINING_EXPERIMENT))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise

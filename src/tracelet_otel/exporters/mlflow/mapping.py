@@ -29,7 +29,7 @@ _LONGEST_CHANGED_NAME: Final = MAX_KEY_LENGTH - len(EXACT_NAME_TAG)
 STATUS: Final = {semconv.OUTCOME_FINISHED: "FINISHED", semconv.OUTCOME_FAILED: "FAILED"}
 """MLflow's run status by outcome; KILLED for every other and for none."""
 
-_WELL_KNOWN_TAGS: Final = {
+WELL_KNOWN_TAGS: Final = {
     semconv.PROCESS_OWNER: "mlflow.user",
     semconv.PROCESS_COMMAND: "mlflow.source.name",
     semconv.VCS_REVISION: "mlflow.source.git.commit",
@@ -37,6 +37,17 @@ _WELL_KNOWN_TAGS: Final = {
     semconv.VCS_REPOSITORY_URL: "mlflow.source.git.repoURL",
 }
 """MLflow's own tags by resource attribute; its pages show some of them. Source: `mlflow.utils.mlflow_tags`."""
+
+RESOURCE_PREFIX: Final = "mlflow.resource."
+"""Prefix of the tags that keep resource attributes. MLflow's pages do not show tags that begin with `mlflow.`."""
+_SHOWN: Final = (
+    semconv.RUN_ID,
+    semconv.RUN_GROUP,
+    semconv.RUN_JOB_TYPE,
+    semconv.HOST_NAME,
+    semconv.SLURM_JOB_ID,
+)
+"""Resource attributes that are tags under their own names: what people look for, and by what we find a run."""
 
 
 def metric_names(known: Mapping[str, str] | None = None) -> Names:
@@ -119,9 +130,12 @@ def storable(text: str, length: int) -> str:
 
 
 def resource_tags(attributes: Mapping[str, Any]) -> dict[str, str]:
-    """MLflow tags for resource attributes: each under its own name, some also under MLflow's."""
-    tags = {valid_key(name): storable(str(value), MAX_TAG_LENGTH) for name, value in attributes.items()}
-    for attribute, tag in _WELL_KNOWN_TAGS.items():
+    """Tags for resource attributes: few under their own names, all others behind a prefix; some also as MLflow's."""
+    tags = {
+        valid_key(name if name in _SHOWN else RESOURCE_PREFIX + name): storable(str(value), MAX_TAG_LENGTH)
+        for name, value in attributes.items()
+    }
+    for attribute, tag in WELL_KNOWN_TAGS.items():
         if attribute in attributes:
             tags[tag] = storable(str(attributes[attribute]), MAX_TAG_LENGTH)
     return {**tags, "mlflow.source.type": "LOCAL"}

@@ -1,0 +1,108 @@
+"""What MLflow's pages show of a run beside its values: where it is listed, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from tracelet_otel.exporters.base import RunLocation
+from tracelet_otel.exporters.mlflow.description import described, links, summary
+from tracelet_otel.exporters.mlflow.extremes import EXTREMES_TAG, Extremes
+from tracelet_otel.exporters.mlflow.mapping import NOTE_TAG
+from tracelet_otel.protocol.decode import Reading
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+TRAINING_EXPERIMENT: Final = {"mlflow.experimentKind": "custom_model_development"}
+"""Tags of an experiment of trainings. Without it, pages of servers before MLflow's switch between GenAI and model
+training take an experiment with traces for one of GenAI."""
+_TRAINING_PAGE: Final = "?workflowType=machine_learning"
+"""Behind the address of a run: its page is that of model training, whatever the browser has shown last."""
+_FIT: Final = "fit"
+_MODEL: Final = "model"
+"""Name of a run's model, as `mlflow.pytorch.autolog` has it."""
+
+
+class RunPage:
+    """The page of one run.
+
+    Args:
+        client: MLflow's client.
+        run: the run as it is when it is opened.
+    """
+
+    def __init__(self, client: MlflowClient, run: Run) -> None:
+        self._client = client
+        self._info = run.info
+        self._extremes = Extremes.of(run.data.tags, run.data.metrics)
+        self._is_listed = bool(run.outputs and run.outputs.model_outputs)
+
+    def location(self, uri: str) -> RunLocation:
+        """Where people find the page, from the address of the store without credentials."""
+        if urlsplit(uri).scheme not in ("http", "https"):
+            return RunLocation(uri)
+        path = f"experiments/{self._info.experiment_id}/runs/{self._info.run_id}"
+        return RunLocation(f"{uri.rstrip('/')}/#/{path}{_TRAINING_PAGE}")
+
+    def log_metrics(self, metrics: Sequence[Metric], readings: Sequence[Reading]) -> None:
+        """Store values and, in the same call, their extremes.
+
+        Args:
+            metrics: the values in MLflow's form, one less than MLflow takes in a call at most.
+            readings: what each of them was made of.
+        """
+        from mlflow.entities import RunTag
+
+        keys = (metric.key for metric in metrics)
+        extremes = self._extremes.and_those_of(zip(keys, readings, strict=True))
+        tags = [RunTag(EXTREMES_TAG, extremes.text)] if extremes.known != self._extremes.known else []
+        self._client.log_batch(self._info.run_id, metrics=metrics, tags=tags, synchronous=True)
+        self._extremes = extremes
+        if not self._is_listed and any(reading.stage == _FIT for reading in readings):
+            self._list_as_training()
+
+    def _list_as_training(self) -> None:
+        """Give the run a model: MLflow's pages list it among the training runs, and others among the evaluations.
+
+        `mlflow.pytorch.autolog` does this when a training begins, too. The model is one whose files MLflow does not
+        have. Servers before MLflow 3 know no such models, and have one list of runs.
+        """
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.utils.mlflow_tags import MLFLOW_MODEL_IS_EXTERNAL
+
+        self._is_listed = True
+        with contextlib.suppress(Exception):
+            model = self._client.create_logged_model(
+                self._info.experiment_id,
+                _MODEL,
+                source_run_id=self._info.run_id,
+                tags={MLFLOW_MODEL_IS_EXTERNAL: "true"},
+            )
+            # As MLflow does it where there are no files: nothing is pending.
+            self._client.finalize_logged_model(model.model_id, "READY")
+            self._client.log_outputs(self._info.run_id, [LoggedModelOutput(model.model_id, step=0)])
+
+    def with_note(self, tags: Mapping[str, str]) -> dict[str, str]:
+        """Tags to set, with what the description becomes where the note is among them."""
+        if NOTE_TAG not in tags:
+            return dict(tags)
+        stored = self._client.get_run(self._info.run_id).data.tags
+        return {**tags, **described(stored, tags[NOTE_TAG], "")}
+
+    def at_end(self, outcome: str | None, end_unix_nano: int | None) -> dict[str, str]:
+        """Tags to set when the run has ended.
+
+        Args:
+            outcome: one of `semconv.OUTCOMES`, or anything else where nobody knows.
+            end_unix_nano: nanoseconds since the epoch; None for now.
+        """
+        run = self._client.get_run(self._info.run_id)
+        end_ms = (end_unix_nano or time.time_ns()) // 1_000_000
+        took_ms = None if run.info.start_time is None else max(end_ms - run.info.start_time, 0)
+        found = links(run.data.tags, run.info.experiment_id, run.info.run_id)
+        return described(run.data.tags, None, summary(outcome, took_ms, run.data.metrics, self._extremes.known, found))
