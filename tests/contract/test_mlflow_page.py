@@ -260,6 +260,6 @@ def test_links(url, link):
     tags |= {"mlflow.resource.tracelet.vcs.dirty": "True", semconv.VERDICT: "balanced", STACKTRACE_TAG: "…"}
     assert links(tags, "1", "2") == [
         *([link] if link else []),
-        "[where the time went](#/experiments/1/runs/2/traces)",
-        "[why it failed](#/experiments/1/runs/2/artifacts/exception.txt)",
+        "[where the time went](#/experiments/1/runs/2/traces?workflowType=machine_learning)",
+        "[why it failed](#/experiments/1/runs/2/artifacts/exception.txt?workflowType=machine_learning)",
     ]

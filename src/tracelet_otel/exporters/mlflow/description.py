@@ -25,6 +25,9 @@ from tracelet_otel.protocol.failure import FAILURE_FILE, STACKTRACE_TAG
 WRITTEN_TAGS: Final = ("mlflow.tracelet.note", "mlflow.tracelet.summary")
 """Tags that keep what we wrote last into a description, by which changes of others are known: note, and summary."""
 
+TRAINING_PAGE: Final = "?workflowType=machine_learning"
+"""Behind the address of a run: its page is that of model training, whatever the browser has shown last."""
+
 _MOST_METRICS: Final = 10
 _EVALUATED: Final = ("val", "test")
 """Metrics with one of these in their name come first: they are what a training is judged by."""
@@ -120,9 +123,9 @@ def links(tags: Mapping[str, str], experiment_id: str, run_id: str) -> list[str]
         changed = tags.get(RESOURCE_PREFIX + semconv.VCS_DIRTY) == str(True)
         found.append(f"[code {revision[:7]}]({url}/{commit}/{revision}){' with changes' if changed else ''}")
     if semconv.VERDICT in tags:
-        found.append(f"[where the time went]({page}/traces)")
+        found.append(f"[where the time went]({page}/traces{TRAINING_PAGE})")
     if STACKTRACE_TAG in tags:
-        found.append(f"[why it failed]({page}/artifacts/{FAILURE_FILE})")
+        found.append(f"[why it failed]({page}/artifacts/{FAILURE_FILE}{TRAINING_PAGE})")
     return found
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from tracelet_otel.exporters.base import RunLocation
-from tracelet_otel.exporters.mlflow.description import described, links, summary
+from tracelet_otel.exporters.mlflow.description import TRAINING_PAGE, described, links, summary
 from tracelet_otel.exporters.mlflow.extremes import EXTREMES_TAG, Extremes
 from tracelet_otel.exporters.mlflow.mapping import NOTE_TAG
 from tracelet_otel.protocol.decode import Reading
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 TRAINING_EXPERIMENT: Final = {"mlflow.experimentKind": "custom_model_development"}
 """Tags of an experiment of trainings. Without it, pages of servers before MLflow's switch between GenAI and model
 training take an experiment with traces for one of GenAI."""
-_TRAINING_PAGE: Final = "?workflowType=machine_learning"
-"""Behind the address of a run: its page is that of model training, whatever the browser has shown last."""
 _FIT: Final = "fit"
 _MODEL: Final = "model"
 """Name of a run's model, as `mlflow.pytorch.autolog` has it."""
@@ -47,7 +45,7 @@ class RunPage:
         if urlsplit(uri).scheme not in ("http", "https"):
             return RunLocation(uri)
         path = f"experiments/{self._info.experiment_id}/runs/{self._info.run_id}"
-        return RunLocation(f"{uri.rstrip('/')}/#/{path}{_TRAINING_PAGE}")
+        return RunLocation(f"{uri.rstrip('/')}/#/{path}{TRAINING_PAGE}")
 
     def log_metrics(self, metrics: Sequence[Metric], readings: Sequence[Reading]) -> None:
         """Store values and, in the same call, their extremes.
