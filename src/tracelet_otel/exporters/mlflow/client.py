@@ -17,6 +17,7 @@ from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError
 from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.mlflow.address import check_usable, database_lock, process_lock
 from tracelet_otel.exporters.mlflow.errors import translated
+from tracelet_otel.exporters.mlflow.experiments import experiment_id
 from tracelet_otel.exporters.mlflow.failure import store_failure
 from tracelet_otel.exporters.mlflow.files import MlflowFiles
 from tracelet_otel.exporters.mlflow.mapping import (
@@ -33,7 +34,7 @@ from tracelet_otel.exporters.mlflow.mapping import (
     tag_key,
 )
 from tracelet_otel.exporters.mlflow.options import MlflowOptions
-from tracelet_otel.exporters.mlflow.page import TRAINING_EXPERIMENT, RunPage
+from tracelet_otel.exporters.mlflow.page import RunPage
 from tracelet_otel.exporters.mlflow.traces import MlflowTraces
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import RunIdentity
@@ -188,14 +189,14 @@ class MlflowTracker:
         return MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
 
     def _create(self, run: RunIdentity) -> Run:
-        experiment_id = self._experiment_id(run.project)
+        experiment = experiment_id(self._client, run.project, self._shown_uri)
         # Searched for first: an earlier attempt may have created it, although its answer was lost.
-        found = self._search(self._client, experiment_id, run.run_id)
+        found = self._search(self._client, experiment, run.run_id)
         if found is not None:
             self._resume(found)
             return found
         return self._client.create_run(
-            experiment_id,
+            experiment,
             start_time=_ms(run.start_unix_nano),
             run_name=run.run_name,
             tags=resource_tags(run.attributes),
@@ -236,25 +237,6 @@ class MlflowTracker:
     def _search(client: MlflowClient, experiment_id: str, run_id: str) -> Run | None:
         runs = client.search_runs([experiment_id], f"tags.`{_ID_TAG}` = '{run_id}'", max_results=1)
         return runs[0] if runs else None
-
-    def _experiment_id(self, name: str) -> str:
-        from mlflow.exceptions import MlflowException
-
-        experiment = self._client.get_experiment_by_name(name)
-        if experiment is None:
-            try:
-                return str(self._client.create_experiment(name, tags=TRAINING_EXPERIMENT))
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-                # Another process has created it meanwhile.
-                experiment = self._client.get_experiment_by_name(name)
-        if experiment is None or experiment.lifecycle_stage == "deleted":
-            raise ConfigurationError(
-                f"experiment {name!r} was deleted in MLflow at {self._shown_uri}: restore it with "
-                f"`mlflow experiments restore`, or give another project"
-            )
-        return str(experiment.experiment_id)
 
     def _has(self, metric: Metric) -> bool:
         return any(
