@@ -23,6 +23,7 @@ from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.mlflow.errors import translated
 from tracelet_otel.protocol.decode import Batch, Param
 from tracelet_otel.protocol.failure import FAILURE_FILE, Failure
+from tracelet_otel.protocol.files import Checkpoint, FileKind, RunFile
 from tracelet_otel.settings import load
 from tracelet_otel.testing import reading
 
@@ -321,3 +322,21 @@ def test_group_and_job_type_are_tags(backend, identity):
     backend.tracker().open(replace(identity, attributes=attributes))
     found = stored(backend, identity).tags
     assert (found["tracelet.run.group"], found["tracelet.run.job_type"]) == ("width", "eval")
+
+
+@pytest.mark.parametrize("backend", ["MLflow server"], indirect=True)
+def test_an_artifact_that_may_not_be_deleted_is_refused_and_not_asked_for_again(backend, identity, tmp_path):
+    door = Door(backend.uri)
+    try:
+        made = backend.tracker(backend_url=door.uri)
+        made.open(identity)
+        writer = made.file_writer()
+        writer.open(identity)
+        (tmp_path / "a.ckpt").write_bytes(b"weights")
+        saved = RunFile("a.ckpt", FileKind.CHECKPOINT, 1, "a.ckpt", 7, 1, Checkpoint("/a.ckpt", is_best=True))
+        writer.write(saved, tmp_path / "a.ckpt")
+        door.ill, door.ill_at = "405", "mlflow-artifacts"
+        with pytest.raises(RefusedError, match="HTTP status 405"):
+            writer.write(replace(saved, content=None, checkpoint=Checkpoint("/a.ckpt", is_removed=True)), None)
+    finally:
+        door.stop()

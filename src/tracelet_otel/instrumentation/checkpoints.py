@@ -152,7 +152,7 @@ class Checkpoints:
                 if kept.entry is not None:
                     self._spool.discard(kept.entry)
                 self._spool.put(_gone(kept.file, time_unix_nano))
-                lesser = replace(kept.file, content=None, checkpoint=replace(found, is_best=False))
+                lesser = replace(kept.file, content=None, checkpoint=replace(found, is_best=False, is_last=False))
                 self._kept[path] = _SavedCheckpoint(lesser, self._spool.put(lesser))
 
     def _forget(self, kept: _SavedCheckpoint, time_unix_nano: int) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
+
+import requests
 
 from tracelet_otel._support.redact import without_credentials
 from tracelet_otel.errors import RefusedError, TrackerUnavailableError
@@ -23,6 +26,13 @@ if TYPE_CHECKING:
 
 _NOT_IN_KEYS: Final = re.compile(r"[^a-zA-Z0-9_\-./ ]")
 """What the key of an image may not have. Source: `MlflowClient.log_image`."""
+_LATER: Final = (
+    requests.codes.unauthorized,
+    requests.codes.forbidden,
+    requests.codes.request_timeout,
+    requests.codes.too_many_requests,
+)
+"""Answers after which the same request may succeed, once somebody has mended what is wrong."""
 _TABLES: Final = "mlflow.loggedArtifacts"
 """Tag by which MLflow's page finds tables."""
 
@@ -60,7 +70,7 @@ class MlflowFiles:
         if content is not None and not content.exists():
             raise FileNotFoundError(f"{content} is not there any more")
         try:
-            with translated(self._what, self._uri), database_lock(self._uri):
+            with translated(self._what, self._uri), database_lock(self._uri), _refused(self._what):
                 if file.kind is FileKind.CHECKPOINT:
                     self._checkpoints.write(file, content)
                 elif content is not None:
@@ -114,6 +124,21 @@ class MlflowFiles:
         table = {"path": path, "type": "table"}
         if table not in known:
             self._client.set_tag(self._run_id, _TABLES, json.dumps([*known, table]))
+
+
+@contextlib.contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """Tell what a store of artifacts will never do from what it may do later; MLflow passes its errors on."""
+    try:
+        yield
+    except (NotImplementedError, ImportError) as error:
+        raise RefusedError(f"{what}: {type(error).__name__}: {error}") from None
+    except requests.HTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        is_final = 400 <= status < 500 and status not in _LATER  # noqa: PLR2004  # as HTTP has them
+        if is_final:
+            raise RefusedError(f"{what}: HTTP status {status}") from None
+        raise
 
 
 def _folder(path: str) -> str | None:
