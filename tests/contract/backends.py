@@ -20,6 +20,7 @@ from tests.support.tracker_process import TrackerProcess
 from tests.support.waiting import wait_until
 from tests.support.wandb_files import offline_files, offline_run
 from tests.support.wandb_server import WandbServer
+from tests.support.wandb_stored import files_of_offline_run, files_of_online_run
 from tracelet_otel import semconv
 from tracelet_otel.exporters.base import Tracker
 from tracelet_otel.protocol.decode import Param, Reading
@@ -74,9 +75,18 @@ class Mlflow(ContractBackend, KeepsFiles):
             yield name, step, "nan" if value in {"inf", "-inf"} else value, time_ms
 
 
-class _Wandb(ContractBackend):
+class _Wandb(ContractBackend, KeepsFiles):
     name = "wandb"
     statuses = {"finished": 0, "failed": 1, None: 255}  # noqa: RUF012
+    keeps_removed = True
+
+    def shown_step(self, step: int | None) -> int | None:
+        # Without one, W&B gives the row the last step that there was.
+        return step or 0
+
+    def shown_aliases(self, words: set[str]) -> set[str]:
+        # One version has an alias at a time.
+        return words - {"top-k"}
 
     def made(self, settings: Settings) -> Tracker:
         # Who closes the run waits for so long.
@@ -135,6 +145,9 @@ class WandbOffline(_Wandb):
         last = runs[-1]
         return self._stored(last.name, last.project, last.exit_code, config, rows, (last.tags, last.notes or None))
 
+    def stored_files(self, run_id: str) -> StoredFiles:
+        return files_of_offline_run(offline_files(self.directory / "wandb", run_id))
+
 
 @dataclass
 class WandbOnline(_Wandb):
@@ -147,6 +160,9 @@ class WandbOnline(_Wandb):
         run = self.server.runs[run_id]
         described = run.tags, run.notes
         return self._stored(run.display_name, run.project, run.exit_code, dict(run.config), run.history, described)
+
+    def stored_files(self, run_id: str) -> StoredFiles:
+        return files_of_online_run(self.server, run_id)
 
 
 class _Clearml(ContractBackend, KeepsFiles):

@@ -40,6 +40,11 @@ class TestWandb(TrackerContract):
         assert backend.stored("nowhere").name == "name of the run"
 
 
+@places("wandb")
+class TestFilesOfWandb(FileContract):
+    pass
+
+
 @places("clearml")
 class TestClearml(TrackerContract):
     pass

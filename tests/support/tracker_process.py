@@ -10,15 +10,18 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from tracelet_otel._support.child_environment import child_environment
 from tracelet_otel._support.environment import environment
 from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.exporters.base import RunLocation
+from tracelet_otel.exporters.files import TakesFiles
 from tracelet_otel.exporters.registry import delivering_environment
 from tracelet_otel.protocol.decode import Param, Reading
+from tracelet_otel.protocol.files import RunFile
 from tracelet_otel.protocol.run_identity import RunIdentity
 from tracelet_otel.settings import Settings
 
@@ -64,6 +67,9 @@ class TrackerProcess:
     def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
         self._call("close", outcome, end_unix_nano)
         self.end()
+
+    def file_writer(self) -> FileWriterProcess:
+        return FileWriterProcess(self._call)
 
     def end(self) -> None:
         """End the process; a run that is open there is closed as killed."""
@@ -119,6 +125,19 @@ class TrackerProcess:
         self._ask(self.name, self._settings)
 
 
+class FileWriterProcess:
+    """The `FileWriter` of the tracker in that process."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+
+    def open(self, run: RunIdentity) -> None:
+        self._call("files.open", run)
+
+    def write(self, file: RunFile, content: Path | None) -> None:
+        self._call("files.write", file, content)
+
+
 def _write(pipe: IO[bytes], message: Any) -> None:
     pipe.write(pickle.dumps(message))
     pipe.flush()
@@ -134,6 +153,7 @@ def main() -> None:
     calls = sys.stdin.buffer
     backend, (settings,) = pickle.load(calls)
     tracker = make(backend, settings)
+    writer = tracker.file_writer() if isinstance(tracker, TakesFiles) else None
     _write(answers, (True, None))
     is_open = False
     while True:
@@ -142,7 +162,8 @@ def main() -> None:
         except EOFError:
             break
         try:
-            answer = (True, getattr(tracker, method)(*arguments))
+            called = writer if method.startswith("files.") else tracker
+            answer = (True, getattr(called, method.removeprefix("files."))(*arguments))
             is_open = method != "close"
         except Exception as error:
             answer = (False, error)

@@ -16,6 +16,17 @@ _BLOCK = 32 * 1024
 _FILE_HEADER = 7
 
 
+@dataclass(frozen=True)
+class OfflineArtifact:
+    name: str
+    type: str
+    digest: str
+    aliases: list[str]
+    metadata: dict[str, Any]
+    files: dict[str, Path]
+    """By path in it: where the file is until `wandb sync`."""
+
+
 @dataclass
 class OfflineRun:
     run_id: str = ""
@@ -34,6 +45,7 @@ class OfflineRun:
     """That was set; what W&B makes of history is not in it."""
     files: list[str] = field(default_factory=list)
     """That are to be uploaded."""
+    artifacts: list[OfflineArtifact] = field(default_factory=list)
     exit_code: int | None = None
     """None where the run has not ended."""
 
@@ -89,10 +101,18 @@ def offline_run(path: Path) -> OfflineRun:
             )
         elif kind == "files":
             found.files += [one.path for one in record.files.files]
+        elif kind == "artifact":
+            found.artifacts.append(_artifact(record.artifact))
         elif kind == "exit":
             found.exit_code = record.exit.exit_code
     found.config.pop("_wandb", None)
     return found
+
+
+def _artifact(record: Any) -> OfflineArtifact:
+    files = {entry.path: Path(entry.local_path) for entry in record.manifest.contents}
+    metadata = json.loads(record.metadata or "{}")
+    return OfflineArtifact(record.name, record.type, record.digest, list(record.aliases), metadata, files)
 
 
 def offline_files(directory: Path, run_id: str = "*") -> list[Path]:

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from tests.support.failing_server import FailingServer
+from tests.support.wandb_artifacts import KIND, StoredArtifacts
 
 ILLS = ["down", "hangs", "500", "429", "401"]
 ENTITY = "tester"
@@ -94,6 +95,7 @@ class WandbServer(FailingServer):
         self.requests: list[str] = []
         self.lock = threading.Lock()
         super().__init__(_Handler)
+        self.artifacts = StoredArtifacts(self.uri)
 
     def knows(self, authorization: str | None) -> bool:
         return authorization == "Basic " + base64.b64encode(f"api:{self.api_key}".encode()).decode()
@@ -109,8 +111,13 @@ class WandbServer(FailingServer):
         if operation == "RunResumeStatus":
             return {"model": {**run.project_graphql(), "bucket": run.graphql()} if run else None}
         if operation == "CreateRunFiles" and run:
-            files = [{"name": name, "uploadUrl": f"{self.uri}/upload/{run.run_id}/{name}"} for name in asked["files"]]
+            files = [
+                {"name": name, "uploadUrl": f"{self.uri}/upload/{run.run_id}/{quote(name)}"} for name in asked["files"]
+            ]
             return {"createRunFiles": {"runID": f"id-of-{run.run_id}", "uploadHeaders": [], "files": files}}
+        about_artifacts = self.artifacts.answer(operation, asked)
+        if about_artifacts is not None:
+            return about_artifacts
         known = ("ServerFeaturesQuery", "RunState", "QueryRunInfo", "OrganizationCoreWeaveOrganizationID")
         data: dict[str, Any] = {
             "project": {"run": run.graphql()} if run else None,
@@ -155,7 +162,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.well_again.wait(120)
         elif ill in ("500", "429"):
             self._say(int(ill), {"error": "ill"}, {"Retry-After": after} if after else {})
-        elif kind != "upload" and (ill == "401" or not self.server.knows(self.headers.get("Authorization"))):
+        elif kind not in ("upload", KIND) and (
+            ill == "401" or not self.server.knows(self.headers.get("Authorization"))
+        ):
             self._refuse(name)
         else:
             with self.server.lock:
@@ -167,6 +176,8 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "graphql":
             data = self.server.answer(name, sent.get("variables") or {})
             return 200, {"data": data} if data else {"data": None, "errors": [{"message": f"{name} is not known"}]}
+        if kind == KIND:
+            return self.server.artifacts.upload(path, body), {}
         run = self.server.runs.get(path[{"files": 2, "upload": 0}[kind]])
         if kind == "files" and run:
             self.server.stream(run, sent)

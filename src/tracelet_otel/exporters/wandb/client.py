@@ -8,11 +8,10 @@ process, wandb-core, which keeps every row in a file and uploads it.
 from __future__ import annotations
 
 import contextlib
-import time
-from collections import deque
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tracelet_otel import semconv
 from tracelet_otel.errors import TrackerError, TrackerUnavailableError
@@ -20,8 +19,9 @@ from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.wandb.address import check_reachable
 from tracelet_otel.exporters.wandb.errors import translated
 from tracelet_otel.exporters.wandb.failure import store_failure
-from tracelet_otel.exporters.wandb.files import Config, files_of, records, upload_error, was_online
-from tracelet_otel.exporters.wandb.init import FLUSH_S, OFFLINE, init, mode_of
+from tracelet_otel.exporters.wandb.files import files_of, mark_uploaded, upload_error
+from tracelet_otel.exporters.wandb.history import RunHistory
+from tracelet_otel.exporters.wandb.init import OFFLINE, init, mode_of
 from tracelet_otel.exporters.wandb.mapping import (
     EXIT_CODES,
     KILLED,
@@ -34,8 +34,7 @@ from tracelet_otel.exporters.wandb.mapping import (
 from tracelet_otel.exporters.wandb.options import WandbOptions
 from tracelet_otel.exporters.wandb.private_names import check_private_names
 from tracelet_otel.exporters.wandb.rows import RowBuilder
-from tracelet_otel.exporters.wandb.sent import SentRows
-from tracelet_otel.exporters.wandb.written import wait_for_row
+from tracelet_otel.exporters.wandb.run_files import WandbFiles
 from tracelet_otel.exporters.words import cut, with_tags
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.failure import failure_in
@@ -46,10 +45,6 @@ if TYPE_CHECKING:
     import wandb
 
 _T = TypeVar("_T")
-
-_ATTEMPT_S: Final = 1.0
-_ATTEMPTS: Final = 10
-"""wandb-core is asked so often whether it lives, each time after so many seconds in which its file has no batch."""
 
 
 class WandbTracker:
@@ -68,20 +63,19 @@ class WandbTracker:
         self._options = options
         self._run_id = settings.run_id or options.wandb_run_id
         self._rows = RowBuilder(column_names())
-        self._sent = SentRows()
+        self._history = RunHistory(self.batch_size, self._store_facts)
         self._params: dict[str, Param] = {}
         self._tags: dict[str, str] = {}
         self._facts: dict[str, Any] = {}
-        self._logged = 0
-        """Rows that wandb-core was given since it has begun the run."""
-        self._file: Path | None = None
-        """The one that wandb-core writes; None where its rows cannot be seen."""
+        self._lock = threading.RLock()
+        """Held where the run is used. Files are written on another thread than rows."""
         self._run: wandb.Run | None = None
+        self._is_closed = False
         self._identity: RunIdentity | None = None
 
     def open(self, run: RunIdentity) -> RunLocation:
         """Start the run, or continue it."""
-        with translated():
+        with self._lock, translated():
             mode = mode_of(self._settings, self._options)
             begun = self._begin(run, mode)
         if mode not in OFFLINE:
@@ -100,15 +94,14 @@ class WandbTracker:
 
         def log(run: wandb.Run) -> None:
             self._set_facts(run, self._rows.renamed)
-            for row in self._sent.without_known(made):
-                self._log(run, row)
-                self._sent.add(row)
-            self._wait_until_written(run)
+            self._history.add(run, made)
+            self._history.wait_for_rows(run)
 
-        self._connect()
-        made = self._rows.made_of(readings)
-        self._do(log)
-        self._rows.passed(readings)
+        with self._lock:
+            self._connect()
+            made = self._rows.made_of(readings)
+            self._do(log)
+            self._rows.passed(readings)
 
     def log_params(self, params: Mapping[str, Param]) -> None:
         """Store hyperparameters in the run's config."""
@@ -139,8 +132,39 @@ class WandbTracker:
         ended = {} if end_unix_nano is None else {semconv.RUN_END_TIME: to_text(end_unix_nano)}
         self._do(lambda run: self._set_facts(run, {semconv.RUN_OUTCOME: outcome or "unknown", **ended}))
         problem = self._do(lambda run: self._finish(run, EXIT_CODES.get(outcome or "", KILLED)))
+        self._is_closed = True
         if problem:
             raise TrackerError(f"W&B has not taken everything: {problem}")
+
+    def file_writer(self) -> WandbFiles:
+        """Make what writes files, to the run that this tracker has begun."""
+        return WandbFiles(self)
+
+    def begun(self) -> wandb.Run:
+        """The run, for who writes its files."""
+        with self._lock:
+            return self._connect()
+
+    def beside(self, run: wandb.Run, call: Callable[[], _T]) -> _T:
+        """Call W&B's client while rows are logged."""
+        try:
+            return call()
+        except ConnectionError as error:
+            raise self._died(run, error) from None
+        except Exception:
+            # Where wandb-core has died, not every error says so, but that of the next call does.
+            self._do(self._store_facts)
+            raise
+
+    def alone(self, run: wandb.Run, call: Callable[[RunHistory], _T]) -> _T:
+        """Call W&B's client while no row is logged."""
+
+        def called(begun: wandb.Run) -> _T:
+            if begun is not run:
+                raise TrackerUnavailableError("W&B's process has died, and the run was begun again")
+            return call(self._history)
+
+        return self._do(called)
 
     @property
     def _patience_s(self) -> float:
@@ -157,12 +181,12 @@ class WandbTracker:
             check_reachable(address, {"http": known.http_proxy, "https": known.https_proxy})
         before = self._files(run)
         begun = self._run = init(run, mode, self._settings, self._options, self._patience_s)
-        self._logged, self._file = 0, Path(begun.settings.sync_file)
         # Offline, config and summary are empty, also for a run that is continued.
         self._facts = dict(begun.config.get("otel", {}))  # type: ignore[no-untyped-call]
         columns = set(begun.summary.keys())  # type: ignore[no-untyped-call]
-        if before:
-            columns |= self._continue(begun, before[-1])
+        earlier = self._history.begin(begun, before[-1] if before else None)
+        self._facts.update(earlier.facts)
+        columns |= earlier.columns
         if self._identity is None:
             self._rows = RowBuilder(column_names(exact_names(columns, self._facts)))
         self._identity = run
@@ -172,64 +196,25 @@ class WandbTracker:
         begun.define_metric("*", step_metric=STEP, step_sync=True)
         return begun
 
-    def _continue(self, run: wandb.Run, before: Path) -> set[str]:
-        """Read what the last process has written, and write again what it has not uploaded.
-
-        Returns:
-            The columns that have values.
-        """
-        columns: set[str] = set()
-        tail: deque[dict[str, Any]] = deque(maxlen=self.batch_size)
-        for record in records(before):
-            if isinstance(record, Config):
-                self._facts.update(record.values.get("otel", {}))
-                continue
-            row = {name: float(value) for name, value in record.cells.items()}
-            tail.append(row)
-            columns |= row.keys()
-            if was_online(before) and row["_step"] >= run.starting_step:
-                self._log(run, {name: value for name, value in row.items() if name not in ("_step", "_runtime")})
-        for row in self._sent.continued(tail):
-            self._log(run, row)
-        return columns
-
-    def _log(self, run: wandb.Run, row: dict[str, Any]) -> None:
-        # Never with `step`: a row below the highest step would be dropped silently.
-        run.log(row)
-        self._logged += 1
-
-    def _wait_until_written(self, run: wandb.Run) -> None:
-        """Wait until all rows are on the disk: wandb-core or the machine may end at any time."""
-        # Where no row was logged, all of them are in the file of the process before.
-        if self._logged == 0 or self._is_written(run):
-            self._sent.seen()
-        else:
-            self._file = None
-            time.sleep(2 * FLUSH_S)
-            self._sent.unseen()
-
-    def _is_written(self, run: wandb.Run) -> bool:
-        for _ in range(_ATTEMPTS if self._file else 0):
-            if self._file and wait_for_row(self._file, run.starting_step + self._logged - 1, _ATTEMPT_S):
-                return True
-            # Raises an error where wandb-core has died, and then the batch is sent again.
-            self._store_facts(run)
-        return False
-
     def _finish(self, run: wandb.Run, exit_code: int) -> str | None:
         folder = run.settings.sync_dir
         try:
             run.finish(exit_code=exit_code)
             problem = upload_error(Path(run.settings.log_internal or ""))
+            if problem is None:
+                mark_uploaded(Path(folder))
         except TimeoutError:
             problem = f"nothing more within {self._patience_s:g} s"
         return problem and f"{problem}. All of it is in {folder}, for `wandb sync --include-online {folder}`"
 
     def _connect(self) -> wandb.Run:
         """The run. Where wandb-core has died, it is begun again, with what is not in its files."""
+        if self._is_closed:
+            raise TrackerUnavailableError("the run is closed in W&B")
         if self._run is not None:
             return self._run
-        assert self._identity is not None  # noqa: S101
+        if self._identity is None:
+            raise TrackerUnavailableError("the run has not begun in W&B")
         with translated():
             begun = self._begin(self._identity, mode_of(self._settings, self._options))
         if self._params:
@@ -239,17 +224,23 @@ class WandbTracker:
         return begun
 
     def _do(self, call: Callable[[wandb.Run], _T]) -> _T:
+        with self._lock:
+            run = self._connect()
+            try:
+                return call(run)
+            except ConnectionError as error:
+                raise self._died(run, error) from None
+
+    def _died(self, run: wandb.Run, error: ConnectionError) -> TrackerUnavailableError:
+        """Take note that wandb-core has died, and with it all runs of this process."""
         import wandb
 
-        run = self._connect()
-        try:
-            return call(run)
-        except ConnectionError as error:
-            # wandb-core has died, and with it all runs of this process.
-            self._run = None
-            with contextlib.suppress(Exception):
-                wandb.teardown()
-            raise TrackerUnavailableError(f"W&B's process has died: {error}") from None
+        with self._lock:
+            if self._run is run:
+                self._run = None
+                with contextlib.suppress(Exception):
+                    wandb.teardown()
+        return TrackerUnavailableError(f"W&B's process has died: {error}")
 
     def _files(self, run: RunIdentity) -> list[Path]:
         directory = self._options.wandb_dir

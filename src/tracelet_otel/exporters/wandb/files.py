@@ -6,6 +6,7 @@ disk are all that the next process has to find out how far the last one got.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from tracelet_otel.errors import TrackerUnavailableError
 _READ_S: Final = 120.0
 _ONLINE: Final = "run-"
 _FATAL: Final = "filestream: fatal error"
+_UPLOADED: Final = "tracelet-uploaded"
+"""Name of an empty file in the folder of a run of which the server has everything."""
 
 
 def upload_error(log: Path) -> str | None:
@@ -49,6 +52,13 @@ class Config(NamedTuple):
     values: dict[str, Any]
 
 
+class SavedFile(NamedTuple):
+    """A file that is to be uploaded."""
+
+    path: str
+    """Below `files` in the run's folder."""
+
+
 def files_of(directory: Path, run_id: str) -> list[Path]:
     """The files of a run, oldest first.
 
@@ -61,13 +71,19 @@ def files_of(directory: Path, run_id: str) -> list[Path]:
     return sorted(found, key=lambda path: path.parent.name.removeprefix("offline-"))
 
 
-def was_online(path: Path) -> bool:
-    """Whether the rows of a file were to be uploaded at once."""
-    return path.parent.name.startswith(_ONLINE)
+def may_lack(path: Path) -> bool:
+    """Whether the server may lack something of a file that was to be uploaded at once."""
+    return path.parent.name.startswith(_ONLINE) and not (path.parent / _UPLOADED).exists()
 
 
-def records(path: Path) -> Iterator[HistoryRow | Config]:
-    """Read rows and config of a file, in order, as far as it is complete.
+def mark_uploaded(folder: Path) -> None:
+    """Take note that the server has everything of a run's folder."""
+    with contextlib.suppress(OSError):
+        (folder / _UPLOADED).touch()
+
+
+def records(path: Path) -> Iterator[HistoryRow | Config | SavedFile]:
+    """Read rows, config and names of saved files of a file, in order, as far as it is complete.
 
     Raises:
         TrackerUnavailableError: it cannot be read.
@@ -84,3 +100,5 @@ def records(path: Path) -> Iterator[HistoryRow | Config]:
             yield HistoryRow(record["history"]["item"])
         elif record["type"] == "config":
             yield Config(record["config"].get("update", {}))
+        elif record["type"] == "files":
+            yield from (SavedFile(one["path"]) for one in record["files"].get("files", ()))

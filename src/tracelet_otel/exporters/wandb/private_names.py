@@ -12,6 +12,8 @@ WANDB: Final = Library(
     newest="0.31.0",
     names=(
         PrivateName("proto.wandb_internal_pb2", "Record"),
+        PrivateName("sdk.data_types._private", "MEDIA_TMP"),
+        PrivateName("sdk.data_types.utils", "val_to_json", parameters=("run", "key", "val", "namespace")),
         PrivateName("sdk.wandb_settings", "Settings.log_internal"),
         PrivateName("sdk.wandb_settings", "Settings.sync_dir"),
         PrivateName("sdk.wandb_settings", "Settings.sync_file"),

@@ -13,7 +13,7 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Any, Final
@@ -33,12 +33,60 @@ def wait_for_row(path: Path, number: int, patience_s: float) -> bool:
         number: of the row: W&B's own step.
         patience_s: for how long to wait.
     """
+
+    def is_there(record: Any) -> bool | None:
+        return bool(record.history.step.num >= number) if _kind_of(record) == "history" else None
+
+    return _wait(path, is_there, patience_s)
+
+
+def wait_for_file(path: Path, name: str, patience_s: float) -> bool:
+    """Wait until it is on the disk that a file is to be uploaded; returns whether it is.
+
+    Args:
+        path: the run's file.
+        name: of the file, below the run's folder. No row was logged since it was saved.
+        patience_s: for how long to wait.
+    """
+
+    def is_there(record: Any) -> bool | None:
+        if _kind_of(record) == "files":
+            return any(one.path == name for one in record.files.files) or None
+        return False if _kind_of(record) == "history" else None
+
+    return _wait(path, is_there, patience_s)
+
+
+def wait_for_artifact(path: Path, digest: str, patience_s: float) -> bool:
+    """Wait until an artifact of an offline run is on the disk; returns whether it is.
+
+    Args:
+        path: the run's file.
+        digest: of what is in it. No row was logged since it was.
+        patience_s: for how long to wait.
+    """
+
+    def is_there(record: Any) -> bool | None:
+        if _kind_of(record) == "artifact":
+            return record.artifact.digest == digest or None
+        return False if _kind_of(record) == "history" else None
+
+    return _wait(path, is_there, patience_s)
+
+
+def _wait(path: Path, is_there: Callable[[Any], bool | None], patience_s: float) -> bool:
+    """Wait for a record, which is looked for from the end of the file.
+
+    Args:
+        path: the run's file.
+        is_there: returns of a record whether all is there, or None where that is seen from those before it.
+        patience_s: for how long to wait.
+    """
     until_s = time.monotonic() + patience_s
     while True:
         looked_s = time.monotonic()
         with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
-            last = _last_row(file)
-            if last is not None and last >= number:
+            if _found(file, is_there):
                 # wandb-core leaves it to the system when its file goes to the disk.
                 os.fsync(file.fileno())
                 return True
@@ -49,8 +97,13 @@ def wait_for_row(path: Path, number: int, patience_s: float) -> bool:
         time.sleep(max(_PAUSE_S, 2 * (now_s - looked_s)))
 
 
-def _last_row(file: FileIO) -> int | None:
-    """Number of the last row in an open file; None where there is none."""
+def _kind_of(record: Any) -> str | None:
+    kind: str | None = record.WhichOneof("record_type")
+    return kind
+
+
+def _found(file: FileIO, is_there: Callable[[Any], bool | None]) -> bool:
+    """What the last record in an open file says that says anything; False where there is none."""
     from wandb.proto import wandb_internal_pb2
 
     messages: Any = wandb_internal_pb2  # made at run time, without types
@@ -63,13 +116,11 @@ def _last_row(file: FileIO) -> int | None:
         data = file.read(size - begin)
         for record in reversed(list(_records(data, 0 if begin else _FILE_HEADER))):
             content = _content(record)
-            if content is None:
-                continue
-            found = messages.Record.FromString(content)
-            if found.WhichOneof("record_type") == "history":
-                return int(found.history.step.num)
+            said = None if content is None else is_there(messages.Record.FromString(content))
+            if said is not None:
+                return said
         if not begin:
-            return None
+            return False
         # Records are longer than that.
         blocks *= 4
 

@@ -1,0 +1,158 @@
+"""The history of a run: rows that wandb-core was given, and how far they are in its file.
+
+wandb-core may die at any time, and with it a relay. What it has written is read from its file; what the server does not
+have of that is logged again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tracelet_otel.exporters.wandb.files import Config, SavedFile, may_lack, records
+from tracelet_otel.exporters.wandb.folder import take_over
+from tracelet_otel.exporters.wandb.init import FLUSH_S
+from tracelet_otel.exporters.wandb.mapping import STEP, TIME
+from tracelet_otel.exporters.wandb.media import media_of_row
+from tracelet_otel.exporters.wandb.sent import SentRows
+from tracelet_otel.exporters.wandb.written import wait_for_artifact, wait_for_file, wait_for_row
+
+if TYPE_CHECKING:
+    import wandb
+
+_ATTEMPT_S: Final = 1.0
+_ATTEMPTS: Final = 10
+"""wandb-core is asked so often whether it lives, each time after so many seconds in which its file has no batch."""
+_LONGEST_MEDIA: Final = 1000
+"""So many of the last media of a file are remembered, since one may be logged again."""
+
+
+class Earlier(NamedTuple):
+    """What an earlier part of a run has."""
+
+    columns: set[str]
+    """That have values."""
+    facts: dict[str, Any]
+
+
+class RunHistory:
+    """The rows of one run. Not thread-safe.
+
+    Args:
+        longest_batch: the most rows that are logged between two calls of `wait_for_rows`.
+        ask: asks wandb-core whether it lives; raises `ConnectionError` where it does not.
+    """
+
+    def __init__(self, longest_batch: int, ask: Callable[[wandb.Run], None]) -> None:
+        self._longest_batch = longest_batch
+        self._ask = ask
+        self._sent = SentRows()
+        self._media: deque[tuple[str, float]] = deque(maxlen=_LONGEST_MEDIA)
+        """Media at the end of the file of the process before: column and time."""
+        self._logged = 0
+        """Rows that wandb-core was given since it has begun the run."""
+        self._file: Path | None = None
+        """The one that wandb-core writes; None where its rows cannot be seen."""
+
+    def begin(self, run: wandb.Run, before: Path | None) -> Earlier:
+        """Begin with a run that wandb-core has just begun, and log again what the process before has not uploaded.
+
+        Args:
+            run: the run.
+            before: the file of the process before; None where there is none.
+        """
+        self._logged, self._file = 0, Path(run.settings.sync_file)
+        earlier = Earlier(set(), {})
+        if before is None:
+            return earlier
+        tail: deque[dict[str, Any]] = deque(maxlen=self._longest_batch)
+        self._media.clear()
+        is_missing = may_lack(before)
+        for record in records(before):
+            if isinstance(record, Config):
+                earlier.facts.update(record.values.get("otel", {}))
+            elif isinstance(record, SavedFile):
+                if is_missing:
+                    take_over(run, before.parent, record.path)
+            else:
+                cells = self._numbers_of(record.cells)
+                if cells:
+                    tail.append(cells)
+                    earlier.columns.update(cells)
+                if is_missing and float(record.cells["_step"]) >= run.starting_step:
+                    self._log_again(run, record.cells, cells, before.parent)
+        for row in self._sent.continued(tail):
+            self._log(run, row)
+        return earlier
+
+    def add(self, run: wandb.Run, made: Sequence[dict[str, Any]]) -> None:
+        """Log rows, without what an earlier process has written already."""
+        for row in self._sent.without_known(made):
+            self._log(run, row)
+            self._sent.add(row)
+
+    def add_media(self, run: wandb.Run, column: str, value: Mapping[str, Any], place: Mapping[str, Any]) -> None:
+        """Log media in a row of their own, and wait until it is on the disk; nothing where an earlier process did that.
+
+        Args:
+            run: the run.
+            column: their name.
+            value: what W&B keeps of them in history.
+            place: step and time, by W&B's columns.
+        """
+        if (column, place[TIME]) not in self._media:
+            self._log(run, {**place, column: value})
+            self._wait(lambda file: wait_for_row(file, self._number(run), _ATTEMPT_S), run)
+
+    def wait_for_rows(self, run: wandb.Run) -> None:
+        """Wait until all rows are on the disk: wandb-core or the machine may end at any time."""
+        # Where no row was logged, all of them are in the file of the process before.
+        if self._logged == 0 or self._wait(lambda file: wait_for_row(file, self._number(run), _ATTEMPT_S), run):
+            self._sent.seen()
+        else:
+            self._sent.unseen()
+
+    def wait_for_file(self, run: wandb.Run, name: str) -> None:
+        """Wait until it is on the disk that a file of the run's folder, which was just saved, is to be uploaded."""
+        self._wait(lambda file: wait_for_file(file, name, _ATTEMPT_S), run)
+
+    def wait_for_artifact(self, run: wandb.Run, digest: str) -> None:
+        """Wait until an artifact of an offline run, which was just logged, is on the disk."""
+        self._wait(lambda file: wait_for_artifact(file, digest, _ATTEMPT_S), run)
+
+    def _log(self, run: wandb.Run, row: dict[str, Any]) -> None:
+        # Never with `step`: a row below the highest step would be dropped silently.
+        run.log(row)
+        self._logged += 1
+
+    def _number(self, run: wandb.Run) -> int:
+        return run.starting_step + self._logged - 1
+
+    def _wait(self, is_written: Callable[[Path], bool], run: wandb.Run) -> bool:
+        for _ in range(_ATTEMPTS if self._file else 0):
+            if self._file and is_written(self._file):
+                return True
+            # Raises an error where wandb-core has died, and then what was logged is sent again.
+            self._ask(run)
+        self._file = None
+        time.sleep(2 * FLUSH_S)
+        return False
+
+    def _numbers_of(self, cells: dict[str, Any]) -> dict[str, float]:
+        """The values of a row of a file; empty where it is one of media, which are remembered."""
+        media = media_of_row(cells)
+        if media is None:
+            return {name: float(value) for name, value in cells.items()}
+        self._media.append((media.column, float(cells[TIME])))
+        return {}
+
+    def _log_again(self, run: wandb.Run, cells: dict[str, Any], numbers: dict[str, float], folder: Path) -> None:
+        media = media_of_row(cells)
+        if media is None:
+            self._log(run, {name: value for name, value in numbers.items() if name not in ("_step", "_runtime")})
+            return
+        place: dict[str, Any] = {name: float(cells[name]) for name in (TIME, STEP) if name in cells}
+        self._log(run, {**place, media.column: media.again(run, folder)})

@@ -1,0 +1,90 @@
+"""Writes the files of a run to W&B: its files, media by step, and a version of an artifact for each checkpoint."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any, Final
+
+from tracelet_otel.errors import RefusedError, TrackerUnavailableError
+from tracelet_otel.exporters.wandb.checkpoints import WandbCheckpoints
+from tracelet_otel.exporters.wandb.errors import translated
+from tracelet_otel.exporters.wandb.folder import files_in, place_of, put, save
+from tracelet_otel.exporters.wandb.history import RunHistory
+from tracelet_otel.exporters.wandb.mapping import STEP, TIME
+from tracelet_otel.exporters.wandb.media import column_of, encoded, made_of
+from tracelet_otel.exporters.wandb.shared import SharesRun
+from tracelet_otel.protocol.files import FileKind, RunFile
+from tracelet_otel.protocol.run_identity import RunIdentity
+
+_FOR_GOOD: Final = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL)
+"""What is wrong with a path that the run's folder cannot have."""
+
+
+class WandbFiles:
+    """A `FileWriter` of one run in W&B.
+
+    Args:
+        shared: the run. Its rows go on while a file is written.
+    """
+
+    def __init__(self, shared: SharesRun) -> None:
+        self._shared = shared
+        self._checkpoints = WandbCheckpoints(shared)
+
+    def open(self, run: RunIdentity) -> None:
+        """See whether there is the run yet: it has to have been begun."""
+        self._shared.begun()
+
+    def write(self, file: RunFile, content: Path | None) -> None:
+        """Store a file as what it is."""
+        if content is not None and not content.exists():
+            raise FileNotFoundError(f"{content} is not there any more")
+        try:
+            self._write(file, content)
+        except Exception as error:
+            if content is not None and not content.exists():
+                raise FileNotFoundError(f"{content} is not there any more") from error
+            if not isinstance(error, OSError):
+                with translated():
+                    raise
+            if error.errno in _FOR_GOOD:
+                raise RefusedError(f"W&B: there can be no file {file.name!r}: {error.strerror}") from None
+            raise TrackerUnavailableError(f"W&B: {file.name!r} cannot be written: {error}") from None
+
+    def _write(self, file: RunFile, content: Path | None) -> None:
+        if file.kind is FileKind.CHECKPOINT:
+            self._checkpoints.write(file, content)
+        elif content is not None and file.kind is FileKind.FILE:
+            self._add_file(file, content)
+        elif content is not None:
+            self._add_media(file, content)
+
+    def _add_file(self, file: RunFile, content: Path) -> None:
+        def add(history: RunHistory) -> None:
+            for name in names:
+                save(run, name)
+            if names:
+                history.wait_for_file(run, names[-1])
+
+        run = self._shared.begun()
+        names = []
+        for behind, found in files_in(content):
+            names.append(f"{place_of(file.path)}{behind}")
+            put(found, Path(run.dir, names[-1]))
+        self._shared.alone(run, add)
+
+    def _add_media(self, file: RunFile, content: Path) -> None:
+        column = column_of(file.name)
+        try:
+            made = made_of(file, content)
+        except OSError:
+            raise
+        except Exception as error:
+            raise RefusedError(f"W&B cannot show {file.name!r}: {type(error).__name__}: {error}") from None
+        place: dict[str, Any] = {TIME: file.time_unix_nano / 1e9}
+        if file.step is not None:
+            place[STEP] = file.step
+        run = self._shared.begun()
+        value = self._shared.beside(run, lambda: encoded(run, column, made))
+        self._shared.alone(run, lambda history: history.add_media(run, column, value, place))
