@@ -78,9 +78,9 @@ class WandbFiles:
         column = column_of(file.name)
         try:
             made = made_of(file, content)
-        except OSError:
-            raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
             raise RefusedError(f"W&B cannot show {file.name!r}: {type(error).__name__}: {error}") from None
         place: dict[str, Any] = {TIME: file.time_unix_nano / 1e9}
         if file.step is not None:
