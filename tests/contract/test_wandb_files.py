@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -165,6 +166,11 @@ def test_what_cannot_be_stored_is_refused(offline, identity, tmp_path):
             writer.write(RunFile(name, FileKind.FILE, TIME_NS, content.name), content)
     with pytest.raises(RefusedError, match="W&B cannot show 'no image'"):
         writer.write(RunFile("no image", FileKind.IMAGE, TIME_NS, content.name), content)
+    sharded = tmp_path / "step=9.ckpt"
+    sharded.mkdir()
+    (sharded / "shard").symlink_to(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError):
+        writer.write(replace(checkpoint(tmp_path, 8)[0], content=sharded.name), sharded)
     # Where W&B has a file of its own, that of a user's is beside it.
     writer.write(RunFile("config.yaml", FileKind.FILE, TIME_NS, content.name), content)
     tracker.close(semconv.OUTCOME_FINISHED)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracelet_otel.exporters.wandb.written import wait_for_row
+from tracelet_otel.exporters.wandb.written import wait_for_artifact, wait_for_file, wait_for_row
 
 # The messages are those of W&B's client.
 pytestmark = pytest.mark.whole
@@ -89,3 +89,30 @@ def test_no_row_is_found_where_there_is_none(tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     assert not wait_for_row(path, 0, 0)
+
+
+def saved(number, path):
+    """That a file is to be uploaded, as wandb-core stores it."""
+    from wandb.proto import wandb_internal_pb2
+
+    made = wandb_internal_pb2.Record(num=number)
+    made.files.files.add().path = path
+    return made.SerializeToString()
+
+
+def test_a_file_and_an_artifact_are_found_behind_the_last_row(tmp_path):
+    from wandb.proto import wandb_internal_pb2
+
+    artifact = wandb_internal_pb2.Record(num=3)
+    artifact.artifact.digest = "digest"
+    path = tmp_path / "run.wandb"
+    records = [record(0, 0, 10), saved(1, "a.txt"), record(2, None, 70_000), artifact.SerializeToString()]
+    for count in range(len(records) + 1):
+        path.write_bytes(log(records[:count]))
+        assert wait_for_file(path, "a.txt", 0) == (count > 1)
+        assert wait_for_artifact(path, "digest", 0) == (count > 3)
+        assert not wait_for_file(path, "b.txt", 0)
+    # What is in front of a row is not what was just saved.
+    path.write_bytes(log([*records, record(4, 1, 10)]))
+    assert not wait_for_file(path, "a.txt", 0)
+    assert not wait_for_artifact(path, "digest", 0)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FACTS: Final = "checkpoint.json"
 """File of a version that has no checkpoint in it."""
 _FOLDER: Final = "checkpoints"
-"""In the folder of an offline run; checkpoints are there until `wandb sync`."""
+"""In the folder of a run. What W&B uploads of checkpoints is there, offline until `wandb sync`."""
 _WORDS: Final = ("best", "latest")
 """Aliases that are set. An alias is that of one version, so no other word can be one."""
 
@@ -77,13 +77,15 @@ def _artifact(run: wandb.Run, file: RunFile, content: Path | None) -> wandb.Arti
         artifact = wandb.Artifact(f"model-{run.id}", "model", metadata=metadata)
     except ValueError as error:
         raise RefusedError(f"W&B: {error}") from None
+    kept = Path(run.settings.sync_dir, _FOLDER, str(time.time_ns()))
     if content is None:
         # Its digest is made of this, so that a checkpoint that was written again is a new version. No reference to the
         # file: W&B could not download that without having read all of the file.
-        with artifact.new_file(_FACTS, encoding="utf-8") as facts:
-            json.dump(metadata, facts, indent=1)
+        kept.mkdir(parents=True)
+        facts = kept / _FACTS
+        facts.write_text(json.dumps(metadata, indent=1), encoding="utf-8")
+        artifact.add_file(str(facts), name=_FACTS, policy="immutable", skip_cache=True)
         return artifact
-    kept = Path(run.settings.sync_dir, _FOLDER, str(time.time_ns()))
     for behind, found in files_in(content):
         name = f"{content.name}{behind}"
         if run.offline:

@@ -50,6 +50,11 @@ def files_in(content: Path) -> Iterator[tuple[str, Path]]:
             yield f"/{found.relative_to(content).as_posix()}", found.resolve(strict=True)
 
 
+def is_there(content: Path) -> bool:
+    """Whether a file is there, or all of a directory, whose files may be links to another file system."""
+    return content.exists() and all(found.exists() for found in content.rglob("*"))
+
+
 def put(content: Path, target: Path) -> None:
     """Link a file, or copy it where that cannot be. What was there is replaced, and never written to.
 

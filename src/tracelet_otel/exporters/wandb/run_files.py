@@ -9,7 +9,7 @@ from typing import Any, Final
 from tracelet_otel.errors import RefusedError, TrackerUnavailableError
 from tracelet_otel.exporters.wandb.checkpoints import WandbCheckpoints
 from tracelet_otel.exporters.wandb.errors import translated
-from tracelet_otel.exporters.wandb.folder import files_in, place_of, put, save
+from tracelet_otel.exporters.wandb.folder import files_in, is_there, place_of, put, save
 from tracelet_otel.exporters.wandb.history import RunHistory
 from tracelet_otel.exporters.wandb.mapping import STEP, TIME
 from tracelet_otel.exporters.wandb.media import column_of, encoded, made_of
@@ -38,12 +38,12 @@ class WandbFiles:
 
     def write(self, file: RunFile, content: Path | None) -> None:
         """Store a file as what it is."""
-        if content is not None and not content.exists():
+        if content is not None and not is_there(content):
             raise FileNotFoundError(f"{content} is not there any more")
         try:
             self._write(file, content)
         except Exception as error:
-            if content is not None and not content.exists():
+            if content is not None and not is_there(content):
                 raise FileNotFoundError(f"{content} is not there any more") from error
             if not isinstance(error, OSError):
                 with translated():
