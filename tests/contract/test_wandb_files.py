@@ -179,6 +179,16 @@ def test_what_cannot_be_stored_is_refused(offline, identity, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("status", "error"), [(403, RefusedError), (409, TrackerUnavailableError)])
+def test_a_checkpoint_that_a_server_refuses(online, identity, tmp_path, status, error):
+    tracker = online.tracker()
+    tracker.open(identity)
+    online.server.artifacts.refusal = status
+    with pytest.raises(error, match="no room"):
+        tracker.file_writer().write(*checkpoint(tmp_path, 1))
+
+
+@pytest.mark.slow
 def test_rows_go_on_while_a_checkpoint_is_uploaded(wandb_server, tmp_path):
     command = [sys.executable, str(SCRIPT), wandb_server.uri, wandb_server.api_key, str(tmp_path)]
     variables = child_environment(environment(), sys.path, *delivering_environment())

@@ -38,6 +38,8 @@ class StoredArtifacts:
         """Versions by name."""
         self.aliases: dict[tuple[str, str], StoredVersion] = {}
         """Of each name and alias the one version that has it."""
+        self.refusal: int | None = None
+        """Status with which new versions are refused."""
 
     def aliases_of(self, name: str, version: StoredVersion) -> set[str]:
         """The aliases that a version has."""

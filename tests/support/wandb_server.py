@@ -173,6 +173,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(
         self, kind: str, name: str, path: list[str], sent: dict[str, Any], body: bytes
     ) -> tuple[int, dict[str, Any]]:
+        if name == "CreateArtifact" and self.server.artifacts.refusal:
+            return self.server.artifacts.refusal, {"errors": [{"message": "no room"}]}
         if kind == "graphql":
             data = self.server.answer(name, sent.get("variables") or {})
             return 200, {"data": data} if data else {"data": None, "errors": [{"message": f"{name} is not known"}]}

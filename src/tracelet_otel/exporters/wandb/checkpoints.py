@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,9 @@ _FOLDER: Final = "checkpoints"
 """In the folder of a run. What W&B uploads of checkpoints is there, offline until `wandb sync`."""
 _WORDS: Final = ("best", "latest")
 """Aliases that are set. An alias is that of one version, so no other word can be one."""
+
+_REFUSED: Final = re.compile(r"returned error (400|403|404|413|422)\b")
+"""What wandb-core says of a server that will never take an artifact. It asks by itself again after other statuses."""
 
 
 class WandbCheckpoints:
@@ -123,4 +127,6 @@ def _upload(run: wandb.Run, artifact: wandb.Artifact, aliases: list[str]) -> Non
     try:
         logged.wait()
     except ValueError as error:
+        if _REFUSED.search(str(error)):
+            raise RefusedError(f"W&B does not take the checkpoint: {error}") from None
         raise TrackerUnavailableError(f"W&B has not taken the checkpoint: {error}") from None
