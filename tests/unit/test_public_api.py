@@ -20,6 +20,16 @@ RUN = {
     "accounts": "property",
     "errors": "property",
     "id": "property",
+    "log_artifact": "(self, path: 'str | Path', name: 'str | None' = None) -> 'None'",
+    "log_audio": (
+        "(self, name: 'str', audio: 'Any', sample_rate: 'int | None' = None, step: 'int | None' = None) -> 'None'"
+    ),
+    "log_figure": "(self, name: 'str', figure: 'Any', step: 'int | None' = None) -> 'None'",
+    "log_image": "(self, name: 'str', image: 'Any', step: 'int | None' = None) -> 'None'",
+    "log_table": (
+        "(self, name: 'str', data: 'Any', columns: 'Sequence[str] | None' = None, step: 'int | None' = None) -> 'None'"
+    ),
+    "log_text": "(self, name: 'str', text: 'str', step: 'int | None' = None) -> 'None'",
     "log_metric": "(self, name: 'str', value: 'Any', step: 'int') -> 'None'",
     "log_params": "(self, params: 'Mapping[str, Any]') -> 'None'",
     "set_note": "(self, text: 'str') -> 'None'",

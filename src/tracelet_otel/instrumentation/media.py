@@ -135,9 +135,10 @@ def _suffix(given: Any, known: Iterable[str], otherwise: str) -> str:
 
 
 def _array(value: Any) -> Any:
+    # Not imported: who has an array or a tensor to show has NumPy.
     np: Any = sys.modules.get("numpy")
     if np is None:
-        import numpy as np
+        raise TypeError("without NumPy, give the path of a file")
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         # NumPy has no such numbers.
