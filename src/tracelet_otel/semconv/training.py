@@ -32,6 +32,9 @@ AXIS_LOGGED: Final = "step"  # a metric that the user logged under the name `ste
 AXIS_USER: Final = "user"  # the step that the user gave, as to `Run.log_metric`
 AXIS_NONE: Final = "none"  # nothing: the user gave no step, and it is 0
 
+# Names of logged metrics that are not the user's own
+HP_METRIC: Final = "hp_metric"  # what TensorBoard calls a single number that was logged with hyperparameters
+
 # Instruments
 METRIC_NONFINITE: Final = "tracelet.metric.nonfinite"
 METRIC_NONFINITE_UNIT: Final = "{value}"

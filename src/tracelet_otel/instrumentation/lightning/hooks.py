@@ -6,11 +6,12 @@ The wrapper of the logger connector calls `Rows.take` itself: one more call at e
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.hparams import Hyperparameters
 from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
@@ -55,8 +56,7 @@ class Hooks:
             kwargs: keyword arguments of the call.
         """
         try:
-            # A user's logger may name and order its arguments as it likes.
-            given = inspect.signature(log_metrics).bind(logger, *args, **kwargs).arguments if args else kwargs
+            given = _arguments(log_metrics, logger, args, kwargs)
             # A function that takes any arguments is called as Lightning calls all loggers: metrics, then step.
             metrics = given.get("metrics", args[0] if args else kwargs.get("metrics"))
             step = given.get("step", args[1] if len(args) > 1 else kwargs.get("step"))
@@ -66,12 +66,29 @@ class Hooks:
         except Exception as error:
             self.guard.report("a row of metrics could not be taken from a logger", error)
 
-    def take_hyperparams(self, logger: Any, params: Any) -> None:
-        """Record hyperparameters that were handed to one logger."""
+    def take_hyperparams(
+        self, log_hyperparams: Callable[..., Any], logger: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Record hyperparameters that were handed to one logger, and metrics with them, as `TensorBoardLogger` takes.
+
+        Args:
+            log_hyperparams: the logger's own function.
+            logger: the logger.
+            args: positional arguments of the call.
+            kwargs: keyword arguments of the call.
+        """
         try:
             trainer = self.lifecycle.trainer_of(logger)
-            if trainer is not None and params is not None and not self.lifecycle.is_silent(trainer):
+            if trainer is None or self.lifecycle.is_silent(trainer):
+                return
+            params = args[0] if args else kwargs.get("params")
+            if params is not None:
                 self.hparams.update(params)
+            given: Mapping[str, Any] = {}
+            with suppress(TypeError):  # the logger has refused this call, too
+                given = _arguments(log_hyperparams, logger, args, kwargs)
+            if metrics := _of_hyperparams(given.get("metrics")):
+                self.rows.take_logged(trainer, logger, metrics, given.get("step"))
         except Exception as error:
             self.guard.report("hyperparameters could not be taken from a logger", error)
 
@@ -114,3 +131,17 @@ class Hooks:
             self.lifecycle.leave(trainer, raised)
         except Exception as error:
             self.guard.report("the end of a training was not seen", error)
+
+
+def _arguments(
+    function: Callable[..., Any], logger: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Mapping[str, Any]:
+    """Arguments of a call by name: a user's logger may name and order them as it likes."""
+    return inspect.signature(function).bind(logger, *args, **kwargs).arguments if args else kwargs
+
+
+def _of_hyperparams(metrics: Any) -> Mapping[str, Any]:
+    """Metrics that were logged with hyperparameters, by name; TensorBoard has a name for a single number."""
+    if metrics is None or isinstance(metrics, Mapping):
+        return metrics or {}
+    return {semconv.HP_METRIC: metrics}

@@ -248,7 +248,7 @@ class LightningInstrumentor(BaseInstrumentor):
                 with hooks.rows.handing_out:
                     return log_hyperparams(logger, *args, **kwargs)
             finally:
-                hooks.take_hyperparams(logger, args[0] if args else kwargs.get("params"))
+                hooks.take_hyperparams(log_hyperparams, logger, args, kwargs)
 
         return log_hyperparams_and_record
 
