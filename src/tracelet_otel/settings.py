@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     """Whether what Lightning logs is captured."""
     track_time: bool = True
     """Whether it is measured what the time of a training goes to."""
+    track_gradients: int | None = Field(default=None, ge=0)
+    """The norm of the gradients is recorded before every so manieth step of an optimizer; never for None and 0."""
     summary: bool = True
     """Whether a table of where the time went is shown at the end of a run, where standard error is a terminal."""
     track_system: bool = True

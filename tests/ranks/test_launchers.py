@@ -138,10 +138,15 @@ def test_one_run_with_the_values_of_both_ranks(tmp_path, database, run_all: RunA
     wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
 
 
-def test_times_of_both_ranks_are_merged(tmp_path, database, run_all: RunAll):
+def test_times_and_gradients_of_both_ranks_are_merged(tmp_path, database, run_all: RunAll):
     """The script checks that no value lacks a rank. Each step is logged, and has what both spent on it."""
-    run_all(telling(commands("ddp_fork"), TRACELET_TRACK_TIME="true"))
+    run_all(telling(commands("ddp_fork"), TRACELET_TRACK_TIME="true", TRACELET_TRACK_GRADIENTS="1"))
     points = stored_run(database).points
+    # Once they are reduced, gradients are the same on both.
+    norms = [point for point in points if point[0] == semconv.GRAD_NORM]
+    assert sorted(step for _, step, *_ in norms) == list(range(STEPS))
+    assert all(value > 0 for _, _, value, _ in norms)
+    points = [point for point in points if point not in norms]
     times = [point for point in points if point[0].startswith(semconv.TIME_PREFIX)]
     assert multiset(point[:3] for point in points if point not in times) == expected(tmp_path)
     names = [*(semconv.TIME_PREFIX + phase for phase in semconv.PHASES), semconv.TIME_SAMPLES_PER_SECOND]

@@ -96,6 +96,8 @@ NO_PROFILER: Final = "PassThroughProfiler"
 """Class of the profiler that does nothing, which a trainer has where the user gives none."""
 WRITES_LATER: Final = "AsyncCheckpointIO"
 """Class of what writes checkpoints on a thread of its own."""
+SHARDING: Final = frozenset(("FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy"))
+"""Classes of strategies under which a process has a part of each parameter, or of its gradient, only."""
 TERMINATED: Final = "SIGTERMException"
 """Class of the exception that Lightning raises after SIGTERM."""
 _RESULT: Final = "trainer.connectors.logger_connector.result"
@@ -111,11 +113,12 @@ LIGHTNING: Final = Library(
         PrivateName("trainer.trainer", "Trainer.__init__", sets=("fit_loop",)),
         PrivateName("loops.fit_loop", "_FitLoop.__init__", sets=("epoch_loop", "epoch_progress")),
         PrivateName("loops.training_epoch_loop", "_TrainingEpochLoop.__init__", sets=("_batches_that_stepped",)),
-        # How the values of several ranks are combined for a name.
+        # How the values of several ranks are combined for a name, and which names loggers get.
         PrivateName("trainer.trainer", "Trainer._results"),
         PrivateName(_RESULT, "_ResultCollection._forked_name", ("self", "result_metric", "on_step")),
         PrivateName(_RESULT, "_ResultMetric.__init__", sets=("meta",)),
         PrivateName(_RESULT, "_Metadata.sync"),
+        PrivateName(_RESULT, "_Metadata.logger"),
         PrivateName(_RESULT, "_Metadata.is_sum_reduction"),
         PrivateName(_RESULT, "_Metadata.is_max_reduction"),
         PrivateName(_RESULT, "_Metadata.is_min_reduction"),

@@ -32,6 +32,8 @@ class Participation:
     """Whether the end of this process ends the run, and not only this rank's part of it."""
     tracks_time: bool = False
     """Whether it is measured what the time of a training goes to."""
+    gradients_every: int = 0
+    """The norm of gradients is recorded before every so manieth step of an optimizer; never for 0."""
     tells_summary: bool = True
     """Whether that is shown on a terminal at the end of the run."""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -60,6 +62,7 @@ class Participation:
             launching or NoLaunching(),
             owns_run,
             settings.track_time,
+            settings.track_gradients or 0,
             settings.summary,
             settings.tags,
             settings.notes,

@@ -53,6 +53,8 @@ class Signals:
     training_begins: Callable[[], None] = lambda: None
     """Called when a trainer begins to fit, validate or test, and is to be recorded."""
 
+    gradients_every: int = 0
+    """The norm of gradients is recorded before every so manieth step of an optimizer; never for 0."""
     owns_run: bool = True
     """Whether the end of this process ends the run."""
     tells_summary: bool = True
@@ -131,6 +133,7 @@ def make_signals(
         launching=part.launching,
         guard=guard,
         timing=Timing(meter_provider, guard, tell) if part.tracks_time else None,
+        gradients_every=part.gradients_every,
         owns_run=part.owns_run,
         tells_summary=part.tells_summary,
     )

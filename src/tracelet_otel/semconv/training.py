@@ -33,6 +33,7 @@ AXIS_USER: Final = "user"  # the step that the user gave, as to `Run.log_metric`
 AXIS_NONE: Final = "none"  # nothing: the user gave no step, and it is 0
 
 # Names of logged metrics that are not the user's own
+GRAD_NORM: Final = "grad_norm"  # 2-norm of all gradients before clipping, as other trainers call it
 HP_METRIC: Final = "hp_metric"  # what TensorBoard calls a single number that was logged with hyperparameters
 
 # Instruments

@@ -22,7 +22,7 @@ def syncs():
 
 
 without = syncs()
-with tracelet.start_logging(config={"export_interval": 0.05}) as run:
+with tracelet.start_logging(config={"export_interval": 0.05, "track_gradients": 1}) as run:
     recorded = syncs()
     assert run.errors == {}
 print(json.dumps([without, recorded]))

@@ -11,6 +11,7 @@ from tracelet_otel import semconv
 from tracelet_otel._support.private_names import LIGHTNING, STARTS_RANKS, TRIAL
 from tracelet_otel.instrumentation.lightning.advance import advance_of
 from tracelet_otel.instrumentation.lightning.checkpoints import WatchedCheckpoints
+from tracelet_otel.instrumentation.lightning.gradients import GradientNorms
 from tracelet_otel.instrumentation.lightning.rank_callback import RankCallback, make_rank_callback
 from tracelet_otel.instrumentation.lightning.timed_trainer import TimedTrainer
 from tracelet_otel.instrumentation.lightning.trainer_config import configuration
@@ -110,7 +111,8 @@ class Lifecycle:
 
     def _begin(self, trainer: Any, callback: Any) -> None:
         timing = self._signals.timing
-        callback.begin(self._report_configuration, None if timing is None else timing.actions.batch_ended)
+        gradients = GradientNorms(self._signals, self.is_silent) if self._signals.gradients_every else None
+        callback.begin(self._report_configuration, None if timing is None else timing.actions.batch_ended, gradients)
         self._callbacks[trainer] = callback
         self._seen.add(trainer)
         self._signals.progress.watch(trainer, _step_of, advance_of)

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from tracelet_otel.instrumentation.launching import InStartedProcess
+from tracelet_otel.instrumentation.lightning.gradients import GradientNorms
 from tracelet_otel.instrumentation.timing.batch import samples_in
 
 
@@ -25,20 +26,28 @@ class RankCallback:
         self._package = ""
         self._report: Callable[[Any], None] | None = None
         self._batch_ended: Callable[[int | None], None] | None = None
+        self._gradients: GradientNorms | None = None
         self._in_process: InStartedProcess | None = None
         self._pid = os.getpid()
         self._is_copy = False
 
-    def begin(self, report: Callable[[Any], None], batch_ended: Callable[[int | None], None] | None = None) -> None:
+    def begin(
+        self,
+        report: Callable[[Any], None],
+        batch_ended: Callable[[int | None], None] | None = None,
+        gradients: GradientNorms | None = None,
+    ) -> None:
         """Make this callback report trainers of this process.
 
         Args:
             report: called with the trainer when all is set up; never raises.
             batch_ended: called with the number of samples in each batch that was trained with, or None where that is
                 not known; never raises. None for nobody who wants to know.
+            gradients: measures gradients before optimizers step; None for nobody who wants to know.
         """
         self._report = report
         self._batch_ended = batch_ended
+        self._gradients = gradients
         self._pid, self._is_copy = os.getpid(), False
 
     def _ready(self, trainer: Any) -> None:
@@ -62,6 +71,18 @@ class RankCallback:
             except Exception:
                 samples = None  # a type of the user's own that is not what it seems
             self._batch_ended(samples)
+        if self._gradients is not None:
+            self._gradients.batch_ended(trainer)
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        """Let the gradients be measured."""
+        if self._gradients is not None:
+            self._gradients.before_step(trainer, optimizer)
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Let that be recorded which was measured before a batch failed."""
+        if self._gradients is not None:
+            self._gradients.batch_ended(trainer)
 
     def _outside_fit(self, trainer: Any, pl_module: Any) -> None:
         # Each validation within a fit calls this too, but the fit was reported at its start.

@@ -47,12 +47,27 @@ class Reductions:
             self.by_name[name] = found.get(name, semconv.REDUCTION_MEAN)
 
 
+def logged_names(results: Any) -> set[str]:
+    """Names under which `self.log` hands values to loggers now.
+
+    Args:
+        results: a trainer's result collection; None outside of its loops.
+    """
+    return {name for result in (results or {}).values() if result.meta.logger for name in _names(results, result)}
+
+
 def _reductions(results: Any) -> Iterable[tuple[str, str]]:
     for result in (results or {}).values():
         reduction = _of(result.meta)
-        for on_step in (True, False):
-            _, name = results._forked_name(result, on_step)
+        for name in _names(results, result):
             yield name, reduction
+
+
+def _names(results: Any, result: Any) -> Iterable[str]:
+    """Names of one result in the rows of steps and of epochs."""
+    for on_step in (True, False):
+        _, name = results._forked_name(result, on_step)
+        yield name
 
 
 def _of(meta: Any) -> str:
