@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         TrackerError,
         TrackerUnavailableError,
     )
+    from tracelet_otel.logger import TraceletLogger
     from tracelet_otel.run import Run
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "MissingDependencyError",
     "Run",
     "TraceletError",
+    "TraceletLogger",
     "TrackerError",
     "TrackerUnavailableError",
     "get_active_run",
@@ -47,6 +49,8 @@ if not TYPE_CHECKING:  # a type checker would accept any name
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name in _ERRORS:
             from tracelet_otel import errors as home
+        elif name == "TraceletLogger":
+            from tracelet_otel import logger as home
         else:
             from tracelet_otel import api as home
         return getattr(home, name)

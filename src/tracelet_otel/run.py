@@ -62,6 +62,8 @@ class Run(RecordsByHand):
         run_id = run_to_continue(settings) or new_run_id()
         self.name: str = settings.exp_name or default_run_name()
         """Name of the run, for people."""
+        self.project: str = settings.project
+        """Name of the run's project."""
         self._on_end = on_end
         self._guard = Guard()
         self._session = Session(settings, role, self._guard)

@@ -39,11 +39,30 @@ def returns_from_a_block() -> str:
 def shows(run: tracelet.Run) -> None:
     assert_type(run.id, str)
     assert_type(run.name, str)
+    assert_type(run.project, str)
     assert_type(run.urls, dict[str, str])
     assert_type(run.errors, dict[str, int])
     account = run.accounts["mlflow"]
     assert_type((account.delivered, account.refused, account.pending), tuple[int, int, int])
     assert_type(account.problem, str | None)
+
+
+def hands_to_lightning(params: dict[str, float]) -> None:
+    logger = tracelet.TraceletLogger()
+    assert_type(logger, tracelet.TraceletLogger)
+    assert_type((logger.name, logger.version, logger.save_dir), tuple[str, str, str | None])
+    logger.log_metrics({"score": 0.93})
+    logger.log_hyperparams(params, {"score": 0.93}, step=120)
+    logger.experiment.log_params(params)
+    for_lightning(tracelet.TraceletLogger(save_dir=Path("runs")))
+
+
+class ForeignLogger:
+    """Stands for Lightning's `Logger`, of which mypy knows where a user checks types."""
+
+
+def for_lightning(logger: ForeignLogger) -> None:
+    """Takes a logger as a Trainer does."""
 
 
 def takes(run: tracelet.Run, params: dict[str, float]) -> None:

@@ -31,6 +31,12 @@ def takes(run: tracelet.Run) -> None:
     run.stop(3)  # refused: arg-type
 
 
+def hands_to_lightning() -> None:
+    tracelet.TraceletLogger(17)  # refused: arg-type
+    tracelet.TraceletLogger("runs").log_metrics(["score"])  # refused: arg-type
+    tracelet.TraceletLogger().log_metrics({"score": 0.93}, "120")  # refused: arg-type
+
+
 def shows(run: tracelet.Run) -> None:
     run.id = "another"  # refused: misc
     run.accounts["mlflow"].delivered = 0  # refused: misc

@@ -172,6 +172,16 @@ def test_what_a_forked_rank_logs_through_its_parents_run(database, run_all: RunA
 
 
 @slow
+@pytest.mark.parametrize("launcher", ["ddp", "ddp_spawn", "ddp_fork"])
+def test_of_what_our_own_logger_is_handed_the_run_has_that_of_the_first_rank(tmp_path, database, run_all, launcher):
+    """As it is with Lightning's loggers; the run's own calls give the mean."""
+    run_all(telling(commands(launcher), OWN_LOGGER="1"))
+    run = stored_run(database)
+    by_hand = Counter({("handed", 3, 1.0): 1, ("by hand", 3, 1.5): 1})
+    assert run.multiset == expected(tmp_path) + by_hand
+
+
+@slow
 def test_a_rank_on_another_node_says_so_once_and_trains_on(tmp_path, database, run_all: RunAll):
     first_rank, second_rank = nodes()
     errors = ["nothing of rank 1 on node 1 is recorded", "values of rank 1 on node 1 were not delivered"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import tracelet_otel
+from tracelet_otel.logger import TraceletLogger
 from tracelet_otel.run import Run
 
 FUNCTIONS = {
@@ -39,6 +40,16 @@ RUN = {
 }
 INTERNAL = {"check_thread", "hand_on", "is_of_this_process"}
 """Public for other files of ours."""
+LOGGER = {
+    "experiment": "property",
+    "log_hyperparams": (
+        "(self, params: 'Mapping[str, Any] | Namespace', metrics: 'Any' = None, step: 'int | None' = None) -> 'None'"
+    ),
+    "log_metrics": "(self, metrics: 'Mapping[str, Any]', step: 'int | None' = None) -> 'None'",
+    "name": "property",
+    "save_dir": "property",
+    "version": "property",
+}
 ERRORS = [
     "ConfigurationError",
     "IncompatibleVersionError",
@@ -53,12 +64,19 @@ def shown(found: object) -> str:
     return "property" if isinstance(found, property) else str(inspect.signature(found))
 
 
+def named(cls: type) -> dict[str, object]:
+    """What a class has under public names."""
+    return {name: found for one in cls.__mro__[:-1] for name, found in vars(one).items() if not name.startswith("_")}
+
+
 def test_names_and_signatures():
-    assert sorted(tracelet_otel.__all__) == sorted([*FUNCTIONS, *ERRORS, "Run"])
+    assert sorted(tracelet_otel.__all__) == sorted([*FUNCTIONS, *ERRORS, "Run", "TraceletLogger"])
     assert {name: shown(getattr(tracelet_otel, name)) for name in FUNCTIONS} == FUNCTIONS
-    of_run = {name: found for cls in Run.__mro__[:-1] for name, found in vars(cls).items() if not name.startswith("_")}
+    of_run = named(Run)
     assert {name: shown(found) for name, found in of_run.items() if name not in INTERNAL} == RUN
     assert of_run.keys() - RUN.keys() == INTERNAL
+    assert str(inspect.signature(TraceletLogger)) == "(save_dir: 'str | PathLike[str] | None' = None) -> 'None'"
+    assert {name: shown(found) for name, found in named(TraceletLogger).items()} == LOGGER
 
 
 def test_users_can_import_what_they_know():

@@ -51,6 +51,25 @@ def test_every_logged_metric_arrives_through_a_collector(
     assert len(run_ids(backend)) == 1
 
 
+def test_our_own_logger_belongs_to_the_run_of_the_process(instrumented, database):
+    child = instrumented("own_logger.py", "mlflow", TRACELET_PROJECT="zero-code", TRACELET_TRACK_GRADIENTS="6")
+    assert child.returncode == 0, child.stderr
+    stored = stored_run(database)
+    assert child.stdout == f"zero-code/{stored.tags[semconv.RUN_ID]}/checkpoints"
+    own = [point for point in stored.multiset.elements() if not point[0].startswith(("train/", "rank", "epoch"))]
+    norms = [point for point in own if point[0] == semconv.GRAD_NORM]
+    assert [step for _, step, _ in norms] == [5, 11]
+    assert sorted(set(own) - set(norms)) == [
+        ("before", 0, 1.0),
+        ("by hand", 5, 3.0),
+        ("hp/loss", 0, 0.25),
+        ("within", 4, 2.0),
+    ]
+    assert len(own) == 6
+    assert [step for name, step, _ in sorted(stored.multiset.elements()) if name == "rank"] == list(range(12))
+    assert (stored.params["depth"], stored.tags["team"]) == ("2", "vision")
+
+
 @pytest.mark.cold
 def test_the_plainest_command_says_of_which_run_everything_is(instrumented, collector, backend):
     """Without the detector: what is shipped for Prometheus and Grafana asks for these."""

@@ -209,3 +209,19 @@ class RecordsByHand(ABC):
     @abstractmethod
     def _is_live(self, what: str) -> bool:
         """Whether the run takes values; where it has ended, report what came too late."""
+
+
+class ByHand(RecordsByHand):
+    """Records what a user hands over where the user has no object of the run.
+
+    Args:
+        signals: where it goes; None: nowhere, since nothing is recorded.
+    """
+
+    def __init__(self, signals: Signals | None) -> None:
+        self._is_recorded = signals is not None and not signals.membership.repeats
+        if signals is not None:
+            self._signals, self._guard = signals, signals.guard
+
+    def _is_live(self, what: str) -> bool:
+        return self._is_recorded

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from time import time_ns
+from typing import Any
 
 from opentelemetry.metrics import MeterProvider
 
@@ -53,6 +54,8 @@ class Signals:
     training_begins: Callable[[], None] = lambda: None
     """Called when a trainer begins to fit, validate or test, and is to be recorded."""
 
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    """Resource attributes of a run that no call started; empty for a run that the user has an object of."""
     gradients_every: int = 0
     """The norm of gradients is recorded before every so manieth step of an optimizer; never for 0."""
     owns_run: bool = True

@@ -51,6 +51,12 @@ class Module(pl.LightningModule):
             place = run._role.membership.attributes
             json.dump({"pid": os.getpid(), "place": place, "owns": run._role.owns_run}, file)
 
+    def on_train_start(self):
+        if os.environ.get("OWN_LOGGER"):
+            ours = self.loggers[1]
+            ours.log_metrics({"handed": 1.0 + self.global_rank}, 3)
+            ours.experiment.log_metric("by hand", 1.0 + self.global_rank, 3)
+
     def training_step(self, batch, batch_idx):
         rank = self.global_rank
         value = 10.0 * rank + batch_idx
@@ -93,7 +99,7 @@ def main():
         num_nodes=int(os.environ.get("NODES", "1")),
         strategy=strategy,
         max_steps=int(steps),
-        logger=Witness(),
+        logger=[Witness(), tracelet.TraceletLogger()] if os.environ.get("OWN_LOGGER") else Witness(),
         num_sanity_val_steps=0,
     )
     data = torch.utils.data.DataLoader(torch.randn(16, 4), batch_size=2)

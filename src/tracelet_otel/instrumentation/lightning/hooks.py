@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any
 
 from tracelet_otel import semconv
@@ -29,12 +30,13 @@ class Hooks:
     hparams: Hyperparameters
     guard: Guard
     timing: Timing | None
+    signals: Signals
 
     @classmethod
     def of(cls, signals: Signals) -> Hooks:
         """The hooks that report to signals."""
         lifecycle = Lifecycle(signals)
-        return cls(Rows(signals, lifecycle), lifecycle, signals.hparams, signals.guard, signals.timing)
+        return cls(Rows(signals, lifecycle), lifecycle, signals.hparams, signals.guard, signals.timing, signals)
 
     def fetching(self) -> AbstractContextManager[Any]:
         """What to do it in when a loop begins to fetch batches; its time is that of the phase `data_wait`."""
@@ -91,6 +93,29 @@ class Hooks:
                 self.rows.take_logged(trainer, logger, metrics, given.get("step"))
         except Exception as error:
             self.guard.report("hyperparameters could not be taken from a logger", error)
+
+    def take_handed(self, logger: Any, metrics: Any, step: Any, params: Any = None) -> None:
+        """Record what a logger of ours was handed, unless it is recorded where it comes from.
+
+        Args:
+            logger: the logger, which a trainer may not have used yet.
+            metrics: values by name; with hyperparameters also one number, or None.
+            step: the step that was given; None for none.
+            params: hyperparameters; None for none.
+        """
+        if get_ident() in self.rows.handing_out.threads:
+            return
+        try:
+            trainer = self.lifecycle.trainer_of(logger)
+            if self.lifecycle.is_silent(trainer):
+                return
+            if params is not None:
+                self.hparams.update(params)
+                metrics = _of_hyperparams(metrics)
+            if metrics:
+                self.rows.take_logged(trainer, logger, metrics, step)
+        except Exception as error:
+            self.guard.report("what a logger was handed could not be recorded", error)
 
     def enter(self, trainer: Any, prepare: Callable[[Any], None], function: str) -> bool:
         """A trainer starts.

@@ -28,6 +28,7 @@ from tracelet_otel._support.private_names import CONNECTOR, FETCHERS, LIGHTNING,
 from tracelet_otel.errors import IncompatibleVersionError
 from tracelet_otel.instrumentation.lightning.hooks import Hooks
 from tracelet_otel.instrumentation.lightning.own_run import end, identify, with_spans
+from tracelet_otel.instrumentation.lightning.recording_logger import RecordingLogger
 from tracelet_otel.instrumentation.outcome import last_error
 from tracelet_otel.instrumentation.own_run import Nobodys, OwnRun
 from tracelet_otel.instrumentation.patching import Patch, is_defined_in
@@ -64,6 +65,11 @@ class LightningInstrumentor(BaseInstrumentor):
         # A user's logger that is pickled by value contains the wrappers, and they refer to this object. Unpickling
         # gives the other process's own instrumentor, which does nothing unless it is enabled there.
         return LightningInstrumentor, ()
+
+    @property
+    def hooks(self) -> Hooks | None:
+        """Where calls of loggers are reported; None where nothing is recorded now."""
+        return self._hooks if os.getpid() == self._hooks_pid else None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Requirements on those distributions that are installed, of which one is enough; with none, on the first."""
@@ -176,7 +182,7 @@ class LightningInstrumentor(BaseInstrumentor):
 
     def _patch_loggers(self, trainer: Any) -> None:
         wrappers = {"log_metrics": self._wrap_logger, "log_hyperparams": self._wrap_hyperparams}
-        for logger in trainer.loggers:
+        for logger in (one for one in trainer.loggers if not isinstance(one, RecordingLogger)):
             for method, make_wrapper in wrappers.items():
                 try:
                     self._patch_method(type(logger), method, make_wrapper)

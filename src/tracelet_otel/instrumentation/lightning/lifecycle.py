@@ -181,13 +181,15 @@ class Lifecycle:
             self.heard = found
         return found
 
-    def is_silent(self, trainer: Any) -> bool:
-        """Whether what a trainer logs now is not to be recorded.
+    def is_silent(self, trainer: Any | None) -> bool:
+        """Whether what a trainer logs now, or somebody without one, is not to be recorded.
 
         This holds in `fast_dev_run`, in which Lightning replaces all loggers, and in a trial run of the tuner, which
         replaces all callbacks by its own or by none. Other callbacks, that a user's code has put there, are no sign of
         a trial. It also holds for what every rank does by itself, because rank 0 reports that.
         """
+        if trainer is None:
+            return self._signals.membership.repeats
         if trainer.fast_dev_run or trainer in self._tuning or self._signals.membership.is_shadow(trainer.world_size):
             return True
         if trainer not in self._callbacks or any(isinstance(one, RankCallback) for one in trainer.callbacks):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from opentelemetry.metrics import MeterProvider
 
 from tracelet_otel import semconv
@@ -26,7 +28,7 @@ def identify(provider: MeterProvider, guard: Guard) -> None:
 
 
 def with_spans(signals: Signals, provider: MeterProvider) -> Signals:
-    """Signals that also have spans, where it is measured what the time goes to.
+    """Signals that also have spans, where it is measured what the time goes to, and know the run's identity.
 
     Spans and events go to the global providers, which somebody else may have configured.
     """
@@ -35,7 +37,7 @@ def with_spans(signals: Signals, provider: MeterProvider) -> Signals:
     found = traced(signals, provider, lambda: str(known.get(semconv.RUN_ID, "")))
     if found.tracing is not None:
         found.tracing.add_exporter(GlobalSpans(lambda: {**known, **signals.membership.attributes}))
-    return found
+    return replace(found, identity=known)
 
 
 def end(run: OwnRun, signals: Signals, error_before: BaseException | None) -> None:

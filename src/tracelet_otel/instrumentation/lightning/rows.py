@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from tracelet_otel import semconv
 from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
+from tracelet_otel.instrumentation.lightning.recording_logger import RecordingLogger
 from tracelet_otel.instrumentation.lightning.reductions import Reductions
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.scalars import snapshot
@@ -118,7 +119,7 @@ class Rows:
             return row
         return row._replace(training=training, world_size=world_size, reductions=self._reductions.by_name)
 
-    def take_logged(self, trainer: Any, logger: Any, metrics: Mapping[str, Any], step: int | None) -> None:
+    def take_logged(self, trainer: Any | None, logger: Any, metrics: Mapping[str, Any], step: int | None) -> None:
         """Record a row that a callback or the user hands to one logger.
 
         The same row handed to each of several loggers is recorded once. A missing step is recorded as 0, as Lightning's
@@ -126,20 +127,27 @@ class Rows:
         step.
 
         Args:
-            trainer: the trainer that the logger belongs to.
+            trainer: the trainer that the logger belongs to; None for a logger of ours that no trainer has used yet.
             logger: the logger.
             metrics: values by name.
             step: the step that was given; None for none.
         """
-        if len(trainer.loggers) > 1 and self._is_copy(trainer, logger, metrics, step):
+        if trainer is not None and len(trainer.loggers) > 1 and self._is_copy(trainer, logger, metrics, step):
             return
         # Unlike the connector's values, these may be changed in place later.
         values = {name: snapshot(value) for name, value in metrics.items()}
         kept_step = 0 if step is None else snapshot(step)
         axis = semconv.AXIS_NONE if step is None else semconv.AXIS_USER
-        row = Row(time_ns(), values, kept_step, axis, _stage(trainer.state.fn), trainer.current_epoch)
-        if trainer.world_size > 1:
-            row = row._replace(training=self._membership.training, world_size=trainer.world_size)
+        row = Row(time_ns(), values, kept_step, axis, "")
+        world_size = self._membership.world_size or 1
+        if trainer is not None:
+            row = row._replace(stage=_stage(trainer.state.fn), epoch=trainer.current_epoch)
+            world_size = trainer.world_size
+        if world_size > 1:
+            row = row._replace(training=self._membership.training, world_size=world_size)
+            if isinstance(logger, RecordingLogger):
+                # Lightning's own loggers write what rank 0 hands to them.
+                row = row._replace(reductions=dict.fromkeys(values, semconv.REDUCTION_NONE))
         self._record(row)
 
     def _is_copy(self, trainer: Any, logger: Any, metrics: Mapping[str, Any], step: Any) -> bool:
