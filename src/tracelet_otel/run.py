@@ -85,7 +85,7 @@ class Run(RecordsByHand):
             self._record(identity)
         except BaseException:
             role.abandon()
-            role.close()
+            self._session.close()
             raise
         set_recorder(self._pid)
         atexit.register(self._stop_at_exit)

@@ -253,6 +253,20 @@ def test_why_a_task_failed_is_the_reason_of_its_status(online, identity, outcome
     )
 
 
+@pytest.mark.parametrize("outcome", [semconv.OUTCOME_RUNNING, None])
+def test_why_a_task_was_killed_is_the_reason_of_its_status(online, identity, outcome):
+    tracker = online.tracker()
+    tracker.open(identity)
+    tracker.set_tags(Failure("SIGKILL", "killed by SIGKILL; probably out of memory", "").tags)
+    tracker.close(outcome)
+    (task,) = online.server.tasks.values()
+    assert (task.status, task.status_reason, task.status_message) == (
+        "stopped",
+        "SIGKILL: killed by SIGKILL; probably out of memory",
+        "killed by SIGKILL; probably out of memory",
+    )
+
+
 def test_an_offline_session_says_why_it_failed(offline, identity):
     failure = Failure("ValueError", "bad batch", "Traceback")
     tracker = offline.tracker()

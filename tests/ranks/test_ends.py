@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.ranks.witness import combined, process, witnessed
+from tests.support.kernel import keeps_exit_status
 from tests.support.mlflow_store import StoredRun, stored_run
 from tests.support.relays import ended_clean, relays
 from tests.support.torchrun import ranks_of_a_node
 from tests.support.waiting import wait_until
 from tests.support.warm import WarmProcess
+from tracelet_otel.relay.death import GONE
 
 STEPS = 100_000
 PAUSE_S = 0.03
@@ -113,12 +115,26 @@ def test_rank_1_is_killed(training):
     check_has_what_was_exported(training, run, ended_s)
 
 
+@launched_by("ddp")
+def test_rank_1_crashes(training):
+    training.signal(1, number=signal.SIGSEGV)
+    run = training.ended_run()
+    # Lightning kills the other rank, unless that has seen before that it is alone, and has said so.
+    assert run.status == "FAILED"
+    if [child.returncode for child in training.children] == [-signal.SIGKILL]:
+        tags = run.tags
+        assert tags["tracelet.exception.message"] == "rank 1: killed by SIGSEGV (segmentation fault)"
+        assert "\nCurrent thread " in tags["tracelet.exception.stacktrace"]
+
+
 @launched_by("torchrun")
 def test_rank_0_is_killed(training):
     ended_s = training.signal(0, number=signal.SIGKILL)
     run = training.ended_run()
     # The other rank fails in the next collective, and says so.
     assert run.status == "FAILED"
+    how = "killed by SIGKILL" if keeps_exit_status() else GONE
+    assert run.tags["tracelet.exception.message"] == f"{how}, after rank 1 had failed"
     check_has_what_was_exported(training, run, ended_s)
 
 

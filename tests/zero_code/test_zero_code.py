@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -307,15 +308,20 @@ def test_an_interpreter_that_starts_no_threads_at_its_exit(tmp_path, instrumente
     assert Counter(found) == logged(tmp_path)
 
 
-def test_a_killed_script_is_closed_as_killed(start_instrumented, database):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, "KILLED"), (signal.SIGSEGV, "FAILED")])
+def test_a_killed_script_is_closed_as_killed_and_one_that_crashed_as_failed(
+    start_instrumented, database, number, status
+):
     child = start_instrumented("waits_to_be_killed.py", "mlflow")
     try:
         assert child.stdout.readline() == "ready\n"
         wait_until(lambda: sum(point[0] == "loss" for point in _points(database)) == 100, 60, "all values")
     finally:
-        child.kill()
+        child.send_signal(number)
         child.communicate()
-    wait_until(lambda: stored_run(database).status == "KILLED", 60, "the end of the run")
+    wait_until(lambda: stored_run(database).status == status, 60, "the end of the run")
+    stack = stored_run(database).tags["tracelet.exception.stacktrace"]
+    assert ('waits_to_be_killed.py", line 9 in <module>' in stack) == (number == signal.SIGSEGV)
 
 
 def _points(database: Path) -> list[tuple[str, int, float, int]]:

@@ -8,8 +8,8 @@ from typing import Final
 
 from tracelet_otel._support.redact import without_secrets
 from tracelet_otel._support.text import encodable
-from tracelet_otel.instrumentation.reported import MAX_VALUE_LENGTH
 from tracelet_otel.protocol.failure import Failure
+from tracelet_otel.protocol.report_kinds import MAX_VALUE_LENGTH
 
 _LEFT_OUT: Final = "…\n"
 """In the place of a long traceback's beginning: the end says what was raised, and where."""

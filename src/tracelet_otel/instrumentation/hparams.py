@@ -13,8 +13,8 @@ from opentelemetry.metrics import MeterProvider
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.text import encodable, shortened
-from tracelet_otel.instrumentation.reported import MAX_VALUE_LENGTH, NamedValue, ReportedValues
-from tracelet_otel.protocol.report_kinds import HPARAMS
+from tracelet_otel.instrumentation.reported import NamedValue, ReportedValues
+from tracelet_otel.protocol.report_kinds import HPARAMS, MAX_VALUE_LENGTH
 
 _DEEPEST: Final = 20
 _INTEGERS: Final = 2**63

@@ -13,8 +13,6 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.protocol.report_kinds import ReportKind
 
-MAX_VALUE_LENGTH: Final = 8000
-"""In characters. A longer value is cut, because each value is exported again at every collection."""
 _MOST_REVISIONS: Final = 1_000
 """Replaced values that are kept, over all names; limited because each is exported again at every collection."""
 

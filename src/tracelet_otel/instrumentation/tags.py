@@ -11,8 +11,8 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.tags import LONGEST_NAME, problem_of
 from tracelet_otel._support.text import encodable, shortened
-from tracelet_otel.instrumentation.reported import MAX_VALUE_LENGTH, NamedValue, ReportedValues
-from tracelet_otel.protocol.report_kinds import TAGS
+from tracelet_otel.instrumentation.reported import NamedValue, ReportedValues
+from tracelet_otel.protocol.report_kinds import MAX_VALUE_LENGTH, TAGS
 
 
 class Tags:

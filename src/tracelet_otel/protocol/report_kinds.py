@@ -6,6 +6,9 @@ from typing import Final, NamedTuple
 
 from tracelet_otel import semconv
 
+MAX_VALUE_LENGTH: Final = 8000
+"""Characters of a value. A longer one is cut, because each value is exported again at every collection."""
+
 
 class ReportKind(NamedTuple):
     """One kind of named value. Each has an observable gauge, with one point for each value."""

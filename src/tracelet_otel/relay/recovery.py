@@ -12,6 +12,7 @@ from tracelet_otel._support.guard import log
 from tracelet_otel._support.processes import is_alive
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters import registry
+from tracelet_otel.relay.deaths import sweep
 from tracelet_otel.relay.journal import SUFFIX, Journal, JournalInUseError
 from tracelet_otel.relay.replay import deliver
 from tracelet_otel.settings import Settings, from_plain
@@ -45,6 +46,7 @@ def adopt(directory: Path, own: Path, settings: Settings, is_over: Callable[[], 
         except (TraceletError, OSError, LookupError, ValueError, TypeError) as error:
             # A file of another version, or of another program, must not stop the others from being delivered.
             log.warning("%s is left as it is: %s", path, error)
+    sweep(directory)
 
 
 def _adopt(path: Path, settings: Settings) -> None:

@@ -8,6 +8,7 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters import registry
 from tracelet_otel.protocol.messages import Status
+from tracelet_otel.relay.deaths import Deaths
 from tracelet_otel.relay.journal import SIDECAR_DIRECTORY, SUFFIX, Journal
 from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.settings import Settings, from_plain
@@ -68,16 +69,29 @@ def deliver(journal: Journal, settings: Settings, patience_s: float) -> Status:
         TraceletError: a backend is not installed.
     """
     with journal.closed_on_error():
-        run = RelayedRun(journal, Guard(), settings)
+        guard = Guard()
+        run = RelayedRun(journal, guard, settings)
         if run.is_over:
             run.forget()
         else:
             # A tracker's client may wait for its own uploads, and has to give up before we do.
             patient = settings.model_copy(update={"relay_patience": patience_s})
             run.resume(registry.trackers(patient), journal.state["resource"])
+            if not run.known.ended:
+                _tell_death(run, journal, guard)
     if run.close(patience_s):
         journal.path.with_suffix(".log").unlink(missing_ok=True)
     return run.status
+
+
+def _tell_death(run: RelayedRun, journal: Journal, guard: Guard) -> None:
+    state = journal.state
+    if "owner" not in state:
+        return  # the journal of a sidecar, which does not know the process that owns the run
+    try:
+        Deaths(journal.path.parent, state, watches=False).tell(run, state)
+    except Exception as error:
+        guard.report("why a process is gone will not be known", error)
 
 
 def _settings(journal: Journal) -> Settings:

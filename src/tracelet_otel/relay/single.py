@@ -5,7 +5,7 @@ It runs in a process of its own, or in the training's process where there is no 
 
 from __future__ import annotations
 
-import platform
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,6 +19,7 @@ from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.base import Tracker
 from tracelet_otel.protocol.messages import Order, Ready, Status, Taken
 from tracelet_otel.protocol.requests import MalformedError
+from tracelet_otel.relay.deaths import Deaths, owner_as_plain
 from tracelet_otel.relay.journal import SUFFIX, Journal
 from tracelet_otel.relay.parts import RequestPart
 from tracelet_otel.relay.run import RelayedRun
@@ -55,6 +56,12 @@ class SingleRunRelay:
         # So does a run whose relay was told to finish before its owner had ended it.
         reopens = not order.resumes or (self.run.is_over and not self.run.known.ended)
         self._reopened = self.run.reopen() if reopens else {}
+        self._guard = guard
+        self._owner = owner_as_plain(order.owner_pid, order.owner_started)
+        self._deaths: Deaths | None = None
+        if order.owner_pid != os.getpid():
+            known = {**self.journal.state, **self._reopened, "owner": self._owner}
+            self._deaths = Deaths(self.journal.path.parent, known, watches=True)
 
     def open(self, port: int, on_ready: Callable[[Ready], None]) -> None:
         """Create or continue the run in each tracker; where the order resumes it, in the background.
@@ -75,7 +82,7 @@ class SingleRunRelay:
         state = {
             "settings": to_plain(registry.for_a_journal(self.settings)),
             "resource": self._order.resource,
-            "owner": {"host": platform.node(), "pid": self._order.owner_pid, "started": self._order.owner_started},
+            "owner": self._owner,
             **self._reopened,
         }
         if self._order.resumes:
@@ -119,6 +126,7 @@ class SingleRunRelay:
     def _accept(self, run_id: str, parts: Sequence[RequestPart]) -> Accepted:
         if run_id != self._order.run_id:
             return Accepted([MalformedError(f"this relay has no run {run_id!r}") for _ in parts], "")
+        self._of_deaths(lambda deaths: deaths.hear(batch for part in parts for batch in part.batches))
         return Accepted(self.run.accept(parts), self.run.problems)
 
     def status(self, run_id: str) -> Status | None:
@@ -138,6 +146,9 @@ class SingleRunRelay:
         while not self._is_over(is_told_to_finish(), is_owner_gone()):
             time.sleep(_CHECK_INTERVAL_S)
             self.run.look()
+            self._of_deaths(Deaths.look)
+        if not self.run.known.ended:
+            self._of_deaths(lambda deaths: deaths.tell(self.run, self.journal.state))
         return self.run.close(self.settings.relay_patience, marks=True)
 
     def leave(self, *, is_known: bool) -> None:
@@ -148,6 +159,7 @@ class SingleRunRelay:
         """
         if is_known:
             self.run.forget()
+            self._of_deaths(Deaths.clean)
         else:
             self.journal.close()
 
@@ -163,6 +175,14 @@ class SingleRunRelay:
             # A rank from which nothing has come yet may send at its next interval. It is not waited for here.
             return self.run.silent_s > _SILENT_S
         return self.run.silent_s > max(_SILENT_S, 2 * self.settings.export_interval)
+
+    def _of_deaths(self, call: Callable[[Deaths], object]) -> None:
+        """Do what only tells why processes are gone: nothing else depends on it."""
+        if self._deaths is not None:
+            try:
+                call(self._deaths)
+            except Exception as error:
+                self._guard.report("why a process is gone will not be known", error)
 
     def _trackers(self) -> dict[str, Tracker]:
         return registry.trackers(self.settings)

@@ -16,6 +16,7 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.signals import Signals
 from tracelet_otel.protocol.run_identity import to_text
 from tracelet_otel.session.beside import BesideMetrics
+from tracelet_otel.session.faults import FaultFile, fault_file_of
 from tracelet_otel.session.role import Role
 from tracelet_otel.settings import Settings
 from tracelet_otel.system.monitor import Hardware, hardware_of
@@ -42,6 +43,7 @@ class Session:
         self._guard = guard
         self._began_unix_nano = time.time_ns()
         self._hardware: Hardware | None = None
+        self._faults: FaultFile | None = None
         self._beside = BesideMetrics(guard)
 
     def prepare(self) -> None:
@@ -67,6 +69,10 @@ class Session:
         """
         started = {semconv.RUN_START_TIME: to_text(self._began_unix_nano)}
         self.role.open({**identity, **started}, self._guard, waits=waits)
+        try:
+            self._faults = fault_file_of(self.settings, self.role)
+        except OSError as error:
+            self._guard.report("where a crash happens will not be known", error)
 
     def send(self, identity: Resource, signals: Signals) -> None:
         """Send the spans and events of this process, also those from before the run was open.
@@ -119,6 +125,8 @@ class Session:
         """Close the role. Call it once the run has ended, or could not begin."""
         self._beside.finish(0, 0)
         self.guarded(self.role.close)
+        if self._faults is not None:
+            self.guarded(self._faults.close)
 
     def guarded(self, call: Callable[[], object]) -> None:
         """Do one step of the run's end. An error is reported, so that the steps after it are still done."""

@@ -201,13 +201,14 @@ def status_of(outcome: str | None, failure: Failure | None) -> dict[str, str]:
 
     Args:
         outcome: outcome of the run; None where nothing was reported.
-        failure: why it failed; None where it did not, or nothing is known of it. An earlier one, after which the run
-            went on, does not count.
+        failure: why it failed, or was ended; None where it was not, or nothing is known of that. An earlier one, after
+            which the run went on, does not count.
     """
-    reason = outcome or "nothing was reported"
-    if failure is None or outcome != semconv.OUTCOME_FAILED:
-        return {"status_reason": reason}
-    return {"status_reason": f"{reason}: {failure.line}", "status_message": failure.stacktrace or failure.message}
+    if failure is not None and outcome == semconv.OUTCOME_FAILED:
+        return {"status_reason": f"{outcome}: {failure.line}", "status_message": failure.stacktrace or failure.message}
+    if failure is not None and outcome in (semconv.OUTCOME_RUNNING, None):
+        return {"status_reason": failure.line, "status_message": failure.message}
+    return {"status_reason": outcome or "nothing was reported"}
 
 
 def long_enough(name: str) -> str:

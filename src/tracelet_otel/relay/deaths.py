@@ -1,0 +1,238 @@
+"""Finds out why processes of a run are gone that have not reported its end, and reports it as the run's failure."""
+
+from __future__ import annotations
+
+import platform
+import select
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from tracelet_otel import semconv
+from tracelet_otel._support.processes import is_alive, started
+from tracelet_otel._support.text import shortened
+from tracelet_otel.protocol.decode import Batch, Param, Report
+from tracelet_otel.protocol.fault_files import SUFFIX, fault_file, process_of_file
+from tracelet_otel.protocol.report_kinds import MAX_VALUE_LENGTH, TAGS
+from tracelet_otel.relay.death import (
+    CONTAINER_RESTARTED,
+    ELSEWHERE,
+    GONE,
+    MACHINE_RESTARTED,
+    Death,
+    Remains,
+    first_cause,
+)
+from tracelet_otel.relay.memory_kills import MemoryKills
+from tracelet_otel.relay.parts import RequestPart, process_of
+from tracelet_otel.relay.ranges import stored
+from tracelet_otel.relay.run import RelayedRun
+from tracelet_otel.relay.watched import WatchedProcess
+
+_FIRST_PID: Final = 1
+"""The first process of a machine or of a container, which ends with it."""
+_OWNER: Final = "owner"
+_SAMPLE_INTERVAL_S: Final = 5.0
+"""Time between two looks at the counts of processes that were killed for memory."""
+
+
+def owner_as_plain(pid: int, start: str) -> dict[str, Any]:
+    """What a journal keeps of the process that owns a run, so that a later relay can tell why that is gone.
+
+    Args:
+        pid: its pid.
+        start: what `processes.started` returned for it.
+    """
+    kills = MemoryKills.of(pid)
+    return {
+        "host": platform.node(),
+        "pid": pid,
+        "started": start,
+        "first": _first_process(),
+        "kills": None if kills is None else kills.plain,
+    }
+
+
+class Deaths:
+    """The processes of a run that are on this machine, and how those that are gone have ended.
+
+    Args:
+        directory: the directory of the journals.
+        state: state of the run's journal.
+        watches: whether to watch those that live, since they may end while this object is there.
+    """
+
+    def __init__(self, directory: Path, state: Mapping[str, Any], *, watches: bool) -> None:
+        self._watches = watches
+        self._directory = directory
+        self._owner: Mapping[str, Any] = state[_OWNER]
+        self._is_here = self._owner["host"] == platform.node()
+        self._lock = threading.Lock()
+        self._looked_s = time.monotonic()
+        self._ended = 0
+        self._poll: select.epoll | None = None
+        self._by_descriptor: dict[int, WatchedProcess] = {}
+        self._by_key: dict[str, WatchedProcess | None] = {}
+        kills = MemoryKills.from_plain(self._owner.get("kills"))
+        self._of_owner = WatchedProcess(self._owner["pid"], self._owner["started"], None, kills)
+        self._all = [self._of_owner]
+        self._watch(self._of_owner)
+        for key, (rank, _, pid, start) in stored(state, "members").items():
+            if pid is not None:
+                self._by_key[key] = self._add(pid, start, rank)
+
+    def look(self) -> None:
+        """Take note of what is known of those that live; to be called regularly."""
+        if time.monotonic() - self._looked_s > _SAMPLE_INTERVAL_S:
+            self._looked_s = time.monotonic()
+            for one in self._all:
+                one.sample()
+
+    def hear(self, batches: Iterable[Batch]) -> None:
+        """Watch the processes that have sent something, until they report that they end."""
+        for batch in batches:
+            if not batch.is_system:
+                self._hear(batch)
+
+    def tell(self, run: RelayedRun, state: Mapping[str, Any]) -> None:
+        """Report why the run's owner is gone, where it is and the run has not ended well; the report is durable.
+
+        The first report of an owner's death stands: a later relay knows less. This is a part of a request as any
+        process sends them, so it takes the way of all reports.
+
+        Args:
+            run: the run, which is open.
+            state: state of its journal.
+        """
+        if self._of_owner.is_alive and self._is_here:
+            return
+        death = first_cause(self._remains())
+        outcomes = stored(state, "outcomes")
+        if death.is_crash or outcomes.get(_OWNER) != semconv.OUTCOME_FINISHED:
+            tags = {report.name: report.param.text for report in run.known.reports[TAGS].all}
+            batch = _batch(self._owner, _after(death, outcomes), tags.get(semconv.NOTE, ""))
+            if run.known.reports[TAGS].has_news(process_of(batch.resource), batch.reports):
+                (error,) = run.accept([RequestPart((), (batch,))])
+                if error is not None:
+                    raise error
+        self.clean()
+
+    def clean(self) -> None:
+        """Delete the files that processes which are gone have left."""
+        for one in self._all:
+            if not one.is_alive:
+                fault_file(self._directory, one.pid, one.start).unlink(missing_ok=True)
+
+    def _hear(self, batch: Batch) -> None:
+        key = process_of(batch.resource)
+        if key not in self._by_key:
+            self._by_key[key] = self._new(batch.resource)
+        found = self._by_key[key]
+        if found is not None:
+            found.rank = batch.rank if batch.rank is not None else found.rank
+            found.has_left = batch.left
+
+    def _new(self, resource: Mapping[str, Any]) -> WatchedProcess | None:
+        pid = resource.get(semconv.PROCESS_PID)
+        if isinstance(pid, int) and resource.get(semconv.HOST_NAME) == platform.node():
+            try:
+                return self._add(pid, started(pid), None)
+            except (psutil.Error, OSError):
+                pass  # in a container of its own, the process has another pid than the one that is seen from here
+        return None
+
+    def _add(self, pid: int, start: str, rank: int | None) -> WatchedProcess:
+        if (pid, start) == (self._of_owner.pid, self._of_owner.start):
+            self._of_owner.rank = rank
+            return self._of_owner
+        new = WatchedProcess(pid, start, rank, MemoryKills.of(pid))
+        # A new list: another thread may be going through the old one.
+        self._all = [*self._all, new]
+        self._watch(new)
+        return new
+
+    def _watch(self, one: WatchedProcess) -> None:
+        """Be told when a process ends: what can be known of it then may be gone in a moment."""
+        descriptor = one.status.hold() if self._watches else None
+        if sys.platform != "linux" or descriptor is None:
+            return
+        with self._lock:
+            self._by_descriptor[descriptor] = one
+            if self._poll is None:
+                self._poll = select.epoll()
+                threading.Thread(target=self._wait, args=(self._poll,), name="tracelet-deaths", daemon=True).start()
+        self._poll.register(descriptor, select.EPOLLIN)
+
+    def _wait(self, poll: select.epoll) -> None:
+        while True:
+            for descriptor, _ in poll.poll():
+                with self._lock:
+                    ended = self._by_descriptor[descriptor]
+                ended.note(self._ended)
+                self._ended += 1
+                poll.unregister(descriptor)
+
+    def _remains(self) -> list[Remains]:
+        if not self._is_here:
+            return [Remains(loss=ELSEWHERE)]
+        gone = [one for one in self._all if not (one.is_alive or one.has_left or one.has_ended_well)]
+        loss = self._loss()
+        ordered = sorted({self._of_owner, *gone}, key=lambda one: one.number)
+        return [one.remains(self._directory, loss) for one in ordered]
+
+    def _loss(self) -> str:
+        """What is said of a process of which nothing is known but that it is gone."""
+        first, boot = self._owner.get("first"), _boot(self._owner["started"])
+        now = _first_process()
+        if boot is not None and now is not None and boot != _boot(now):
+            return MACHINE_RESTARTED
+        return CONTAINER_RESTARTED if first is not None and now is not None and first != now else GONE
+
+
+def sweep(directory: Path) -> None:
+    """Delete the files in which processes that are gone have left nothing, and of which no journal knows."""
+    for path in directory.glob(f"*{SUFFIX}"):
+        try:
+            if not path.stat().st_size and not is_alive(*process_of_file(path)):
+                path.unlink(missing_ok=True)
+        except (OSError, ValueError):
+            continue
+
+
+def _batch(owner: Mapping[str, Any], death: Death, note: str) -> Batch:
+    """What is reported of a death, as if a process of its own had sent it."""
+    failure, outcome = death.failure, semconv.OUTCOME_FAILED if death.is_crash else None
+    finding = f"{outcome}: {failure.message}" if outcome else failure.message
+    whole = "\n\n".join(filter(None, (note, finding)))
+    tags = {**failure.tags, semconv.NOTE: shortened(whole, MAX_VALUE_LENGTH)}
+    # Each death has a key of its own, and no pid: it is no process that could be alive.
+    resource = {semconv.SERVICE_INSTANCE_ID: f"death of {owner['pid']} {owner['started']}"}
+    return Batch(resource, (), tuple(Report(TAGS, name, Param(text)) for name, text in tags.items()), outcome)
+
+
+def _after(death: Death, outcomes: Mapping[str, str]) -> Death:
+    """A death, with what a rank has reported before: its failure may be why the launcher has killed this process."""
+    failed = [who for who, outcome in outcomes.items() if who != _OWNER and outcome == semconv.OUTCOME_FAILED]
+    if not failed:
+        return death
+    failure = death.failure
+    return replace(death, failure=replace(failure, message=f"{failure.message}, after {failed[0]} had failed"))
+
+
+def _first_process() -> str | None:
+    try:
+        return started(_FIRST_PID)
+    except (psutil.Error, OSError):
+        return None
+
+
+def _boot(start: str) -> str | None:
+    """Id of the boot in what `processes.started` returns; None where it has none."""
+    boot, slash, _ = start.partition("/")
+    return boot if slash else None
