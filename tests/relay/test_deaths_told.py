@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.processes import is_alive, started
 from tracelet_otel.protocol.decode import Batch, Param, Report
+from tracelet_otel.protocol.failure import Failure
 from tracelet_otel.protocol.fault_files import fault_file
 from tracelet_otel.protocol.report_kinds import TAGS
 from tracelet_otel.relay.deaths import Deaths, owner_as_plain, sweep
@@ -169,6 +171,30 @@ def test_a_rank_that_has_failed_or_left_in_order_is_no_death(tmp_path, sleepers)
     owner.end()
     tags, outcome = told.tell()
     message = "killed by SIGKILL, after rank 1 had failed"
+    assert (tags["tracelet.exception.message"], outcome) == (message, "failed")
+    told.end()
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (
+            signal.SIGSEGV,
+            "rank 1: killed by SIGSEGV (segmentation fault), and the run has failed with RuntimeError: no answer",
+        ),
+        # A launcher kills the others where one has failed.
+        (signal.SIGTERM, "no answer"),
+    ],
+)
+def test_an_owner_that_fails_for_want_of_a_rank_that_crashed(tmp_path, sleepers, number, message):
+    owner, one = sleepers(), sleepers()
+    told = Told(tmp_path, owner)
+    told.hear(owner.batch(0), one.batch(1))
+    one.end(number)
+    tags = Failure("RuntimeError", "no answer", "Traceback").tags
+    reports = tuple(Report(TAGS, name, Param(text)) for name, text in tags.items())
+    told.hear(replace(owner.batch(0, "failed", reports=reports), ended=True))
+    tags, outcome = told.tell()
     assert (tags["tracelet.exception.message"], outcome) == (message, "failed")
     told.end()
 

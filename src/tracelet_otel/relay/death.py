@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tracelet_otel._support.text import encodable, shortened
@@ -34,6 +34,13 @@ _CRASHES: Final = {
 """Signals that say that a program is broken, each with what `faulthandler` calls it: Python 3.10 and later."""
 _ABORT: Final = "SIGABRT"
 _KILL: Final = "SIGKILL"
+# How much remains say of the cause; the less the number is, the more.
+_BROKEN: Final = 0
+_ABORTED: Final = 1
+"""Libraries also abort a rank that misses another."""
+_NO_MEMORY: Final = 2
+_ENDED: Final = 3
+_LOST: Final = 4
 
 
 @dataclass(frozen=True)
@@ -70,10 +77,19 @@ def first_cause(all_remains: Sequence[Remains]) -> Death:
     """
     cause = min(all_remains, key=_strength)
     death = death_of(cause)
-    if cause.rank is None or len({one.rank for one in all_remains}) == 1:
+    return death if len({one.rank for one in all_remains}) == 1 else of_rank(death, cause.rank)
+
+
+def of_rank(death: Death, rank: int | None) -> Death:
+    """The death with the rank of its process, where that has one."""
+    if rank is None:
         return death
-    failure = death.failure
-    return Death(Failure(failure.type, f"rank {cause.rank}: {failure.message}", failure.stacktrace), death.is_crash)
+    return replace(death, failure=replace(death.failure, message=f"rank {rank}: {death.failure.message}"))
+
+
+def with_more(death: Death, more: str) -> Death:
+    """The death with what else is known."""
+    return replace(death, failure=replace(death.failure, message=f"{death.failure.message}, {more}"))
 
 
 def death_of(remains: Remains) -> Death:
@@ -96,15 +112,18 @@ def death_of(remains: Remains) -> Death:
     return Death(Failure(kind, message, stack), bool(stack) or name in _CRASHES)
 
 
+def is_no_consequence(remains: Remains) -> bool:
+    """Whether a rank is gone for a reason of its own, and not because another one has failed before."""
+    return _strength(remains) in (_BROKEN, _NO_MEMORY)
+
+
 def _strength(remains: Remains) -> int:
-    """How much remains say of the cause; the less the number is, the more."""
     name = _signal(remains.status) or _signal_of_stack(_stack(remains))
     if name in _CRASHES:
-        # Libraries abort a rank that misses another.
-        return 1 if name == _ABORT else 0
+        return _ABORTED if name == _ABORT else _BROKEN
     if name == _KILL and remains.kills and not remains.kills_are_old:
-        return 2
-    return 3 if remains.status is not None else 4
+        return _NO_MEMORY
+    return _ENDED if remains.status is not None else _LOST
 
 
 def _signal(status: int | None) -> str | None:

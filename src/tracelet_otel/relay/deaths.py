@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from tracelet_otel import semconv
 from tracelet_otel._support.processes import is_alive, started
 from tracelet_otel._support.text import shortened
 from tracelet_otel.protocol.decode import Batch, Param, Report
+from tracelet_otel.protocol.failure import Failure, failure_in
 from tracelet_otel.protocol.fault_files import SUFFIX, fault_file, process_of_file
 from tracelet_otel.protocol.report_kinds import MAX_VALUE_LENGTH, TAGS
 from tracelet_otel.relay.death import (
@@ -27,7 +27,11 @@ from tracelet_otel.relay.death import (
     MACHINE_RESTARTED,
     Death,
     Remains,
+    death_of,
     first_cause,
+    is_no_consequence,
+    of_rank,
+    with_more,
 )
 from tracelet_otel.relay.memory_kills import MemoryKills
 from tracelet_otel.relay.parts import RequestPart, process_of
@@ -101,22 +105,20 @@ class Deaths:
                 self._hear(batch)
 
     def tell(self, run: RelayedRun, state: Mapping[str, Any]) -> None:
-        """Report why the run's owner is gone, where it is and the run has not ended well; the report is durable.
+        """Report why the run has not ended well, where that is a death of its processes; the report is durable.
 
-        The first report of an owner's death stands: a later relay knows less. This is a part of a request as any
-        process sends them, so it takes the way of all reports.
+        The first report stands: a later relay knows less. This is a part of a request as any process sends them, so it
+        takes the way of all reports.
 
         Args:
-            run: the run, which is open.
+            run: the run, which accepts requests, and of which no more are waited for.
             state: state of its journal.
         """
-        if self._of_owner.is_alive and self._is_here:
-            return
-        death = first_cause(self._remains())
         outcomes = stored(state, "outcomes")
-        if death.is_crash or outcomes.get(_OWNER) != semconv.OUTCOME_FINISHED:
-            tags = {report.name: report.param.text for report in run.known.reports[TAGS].all}
-            batch = _batch(self._owner, _after(death, outcomes), tags.get(semconv.NOTE, ""))
+        tags = {report.name: report.param.text for report in run.known.reports[TAGS].all}
+        death = self._hidden(outcomes, failure_in(tags)) if run.known.ended else self._of_run(outcomes)
+        if death is not None:
+            batch = _batch(self._owner, death, tags.get(semconv.NOTE, ""))
             if run.known.reports[TAGS].has_news(process_of(batch.resource), batch.reports):
                 (error,) = run.accept([RequestPart((), (batch,))])
                 if error is not None:
@@ -128,6 +130,28 @@ class Deaths:
         for one in self._all:
             if not one.is_alive:
                 fault_file(self._directory, one.pid, one.start).unlink(missing_ok=True)
+
+    def _of_run(self, outcomes: Mapping[str, str]) -> Death | None:
+        """Why the run has ended without a word of its owner; None where that lives, or nothing is to be told."""
+        if self._of_owner.is_alive and self._is_here:
+            return None
+        gone = [self._of_owner, *self._ranks_gone] if self._is_here else []
+        death = first_cause(self._remains(gone) or [Remains(loss=ELSEWHERE)])
+        if outcomes.get(_OWNER) == semconv.OUTCOME_FINISHED and not death.is_crash:
+            return None
+        failed = [who for who, outcome in outcomes.items() if who != _OWNER and outcome == semconv.OUTCOME_FAILED]
+        # That may be why a launcher has killed the owner.
+        return with_more(death, f"after {failed[0]} had failed") if failed else death
+
+    def _hidden(self, outcomes: Mapping[str, str], told: Failure | None) -> Death | None:
+        """Why a rank is gone, where the owner has failed for want of it: then its own error says nothing of that."""
+        if outcomes.get(_OWNER) != semconv.OUTCOME_FAILED or not self._is_here:
+            return None
+        causes = [one for one in self._remains(self._ranks_gone) if is_no_consequence(one)]
+        if not causes:
+            return None
+        death = of_rank(death_of(causes[0]), causes[0].rank)
+        return death if told is None else with_more(death, f"and the run has failed with {told.line}")
 
     def _hear(self, batch: Batch) -> None:
         key = process_of(batch.resource)
@@ -178,13 +202,15 @@ class Deaths:
                 self._ended += 1
                 poll.unregister(descriptor)
 
-    def _remains(self) -> list[Remains]:
-        if not self._is_here:
-            return [Remains(loss=ELSEWHERE)]
-        gone = [one for one in self._all if not (one.is_alive or one.has_left or one.has_ended_well)]
+    @property
+    def _ranks_gone(self) -> list[WatchedProcess]:
+        """The other processes that are gone, and have not reported that they end."""
+        return [one for one in self._all if one is not self._of_owner and one.is_missing]
+
+    def _remains(self, gone: list[WatchedProcess]) -> list[Remains]:
+        """What is known of processes, in the order of their ends."""
         loss = self._loss()
-        ordered = sorted({self._of_owner, *gone}, key=lambda one: one.number)
-        return [one.remains(self._directory, loss) for one in ordered]
+        return [one.remains(self._directory, loss) for one in sorted(gone, key=lambda one: one.number)]
 
     def _loss(self) -> str:
         """What is said of a process of which nothing is known but that it is gone."""
@@ -214,15 +240,6 @@ def _batch(owner: Mapping[str, Any], death: Death, note: str) -> Batch:
     # Each death has a key of its own, and no pid: it is no process that could be alive.
     resource = {semconv.SERVICE_INSTANCE_ID: f"death of {owner['pid']} {owner['started']}"}
     return Batch(resource, (), tuple(Report(TAGS, name, Param(text)) for name, text in tags.items()), outcome)
-
-
-def _after(death: Death, outcomes: Mapping[str, str]) -> Death:
-    """A death, with what a rank has reported before: its failure may be why the launcher has killed this process."""
-    failed = [who for who, outcome in outcomes.items() if who != _OWNER and outcome == semconv.OUTCOME_FAILED]
-    if not failed:
-        return death
-    failure = death.failure
-    return replace(death, failure=replace(failure, message=f"{failure.message}, after {failed[0]} had failed"))
 
 
 def _first_process() -> str | None:

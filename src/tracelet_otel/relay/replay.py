@@ -77,8 +77,7 @@ def deliver(journal: Journal, settings: Settings, patience_s: float) -> Status:
             # A tracker's client may wait for its own uploads, and has to give up before we do.
             patient = settings.model_copy(update={"relay_patience": patience_s})
             run.resume(registry.trackers(patient), journal.state["resource"])
-            if not run.known.ended:
-                _tell_death(run, journal, guard)
+            _tell_death(run, journal, guard)
     if run.close(patience_s):
         journal.path.with_suffix(".log").unlink(missing_ok=True)
     return run.status

@@ -147,8 +147,7 @@ class SingleRunRelay:
             time.sleep(_CHECK_INTERVAL_S)
             self.run.look()
             self._of_deaths(Deaths.look)
-        if not self.run.known.ended:
-            self._of_deaths(lambda deaths: deaths.tell(self.run, self.journal.state))
+        self._of_deaths(lambda deaths: deaths.tell(self.run, self.journal.state))
         return self.run.close(self.settings.relay_patience, marks=True)
 
     def leave(self, *, is_known: bool) -> None:

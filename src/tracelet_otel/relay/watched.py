@@ -45,9 +45,9 @@ class WatchedProcess:
         return is_alive(self.pid, self.start) and self.status.read() is None
 
     @property
-    def has_ended_well(self) -> bool:
-        """Whether it has ended with the exit status for that."""
-        return self.status.read() == 0
+    def is_missing(self) -> bool:
+        """Whether it is gone, has not reported that it ends, and has no exit status that says that all is well."""
+        return not (self.is_alive or self.has_left or self.status.read() == 0)
 
     def note(self, number: int) -> None:
         """Take note that it has just ended."""
