@@ -29,7 +29,7 @@ def told(run: StoredRun) -> tuple[str, str, str, str]:
     """Status, kind, message and note."""
     tags = run.tags
     kind, message = tags["tracelet.exception.type"], tags["tracelet.exception.message"]
-    return run.status, kind, message, tags["mlflow.note.content"]
+    return run.status, kind, message, run.note or ""
 
 
 @pytest.mark.parametrize(
