@@ -36,9 +36,9 @@ class MemoryKills:
         try:
             groups = (proc / str(pid) / "cgroup").read_text()
             mounts = (proc / "self" / "mountinfo").read_text()
-        except OSError:
+            counts = [(path, _read(path)) for path in _files(groups, mounts)]
+        except (OSError, ValueError):
             return None
-        counts = ((path, _read(path)) for path in _files(groups, mounts))
         return next((cls(str(path), count) for path, count in counts if count is not None), None)
 
     @classmethod

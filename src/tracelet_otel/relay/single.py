@@ -58,10 +58,7 @@ class SingleRunRelay:
         self._reopened = self.run.reopen() if reopens else {}
         self._guard = guard
         self._owner = owner_as_plain(order.owner_pid, order.owner_started)
-        self._deaths: Deaths | None = None
-        if order.owner_pid != os.getpid():
-            known = {**self.journal.state, **self._reopened, "owner": self._owner}
-            self._deaths = Deaths(self.journal.path.parent, known, watches=True)
+        self._deaths = None if order.owner_pid == os.getpid() else self._watched()
 
     def open(self, port: int, on_ready: Callable[[Ready], None]) -> None:
         """Create or continue the run in each tracker; where the order resumes it, in the background.
@@ -174,6 +171,14 @@ class SingleRunRelay:
             # A rank from which nothing has come yet may send at its next interval. It is not waited for here.
             return self.run.silent_s > _SILENT_S
         return self.run.silent_s > max(_SILENT_S, 2 * self.settings.export_interval)
+
+    def _watched(self) -> Deaths | None:
+        known = {**self.journal.state, **self._reopened, "owner": self._owner}
+        try:
+            return Deaths(self.journal.path.parent, known, watches=True)
+        except Exception as error:
+            self._guard.report("why a process is gone will not be known", error)
+            return None
 
     def _of_deaths(self, call: Callable[[Deaths], object]) -> None:
         """Do what only tells why processes are gone: nothing else depends on it."""
