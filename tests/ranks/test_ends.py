@@ -123,7 +123,8 @@ def test_rank_1_crashes(training):
     # The other rank may have seen that it is alone, and have said so, before Lightning kills it.
     message, _, more = run.tags["tracelet.exception.message"].partition(", and the run has failed with ")
     assert message == "rank 1: killed by SIGSEGV (segmentation fault)"
-    assert "\nCurrent thread " in run.tags["tracelet.exception.stacktrace"]
+    # Any of its threads may have got the signal.
+    assert run.tags["tracelet.exception.stacktrace"].startswith("Fatal Python error: Segmentation fault\n\n")
     assert not more or more in (run.note or "")
 
 

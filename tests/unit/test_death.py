@@ -63,8 +63,13 @@ def test_the_thread_that_crashed_is_kept_of_a_long_stack():
     others = "\n\n".join(f"Thread {number} (most recent call first):\n  {'x' * 100}" for number in range(200))
     header, current = "Fatal Python error: Aborted", 'Current thread 0x1 (most recent call first):\n  File "a.py"'
     stack = death_of(Remains(stack=f"{header}\n\n{others}\n\n{current}\n")).failure.stacktrace
-    assert stack.startswith(f"{header}\n\n{current}\n\nThread 0 ")
+    assert stack.startswith(
+        f"{header}\n\n{current}\n\nThread 199 (most recent call first):\n  {'x' * 100}\n\nThread 0 "
+    )
     assert len(stack) == MAX_VALUE_LENGTH
+    # Where a thread without Python got the signal, the main thread comes first.
+    stack = death_of(Remains(stack=f"{header}\n\n{others}\n\nExtension modules: a (total: 1)\n")).failure.stacktrace
+    assert stack.startswith(f"{header}\n\nThread 199 ")
 
 
 @pytest.mark.parametrize(

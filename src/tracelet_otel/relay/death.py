@@ -24,6 +24,7 @@ _RESTART: Final = "restart"
 _EXIT: Final = "exit status"
 _HEADER: Final = "Fatal Python error: "
 _CURRENT: Final = "Current thread"
+_THREAD: Final = "Thread "
 _CRASHES: Final = {
     "SIGSEGV": ("Segmentation fault",),
     "SIGBUS": ("Bus error",),
@@ -142,13 +143,11 @@ def _stack(remains: Remains) -> str:
     written, name = encodable(remains.stack).strip(), _signal(remains.status)
     if name is not None and name != _signal_of_stack(written):
         return ""
-    # The thread that got the signal may be the last of many.
-    header, *threads = written.split("\n\n")
-    return shortened("\n\n".join([header, *sorted(threads, key=_is_other)]), MAX_VALUE_LENGTH)
-
-
-def _is_other(thread: str) -> bool:
-    return not thread.startswith(_CURRENT)
+    header, *parts = written.split("\n\n")
+    # The thread that got the signal may be one of many, or none of Python's; the main thread is the last of them.
+    threads = [part for part in parts if part.startswith(_THREAD)]
+    first = [*(part for part in parts if part.startswith(_CURRENT)), *threads[-1:]]
+    return shortened("\n\n".join([header, *first, *(part for part in parts if part not in first)]), MAX_VALUE_LENGTH)
 
 
 def _signal_of_stack(stack: str) -> str | None:
