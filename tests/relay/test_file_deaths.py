@@ -118,3 +118,20 @@ def test_what_both_have_left_is_delivered_by_a_replay(begin, door, mlflow_server
     assert done.exit_code == 0, done.output
     assert list((tmp_path / "journals").glob("*.files")) == []
     check(mlflow_server, run_id, "KILLED")
+
+
+def test_a_slow_store_has_the_two_best_and_the_last_in_the_end(run, door, mlflow_server, tmp_path):
+    door.delay_s = 0.3
+    done = run("saves_checkpoints.py", door.uri)
+    assert done.returncode == 0, done.stderr
+    door.well_again.set()
+    run_id = spool(tmp_path).stem
+    wait_until(lambda: is_over(tmp_path), 60, "the relay's end")
+    found = mlflow_files(mlflow_server.uri, mlflow_server.database, run_id).checkpoints
+    there = {path.name: path.read_bytes() for path in (tmp_path / "ck").iterdir()}
+    assert {name: one.content for name, one in found.items()} == there
+    assert len(there) == 3
+    assert [one.path for one in found.values() if "best" in one.aliases] == [done.stdout.strip()]
+    assert [name for name, one in found.items() if "latest" in one.aliases] == ["last.ckpt"]
+    # Many were replaced by better ones while they waited, and were never uploaded.
+    assert 3 <= sum(one.startswith("PUT") and one.endswith(".ckpt") for one in door.passed) < 20

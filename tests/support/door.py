@@ -17,7 +17,11 @@ class Door(FailingServer):
     def __init__(self, target: str) -> None:
         self.target = urlsplit(target).netloc
         self.ill_at = ""
-        """A part of the paths at which it is ill; everywhere by default."""
+        """A part of the paths at which it is ill, or slow; everywhere by default."""
+        self.delay_s = 0.0
+        """How much longer it takes there."""
+        self.passed: list[str] = []
+        """Method and path of each request that has come there."""
         super().__init__(_Handler)
 
 
@@ -26,7 +30,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        ill = self.server.ill if self.server.ill_at in self.path else None
+        is_here = self.server.ill_at in self.path
+        ill = self.server.ill if is_here else None
+        if is_here:
+            self.server.passed.append(f"{self.command} {self.path}")
+            self.server.well_again.wait(self.server.delay_s)
         if ill == "down":
             self.close_connection = True
             return

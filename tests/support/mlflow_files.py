@@ -63,7 +63,8 @@ def _add_media(found: StoredFiles, path: str, file: Path) -> None:
 def _checkpoints(database: Path, run_id: str, artifacts: dict[str, Path]) -> dict[str, StoredCheckpoint]:
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         models = connection.execute(
-            "SELECT model_id FROM logged_models WHERE source_run_id = ? AND lifecycle_stage = 'active' AND status = 2",
+            "SELECT model_id FROM logged_models WHERE source_run_id = ? AND lifecycle_stage = 'active' "
+            "AND status = 2 AND model_type = 'checkpoint'",
             (run_id,),
         ).fetchall()
         tags = [
@@ -80,7 +81,7 @@ def _checkpoints(database: Path, run_id: str, artifacts: dict[str, Path]) -> dic
         found[name] = StoredCheckpoint(
             path,
             frozenset(filter(None, facts["aliases"].split(","))),
-            {key: facts[key] for key in ("step", "epoch", "monitor", "score", "mode")},
+            {key: facts[key] for key in ("step", "epoch", "monitor", "score", "mode") if key in facts},
             content,
         )
     left = {path.split("/")[2] for path in artifacts if path.startswith("model/checkpoints/")}
