@@ -82,6 +82,7 @@ bench: venv
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.wandb_parts
 	$(BIN)/python -m benchmarks.phases
+	$(BIN)/python -m benchmarks.checkpoints
 	$(if $(TRACEML_PYTHON),$(BIN)/python -m benchmarks.verdicts --traceml-python $(TRACEML_PYTHON))
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.ranks

@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.budgets import all_threads_us, budgets, over_nothing, ratio
 from benchmarks.results import KEPT, Results
 from benchmarks.tables import grid
-from benchmarks.time_tables import cost_of_phases, cost_of_verdicts, phases, verdicts
+from benchmarks.time_tables import checkpoints, cost_of_phases, cost_of_verdicts, phases, verdicts
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/performance.md", "docs/scale.md", "docs/time.md")
@@ -301,6 +301,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "ill trackers": _ill_trackers,
     "cost of phases": cost_of_phases,
     "phases": phases,
+    "checkpoints": checkpoints,
     "verdicts": verdicts,
     "cost of verdicts": cost_of_verdicts,
     "gpus": _gpus,

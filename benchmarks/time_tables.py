@@ -34,6 +34,18 @@ def phases(results: Results) -> str:
     return grid(("phase", "measured in the training, s", "its phase, s", "more"), (*parts, *others, whole))
 
 
+def checkpoints(results: Results) -> str:
+    """What it takes to save a checkpoint, without us and with each way to record it."""
+    found = {case: one["save_ms"] for case, one in results.load("checkpoints")["results"].items()}
+    # The first one is without us.
+    base = next(iter(found.values()))["median"]
+    lines = (
+        (case, f"{one['median']:.2f}", f"{one['min']:.2f} to {one['max']:.2f}", f"{one['median'] / base:.2f}")
+        for case, one in found.items()
+    )
+    return grid(("a checkpoint is", "save, ms", "min to max", "x without us"), lines)
+
+
 def verdicts(results: Results) -> str:
     """Of each training what it measured itself, and what each tool said of it."""
     found = results.load("verdicts")
