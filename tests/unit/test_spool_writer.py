@@ -78,7 +78,7 @@ def test_a_run_without_a_relay_here_takes_no_files_and_that_is_said_once(writer,
     for _ in range(3):
         Files(writer).add_text("a", "1", None)
     assert guard.counts == {"files are not recorded": 3}
-    assert caplog.text.count("no relay on this machine") == 1
+    assert caplog.text.count("no relay that takes files") == 1
     assert not journals.exists()
 
 

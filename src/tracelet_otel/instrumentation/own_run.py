@@ -67,7 +67,7 @@ class Participation:
             settings.tags,
             settings.notes,
             settings.checkpoints,
-            settings.journal_dir if settings.trackers and settings.relay_endpoint is None else None,
+            settings.journal_dir if settings.trackers else None,
         )
 
 

@@ -51,12 +51,18 @@ class SpoolWriter:
         self._spool: Path | None = None
         self._early: Path | None = None
         """Where entries are as long as the run is not known."""
+        self._on_entry: Callable[[], object] = lambda: None
         self._pid = os.getpid()
 
-    def open(self, role: KnowsSpool) -> None:
-        """Put entries from now on where the role of this process says, also those that were made before."""
+    def open(self, role: KnowsSpool, on_entry: Callable[[], object] = lambda: None) -> None:
+        """Put entries from now on where the role of this process says, also those that were made before.
+
+        Args:
+            role: the role.
+            on_entry: called when there are new entries in the spool.
+        """
         with self._lock:
-            self._role = role
+            self._role, self._on_entry = role, on_entry
             self._find()
 
     @property
@@ -86,7 +92,7 @@ class SpoolWriter:
             place = self._spool or self._place_before()
             if place is None:
                 if make is not None:
-                    reason = "there is no relay on this machine that takes files"
+                    reason = "there is no relay that takes files"
                     self._guard.report("files are not recorded", reason)
                 return None
             name = entry_name()
@@ -100,6 +106,8 @@ class SpoolWriter:
             except BaseException:
                 shutil.rmtree(unfinished, ignore_errors=True)
                 raise
+            if self._spool is not None:
+                self._on_entry()
             return name
 
     def discard(self, name: str) -> None:
@@ -131,6 +139,7 @@ class SpoolWriter:
                 self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
                 for entry in sorted(early.iterdir()) if early is not None else ():
                     entry.rename(self._spool / entry.name)
+                self._on_entry()
         if early is not None:
             shutil.rmtree(early, ignore_errors=True)
 

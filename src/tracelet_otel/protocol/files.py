@@ -26,6 +26,8 @@ UNFINISHED: Final = ".part-"
 """Beginning of the name of an entry that is being made."""
 _ENTRY_NAME: Final = re.compile(r"\d{20}-\d{10}-\d+")
 _DOTS: Final = re.compile(r"\.+")
+_UNUSABLE: Final = re.compile(r"[\\#]|%(?=[0-9a-fA-F]{2})")
+"""What MLflow takes in no name, or takes for another character when the file is read."""
 _NUMBERS: Final = count()
 
 
@@ -132,13 +134,18 @@ def entry_name() -> str:
     return f"{time.time_ns():020d}-{next(_NUMBERS):010d}-{os.getpid()}"
 
 
+def is_entry_name(name: str) -> bool:
+    """Whether a name is one that `entry_name` returns."""
+    return _ENTRY_NAME.fullmatch(name) is not None
+
+
 def entry_names(spool: Path) -> list[str]:
     """Names of all entries of a spool, in the order in which they were made; empty where there is no spool."""
     try:
         found = os.listdir(spool)  # noqa: PTH208  # a tenth of the time that `iterdir` takes for many
     except FileNotFoundError:
         return []
-    return sorted(name for name in found if _ENTRY_NAME.fullmatch(name))
+    return sorted(filter(is_entry_name, found))
 
 
 def read_entry(directory: Path) -> SpoolEntry:
@@ -157,8 +164,7 @@ def safe_name(name: str) -> str:
     Args:
         name: any text, with `/` between directories.
     """
-    # MLflow takes no name with one of the other two.
-    plain = name.replace("\0", "").replace("\\", "_").replace("#", "_")
+    plain = _UNUSABLE.sub("_", name.replace("\0", ""))
     parts = [part for part in PurePosixPath(plain).parts if part != "/"]
     inside = ["_" * len(part) if _DOTS.fullmatch(part) else part for part in parts]
     return "/".join(inside) or "_"

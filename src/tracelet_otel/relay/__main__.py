@@ -20,9 +20,10 @@ from tracelet_otel.relay.meter import RelayMeter
 from tracelet_otel.relay.owner_process import OwnerProcess
 from tracelet_otel.relay.process import prepare
 from tracelet_otel.relay.recovery import adopt
-from tracelet_otel.relay.server import Application, HttpServer, listen
+from tracelet_otel.relay.server import Application, HttpServer, TakesBeside, listen
 from tracelet_otel.relay.single import SingleRunRelay
 from tracelet_otel.relay.telemetry import telemetry
+from tracelet_otel.relay.uploads import Uploads
 
 _CHECK_INTERVAL_S: Final = 0.1
 _ANSWERING_S: Final = 5.0
@@ -49,7 +50,13 @@ class RelayService:
         self._meter = RelayMeter(lambda: [self._run.figures])
         relay = self._relay
         application = Application(
-            order.token, relay.accept, relay.status, guard, clock, self._meter, relay.accept_spans
+            order.token,
+            relay.accept,
+            relay.status,
+            guard,
+            clock,
+            self._meter,
+            TakesBeside(relay.accept_spans, Uploads(relay.spool_of)),
         )
         self._server = HttpServer(application, listener)
         # A relay that gets SIGTERM finishes: it delivers what it has and ends the run.

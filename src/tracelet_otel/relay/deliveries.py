@@ -31,7 +31,7 @@ class Deliveries:
 
     def __init__(self, outbox: Outbox, guard: Guard, count_runs: Callable[[], int], journal: Path) -> None:
         self.spans = RunSpans(journal.with_suffix(SUFFIX), guard)
-        self._files = RunFiles(journal.with_suffix(SPOOL_SUFFIX), guard)
+        self.files = RunFiles(journal.with_suffix(SPOOL_SUFFIX), guard)
         self._count_runs = count_runs
         self._outbox = outbox
         self._guard = guard
@@ -63,7 +63,7 @@ class Deliveries:
                 account := one.account,
                 pending=account.pending + unwritten,
                 incomplete=incomplete,
-                problem=account.problem or self._files.problem(name),
+                problem=account.problem or self.files.problem(name),
             )
             for name, one in self._by_name.items()
         }
@@ -77,7 +77,7 @@ class Deliveries:
         return [
             name
             for name, one in self._by_name.items()
-            if unwritten or not one.complete or self.spans.pending(name) or self._files.pending(name)
+            if unwritten or not one.complete or self.spans.pending(name) or self.files.pending(name)
         ]
 
     def open(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> dict[str, RunLocation]:
@@ -118,13 +118,13 @@ class Deliveries:
             outcome: the run's outcome so far; None where none was reported.
             end_unix_nano: when the run ended, in nanoseconds since the epoch; None where it has not.
         """
-        self._files.notice()
+        self.files.notice()
         for delivery in self._by_name.values():
             delivery.tell(outcome, end_unix_nano, reports)
 
     def wake(self) -> None:
         """Notify the deliveries that there are readings in the outbox."""
-        self._files.notice()
+        self.files.notice()
         for delivery in self._by_name.values():
             delivery.wake()
 
@@ -149,15 +149,15 @@ class Deliveries:
         for thread in closing:
             if thread.ident is not None:
                 thread.join()
-        self._files.close()
+        self.files.close()
 
     def _begin_beside(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> None:
         self.spans.begin(trackers, resource)
-        self._files.begin(trackers, resource)
+        self.files.begin(trackers, resource)
 
     def _close(self, name: str, patience_s: float) -> None:
         # Files come first, since some trackers take none once their run is closed.
-        self._files.finish(name, patience_s)
+        self.files.finish(name, patience_s)
         self._by_name[name].close(patience_s)
 
     def _make(self, trackers: Mapping[str, Tracker]) -> dict[str, Delivery]:

@@ -12,9 +12,9 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.pauses import spread
 from tracelet_otel._support.progress_condition import ProgressCondition
 from tracelet_otel.errors import TraceletError, TrackerUnavailableError
-from tracelet_otel.exporters.base import Tracker
 from tracelet_otel.exporters.files import FileWriter, TakesFiles
 from tracelet_otel.protocol.run_identity import RunIdentity, run_identity
+from tracelet_otel.relay.phase import TooLateError
 from tracelet_otel.relay.spool import Spool
 
 _FIRST_PAUSE_S: Final = 0.5
@@ -35,12 +35,24 @@ class RunFiles:
         self._spool = Spool(directory)
         self._guard = guard
         self._lanes: dict[str, FileLane] = {}
+        self._closed = False
 
-    def begin(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> None:
+    @property
+    def directory(self) -> Path:
+        """The spool.
+
+        Raises:
+            TooLateError: nothing more is taken out of it.
+        """
+        if self._closed:
+            raise TooLateError("the run is over")
+        return self._spool.directory
+
+    def begin(self, trackers: Mapping[str, object], resource: Mapping[str, Any]) -> None:
         """Deliver to those trackers that take files.
 
         Args:
-            trackers: trackers of the run, by name.
+            trackers: trackers of the run, by name; or the relay, as a training sees it.
             resource: attributes of the run's resource.
         """
         run = run_identity(resource)
@@ -80,6 +92,7 @@ class RunFiles:
 
     def close(self) -> None:
         """Remove the spool. Where something is left in it, that is reported, and stays."""
+        self._closed = True
         if not self._lanes:
             # Nobody takes files, so nobody will.
             for name in self._spool.names:

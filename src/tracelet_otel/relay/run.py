@@ -71,6 +71,7 @@ class RelayedRun:
         self._outbox = Outbox(journal, settings.journal_limit * 2**20, guard)
         self._deliveries = Deliveries(self._outbox, guard, count_runs, journal.path)
         self.spans: Final = self._deliveries.spans
+        self.files: Final = self._deliveries.files
         merge = Merge(limit_s, max(_UNHEARD_S, interval_s))
         self._merging = Merging(self._outbox, merge, state, self._streams, guard, self._deliveries.wake, now)
         self._meter = RunMeter(journal, self._outbox, self._merging, self._deliveries, self._lock)

@@ -28,10 +28,11 @@ from tracelet_otel.relay.news import reopened
 from tracelet_otel.relay.parts import RequestPart
 from tracelet_otel.relay.phase import EndedError
 from tracelet_otel.relay.run import RelayedRun
-from tracelet_otel.relay.server import Application, HttpServer, listen
+from tracelet_otel.relay.server import Application, HttpServer, TakesBeside, listen
 from tracelet_otel.relay.taking import Accepted, take
 from tracelet_otel.relay.telemetry import telemetry
 from tracelet_otel.relay.traces import RunSpans, accept_spans
+from tracelet_otel.relay.uploads import Uploads
 from tracelet_otel.settings import Settings, from_plain, to_plain
 
 _CHECK_INTERVAL_S: Final = 0.2
@@ -83,7 +84,13 @@ class Sidecar:
         listener = listen(host.strip("[]"), int(port), other_port=False)
         self._meter = RelayMeter(self._figures)
         application = Application(
-            token, self._accept, self._status, self._guard, self._clock, self._meter, self._accept_spans
+            token,
+            self._accept,
+            self._status,
+            self._guard,
+            self._clock,
+            self._meter,
+            TakesBeside(self._accept_spans, Uploads(lambda run_id: self._known(run_id).files.directory)),
         )
         self._server = HttpServer(application, listener)
 
@@ -175,12 +182,15 @@ class Sidecar:
         accept_spans(content, self._spans_of)
 
     def _spans_of(self, run_id: str) -> RunSpans:
+        return self._known(run_id).spans
+
+    def _known(self, run_id: str) -> RelayedRun:
         with self._lock:
             run = self._runs.get(run_id)
         if run is None:
             # Its metrics come on another way, and may be here in a moment.
             raise EndedError(f"there is no run {run_id!r}")
-        return run.spans
+        return run
 
     def _accept_parts(self, run_id: str, parts: Sequence[RequestPart]) -> Accepted:
         if not re.fullmatch(semconv.RUN_ID_PATTERN, run_id):

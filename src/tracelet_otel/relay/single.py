@@ -120,6 +120,17 @@ class SingleRunRelay:
         """
         accept_spans(content, lambda run_id: self.run.spans if run_id == self._order.run_id else None)
 
+    def spool_of(self, run_id: str) -> Path:
+        """The spool of a run.
+
+        Raises:
+            MalformedError: this relay has another run.
+            TooLateError: the run is over.
+        """
+        if run_id != self._order.run_id:
+            raise MalformedError(f"this relay has no run {run_id!r}")
+        return self.run.files.directory
+
     def _accept(self, run_id: str, parts: Sequence[RequestPart]) -> Accepted:
         if run_id != self._order.run_id:
             return Accepted([MalformedError(f"this relay has no run {run_id!r}") for _ in parts], "")

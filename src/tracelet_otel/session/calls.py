@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import IO, Final
 
 import urllib3
 
@@ -78,6 +78,21 @@ class HttpConnection:
             headers["Content-Encoding"] = encoding
         return self._ask("POST", address, path, timeout_s, headers, content)
 
+    def put(self, address: Address, path: str, body: IO[bytes] | bytes, size: int) -> urllib3.BaseHTTPResponse:
+        """Put a file, which is read while it is sent.
+
+        Args:
+            address: address and token of the relay.
+            path: to which it is put.
+            body: the file.
+            size: in bytes.
+
+        Raises:
+            urllib3.exceptions.HTTPError: there was no answer.
+        """
+        headers = {**address.headers, "Content-Length": str(size)}
+        return self._ask("PUT", address, path, _TIMEOUT_S, headers, body)
+
     def get(self, address: Address, path: str, timeout_s: float) -> urllib3.BaseHTTPResponse:
         """Get a path of the relay.
 
@@ -93,7 +108,7 @@ class HttpConnection:
         path: str,
         timeout_s: float,
         headers: Mapping[str, str],
-        content: bytes | None = None,
+        content: IO[bytes] | bytes | None = None,
     ) -> urllib3.BaseHTTPResponse:
         if self._pool is None or address.endpoint != self._endpoint:
             self.close()

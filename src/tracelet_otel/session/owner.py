@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,10 +70,15 @@ class Owner:
 
     @property
     def spool(self) -> Path | None:
-        """Where files of the run wait for its relay; None where this process has started none."""
-        if self._relayed is None or self._settings.relay_endpoint is not None:
+        """Where files of the run wait for its relay; None where there is none, but a collector perhaps."""
+        if self.connection is None or not self.connection.tells:
             return None
         return self._settings.journal_dir / f"{self.run_id}{SPOOL_SUFFIX}"
+
+    @property
+    def file_relay(self) -> Callable[[], Address] | None:
+        """Returns the address of a relay that this process has not started, and which may be on another machine."""
+        return self._address if self._settings.relay_endpoint is not None else None
 
     @property
     def urls(self) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from tracelet_otel.exporters.otlp.spans import OtlpSpans
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.resource.membership import Membership
+from tracelet_otel.session.calls import Address
 
 
 def resource_with(resource: Resource, attributes: Callable[[], Mapping[str, Any]]) -> Callable[[], Resource]:
@@ -46,7 +47,12 @@ class Role(Protocol):
 
     @property
     def spool(self) -> Path | None:
-        """Where files of the run wait for its relay, once its id is known; None where no relay here takes any."""
+        """Where files of the run wait for its relay, once its id is known; None where no relay takes any."""
+        ...
+
+    @property
+    def file_relay(self) -> Callable[[], Address] | None:
+        """Returns the address of the relay that takes files, where it has no part in `spool`; None where it has."""
         ...
 
     @property
@@ -149,6 +155,7 @@ class Silent:
         self.reports_hardware = False
         self.run_id = ""
         self.spool: Path | None = None
+        self.file_relay: Callable[[], Address] | None = None
         self.exporters: Sequence[MetricExporter] = ()
         self.streams: Sequence[MetricExporter] = ()
         self.urls: Mapping[str, str] = {}

@@ -17,6 +17,7 @@ from tracelet_otel.instrumentation.signals import Signals
 from tracelet_otel.protocol.run_identity import to_text
 from tracelet_otel.session.beside import BesideMetrics
 from tracelet_otel.session.faults import FaultFile, fault_file_of
+from tracelet_otel.session.outgoing import OutgoingFiles
 from tracelet_otel.session.role import Role
 from tracelet_otel.settings import Settings
 from tracelet_otel.system.monitor import Hardware, hardware_of
@@ -45,6 +46,7 @@ class Session:
         self._hardware: Hardware | None = None
         self._faults: FaultFile | None = None
         self._beside = BesideMetrics(guard)
+        self._outgoing: OutgoingFiles | None = None
 
     def prepare(self) -> None:
         """Import everything that the run needs, on the calling thread. The threads of this package import nothing."""
@@ -82,10 +84,18 @@ class Session:
             signals: has them.
         """
         self._beside.open(self.role, identity)
-        signals.spool.open(self.role)
+        signals.spool.open(self.role, self._notice_files)
         signals.events.add_exporter(self._beside)
         if signals.tracing is not None:
             signals.tracing.add_exporter(self._beside)
+
+    def _notice_files(self) -> None:
+        """There may be new files in the spool, which another machine's relay does not see."""
+        role = self.role
+        if self._outgoing is None and role.file_relay is not None and role.spool is not None:
+            self._outgoing = OutgoingFiles(role.spool, role.run_id, role.file_relay, self._guard)
+        if self._outgoing is not None:
+            self._outgoing.notice()
 
     def measure(self, identity: Resource, step: Callable[[], int]) -> None:
         """Start to measure GPU and host, if this process is the one that does so on its node.
@@ -115,6 +125,10 @@ class Session:
             shut_downs: one for each reader or exporter. Each gets the whole time, so a slow one takes none from others.
         """
         began_s = time.monotonic()
+        if self._outgoing is not None:
+            # First: a relay may close the run as soon as that has ended.
+            outgoing = self._outgoing
+            self.guarded(lambda: outgoing.finish(self.settings.stop_timeout))
         self._beside.hurry()
         for shut_down in shut_downs:
             self.guarded(lambda one=shut_down: one(self.settings.stop_timeout * 1e3))  # type: ignore[misc]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.files import SPOOL_SUFFIX
 from tracelet_otel.resource.membership import Membership
+from tracelet_otel.session.calls import Address
 from tracelet_otel.session.ranks.discovery import Find
 from tracelet_otel.session.role import resource_with
 from tracelet_otel.settings import Settings
@@ -65,11 +66,15 @@ class Follower:
 
     @property
     def spool(self) -> Path | None:
-        """Where files of the run wait for its relay; None where the relay is on another machine."""
-        journals = self._settings.journal_dir
+        """Where files of the run wait for its relay; None where it has none."""
+        return self._settings.journal_dir / f"{self.run_id}{SPOOL_SUFFIX}" if self._to_relay else None
+
+    @property
+    def file_relay(self) -> Callable[[], Address] | None:
+        """Returns the address of the run's relay, where that is on another machine."""
         # The relay makes its journal before this process can find the run.
-        is_here = (journals / f"{self.run_id}.journal").exists()
-        return journals / f"{self.run_id}{SPOOL_SUFFIX}" if is_here else None
+        is_here = (self._settings.journal_dir / f"{self.run_id}.journal").exists()
+        return None if is_here or not self._to_relay else self._to_relay[0].address
 
     @property
     def urls(self) -> Mapping[str, str]:

@@ -209,7 +209,7 @@ class RelayingExporter(WaitingExporter):
 
     def status(self) -> Status | None:
         """How far the delivery of the run is; None where the run is not found, or its relay does not answer."""
-        return fetch_status(self._address(), self.run_address.run_id) if self.run_address else None
+        return fetch_status(self.address(), self.run_address.run_id) if self.run_address else None
 
     def spans(self, resource: Callable[[], Resource]) -> OtlpSpans:
         """Make what sends spans to the relay, once the run is found.
@@ -217,13 +217,14 @@ class RelayingExporter(WaitingExporter):
         Args:
             resource: returns the resource of this process.
         """
-        transport = RelayTransport(self._address, self._look_again, self._guard, TRACES_PATH)
+        transport = RelayTransport(self.address, self._look_again, self._guard, TRACES_PATH)
         return OtlpSpans(transport, "relay", self._guard, resource, is_to_relay=True)
 
     def _make(self) -> OtlpExporter:
-        return relay_exporter(self._address, self._look_again, self._guard, self.known_attributes)
+        return relay_exporter(self.address, self._look_again, self._guard, self.known_attributes)
 
-    def _address(self) -> Address:
+    def address(self) -> Address:
+        """Address and token of the relay, once the run is found."""
         assert self.run_address is not None  # noqa: S101
         return Address(self.run_address.endpoint, self.run_address.token)
 
