@@ -14,6 +14,7 @@ import tracelet_otel as tracelet
 from tests.support.mlflow_files import mlflow_files
 from tests.support.mlflow_store import stored_runs
 from tests.support.sidecar import TOKEN, Relay
+from tests.support.torchrun import ranks_of_a_node
 from tests.support.waiting import wait_until
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.protocol.files import FileKind, RunFile, entry_name, entry_names, read_entry
@@ -178,3 +179,18 @@ def test_a_body_that_breaks_off_leaves_no_file(put, spool):
     put(f"r1/{name}/half", b"a part", announced=1000)
     entry = spool / f".part-{name}"
     wait_until(lambda: [found.name for found in entry.iterdir()] == ["whole"], 20, "the end of the request")
+
+
+@pytest.mark.parametrize("journals", ["journals", "journals of rank {}"])
+def test_each_rank_has_its_files_recorded_also_where_the_relay_is_elsewhere(start, database, tmp_path, journals):
+    children = []
+    for rank, told in enumerate(ranks_of_a_node(2)):
+        own = {"TRACELET_JOURNAL_DIR": str(tmp_path / journals.format(rank))}
+        children.append(start("logs_a_file.py", **told, **own))
+    for child in children:
+        output, errors = child.communicate(timeout=120)
+        assert (child.returncode, output) == (0, "{}\n"), errors
+    (run,) = stored_runs(database)
+    found = mlflow_files(f"sqlite:///{database}", database, run.tags["tracelet.run.id"]).files
+    assert found == {f"of rank {rank}.txt": b"text" for rank in range(2)}
+    assert [path for path in tmp_path.glob("journals*/*") if path.suffix != ".log"] == []

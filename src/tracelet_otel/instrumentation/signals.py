@@ -72,7 +72,6 @@ class Signals:
         """
         self.outcome.settle(outcome, error)
         self.checkpoints.take()
-        self.spool.close()
         failure = self.outcome.failure
         if failure is not None and self.outcome.value == semconv.OUTCOME_FAILED:
             self.tags.find(failure.tags, f"failed: {failure.line}" if self.owns_run else "")

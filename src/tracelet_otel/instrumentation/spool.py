@@ -63,13 +63,13 @@ class SpoolWriter:
         """
         with self._lock:
             self._role, self._on_entry = role, on_entry
-            self._find()
+            self.find()
 
     @property
     def takes_files(self) -> bool:
         """Whether entries come to a relay, or may do so once the run is found."""
         with self._lock:
-            self._find()
+            self.find()
             return self._directory is not None
 
     def put(self, file: RunFile, make: Make | None = None) -> str | None:
@@ -88,7 +88,7 @@ class SpoolWriter:
         if os.getpid() != self._pid:
             return None
         with self._lock:
-            self._find()
+            self.find()
             place = self._spool or self._place_before()
             if place is None:
                 if make is not None:
@@ -118,16 +118,21 @@ class SpoolWriter:
                     shutil.rmtree(place / name, ignore_errors=True)
 
     def close(self) -> None:
-        """Move what was made before the run was found, where it is found by now; nothing else is kept."""
+        """Take no more. What was made for a run that is not found by now is reported, and removed."""
         with self._lock:
-            self._find()
+            self.find()
             if self._early is not None:
                 self._guard.report("files are not recorded", "the run was not found")
                 shutil.rmtree(self._early, ignore_errors=True)
                 self._early = None
             self._directory = self._spool = None
 
-    def _find(self) -> None:
+    def find(self) -> None:
+        """Move what was made before the run was found to its spool, if it is found by now."""
+        with self._lock:
+            self._move()
+
+    def _move(self) -> None:
         if self._spool is not None or self._directory is None or self._role is None or not self._role.run_id:
             return
         early, self._early = self._early, None

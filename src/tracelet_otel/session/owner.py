@@ -75,6 +75,10 @@ class Owner:
             return None
         return self._settings.journal_dir / f"{self.run_id}{SPOOL_SUFFIX}"
 
+    def when_found(self, call: Callable[[], object]) -> None:
+        """Call it: the run is there."""
+        call()
+
     @property
     def file_relay(self) -> Callable[[], Address] | None:
         """Returns the address of a relay that this process has not started, and which may be on another machine."""

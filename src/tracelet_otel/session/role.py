@@ -50,6 +50,10 @@ class Role(Protocol):
         """Where files of the run wait for its relay, once its id is known; None where no relay takes any."""
         ...
 
+    def when_found(self, call: Callable[[], object]) -> None:
+        """Have something called now, and once the run is found where it is not yet, before anything is sent to it."""
+        ...
+
     @property
     def file_relay(self) -> Callable[[], Address] | None:
         """Returns the address of the relay that takes files, where it has no part in `spool`; None where it has."""
@@ -175,6 +179,9 @@ class Silent:
     def event_senders(self, resource: Resource, guard: Guard) -> list[OtlpEvents]:
         """None: nothing is sent."""
         return []
+
+    def when_found(self, call: Callable[[], object]) -> None:
+        """Do nothing: no run is ever found."""
 
     def wait_for_room(self, timeout_s: float) -> None:
         """Do nothing."""

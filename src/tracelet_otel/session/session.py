@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
@@ -14,6 +15,7 @@ from opentelemetry.sdk.resources import Resource
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.signals import Signals
+from tracelet_otel.instrumentation.spool import SpoolWriter
 from tracelet_otel.protocol.run_identity import to_text
 from tracelet_otel.session.beside import BesideMetrics
 from tracelet_otel.session.faults import FaultFile, fault_file_of
@@ -47,6 +49,7 @@ class Session:
         self._faults: FaultFile | None = None
         self._beside = BesideMetrics(guard)
         self._outgoing: OutgoingFiles | None = None
+        self._spool: SpoolWriter | None = None
 
     def prepare(self) -> None:
         """Import everything that the run needs, on the calling thread. The threads of this package import nothing."""
@@ -84,7 +87,9 @@ class Session:
             signals: has them.
         """
         self._beside.open(self.role, identity)
-        signals.spool.open(self.role, self._notice_files)
+        self._spool = signals.spool
+        self._spool.open(self.role, self._notice_files)
+        self.role.when_found(self._spool.find)
         signals.events.add_exporter(self._beside)
         if signals.tracing is not None:
             signals.tracing.add_exporter(self._beside)
@@ -96,6 +101,10 @@ class Session:
             self._outgoing = OutgoingFiles(role.spool, role.run_id, role.file_relay, self._guard)
         if self._outgoing is not None:
             self._outgoing.notice()
+
+    def _send_files(self) -> None:
+        if self._outgoing is not None:
+            self.guarded(partial(self._outgoing.finish, self.settings.stop_timeout))
 
     def measure(self, identity: Resource, step: Callable[[], int]) -> None:
         """Start to measure GPU and host, if this process is the one that does so on its node.
@@ -125,14 +134,16 @@ class Session:
             shut_downs: one for each reader or exporter. Each gets the whole time, so a slow one takes none from others.
         """
         began_s = time.monotonic()
-        if self._outgoing is not None:
-            # First: a relay may close the run as soon as that has ended.
-            outgoing = self._outgoing
-            self.guarded(lambda: outgoing.finish(self.settings.stop_timeout))
+        # First: a relay may close the run as soon as that has ended.
+        self._send_files()
         self._beside.hurry()
         for shut_down in shut_downs:
             self.guarded(lambda one=shut_down: one(self.settings.stop_timeout * 1e3))  # type: ignore[misc]
         self._beside.finish(began_s, self.settings.stop_timeout)
+        # A rank of a short training finds its run only now.
+        self._send_files()
+        if self._spool is not None:
+            self._spool.close()
         self.role.finish(began_s + self.settings.stop_timeout)
 
     def close(self) -> None:

@@ -69,6 +69,12 @@ class Follower:
         """Where files of the run wait for its relay; None where it has none."""
         return self._settings.journal_dir / f"{self.run_id}{SPOOL_SUFFIX}" if self._to_relay else None
 
+    def when_found(self, call: Callable[[], object]) -> None:
+        """Have something called once the run is found, before anything is sent to it."""
+        for one in self._to_relay:
+            one.on_found = call
+        call()
+
     @property
     def file_relay(self) -> Callable[[], Address] | None:
         """Returns the address of the run's relay, where that is on another machine."""

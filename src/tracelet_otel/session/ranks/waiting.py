@@ -62,6 +62,8 @@ class WaitingExporter(MetricExporter):
             preferred_aggregation=samples.preferred_aggregation(),
         )
         self.run_address: RunAddress | None = None
+        self.on_found: Callable[[], object] = lambda: None
+        """Called when the run is found, before anything is sent to it."""
         self._find = find
         self._attributes = attributes
         self._who = who
@@ -170,6 +172,7 @@ class WaitingExporter(MetricExporter):
                 return
             self.run_address = run_address
             try:
+                self.on_found()
                 self._exporter = self._make()
             except Exception as error:
                 self._give_up(str(error))
