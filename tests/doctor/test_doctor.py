@@ -254,12 +254,35 @@ def test_a_journal_that_waits_until_it_is_replayed(sidecar, tmp_path, database):
     assert text.endswith(": no relay has it open, and what is in it is not delivered")
     files = [path for path, _ in before if path.name.removeprefix(journal.name) in ("", "-wal")]
     size_bytes = sum(path.stat().st_size for path in files)
-    assert facts[title] == {"journals": [{"path": str(journal), "size_bytes": size_bytes, "is_open": False}]}
+    assert facts[title] == {
+        "journals": [{"path": str(journal), "size_bytes": size_bytes, "is_open": False, "files": 0}]
+    }
     told = CliRunner().invoke(main, ["doctor"]).stdout
     assert f"-> tracelet-otel replay {journal}\n" in told
     assert [(path, path.read_bytes()) for path in sorted(journal.parent.iterdir())] == before, "looking changes nothing"
     assert CliRunner().invoke(main, ["replay", str(journal)]).exit_code == 0
     assert doctor()[1][title] == [("ok", "there is none, so nothing waits")]
+
+
+def test_files_that_wait(tmp_path):
+    journals = tmp_path / "journals"
+    for run_id, number in (("waits", 3), ("unsent", 2), ("empty", 0)):
+        for _ in range(number):
+            (journals / f"{run_id}.files" / entry_name()).mkdir(parents=True)
+    (journals / "empty.files").mkdir()
+    Journal(journals / "waits.journal").close()
+    found = doctor()[1][f"journals in {journals}"]
+    told = [(level, re.sub(r"\d+\.\d KiB", "SIZE", text)) for level, text in found]
+    assert told == [
+        (
+            "problem",
+            f"{journals}/waits.journal (SIZE, 3 files): no relay has it open, and what is in it is not delivered",
+        ),
+        (
+            "note",
+            f"{journals}/unsent.files: 2 files, a training sends them to a relay elsewhere, or has died before it had",
+        ),
+    ]
 
 
 @pytest.mark.parametrize(

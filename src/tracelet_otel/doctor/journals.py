@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tracelet_otel.doctor.findings import Chapter, Finding, Level
 from tracelet_otel.doctor.quantities import size
+from tracelet_otel.protocol.files import SPOOL_SUFFIX, entry_names
+from tracelet_otel.relay.journal import SUFFIX
 from tracelet_otel.relay.lock import is_open
 from tracelet_otel.relay.replay import journals
 from tracelet_otel.settings import Settings
@@ -21,23 +23,37 @@ class FoundJournal:
     """Of all of its files."""
     is_open: bool | None
     """Whether a process has it open; None where that is not known."""
+    files: int = 0
+    """How many files of the run wait in its spool."""
 
 
 def check_journals(settings: Settings) -> Chapter:
     """Look for journals in the journal directory, and in that of sidecars."""
     directory = settings.journal_dir
     found = [_found(path) for path in journals(directory)] if directory.is_dir() else []
-    findings = [_finding(one) for one in found] or [Finding(Level.OK, "there is none, so nothing waits")]
+    findings = [*map(_finding, found), *_unsent(directory)] or [Finding(Level.OK, "there is none, so nothing waits")]
     return Chapter(f"journals in {directory}", findings, facts={"journals": [asdict(one) for one in found]})
 
 
 def _found(path: Path) -> FoundJournal:
     files = [path, path.with_name(f"{path.name}-wal")]
-    return FoundJournal(str(path), sum(file.stat().st_size for file in files if file.exists()), is_open(path))
+    size_bytes = sum(file.stat().st_size for file in files if file.exists())
+    return FoundJournal(str(path), size_bytes, is_open(path), len(entry_names(path.with_suffix(SPOOL_SUFFIX))))
+
+
+def _unsent(directory: Path) -> list[Finding]:
+    """Files of trainings whose relay is elsewhere."""
+    waiting = {path: len(entry_names(path)) for path in sorted(directory.glob(f"*{SPOOL_SUFFIX}"))}
+    return [
+        Finding(Level.NOTE, f"{path}: {number} files that a training sends to a relay elsewhere, or had not sent")
+        for path, number in waiting.items()
+        if number and not path.with_suffix(SUFFIX).exists()
+    ]
 
 
 def _finding(journal: FoundJournal) -> Finding:
-    what = f"{journal.path} ({size(journal.size_bytes)})"
+    waiting = f", {journal.files} files" if journal.files else ""
+    what = f"{journal.path} ({size(journal.size_bytes)}{waiting})"
     replay = f"tracelet-otel replay {journal.path}"
     if journal.is_open is None:
         return Finding(Level.NOTE, f"{what}: whether a relay has it open cannot be told", f"{replay}, if none has")
