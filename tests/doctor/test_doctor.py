@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import sqlite3
 import time
@@ -22,8 +23,10 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.cli import main
 from tracelet_otel.doctor.quantities import age, size
 from tracelet_otel.errors import TraceletError
+from tracelet_otel.protocol.files import entry_name
 from tracelet_otel.relay.clock import Clock
 from tracelet_otel.relay.figures import RelayFigures, RunFigures, TrackerFigures
+from tracelet_otel.relay.journal import Journal
 from tracelet_otel.relay.meter import RelayMeter
 from tracelet_otel.relay.server import Application, HttpServer, listen
 from tracelet_otel.session.calls import Address, HttpConnection
@@ -254,9 +257,8 @@ def test_a_journal_that_waits_until_it_is_replayed(sidecar, tmp_path, database):
     assert text.endswith(": no relay has it open, and what is in it is not delivered")
     files = [path for path, _ in before if path.name.removeprefix(journal.name) in ("", "-wal")]
     size_bytes = sum(path.stat().st_size for path in files)
-    assert facts[title] == {
-        "journals": [{"path": str(journal), "size_bytes": size_bytes, "is_open": False, "files": 0}]
-    }
+    expected = {"path": str(journal), "size_bytes": size_bytes, "is_open": False, "files": 0}
+    assert facts[title] == {"journals": [expected]}
     told = CliRunner().invoke(main, ["doctor"]).stdout
     assert f"-> tracelet-otel replay {journal}\n" in told
     assert [(path, path.read_bytes()) for path in sorted(journal.parent.iterdir())] == before, "looking changes nothing"
@@ -273,15 +275,10 @@ def test_files_that_wait(tmp_path):
     Journal(journals / "waits.journal").close()
     found = doctor()[1][f"journals in {journals}"]
     told = [(level, re.sub(r"\d+\.\d KiB", "SIZE", text)) for level, text in found]
+    left = "no relay has it open, and what is in it is not delivered"
     assert told == [
-        (
-            "problem",
-            f"{journals}/waits.journal (SIZE, 3 files): no relay has it open, and what is in it is not delivered",
-        ),
-        (
-            "note",
-            f"{journals}/unsent.files: 2 files, a training sends them to a relay elsewhere, or has died before it had",
-        ),
+        ("problem", f"{journals}/waits.journal (SIZE, 3 files): {left}"),
+        ("note", f"{journals}/unsent.files: 2 files that a training sends to a relay elsewhere, or had not sent"),
     ]
 
 

@@ -44,8 +44,9 @@ def _found(path: Path) -> FoundJournal:
 def _unsent(directory: Path) -> list[Finding]:
     """Files of trainings whose relay is elsewhere."""
     waiting = {path: len(entry_names(path)) for path in sorted(directory.glob(f"*{SPOOL_SUFFIX}"))}
+    mend = "record them by hand, and delete the directory, if that training is over"
     return [
-        Finding(Level.NOTE, f"{path}: {number} files that a training sends to a relay elsewhere, or had not sent")
+        Finding(Level.NOTE, f"{path}: {number} files that a training sends to a relay elsewhere, or had not sent", mend)
         for path, number in waiting.items()
         if number and not path.with_suffix(SUFFIX).exists()
     ]
