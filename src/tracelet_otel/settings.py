@@ -112,6 +112,8 @@ class Settings(BaseSettings):
     """Token that the relay of `relay_endpoint` asks for."""
     relay_patience: float = Field(default=600.0, gt=0, le=_LONGEST_S)
     """Seconds for which the relay goes on after the run's end with a backend that takes nothing."""
+    capture_media: bool = False
+    """Whether pictures, tables, texts and files are recorded that other loggers of a trainer are handed."""
     checkpoints: Literal["reference", "best", "top_k", "all", "off"] = "reference"
     """Which checkpoints are uploaded; of all others, trackers are told where they are and how good."""
     ranks: Literal["merged", "each"] = "merged"

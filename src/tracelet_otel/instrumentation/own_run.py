@@ -34,6 +34,8 @@ class Participation:
     """Whether it is measured what the time of a training goes to."""
     gradients_every: int = 0
     """The norm of gradients is recorded before every so manieth step of an optimizer; never for 0."""
+    captures_media: bool = False
+    """Whether pictures, tables, texts and files are recorded that other loggers are handed."""
     tells_summary: bool = True
     """Whether that is shown on a terminal at the end of the run."""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -63,6 +65,7 @@ class Participation:
             owns_run,
             settings.track_time,
             settings.track_gradients or 0,
+            settings.capture_media,
             settings.summary,
             settings.tags,
             settings.notes,

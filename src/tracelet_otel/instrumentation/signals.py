@@ -58,6 +58,8 @@ class Signals:
     """Resource attributes of a run that no call started; empty for a run that the user has an object of."""
     gradients_every: int = 0
     """The norm of gradients is recorded before every so manieth step of an optimizer; never for 0."""
+    captures_media: bool = False
+    """Whether pictures, tables, texts and files are recorded that other loggers are handed."""
     owns_run: bool = True
     """Whether the end of this process ends the run."""
     tells_summary: bool = True
@@ -136,6 +138,7 @@ def make_signals(
         guard=guard,
         timing=Timing(meter_provider, guard, tell) if part.tracks_time else None,
         gradients_every=part.gradients_every,
+        captures_media=part.captures_media,
         owns_run=part.owns_run,
         tells_summary=part.tells_summary,
     )

@@ -16,6 +16,7 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.hparams import Hyperparameters
 from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
+from tracelet_otel.instrumentation.lightning.media_calls import MediaCalls
 from tracelet_otel.instrumentation.lightning.rows import Rows
 from tracelet_otel.instrumentation.signals import Signals
 from tracelet_otel.instrumentation.timing.timing import Timing
@@ -31,12 +32,16 @@ class Hooks:
     guard: Guard
     timing: Timing | None
     signals: Signals
+    media: MediaCalls | None
+    """Records what loggers are handed beside numbers; None where that is not asked for."""
 
     @classmethod
     def of(cls, signals: Signals) -> Hooks:
         """The hooks that report to signals."""
         lifecycle = Lifecycle(signals)
-        return cls(Rows(signals, lifecycle), lifecycle, signals.hparams, signals.guard, signals.timing, signals)
+        rows = Rows(signals, lifecycle)
+        media = MediaCalls(signals, lifecycle, rows.handing_out) if signals.captures_media else None
+        return cls(rows, lifecycle, signals.hparams, signals.guard, signals.timing, signals, media)
 
     def fetching(self) -> AbstractContextManager[Any]:
         """What to do it in when a loop begins to fetch batches; its time is that of the phase `data_wait`."""

@@ -190,6 +190,8 @@ class LightningInstrumentor(BaseInstrumentor):
                     if self._hooks is not None:
                         place = f"what is handed to {type(logger).__name__}.{method} itself will be missing"
                         self._hooks.guard.report(place, error)
+        if self._hooks is not None and self._hooks.media is not None:
+            self._hooks.media.watch(trainer, self._patch_method, self)
 
     def _wrap_connector(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:
         # Lightning's own function hands the row to the loggers, and without any it does nothing: then no call is nested

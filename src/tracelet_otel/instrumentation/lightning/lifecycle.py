@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -38,6 +39,8 @@ class Lifecycle:
         """Trainers in a call that only tunes."""
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
         """All trainers that have run so far."""
+        self.when_set_up: Callable[[Any], None] | None = None
+        """Called with a trainer when its loggers are ready, and before its module is set up; never raises."""
         self.heard = NOBODY
         """Last result of `hear`, reused as long as it is valid; `NOBODY` otherwise."""
 
@@ -112,7 +115,8 @@ class Lifecycle:
     def _begin(self, trainer: Any, callback: Any) -> None:
         timing = self._signals.timing
         gradients = GradientNorms(self._signals, self.is_silent) if self._signals.gradients_every else None
-        callback.begin(self._report_configuration, None if timing is None else timing.actions.batch_ended, gradients)
+        batch_ended = None if timing is None else timing.actions.batch_ended
+        callback.begin(self._report_configuration, batch_ended, gradients, self.when_set_up)
         self._callbacks[trainer] = callback
         self._seen.add(trainer)
         self._signals.progress.watch(trainer, _step_of, advance_of)

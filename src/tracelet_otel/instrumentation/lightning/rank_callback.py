@@ -27,6 +27,7 @@ class RankCallback:
         self._report: Callable[[Any], None] | None = None
         self._batch_ended: Callable[[int | None], None] | None = None
         self._gradients: GradientNorms | None = None
+        self._when_set_up: Callable[[Any], None] | None = None
         self._in_process: InStartedProcess | None = None
         self._pid = os.getpid()
         self._is_copy = False
@@ -36,6 +37,7 @@ class RankCallback:
         report: Callable[[Any], None],
         batch_ended: Callable[[int | None], None] | None = None,
         gradients: GradientNorms | None = None,
+        when_set_up: Callable[[Any], None] | None = None,
     ) -> None:
         """Make this callback report trainers of this process.
 
@@ -44,10 +46,12 @@ class RankCallback:
             batch_ended: called with the number of samples in each batch that was trained with, or None where that is
                 not known; never raises. None for nobody who wants to know.
             gradients: measures gradients before optimizers step; None for nobody who wants to know.
+            when_set_up: called with the trainer when its loggers are ready; never raises. None for nobody.
         """
         self._report = report
         self._batch_ended = batch_ended
         self._gradients = gradients
+        self._when_set_up = when_set_up
         self._pid, self._is_copy = os.getpid(), False
 
     def _ready(self, trainer: Any) -> None:
@@ -58,6 +62,8 @@ class RankCallback:
         """Begin to record, where this is a copy in another process. Only ranks call this hook, other workers do not."""
         if (self._is_copy or os.getpid() != self._pid) and self._in_process is not None:
             self._in_process(trainer, self)
+        if self._when_set_up is not None and os.getpid() == self._pid:
+            self._when_set_up(trainer)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Report the trainer: its optimizers exist now."""
