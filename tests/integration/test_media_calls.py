@@ -285,6 +285,58 @@ class TestSeveral:
         assert spooled.guard.counts == {}
 
 
+class TestOurs:
+    """A `TraceletLogger` takes what a `WandbLogger` takes, without being asked for that of others."""
+
+    @pytest.mark.parametrize("package", NAMESPACES)
+    def test_what_it_is_handed_is_recorded(self, tmp_path, package):
+        run = SpooledRun(tmp_path / "spooled", captures_media=False)
+
+        def calls(self):
+            self.logger.log_image(key="val", images=[COLOURS, Image.fromarray(COLOURS)], caption=["a", "b"])
+            self.logger.log_image("figure", [figure()], 3)
+            self.logger.log_table("table", ["file", "score"], [["a", 0.5]], step=3)
+            self.logger.log_text("text", columns=["said"], data=[["one"]], step=3)
+            self.logger.log_audio("sound", [SOUND], step=3, sample_rate=[8000])
+
+        logger = tracelet.TraceletLogger()
+        logger.log_image("before", [COLOURS])
+        train(logger, calls, package)
+        run.close()
+        assert named(run.files) == [
+            ("image", "before", None),
+            ("image", "val/0", LAST_STEP),
+            ("image", "val/1", LAST_STEP),
+            ("figure", "figure", 3),
+            ("table", "table", 3),
+            ("table", "text", 3),
+            ("audio", "sound", 3),
+        ]
+        assert np.array_equal(pixels(run.files[0].content), COLOURS)
+        assert json.loads(run.files[4].content.read_text()) == {"columns": ["file", "score"], "data": [["a", 0.5]]}
+        assert samples(str(run.files[6].content))[0] == 8000
+        assert run.guard.counts == {}
+
+    @pytest.mark.parametrize("captures", [True, False])
+    def test_beside_another_logger_it_is_there_once(self, tmp_path, captures):
+        run = SpooledRun(tmp_path / "spooled", captures_media=captures)
+
+        def calls(self):
+            for one in self.loggers:
+                one.log_image("val", [COLOURS], 3)
+
+        other = takes_images()
+        train([other, tracelet.TraceletLogger()], calls)
+        run.close()
+        assert named(run.files) == [("image", "val", 3)]
+        assert len(other.got) == 1
+
+    def test_what_cannot_be_recorded_is_said_and_not_raised(self, spooled):
+        tracelet.TraceletLogger().log_image("val", [object()])
+        assert spooled.files == []
+        assert spooled.guard.counts == {"what TraceletLogger.log_image was handed is not recorded": 1}
+
+
 class TestProblems:
     def test_what_a_logger_refuses_is_raised_and_not_recorded(self, spooled):
         def refuse(self, key, images, step=None):
@@ -343,17 +395,15 @@ def test_all_is_put_back_and_nothing_is_wrapped_where_it_is_not_asked_for(tmp_pa
     assert not set(seen[1].values()) & set(before.values())
 
 
-def test_rank_zero_alone_records(spooled):
+def test_rank_zero_alone_records(spooled, monkeypatch):
     class Second(pl.loggers.CSVLogger):
         def log_image(self, key, images, step=None):
             """As on every rank, where a logger has no guard of its own."""
 
     def calls(self):
-        type(self.trainer).is_global_zero = property(lambda trainer: False)
-        try:
+        with monkeypatch.context() as change:
+            change.setattr(type(self.trainer), "is_global_zero", property(lambda trainer: False))
             self.logger.log_image("val", [COLOURS])
-        finally:
-            del type(self.trainer).is_global_zero
 
     train(Second("csv"), calls)
     assert spooled.files == []

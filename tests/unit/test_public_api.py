@@ -42,10 +42,17 @@ INTERNAL = {"check_thread", "hand_on", "is_of_this_process"}
 """Public for other files of ours."""
 LOGGER = {
     "experiment": "property",
+    "log_audio": "(self, key: 'str', audios: 'list[Any]', step: 'int | None' = None, **others: 'Any') -> 'None'",
     "log_hyperparams": (
         "(self, params: 'Mapping[str, Any] | Namespace', metrics: 'Any' = None, step: 'int | None' = None) -> 'None'"
     ),
+    "log_image": "(self, key: 'str', images: 'list[Any]', step: 'int | None' = None, **others: 'Any') -> 'None'",
     "log_metrics": "(self, metrics: 'Mapping[str, Any]', step: 'int | None' = None) -> 'None'",
+    **dict.fromkeys(
+        ("log_table", "log_text"),
+        "(self, key: 'str', columns: 'list[str] | None' = None, data: 'list[list[Any]] | None' = None, "
+        "dataframe: 'Any' = None, step: 'int | None' = None) -> 'None'",
+    ),
     "name": "property",
     "save_dir": "property",
     "version": "property",

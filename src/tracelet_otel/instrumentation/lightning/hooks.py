@@ -32,15 +32,15 @@ class Hooks:
     guard: Guard
     timing: Timing | None
     signals: Signals
-    media: MediaCalls | None
-    """Records what loggers are handed beside numbers; None where that is not asked for."""
+    media: MediaCalls
+    """Records what loggers are handed beside numbers."""
 
     @classmethod
     def of(cls, signals: Signals) -> Hooks:
         """The hooks that report to signals."""
         lifecycle = Lifecycle(signals)
         rows = Rows(signals, lifecycle)
-        media = MediaCalls(signals, lifecycle, rows.handing_out) if signals.captures_media else None
+        media = MediaCalls(signals, lifecycle, rows.handing_out)
         return cls(rows, lifecycle, signals.hparams, signals.guard, signals.timing, signals, media)
 
     def fetching(self) -> AbstractContextManager[Any]:

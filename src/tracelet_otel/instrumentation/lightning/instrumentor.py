@@ -190,7 +190,7 @@ class LightningInstrumentor(BaseInstrumentor):
                     if self._hooks is not None:
                         place = f"what is handed to {type(logger).__name__}.{method} itself will be missing"
                         self._hooks.guard.report(place, error)
-        if self._hooks is not None and self._hooks.media is not None:
+        if self._hooks is not None:
             self._hooks.media.watch(trainer, self._patch_method, self)
 
     def _wrap_connector(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import get_ident
@@ -73,10 +73,11 @@ class MediaCalls:
         """What loggers have given out, each with its logger."""
         self._calls: deque[tuple[Any, set[int]]] = deque(maxlen=_REMEMBERED)
         """Of the last calls what they were, and ids of the loggers that have had it."""
-        lifecycle.when_set_up = self.take_up
+        if signals.captures_media:
+            lifecycle.when_set_up = self.take_up
 
     def watch(self, trainer: Any, put: Callable[[Any, str, Wrap], None], source: KnowsHooks) -> None:
-        """Wrap the methods of a trainer's loggers; those of what they give out follow when that is there.
+        """Wrap the methods of a trainer's loggers where the run asks for it; those of what they give out follow later.
 
         Args:
             trainer: the trainer.
@@ -84,7 +85,7 @@ class MediaCalls:
             source: where wrappers ask who records.
         """
         self._put, self._source = put, source
-        for logger in _others(trainer):
+        for logger in _others(trainer) if self._signals.captures_media else ():
             self._wrap(logger)
 
     def take_up(self, trainer: Any) -> None:
@@ -148,6 +149,23 @@ class MediaCalls:
         except Exception as error:
             self._report(call, owner, error)
 
+    def take_handed(self, logger: Any, method: str, given: Mapping[str, Any]) -> None:
+        """Record what a logger of ours was handed, also where the run does not ask for that of others. Never raises.
+
+        Args:
+            logger: the logger, which a trainer may not have used yet.
+            method: name of the method, one of `METHODS`.
+            given: arguments of the call by name.
+        """
+        try:
+            trainer = self._lifecycle.trainer_of(logger)
+            if not self._lifecycle.is_silent(trainer) and (trainer is None or trainer.is_global_zero):
+                for one in handed_in(method, given):
+                    self._record(trainer, logger, one)
+        except Exception as error:
+            place = f"what {type(logger).__name__}.{method} was handed is not recorded"
+            self._signals.guard.report(place, error)
+
     def _report(self, call: Call, owner: Any, error: Exception) -> None:
         place = f"what {type(owner).__name__}.{call.method} was handed is not recorded"
         self._signals.guard.report(place, error)
@@ -158,13 +176,15 @@ class MediaCalls:
             if isinstance(getattr(type(owner), method, None), FunctionType) and self._put and self._source:
                 self._put(type(owner), method, recorded(self._source, method))
 
-    def _record(self, trainer: Any, logger: Any, handed: Handed) -> None:
+    def _record(self, trainer: Any | None, logger: Any, handed: Handed) -> None:
         files, name = self._signals.files, handed.name
         if name is None or handed.kind is FileKind.FILE:
             if not self._is_copy(trainer, logger, (FileKind.FILE, name, str(handed.content))):
                 files.add_file(handed.content, name)
             return
-        step = trainer.fit_loop.epoch_loop._batches_that_stepped if handed.step is None else int(handed.step)
+        step = None if handed.step is None else int(handed.step)
+        if step is None and trainer is not None:
+            step = trainer.fit_loop.epoch_loop._batches_that_stepped
         # One logger may be handed as a figure what another one gets as its picture.
         shown_as = FileKind.IMAGE if handed.kind is FileKind.FIGURE else handed.kind
         if self._is_copy(trainer, logger, (shown_as, name, step)):
@@ -181,9 +201,9 @@ class MediaCalls:
             case _:
                 files.add_audio(name, handed.content, handed.sample_rate, step)
 
-    def _is_copy(self, trainer: Any, logger: Any, call: Any) -> bool:
+    def _is_copy(self, trainer: Any | None, logger: Any, call: Any) -> bool:
         """Whether another logger of the trainer has had the same: the name and the step say so, as forms differ."""
-        if len(trainer.loggers) == 1:
+        if trainer is None or len(trainer.loggers) == 1:
             return False
         for known, loggers in self._calls:
             if known == call and id(logger) not in loggers:
@@ -207,11 +227,10 @@ def recorded(source: KnowsHooks, method: str) -> Wrap:
         @functools.wraps(function)
         def call_and_record(owner: Any, *args: Any, **kwargs: Any) -> Any:
             hooks = source.hooks
-            media = None if hooks is None else hooks.media
             # A logger of Lightning's uploads checkpoints by such calls, which are recorded where they are written.
             if (
-                media is None
-                or get_ident() in media.handing_out.threads
+                hooks is None
+                or get_ident() in (media := hooks.media).handing_out.threads
                 or str(sys._getframe(1).f_globals.get("__name__")).startswith(_LOGGERS)
                 or (logger := media.logger_of(owner)) is None
             ):

@@ -75,6 +75,54 @@ class RecordingLogger(_Logger):
         if (hooks := self._hooks) is not None:
             hooks.take_handed(self, metrics, step, params)
 
+    def log_image(self, key: str, images: list[Any], step: int | None = None, **others: Any) -> None:
+        """Record images, as `WandbLogger` takes them: each of several is `<key>/<index>`.
+
+        Args:
+            key: name of the image, or of all of them.
+            images: paths of files, images of Pillow, arrays or tensors, or figures.
+            step: the step that they are of; without one the trainer's.
+            others: captions and the like, which are left out.
+        """
+        self._take("log_image", {"key": key, "images": images, "step": step})
+
+    def log_table(
+        self,
+        key: str,
+        columns: list[str] | None = None,
+        data: list[list[Any]] | None = None,
+        dataframe: Any = None,
+        step: int | None = None,
+    ) -> None:
+        """Record a table, as `WandbLogger` takes it.
+
+        Args:
+            key: name of the table.
+            columns: names of the columns, for rows.
+            data: the rows.
+            dataframe: a data frame, in place of rows.
+            step: the step that it is of; without one the trainer's.
+        """
+        given = {"key": key, "columns": columns, "data": data, "dataframe": dataframe, "step": step}
+        self._take("log_table", given)
+
+    log_text = log_table
+
+    def log_audio(self, key: str, audios: list[Any], step: int | None = None, **others: Any) -> None:
+        """Record sounds, as `WandbLogger` takes them: each of several is `<key>/<index>`.
+
+        Args:
+            key: name of the sound, or of all of them.
+            audios: paths of files, or arrays.
+            step: the step that they are of; without one the trainer's.
+            others: for arrays `sample_rate`, a list of samples in a second; captions and the like are left out.
+        """
+        self._take("log_audio", {"key": key, "audios": audios, "step": step, "sample_rate": others.get("sample_rate")})
+
+    def _take(self, method: str, given: Mapping[str, Any]) -> None:
+        if (hooks := self._hooks) is not None:
+            hooks.media.take_handed(self, method, given)
+
 
 def _bases() -> tuple[type, ...]:
     """Class `Logger` of each package that is loaded, or else of one that is installed.
