@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tracelet_otel import semconv
 from tracelet_otel._support.environment import own_variables
+from tracelet_otel._support.problems import problems_of
 from tracelet_otel._support.tags import parsed, problem_of
 from tracelet_otel._support.text import encodable
 from tracelet_otel.errors import ConfigurationError
@@ -28,26 +29,6 @@ DEFAULT_PROJECT: Final = "Default"
 """Name of the project of runs for which none is given."""
 OTLP: Final = "otlp"
 """Name of the backend that is no tracker: any receiver of OpenTelemetry's own protocol."""
-_LIMITS: Final = {
-    "greater_than": "greater than",
-    "greater_than_equal": "at least",
-    "less_than": "less than",
-    "less_than_equal": "at most",
-}
-_KINDS: Final = {
-    "float": "it has to be a number",
-    "int": "it has to be a whole number",
-    "finite_number": "it has to be a finite number",
-    "bool": "it has to be true or false",
-    "string": "it has to be text",
-    "path": "it has to be a path",
-}
-"""What a value has to be, by the beginning of the type of pydantic's error."""
-_FORMS: Final = {
-    "relay_bind": "it has to be a host and a port, as in 127.0.0.1:4318",
-    "relay_endpoint": "it has to be an address of a host and a port, as in http://relay:4318",
-}
-_FORM_OF_IDS: Final = "it has to be 1 to 64 letters, digits, '_', '.' or '-', and no '.' comes first"
 _FORM_OF_TAGS: Final = "give a mapping of text, or text as in team=vision,baseline"
 _NO_VARIABLE: Final = "no variable has a blank in its name"
 """The alias of a field that must not be read from an environment variable."""
@@ -228,7 +209,7 @@ def load(arguments: Mapping[str, Any], config: Mapping[str, Any] | None) -> Sett
 
 def problems(error: ValidationError) -> str:
     """Describe what is wrong with settings, in our words and without the values, which may be secrets."""
-    return "; ".join(_problem(item["loc"], _words(item)) for item in error.errors(include_input=False))
+    return problems_of(error, Settings.model_fields)
 
 
 def _own_names() -> list[str]:
@@ -279,22 +260,3 @@ def from_plain(plain: Mapping[str, Any]) -> Settings:
     }
     known = {name: value for name, value in plain.items() if name in Settings.model_fields}
     return Settings.model_construct(**{**known, **typed})
-
-
-def _words(problem: Mapping[str, Any]) -> str:
-    """Describe what is wrong with a value, in our words and without the value, which may be a secret."""
-    kind, context = str(problem["type"]), problem.get("ctx", {})
-    if kind in _LIMITS:
-        return f"it has to be {_LIMITS[kind]} {next(iter(context.values()))}"
-    if kind == "string_pattern_mismatch":
-        return _FORMS.get(str(problem["loc"][0]), _FORM_OF_IDS)
-    if kind == "literal_error":
-        return f"it has to be one of {context['expected']}"
-    return next((words for start, words in _KINDS.items() if kind.startswith(start)), str(problem["msg"]))
-
-
-def _problem(location: tuple[int | str, ...], message: str) -> str:
-    name = ".".join(str(part) for part in location)
-    if not name:
-        return message.removeprefix("Value error, ")
-    return f"{name} (or TRACELET_{name.upper()}): {message}" if name in Settings.model_fields else f"{name}: {message}"
