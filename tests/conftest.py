@@ -107,6 +107,12 @@ def with_time(clean_process: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRACELET_TRACK_TIME")
 
 
+@pytest.fixture
+def with_environment(clean_process: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known of where a run runs is recorded, as it is by default."""
+    monkeypatch.delenv("TRACELET_TRACK_ENVIRONMENT")
+
+
 @pytest.fixture(autouse=True)
 def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An empty working directory, no settings in the environment, and no run left behind."""
@@ -114,8 +120,9 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     for name in list(os.environ):
         if name.startswith(("TRACELET_", "OTEL_", "MLFLOW_", "WANDB_", "CLEARML_")):
             monkeypatch.delenv(name)
-    # What a test compares is what was logged; tests of GPU and host, and of time, ask for these.
+    # What a test compares is what was logged; tests of GPU and host, of time, and of where a run runs, ask for these.
     monkeypatch.setenv("TRACELET_TRACK_SYSTEM", "false")
+    monkeypatch.setenv("TRACELET_TRACK_ENVIRONMENT", "false")
     monkeypatch.setenv("TRACELET_TRACK_TIME", "false")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     # No report of an error leaves the machine, and no session lands in somebody's home.

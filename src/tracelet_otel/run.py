@@ -75,7 +75,13 @@ class Run(RecordsByHand):
         self._ended = threading.Event()
         self._error_before = last_error()
         identity = run_resource(
-            run_id, self.name, settings.project, settings.ranks, track_git=settings.track_git, guard=self._guard
+            run_id,
+            self.name,
+            settings.project,
+            settings.ranks,
+            track_git=settings.track_git,
+            track_environment=settings.track_environment,
+            guard=self._guard,
         ).merge(Resource(settings.purpose))
         self._session.prepare()
         self._session.open(identity.attributes)

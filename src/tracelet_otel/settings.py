@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     """Whether GPU and host are measured."""
     track_git: bool = True
     """Whether the state of the code is recorded."""
+    track_environment: bool = True
+    """Whether the command line, the installed packages and a summary of the module are recorded."""
     metrics_interval: float = Field(default=10.0, gt=0, le=_LONGEST_S)
     """Seconds between two readings of GPU and host, and of a relay's own figures."""
     export_interval: float = Field(default=1.0, gt=0, le=_LONGEST_S)

@@ -28,7 +28,15 @@ ALWAYS = {"host.name", "host.arch", "os.type", "os.version", "process.command", 
 }
 SDK = {"telemetry.sdk.language", "telemetry.sdk.name", "telemetry.sdk.version", "service.instance.id", "service.name"}
 pytestmark = pytest.mark.whole
-OF_MACHINE = ("tracelet.gpu.driver_version", "tracelet.cuda.version")
+OF_MACHINE = (
+    "host.cpu.model.name",
+    "tracelet.host.cpu.count",
+    "tracelet.host.cpu.logical_count",
+    "tracelet.host.memory.size",
+    "tracelet.gpu.driver_version",
+    "tracelet.gpu.models",
+    "tracelet.cuda.version",
+)
 
 
 @pytest.fixture

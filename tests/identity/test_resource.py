@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import sysconfig
+from pathlib import Path
 
 import pytest
 
@@ -46,7 +47,16 @@ def test_all_of_it(tmp_path, monkeypatch, code):
     found = resource()
     for varying in ("service.instance.id", "tracelet.torch.version", "tracelet.lightning.version"):
         assert found.pop(varying)
-    for optional in ("k8s.node.name", "k8s.namespace.name", "tracelet.cuda.version", "tracelet.gpu.driver_version"):
+    for machine in ("tracelet.host.cpu.count", "tracelet.host.cpu.logical_count", "tracelet.host.memory.size"):
+        assert found.pop(machine) > 0
+    for optional in (
+        "host.cpu.model.name",
+        "tracelet.gpu.models",
+        "k8s.node.name",
+        "k8s.namespace.name",
+        "tracelet.cuda.version",
+        "tracelet.gpu.driver_version",
+    ):
         found.pop(optional, None)
     assert found == {
         "telemetry.sdk.language": "python",
@@ -62,6 +72,9 @@ def test_all_of_it(tmp_path, monkeypatch, code):
         "os.version": found["os.version"],
         "process.pid": os.getpid(),
         "process.command": str(code / "train.py"),
+        "process.command_args": (str(code / "train.py"), "--key=***"),
+        "process.executable.path": sys.executable,
+        "process.working_directory": str(Path.cwd()),
         "process.owner": found["process.owner"],
         "process.runtime.name": "cpython",
         "process.runtime.version": platform.python_version(),
@@ -91,10 +104,12 @@ def test_what_is_configured_counts_more_than_what_is_found_and_less_than_the_run
 PARTS = [
     "scheduler_attributes",
     "kubernetes_attributes",
+    "machine_attributes",
     "platform_attributes",
     "package_attributes",
     "cuda_attributes",
     "driver_attributes",
+    "gpu_attributes",
     "vcs_attributes",
 ]
 

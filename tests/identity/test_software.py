@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tracelet_otel.resource.nvidia import cuda_attributes, driver_attributes
+from tracelet_otel.resource.machine import machine_attributes
+from tracelet_otel.resource.nvidia import cuda_attributes, driver_attributes, gpu_attributes
 from tracelet_otel.resource.software import package_attributes, platform_attributes
 
 GCC = "GCC version:  gcc version 12.3.0 (Ubuntu 12.3.0-1ubuntu1~22.04)\n"
@@ -111,3 +112,25 @@ def test_the_system_and_python(monkeypatch, system, machine, attributes):
     monkeypatch.setattr(platform, "version", lambda: "10.0.26100")
     python = {"process.runtime.name": "cpython", "process.runtime.version": platform.python_version()}
     assert platform_attributes() == {**attributes, **python}
+
+
+def test_the_models_of_gpus_by_what_the_driver_says(tmp_path):
+    assert gpu_attributes(tmp_path / "absent") == {}
+    for place, text in {
+        "0000:07:00.0": "Model: \t\t NVIDIA H200\nIRQ:   \t\t 16\nGPU UUID: \t GPU-1\n",
+        "0000:0f:00.0": "IRQ: 17\n",
+        "0000:47:00.0": "Model: \t\t NVIDIA A100-SXM4-40GB \n",
+    }.items():
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "information").write_text(text)
+    assert gpu_attributes(tmp_path) == {"tracelet.gpu.models": ("NVIDIA H200", "NVIDIA A100-SXM4-40GB")}
+
+
+def test_the_machine_as_far_as_it_is_known(tmp_path, monkeypatch):
+    file = tmp_path / "cpuinfo"
+    file.write_text("processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Some  Processor @ 2 GHz\nstepping\t: 1\n")
+    monkeypatch.setattr("psutil.cpu_count", lambda logical=True: 8 if logical else None)
+    found = machine_attributes(file)
+    assert found.pop("tracelet.host.memory.size") > 0
+    assert found == {"tracelet.host.cpu.logical_count": 8, "host.cpu.model.name": "Some  Processor @ 2 GHz"}
+    assert "host.cpu.model.name" not in machine_attributes(tmp_path / "absent")

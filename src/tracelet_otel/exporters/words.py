@@ -1,8 +1,13 @@
-"""Tags for trackers whose tags are plain words: a tag is `name:value`, or its name where the value is empty. Pure."""
+"""Tags for trackers whose tags are plain words, and attributes as text. Pure.
+
+A tag is `name:value`, or its name where the value is empty.
+"""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from tracelet_otel import semconv
 from tracelet_otel._support.text import shortened
@@ -34,6 +39,19 @@ def cut(tags: Mapping[str, str], longest: int) -> dict[str, str]:
         for name, word in whole.items()
         if len(word) > longest
     }
+
+
+def as_text(attribute: str, value: Any) -> str:
+    """A resource attribute's value as text. A command line is as a shell takes it, another list has commas.
+
+    Args:
+        attribute: its name.
+        value: its value.
+    """
+    if not isinstance(value, (list, tuple)):
+        return str(value)
+    parts = [str(one) for one in value]
+    return shlex.join(parts) if attribute == semconv.PROCESS_COMMAND_ARGS else ", ".join(parts)
 
 
 def _word(name: str, value: str, longest: int | None) -> str:

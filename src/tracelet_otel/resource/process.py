@@ -14,11 +14,12 @@ from typing import Final
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.text import encodable
+from tracelet_otel.resource.command_line import command_attributes
 from tracelet_otel.resource.membership import Membership
 from tracelet_otel.resource.rank_info import RankInfo, rank_info_of
 from tracelet_otel.resource.run_id import run_id_of_process
 from tracelet_otel.resource.script import script_name
-from tracelet_otel.resource.surroundings import process_attributes, surroundings
+from tracelet_otel.resource.surroundings import Value, process_attributes, surroundings
 
 _GIT_PATIENCE_S: Final = 0.04
 """Seconds that `git status` may take: enough for some 2,000 files. The start of the script waits for it."""
@@ -26,7 +27,7 @@ _FALSE: Final = ("0", "off", "f", "false", "n", "no")
 """Values of a variable that mean false, the same as for settings."""
 
 
-def process_identity(environment: Mapping[str, str], guard: Guard) -> dict[str, str | int]:
+def process_identity(environment: Mapping[str, str], guard: Guard) -> dict[str, Value]:
     """Resource attributes of this process.
 
     Args:
@@ -34,10 +35,13 @@ def process_identity(environment: Mapping[str, str], guard: Guard) -> dict[str, 
         guard: where errors are reported; a part that fails is left out.
     """
     rank_info = rank_info_of(environment)
-    tracks_git = environment.get("TRACELET_TRACK_GIT", "").lower() not in _FALSE
+    tracks_git, tracks_command = (
+        environment.get(f"TRACELET_TRACK_{what}", "").lower() not in _FALSE for what in ("GIT", "ENVIRONMENT")
+    )
     return {
         **surroundings(environment, guard, _GIT_PATIENCE_S if tracks_git else None),
         **process_attributes(),
+        **(command_attributes() if tracks_command else {}),
         **Membership(rank_info).attributes,
         **_run(environment, rank_info, guard),
     }

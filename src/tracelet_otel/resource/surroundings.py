@@ -10,17 +10,19 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.text import encodable
 from tracelet_otel.resource.kubernetes import kubernetes_attributes
-from tracelet_otel.resource.nvidia import cuda_attributes, driver_attributes
+from tracelet_otel.resource.machine import machine_attributes
+from tracelet_otel.resource.nvidia import cuda_attributes, driver_attributes, gpu_attributes
 from tracelet_otel.resource.scheduler import scheduler_attributes
 from tracelet_otel.resource.script import code_directories, script_name
 from tracelet_otel.resource.software import package_attributes, platform_attributes
 from tracelet_otel.resource.vcs import vcs_attributes
 
-Attributes = Mapping[str, str | int | bool]
+Value = str | int | bool | tuple[str, ...]
+Attributes = Mapping[str, str] | Mapping[str, str | int] | Mapping[str, str | bool] | Mapping[str, tuple[str, ...]]
 
 
-def surroundings(environment: Mapping[str, str], guard: Guard, git_patience_s: float | None) -> dict[str, str | int]:
-    """Resource attributes of scheduler, pod, system, libraries, GPU driver and code; a part that fails is left out.
+def surroundings(environment: Mapping[str, str], guard: Guard, git_patience_s: float | None) -> dict[str, Value]:
+    """Resource attributes of scheduler, pod, machine, system, libraries and code; a part that fails is left out.
 
     Args:
         environment: environment variables of this process.
@@ -30,14 +32,16 @@ def surroundings(environment: Mapping[str, str], guard: Guard, git_patience_s: f
     parts: dict[str, Callable[[], Attributes]] = {
         "the scheduler": lambda: scheduler_attributes(environment),
         "the pod": lambda: kubernetes_attributes(environment),
+        "the machine": machine_attributes,
         "the system": platform_attributes,
         "versions of libraries": package_attributes,
         "the version of CUDA": cuda_attributes,
         "the version of the GPU's driver": driver_attributes,
+        "the models of GPUs": gpu_attributes,
     }
     if git_patience_s is not None:
         parts["the code"] = lambda: vcs_attributes(code_directories(), guard, git_patience_s)
-    found: dict[str, str | int] = {}
+    found: dict[str, Value] = {}
     for what, part in parts.items():
         try:
             found.update(part())

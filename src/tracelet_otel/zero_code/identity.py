@@ -35,5 +35,5 @@ def identified(resource: Mapping[str, Any], settings: Settings, guard: Guard) ->
         project = service
     run_id = run_to_continue(settings) or str(resource.get(semconv.RUN_ID) or new_run_id())
     name = settings.exp_name or str(resource.get(semconv.RUN_NAME) or default_run_name())
-    found = completed(resource, run_id, name, project, settings.ranks, track_git=settings.track_git, guard=guard)
+    found = completed(resource, run_id, name, project, settings, guard)
     return {**found, **settings.purpose}

@@ -12,13 +12,15 @@ from typing import Any, Final, NamedTuple
 
 from tracelet_otel import semconv
 from tracelet_otel.exporters.names import key_apart
-from tracelet_otel.exporters.words import with_tags
+from tracelet_otel.exporters.words import as_text, with_tags
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.failure import Failure
 from tracelet_otel.protocol.run_identity import RunIdentity
 
 GENERAL: Final = "General"
 """The section of hyperparameters that people look at first."""
+ARGUMENTS: Final = "Args"
+"""The section of command line arguments, as ClearML's client names it."""
 PROPERTIES: Final = "properties"
 """The section of user properties."""
 SCALAR: Final = "training_stats_scalar"
@@ -47,6 +49,7 @@ _SCRIPT: Final = {
     "version_num": semconv.VCS_REVISION,
 }
 """Fields of a task's script, with their resource attributes. Source: `Script` in `clearml.backend_api.services`."""
+_OPTION: Final = re.compile(r"--?[A-Za-z]")
 _LARGEST: Final = 3.4028234663852886e38
 """The largest value that the server's index can hold: a float of 32 bits."""
 _SHORTEST_NAME: Final = 3
@@ -165,7 +168,7 @@ def items(section: str, values: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Hyperparameters or properties by name, as the server keeps them."""
     made: dict[str, dict[str, str]] = {}
     for name, value in values.items():
-        param = value if isinstance(value, Param) else Param(str(value))
+        param = value if isinstance(value, Param) else Param(as_text(name, value))
         typed = {"type": param.type} if param.type else {}
         made[name] = {"section": section, "name": name, "value": param.text, **typed}
     return made
@@ -173,6 +176,7 @@ def items(section: str, values: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 def description(run: RunIdentity) -> dict[str, Any]:
     """The fields of a new task, without its project."""
+    arguments = arguments_by_name(run.attributes.get(semconv.PROCESS_COMMAND_ARGS, ())[1:])
     return {
         "name": long_enough(run.run_name),
         "type": "training",
@@ -181,8 +185,36 @@ def description(run: RunIdentity) -> dict[str, Any]:
             "entry_point": str(run.attributes.get(semconv.PROCESS_COMMAND, "")),
             **{name: str(run.attributes[known]) for name, known in _SCRIPT.items() if known in run.attributes},
         },
-        "hyperparams": {PROPERTIES: items(PROPERTIES, run.attributes)},
+        "hyperparams": {
+            PROPERTIES: items(PROPERTIES, run.attributes),
+            **({ARGUMENTS: items(ARGUMENTS, arguments)} if arguments else {}),
+        },
     }
+
+
+def arguments_by_name(arguments: Iterable[str]) -> dict[str, str]:
+    """The arguments of a command line by name, as far as their form tells it.
+
+    A value may be behind `=`, or in the arguments up to the next option; an option without one is `True`. What belongs
+    to no option has its number as its name, from 1.
+
+    Args:
+        arguments: the arguments, without the script.
+    """
+    values: dict[str, list[str]] = {}
+    option, number = "", 0
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        plain = name.lstrip("-")
+        if plain and (equals or _OPTION.match(argument)):
+            values.setdefault(plain, []).extend([value] if equals else [])
+            option = "" if equals else plain
+        elif option:
+            values[option].append(argument)
+        else:
+            number += 1
+            values[str(number)] = [argument]
+    return {name: " ".join(found) if found else "True" for name, found in values.items()}
 
 
 def described(words: Iterable[str], tags: Mapping[str, str]) -> dict[str, Any]:

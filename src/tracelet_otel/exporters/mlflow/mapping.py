@@ -12,6 +12,7 @@ from typing import Any, Final
 from tracelet_otel import semconv
 from tracelet_otel._support.text import shortened
 from tracelet_otel.exporters.names import Names, with_hash
+from tracelet_otel.exporters.words import as_text
 from tracelet_otel.protocol.decode import Reading
 
 MAX_KEY_LENGTH: Final = 250
@@ -132,10 +133,14 @@ def storable(text: str, length: int) -> str:
 def resource_tags(attributes: Mapping[str, Any]) -> dict[str, str]:
     """Tags for resource attributes: few under their own names, all others behind a prefix; some also as MLflow's."""
     tags = {
-        valid_key(name if name in _SHOWN else RESOURCE_PREFIX + name): storable(str(value), MAX_TAG_LENGTH)
+        valid_key(name if name in _SHOWN else RESOURCE_PREFIX + name): storable(as_text(name, value), MAX_TAG_LENGTH)
         for name, value in attributes.items()
     }
     for attribute, tag in WELL_KNOWN_TAGS.items():
         if attribute in attributes:
             tags[tag] = storable(str(attributes[attribute]), MAX_TAG_LENGTH)
+    command = attributes.get(semconv.PROCESS_COMMAND_ARGS, ())
+    if len(command) > 1:
+        # MLflow has a place for the script only.
+        tags[semconv.PROCESS_COMMAND_LINE] = storable(as_text(semconv.PROCESS_COMMAND_ARGS, command), MAX_TAG_LENGTH)
     return {**tags, "mlflow.source.type": "LOCAL"}
