@@ -46,6 +46,8 @@ class OfflineRun:
     files: list[str] = field(default_factory=list)
     """That are to be uploaded."""
     artifacts: list[OfflineArtifact] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+    """Where it has run, as `wandb-metadata.json` has it on a server."""
     exit_code: int | None = None
     """None where the run has not ended."""
 
@@ -69,6 +71,7 @@ def _records(data: bytes) -> Iterator[bytes]:
 
 def offline_run(path: Path) -> OfflineRun:
     """What one file holds."""
+    from google.protobuf.json_format import MessageToDict
     from wandb.proto import wandb_internal_pb2
 
     messages: Any = wandb_internal_pb2  # made at run time, without types
@@ -103,6 +106,8 @@ def offline_run(path: Path) -> OfflineRun:
             found.files += [one.path for one in record.files.files]
         elif kind == "artifact":
             found.artifacts.append(_artifact(record.artifact))
+        elif kind == "environment":
+            found.environment = MessageToDict(record.environment, preserving_proto_field_name=True)
         elif kind == "exit":
             found.exit_code = record.exit.exit_code
     found.config.pop("_wandb", None)

@@ -23,7 +23,7 @@ _TYPES = {
     "curve": ("figure", "plotly-file"),
 }
 """By the end of the name that the contract gives: kind, and W&B's own type for it."""
-_OWN_FILES = ("config.yaml", "wandb-summary.json")
+_OWN_FILES = ("config.yaml", "wandb-metadata.json", "wandb-summary.json")
 
 
 def files_of_offline_run(paths: list[Path]) -> StoredFiles:

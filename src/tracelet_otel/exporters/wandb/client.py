@@ -17,6 +17,7 @@ from tracelet_otel import semconv
 from tracelet_otel.errors import TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.wandb.address import check_reachable
+from tracelet_otel.exporters.wandb.environment import publish_environment
 from tracelet_otel.exporters.wandb.errors import translated
 from tracelet_otel.exporters.wandb.failure import store_failure
 from tracelet_otel.exporters.wandb.files import files_of, mark_uploaded, upload_error
@@ -191,6 +192,7 @@ class WandbTracker:
             self._rows = RowBuilder(column_names(exact_names(columns, self._facts)))
         self._identity = run
         self._set_facts(begun, run.attributes)
+        publish_environment(begun, run)
         # Charts have the training's step as their x axis, as those of `WandbLogger`.
         begun.define_metric(STEP)
         begun.define_metric("*", step_metric=STEP, step_sync=True)

@@ -11,9 +11,12 @@ WANDB: Final = Library(
     oldest="0.31.0",
     newest="0.31.0",
     names=(
+        PrivateName("proto.wandb_internal_pb2", "EnvironmentRecord"),
         PrivateName("proto.wandb_internal_pb2", "Record"),
         PrivateName("sdk.data_types._private", "MEDIA_TMP"),
         PrivateName("sdk.data_types.utils", "val_to_json", parameters=("run", "key", "val", "namespace")),
+        PrivateName("sdk.interface.interface", "InterfaceBase.publish_environment", parameters=("self", "environment")),
+        PrivateName("sdk.wandb_run", "Run._interface"),
         PrivateName("sdk.wandb_settings", "Settings.log_internal"),
         PrivateName("sdk.wandb_settings", "Settings.sync_dir"),
         PrivateName("sdk.wandb_settings", "Settings.sync_file"),
