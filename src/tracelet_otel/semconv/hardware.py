@@ -28,6 +28,21 @@ CELSIUS_UNIT: Final = "Cel"
 ERRORS_UNIT: Final = "{error}"
 HERTZ_UNIT: Final = "Hz"
 
+# The filesystem that the working directory is on; names of the system conventions
+FILESYSTEM_USAGE: Final = "system.filesystem.usage"
+FILESYSTEM_UTILIZATION: Final = "system.filesystem.utilization"
+
+# Attributes of its points
+SYSTEM_DEVICE: Final = "system.device"
+FILESYSTEM_STATE: Final = "system.filesystem.state"
+FILESYSTEM_MOUNTPOINT: Final = "system.filesystem.mountpoint"
+FILESYSTEM_TYPE: Final = "system.filesystem.type"
+
+# Values of `system.filesystem.state`
+FILESYSTEM_USED: Final = "used"
+FILESYSTEM_FREE: Final = "free"
+FILESYSTEM_RESERVED: Final = "reserved"
+
 # Attributes of a GPU's points
 HW_ID: Final = "hw.id"
 HW_NAME: Final = "hw.name"

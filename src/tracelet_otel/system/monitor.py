@@ -18,6 +18,7 @@ from tracelet_otel.gpu.nvml import prepare as prepare_gpu
 from tracelet_otel.protocol.samples import Reader
 from tracelet_otel.settings import Settings
 from tracelet_otel.system.exporter import SystemExporter
+from tracelet_otel.system.filesystem import observe_filesystem
 from tracelet_otel.system.host import observe_host
 from tracelet_otel.system.host import prepare as prepare_host
 
@@ -116,6 +117,7 @@ class Hardware:
         try:
             self._gpus = observe_gpus(provider, guard, environment())
             observe_host(provider)
+            observe_filesystem(provider)
         except Exception as error:
             guard.report("GPU and host are not measured", error)
         # The reader's own thread collects after one interval for the first time. Values that are a share or growth over

@@ -46,6 +46,9 @@ _GPU: Final[Mapping[tuple[str, str], tuple[str, float]]] = {
 _HOST: Final[Mapping[tuple[str, str], tuple[str, float]]] = {
     ("system.memory.usage", "used"): ("system_memory_usage_megabytes", 1e-6),
     ("system.memory.utilization", "used"): ("system_memory_usage_percentage", 100),
+    (semconv.FILESYSTEM_UTILIZATION, semconv.FILESYSTEM_USED): ("disk_usage_percentage", 100),
+    (semconv.FILESYSTEM_USAGE, semconv.FILESYSTEM_USED): ("disk_usage_megabytes", 1e-6),
+    (semconv.FILESYSTEM_USAGE, semconv.FILESYSTEM_FREE): ("disk_available_megabytes", 1e-6),
     ("process.memory.usage", ""): ("process_memory_usage_megabytes", 1e-6),
     ("process.thread.count", ""): ("process_threads", 1),
 }
@@ -61,6 +64,7 @@ _KINDS: Final = (
     semconv.ERROR_TYPE,
     semconv.GPU_CLOCK,
     semconv.NETWORK_IO_DIRECTION,
+    semconv.FILESYSTEM_STATE,
     "state",
     "direction",
     "type",
