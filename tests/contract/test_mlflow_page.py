@@ -17,6 +17,7 @@ from tracelet_otel import semconv
 from tracelet_otel.exporters.mlflow.description import WRITTEN_TAGS, described, links, summary
 from tracelet_otel.exporters.mlflow.extremes import EXTREMES_TAG, Extreme, Extremes
 from tracelet_otel.exporters.mlflow.mapping import NOTE_TAG
+from tracelet_otel.protocol.decode import Param
 from tracelet_otel.protocol.failure import STACKTRACE_TAG
 from tracelet_otel.testing import reading
 
@@ -263,3 +264,32 @@ def test_links(url, link):
         "[where the time went](#/experiments/1/runs/2/traces?workflowType=machine_learning)",
         "[why it failed](#/experiments/1/runs/2/artifacts/exception.txt?workflowType=machine_learning)",
     ]
+
+
+SETTINGS = {"name": "Adam", "lr": "0.1", "betas": "(0.9, 0.999)"}
+OURS = {f"lightning/optimizer_0/{name}": Param(text) for name, text in SETTINGS.items()}
+
+
+def test_the_optimizer_has_short_names_when_no_user_can_have_them_any_more(backend, client, identity):
+    tracker = backend.tracker()
+    tracker.open(identity)
+    tracker.log_params({**OURS, "lightning/optimizer_1/name": Param("SGD")})
+    assert "betas" not in found(client, identity).data.params
+    # Late, and another value than ours.
+    tracker.log_params({"lr": Param("3")})
+    tracker.close(semconv.OUTCOME_FINISHED)
+    run = found(client, identity).data
+    short = {name: run.params.get(name) for name in ("optimizer_name", "lr", "betas", "name")}
+    assert short == {"optimizer_name": "Adam", "lr": "3", "betas": "(0.9, 0.999)", "name": None}
+    assert not [tag for tag in run.tags if tag.startswith("tracelet.param.")]
+
+
+def test_what_another_writer_has_stored_of_it_stays_and_the_run_ends(backend, client, identity):
+    tracker = backend.tracker()
+    tracker.open(identity)
+    tracker.log_params(OURS)
+    client.log_param(found(client, identity).info.run_id, "lr", "theirs")
+    tracker.close(semconv.OUTCOME_FINISHED)
+    run = found(client, identity)
+    assert (run.data.params["lr"], run.data.params["optimizer_name"]) == ("theirs", "Adam")
+    assert run.info.status == "FINISHED"

@@ -36,6 +36,10 @@ AXIS_NONE: Final = "none"  # nothing: the user gave no step, and it is 0
 GRAD_NORM: Final = "grad_norm"  # 2-norm of all gradients before clipping, as other trainers call it
 HP_METRIC: Final = "hp_metric"  # what TensorBoard calls a single number that was logged with hyperparameters
 
+# Names of hyperparameters that are not the user's own
+TRAINER_PREFIX: Final = "lightning"  # of the trainer's own configuration, so that they never equal a user's
+OPTIMIZER_PARAMS: Final = "lightning/optimizer_0/"  # of the first optimizer's settings
+
 # Instruments
 METRIC_NONFINITE: Final = "tracelet.metric.nonfinite"
 METRIC_NONFINITE_UNIT: Final = "{value}"

@@ -30,6 +30,7 @@ from tracelet_otel.exporters.mlflow.mapping import (
     exact_names,
     metric_names,
     resource_tags,
+    short_params,
     storable,
     tag_key,
 )
@@ -146,6 +147,15 @@ class MlflowTracker:
                 )
             self._params.update(chunk)
 
+    def _store_short_params(self) -> None:
+        """Store the optimizer's settings under short names; params cannot change, so a user's own come first."""
+        if not short_params(self._params):
+            return
+        with self._run_translated():
+            stored = self._client.get_run(self._run_id).data.params
+        with contextlib.suppress(RefusedError):  # another writer has stored one meanwhile
+            self._store_params(short_params({**self._params, **stored}))
+
     def set_tags(self, tags: Mapping[str, str]) -> Mapping[str, str]:
         """Store tags as MLflow's tags, the note as the run's description, and the traceback of a failure as a file."""
         problems = store_failure(self._client, self._run_id, tags)
@@ -158,6 +168,7 @@ class MlflowTracker:
 
     def close(self, outcome: str | None, end_unix_nano: int | None = None) -> None:
         """Give the run its final status and end time, and describe how it ended."""
+        self._store_short_params()
         with self._run_translated():
             status = STATUS.get(outcome or "", "KILLED")
             self._client.set_terminated(self._run_id, status=status, end_time=_ms(end_unix_nano))

@@ -144,3 +144,18 @@ def resource_tags(attributes: Mapping[str, Any]) -> dict[str, str]:
         # MLflow has a place for the script only.
         tags[semconv.PROCESS_COMMAND_LINE] = storable(as_text(semconv.PROCESS_COMMAND_ARGS, command), MAX_TAG_LENGTH)
     return {**tags, "mlflow.source.type": "LOCAL"}
+
+
+def short_params(params: Mapping[str, str]) -> dict[str, str]:
+    """Settings of the first optimizer under the names that `mlflow.pytorch.autolog` gives them.
+
+    Args:
+        params: all params of the run, by key. One that has such a name already is somebody's own, and stays.
+    """
+    settings = {
+        key.removeprefix(semconv.OPTIMIZER_PARAMS): value
+        for key, value in params.items()
+        if key.startswith(semconv.OPTIMIZER_PARAMS)
+    }
+    short = {("optimizer_name" if name == "name" else name): value for name, value in settings.items()}
+    return {name: value for name, value in short.items() if name not in params}

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
-
-PREFIX: Final = "lightning"
-"""Prefix of the names of the trainer's own configuration, so that they never equal a user's."""
 
 _TRAINER: Final = (
     "max_epochs",
@@ -71,15 +69,15 @@ def _trainer(trainer: Any) -> Iterator[tuple[str, Any]]:
     for name in _TRAINER:
         value = getattr(trainer, name, None)
         if value is not None:
-            yield f"{PREFIX}/trainer/{name}", value
-    yield f"{PREFIX}/trainer/strategy", type(trainer.strategy).__name__
-    yield f"{PREFIX}/trainer/accelerator", type(trainer.accelerator).__name__
+            yield f"{semconv.TRAINER_PREFIX}/trainer/{name}", value
+    yield f"{semconv.TRAINER_PREFIX}/trainer/strategy", type(trainer.strategy).__name__
+    yield f"{semconv.TRAINER_PREFIX}/trainer/accelerator", type(trainer.accelerator).__name__
 
 
 def _optimizers(trainer: Any) -> Iterator[tuple[str, Any]]:
     """The optimizers' settings."""
     for index, optimizer in enumerate(trainer.optimizers):
-        name = f"{PREFIX}/optimizer_{index}"
+        name = f"{semconv.TRAINER_PREFIX}/optimizer_{index}"
         yield f"{name}/name", type(optimizer).__name__
         for setting, value in optimizer.defaults.items():
             yield f"{name}/{setting}", value.item() if hasattr(value, "item") else value
@@ -89,8 +87,8 @@ def _parameters(trainer: Any) -> Iterator[tuple[str, Any]]:
     """The model's numbers of parameters."""
     # Parameters of lazy modules have no size before the first batch.
     sized = [one for one in trainer.lightning_module.parameters() if not hasattr(one, "materialize")]
-    yield f"{PREFIX}/model/parameters", sum(one.numel() for one in sized)
-    yield f"{PREFIX}/model/trainable_parameters", sum(one.numel() for one in sized if one.requires_grad)
+    yield f"{semconv.TRAINER_PREFIX}/model/parameters", sum(one.numel() for one in sized)
+    yield f"{semconv.TRAINER_PREFIX}/model/trainable_parameters", sum(one.numel() for one in sized if one.requires_grad)
 
 
 def _described(read: Callable[..., Any]) -> str:
