@@ -252,3 +252,29 @@ def test_packed_numbers_of_plotly_are_unpacked():
     assert plain_plot({"data": [{"z": packed, "y": flat}]}) == {
         "data": [{"z": [[1.0, 2.0], [3.0, None]], "y": [1.0, 2.0, 3.0, None]}]
     }
+
+
+def test_installed_packages_are_where_the_page_of_a_task_shows_them(online, identity, tmp_path):
+    _, writer = opened(online, identity)
+    content = made(tmp_path / "requirements.txt", b"a==1\nb==2\n")
+    ours = RunFile("requirements.txt", FileKind.FILE, LATER, content.name, is_own=True)
+    writer.write(ours, content)
+    writer.write(replace(ours, is_own=False), made(tmp_path / "theirs" / "requirements.txt", b"theirs"))
+    (task,) = online.server.tasks.values()
+    assert task.fields["script"]["requirements"] == {"pip": "a==1\nb==2\n"}
+    assert task.fields["script"]["binary"] == "python"
+
+
+def test_the_import_of_a_session_keeps_script_arguments_and_packages(offline, identity, clearml_server, tmp_path):
+    attributes = {semconv.PROCESS_COMMAND: "train.py", semconv.PROCESS_COMMAND_ARGS: ["train.py", "ours", "--lr=3"]}
+    identity = replace(identity, attributes={**identity.attributes, **attributes})
+    tracker, writer = opened(offline, identity)
+    content = made(tmp_path / "requirements.txt", b"a==1\n")
+    writer.write(RunFile("requirements.txt", FileKind.FILE, LATER, content.name, is_own=True), content)
+    tracker.close(semconv.OUTCOME_FINISHED)
+    import_session(tmp_path / "clearml" / "offline" / f"offline-{identity.run_id}.zip", clearml_server, tmp_path)
+    (task,) = clearml_server.tasks.values()
+    assert task.fields["script"]["entry_point"] == "train.py"
+    assert task.fields["script"]["requirements"] == {"pip": "a==1\n"}
+    found = {name: item["value"] for name, item in task.hyperparams["Args"].items()}
+    assert found == {"1": "ours", "lr": "3"}

@@ -133,6 +133,12 @@ def test_a_run_that_was_uploaded_is_not_uploaded_again(online, identity, tmp_pat
         online.server.runs[identity.run_id].files.clear()
 
 
+def sync(server, directory, identity):
+    (path,) = {path.resolve() for path in offline_files(directory / "wandb", identity.run_id)}
+    variables = {**os.environ, "WANDB_BASE_URL": server.uri, "WANDB_API_KEY": server.api_key}
+    subprocess.run([sys.executable, "-m", "wandb", "sync", str(path.parent)], env=variables, check=True, timeout=60)
+
+
 def test_wandb_sync_uploads_the_files_of_an_offline_run(offline, wandb_server, identity, tmp_path):
     tracker = offline.tracker()
     tracker.open(identity)
@@ -147,9 +153,7 @@ def test_wandb_sync_uploads_the_files_of_an_offline_run(offline, wandb_server, i
         # What is in the spool goes away.
         content.unlink()
     tracker.close(semconv.OUTCOME_FINISHED)
-    (path,) = {path.resolve() for path in offline_files(tmp_path / "wandb", identity.run_id)}
-    variables = {**os.environ, "WANDB_BASE_URL": wandb_server.uri, "WANDB_API_KEY": wandb_server.api_key}
-    subprocess.run([sys.executable, "-m", "wandb", "sync", str(path.parent)], env=variables, check=True, timeout=60)
+    sync(wandb_server, tmp_path, identity)
     found = files_of_online_run(wandb_server, identity.run_id)
     assert found == offline.stored_files(identity.run_id)
     assert len(found.media) == 2
@@ -209,3 +213,77 @@ def test_rows_go_on_while_a_checkpoint_is_uploaded(wandb_server, tmp_path):
     (version,) = wandb_server.artifacts.collections["model-beside"]
     assert version.files == {"last.ckpt": b"weights"}
     assert [row["loss"] for row in wandb_server.runs["beside"].history] == [1.0] * 5
+
+
+OF_A_RUN = {
+    semconv.PROCESS_COMMAND: "src/train.py",
+    semconv.PROCESS_COMMAND_ARGS: ("src/train.py", "ours", "20"),
+    semconv.PROCESS_WORKING_DIRECTORY: "/home/ada/work",
+    semconv.PROCESS_EXECUTABLE_PATH: "/venv/bin/python",
+    semconv.PROCESS_RUNTIME_NAME: "cpython",
+    semconv.PROCESS_RUNTIME_VERSION: "3.12.1",
+    semconv.HOST_NAME: "node7",
+    semconv.HOST_CPU_COUNT: 4,
+    semconv.HOST_CPU_LOGICAL_COUNT: 8,
+    semconv.HOST_MEMORY_SIZE: 2**36,
+    semconv.OS_TYPE: "linux",
+    semconv.OS_VERSION: "6.1",
+    semconv.VCS_REVISION: "abc",
+    semconv.VCS_REPOSITORY_URL: "https://git.local/org/repo",
+    semconv.GPU_MODELS: ("NVIDIA H200", "NVIDIA H200"),
+    semconv.SLURM_JOB_ID: "7",
+}
+METADATA = {
+    "os": "Linux-6.1",
+    "python": "CPython 3.12.1",
+    "args": ["ours", "20"],
+    "program": "/home/ada/work/src/train.py",
+    "codePath": "src/train.py",
+    "codePathLocal": "src/train.py",
+    "git": {"remote": "https://git.local/org/repo", "commit": "abc"},
+    "root": "/home/ada/work",
+    "host": "node7",
+    "username": "ada",
+    "executable": "/venv/bin/python",
+    "cpu_count": 4,
+    "cpu_count_logical": 8,
+    "gpu": "NVIDIA H200",
+    "gpu_count": 2,
+    "memory": {"total": str(2**36)},
+    "cpu": {"count": 4, "countLogical": 8},
+    "gpu_nvidia": [{"name": "NVIDIA H200"}, {"name": "NVIDIA H200"}],
+    "slurm": {"job_id": "7"},
+}
+
+
+def without_times(metadata):
+    return {name: value for name, value in metadata.items() if name not in ("startedAt", "writerId")}
+
+
+def test_a_server_has_where_the_run_has_run_and_what_was_installed(online, identity, tmp_path):
+    identity = replace(identity, attributes={**identity.attributes, **OF_A_RUN})
+    tracker = online.tracker()
+    tracker.open(identity)
+    writer = tracker.file_writer()
+    writer.open(identity)
+    theirs, ours = tmp_path / "theirs", tmp_path / "requirements.txt"
+    theirs.write_text("theirs")
+    ours.write_text("a==1\n")
+    writer.write(RunFile("requirements.txt", FileKind.FILE, TIME_NS, "theirs"), theirs)
+    writer.write(RunFile("requirements.txt", FileKind.FILE, TIME_NS, "requirements.txt", is_own=True), ours)
+    tracker.close(semconv.OUTCOME_FINISHED)
+    files = online.server.runs[identity.run_id].files
+    assert files["requirements.txt"] == b"a==1\n"
+    assert files["artifacts/requirements.txt"] == b"theirs"
+    assert without_times(json.loads(files["wandb-metadata.json"])) == METADATA
+
+
+def test_wandb_sync_uploads_where_an_offline_run_has_run(offline, identity, wandb_server, tmp_path):
+    identity = replace(identity, attributes={**identity.attributes, **OF_A_RUN})
+    tracker = offline.tracker()
+    tracker.open(identity)
+    tracker.log_readings([reading("loss", 1.0)])
+    tracker.close(semconv.OUTCOME_FINISHED)
+    sync(wandb_server, tmp_path, identity)
+    found = json.loads(wandb_server.runs[identity.run_id].files["wandb-metadata.json"])
+    assert without_times(found) == METADATA

@@ -15,7 +15,15 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import RefusedError, RunLostError, TrackerUnavailableError
 from tracelet_otel.instrumentation.files import Files
 from tracelet_otel.instrumentation.spool import SpoolWriter
-from tracelet_otel.protocol.files import UNFINISHED, Checkpoint, FileKind, RunFile, entry_names
+from tracelet_otel.protocol.files import (
+    PACKAGES_FILE,
+    SUMMARY_FILE,
+    UNFINISHED,
+    Checkpoint,
+    FileKind,
+    RunFile,
+    entry_names,
+)
 from tracelet_otel.relay.files import RunFiles
 
 RESOURCE = {semconv.RUN_ID: "r1", semconv.PROJECT_NAME: "p"}
@@ -217,3 +225,60 @@ def test_an_upload_that_goes_on_is_waited_for_longer_than_one_that_does_not_begi
     close(files, "t0", patience_s=0.1)
     assert [(name, len(content)) for name, content in store.files] == [("large", 2**20)]
     assert not spool.exists()
+
+
+def own(writer: SpoolWriter, name: str = PACKAGES_FILE) -> None:
+    Files(writer).add_own(name, f"text of {name}")
+
+
+def test_no_file_of_a_users_waits_for_one_of_the_run_s_own_that_is_not_taken(writer, relay):
+    class Picky(FileStore):
+        def write(self, file: RunFile, content: Path | None) -> None:
+            if file.is_own:
+                self.asked.set()
+                raise TrackerUnavailableError("no artifacts")
+            super().write(file, content)
+
+    store, guard = Picky(), Guard()
+    own(writer)
+    files = relay(store, guard=guard)
+    wait_until(store.asked.is_set, 10, "a first attempt")
+    texts(writer, "a", "b")
+    files.notice()
+    wait_until(lambda: len(store.files) == 2, 10, "the files behind it")
+    assert [name for name, _ in store.files] == ["a", "b"]
+    # It has failed, so the end tries it once more, and waits no longer.
+    close(files, "t0", patience_s=300)
+    assert not files.pending("t0")
+    assert guard.counts["t0 does not have a file that the run has recorded by itself"] == 1
+
+
+def test_what_the_run_records_itself_comes_once_the_tracker_is_there(writer, relay, spool):
+    store = FileStore()
+    store.cannot_open = TrackerUnavailableError("down")
+    own(writer)
+    files = relay(store)
+    wait_until(store.asked.is_set, 10, "a first attempt")
+    store.cannot_open = None
+    wait_until(lambda: store.files == [(PACKAGES_FILE, b"text of requirements.txt")], 10, "the file")
+    close(files, "t0")
+    assert not spool.exists()
+
+
+def test_a_tracker_that_takes_no_files_says_nothing_of_what_no_user_has_recorded(writer, relay, spool):
+    guard = Guard()
+    own(writer)
+    files = relay(object(), guard=guard)
+    files.close()
+    assert (guard.counts, spool.exists()) == ({}, False)
+
+
+def test_a_users_file_of_the_same_name_counts(writer, spool, tmp_path):
+    theirs = tmp_path / PACKAGES_FILE
+    theirs.write_text("theirs")
+    files = Files(writer)
+    files.add_file(theirs, None)
+    files.add_text(SUMMARY_FILE, "theirs", None)
+    for name in (PACKAGES_FILE, SUMMARY_FILE):
+        files.add_own(name, "ours")
+    assert len(entry_names(spool)) == 2

@@ -18,6 +18,9 @@ class OfflineTask:
     params: dict[str, str]
     properties: dict[str, str]
     comment: str | None
+    arguments: dict[str, str]
+    script: dict[str, Any]
+    artifacts: list[str]
     points: dict[tuple[str, str, int], tuple[float, int]]
     """(value, timestamp in ms) by (title, series, iteration), where the last one stays as on a server."""
 
@@ -44,5 +47,8 @@ def session(path: Path) -> OfflineTask:
         section("General"),
         section("properties"),
         task.get("comment"),
+        section("Args"),
+        task["script"],
+        [one["key"] for one in task.get("execution", {}).get("artifacts", [])],
         {(e["metric"], e["variant"], e["iter"]): (e["value"], e["timestamp"]) for e in events},
     )

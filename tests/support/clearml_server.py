@@ -197,6 +197,13 @@ class ClearmlServer(ModelCalls, FailingServer):
     def _tasks_ping(self, call: dict[str, Any]) -> dict[str, Any]:
         return {}
 
+    def _tasks_set_requirements(self, call: dict[str, Any]) -> dict[str, Any]:
+        task = self._task(call, to_edit=False)
+        if not task.fields.get("script"):
+            raise RefusedError(400, 131, f"Task is missing expected fields: id={call['task']}")
+        task.fields["script"] = {**task.fields["script"], "requirements": call["requirements"]}
+        return {"updated": 1}
+
     def _tasks_edit_hyper_params(self, call: dict[str, Any]) -> dict[str, Any]:
         task = self._task(call, to_edit=any(item["section"] != "properties" for item in call["hyperparams"]))
         replace = call.get("replace_hyperparams") or "none"

@@ -11,7 +11,7 @@ from typing import Any, Final
 from tracelet_otel._support.text import encodable
 from tracelet_otel.instrumentation import media
 from tracelet_otel.instrumentation.spool import SpoolWriter, copied, size_of
-from tracelet_otel.protocol.files import FileKind, RunFile, path_of, safe_name
+from tracelet_otel.protocol.files import OWN_FILES, FileKind, RunFile, path_of, safe_name
 
 _LONGEST_COPY: Final = 64 * 2**20
 """In bytes. A larger file of a user's is linked and not copied, where the file system allows that."""
@@ -33,6 +33,8 @@ class Files:
 
     def __init__(self, spool: SpoolWriter) -> None:
         self._spool = spool
+        self._theirs: set[str] = set()
+        """Names that belong to files of the run's own, and that the user has used."""
 
     def add_file(self, path: str | Path, name: str | None) -> None:
         """Record a file or a directory as it is.
@@ -54,6 +56,7 @@ class Files:
             _check_room(target.parent, size)
             copied(source, _LONGEST_COPY)(target)
 
+        self._note(shown)
         self._spool.put(RunFile(shown, FileKind.FILE, time_ns(), PurePosixPath(shown).name, size), make)
 
     def add_image(self, name: str, image: Any, step: int | None) -> None:
@@ -85,6 +88,26 @@ class Files:
         suffix = media.audio_suffix(audio)
         self._add(FileKind.AUDIO, name, suffix, step, lambda target: media.write_audio(audio, sample_rate, target))
 
+    def add_own(self, name: str, text: str) -> None:
+        """Record a text that the run itself has found out, unless the user has recorded a file of that name.
+
+        Args:
+            name: one of `OWN_FILES`.
+            text: its content.
+        """
+        content = encodable(text).encode()
+
+        def make(target: Path) -> None:
+            _check_room(target.parent, len(content))
+            target.write_bytes(content)
+
+        if name not in self._theirs:
+            self._spool.put(RunFile(name, FileKind.FILE, time_ns(), name, len(content), is_own=True), make)
+
+    def _note(self, path: str) -> None:
+        if path in OWN_FILES:
+            self._theirs.add(path)
+
     def _add(self, kind: FileKind, name: str, suffix: str, step: int | None, write: Callable[[Path], None]) -> None:
         shown = safe_name(encodable(str(name)))
         whole = None if step is None else int(step)
@@ -96,7 +119,9 @@ class Files:
             if size > _LARGEST_MEDIA:
                 raise ValueError(f"it has {size} bytes, and the most is {_LARGEST_MEDIA}: record it with log_artifact")
 
-        content = PurePosixPath(path_of(shown, suffix, whole)).name
+        path = path_of(shown, suffix, whole)
+        self._note(path)
+        content = PurePosixPath(path).name
         self._spool.put(RunFile(shown, kind, time_ns(), content, step=whole), make)
 
 

@@ -46,6 +46,8 @@ class Participation:
     """Which checkpoints are uploaded: a constant of `checkpoints`."""
     journals: Path | None = None
     """Directory of the journals, in which files wait for the relay; None where no relay takes any."""
+    tracks_environment: bool = False
+    """Whether the installed packages and a summary of the module are recorded."""
 
     @classmethod
     def of(
@@ -71,6 +73,7 @@ class Participation:
             settings.notes,
             settings.checkpoints,
             settings.journal_dir if settings.trackers else None,
+            settings.track_environment,
         )
 
 

@@ -19,6 +19,7 @@ from tracelet_otel.instrumentation.files import Files
 from tracelet_otel.instrumentation.hparams import Hyperparameters
 from tracelet_otel.instrumentation.launching import Launching
 from tracelet_otel.instrumentation.outcome import Outcome
+from tracelet_otel.instrumentation.own_files import OwnFiles
 from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.instrumentation.progress import Progress
 from tracelet_otel.instrumentation.recorder import DRAIN_BUDGET_S, Recorder
@@ -41,6 +42,7 @@ class Signals:
     events: Events
     spool: SpoolWriter
     files: Files
+    own_files: OwnFiles
     checkpoints: Checkpoints
     progress: Progress
     outcome: Outcome
@@ -74,6 +76,7 @@ class Signals:
         """
         self.outcome.settle(outcome, error)
         self.checkpoints.take()
+        self.own_files.close()
         failure = self.outcome.failure
         if failure is not None and self.outcome.value == semconv.OUTCOME_FAILED:
             self.tags.find(failure.tags, f"failed: {failure.line}" if self.owns_run else "")
@@ -115,6 +118,7 @@ def make_signals(
         tags.begin(part.tags, part.note)
     events = Events(guard)
     spool = SpoolWriter(part.journals, guard)
+    files = Files(spool)
 
     def tell(verdict: TrainingVerdict) -> None:
         text = f"{verdict.name}: {verdict.text}"
@@ -129,7 +133,8 @@ def make_signals(
         tags=tags,
         events=events,
         spool=spool,
-        files=Files(spool),
+        files=files,
+        own_files=OwnFiles(files, spool, guard, is_wanted=part.tracks_environment),
         checkpoints=Checkpoints(meter_provider, guard, events, spool, part.checkpoints),
         progress=Progress(meter_provider, guard, membership),
         outcome=outcome,

@@ -24,6 +24,12 @@ SPOOL_SUFFIX: Final = ".files"
 ENTRY: Final = "entry.json"
 UNFINISHED: Final = ".part-"
 """Beginning of the name of an entry that is being made."""
+PACKAGES_FILE: Final = "requirements.txt"
+"""Name of the file that has the packages which are installed where the training runs."""
+SUMMARY_FILE: Final = "model_summary.txt"
+"""Name of the file that has a summary of the module, as `mlflow.pytorch.autolog` calls it."""
+OWN_FILES: Final = frozenset((PACKAGES_FILE, SUMMARY_FILE))
+"""Files that a run records by itself, unless the user records one of the same name."""
 _ENTRY_NAME: Final = re.compile(r"\d{20}-\d{10}-\d+")
 _DOTS: Final = re.compile(r"\.+")
 _UNUSABLE: Final = re.compile(r"[\\#]|%(?=[0-9a-fA-F]{2})")
@@ -83,6 +89,8 @@ class RunFile:
     step: int | None = None
     """The trainer's step; None where it was logged without one."""
     checkpoint: Checkpoint | None = None
+    is_own: bool = False
+    """Whether the run has recorded it by itself: one of `OWN_FILES`."""
 
     @property
     def path(self) -> str:

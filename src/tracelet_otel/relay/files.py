@@ -96,7 +96,8 @@ class RunFiles:
         if not self._lanes:
             # Nobody takes files, so nobody will.
             for name in self._spool.names:
-                self._guard.report("a file was not recorded", "no tracker of this run takes files")
+                if not is_own(self._spool, name):
+                    self._guard.report("a file was not recorded", "no tracker of this run takes files")
                 self._spool.remove(name)
         left = self._spool.close()
         if left:
@@ -134,6 +135,8 @@ class FileLane:
         self._waiting: list[str] = []
         self._known: set[str] = set()
         """All entries of the spool that were taken up."""
+        self._failed: dict[str, int] = {}
+        """How often each waiting entry has failed that the run has recorded by itself. Nothing waits for such a one."""
         self._thread: threading.Thread | None = None
         self._is_open = False
         self._is_lost = False
@@ -172,16 +175,28 @@ class FileLane:
     def close(self, patience_s: float) -> None:
         """Wait until all is taken, and take up nothing more.
 
+        What the run has recorded by itself and the tracker does not take is tried once more, and given up: a store of
+        artifacts that cannot be reached is no reason to wait where the user has recorded no file.
+
         Args:
             patience_s: give up when nothing was taken for so many seconds; an upload that is going on has longer.
         """
         with self._changed:
+            before = dict(self._failed)
+
+            def is_done() -> bool:
+                return all(self._failed.get(name, 0) > before.get(name, 0) for name in self._waiting)
+
             while self._waiting and self._thread is not None:
-                is_done = self._changed.wait_until(lambda: not self._waiting, patience_s)
-                if is_done or time.monotonic() > self._slow_until_s:
+                if self._changed.wait_until(is_done, patience_s) or time.monotonic() > self._slow_until_s:
                     break
             self._closed = True
+            given_up = [name for name in self._waiting if name in self._failed]
             self._changed.notify_all()
+        for name in given_up:
+            reason = self.problem or "it was not taken"
+            self._guard.report(f"{self._tracker} does not have a file that the run has recorded by itself", reason)
+            self._done(name)
 
     def _start(self) -> None:
         if self._thread is None:
@@ -201,7 +216,7 @@ class FileLane:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
                 if self._closed:
                     return
-                name = self._waiting[0]
+                name = min(self._waiting, key=lambda one: (self._failed.get(one, 0), one))
             try:
                 self._deliver(name)
             except (TrackerUnavailableError, OSError) as error:
@@ -210,7 +225,12 @@ class FileLane:
                 with self._changed:
                     # Whoever waits for the end has no time for long pauses.
                     now_s = _FIRST_PAUSE_S if self._changed.is_awaited else pause_s
-                    self._changed.wait_for(lambda: self._closed, spread(now_s))
+                    if is_own(self._spool, name):
+                        self._failed[name] = self._failed.get(name, 0) + 1
+                        self._changed.notify_all()
+                        self._changed.wait_for(lambda: self._closed or self._has_others, spread(now_s))
+                    else:
+                        self._changed.wait_for(lambda: self._closed, spread(now_s))
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             else:
                 pause_s = _FIRST_PAUSE_S
@@ -232,10 +252,20 @@ class FileLane:
         except Exception as error:
             reason = str(error) if isinstance(error, TraceletError) else error
             self._guard.report(f"{self._tracker} has refused a file", reason)
+        self._done(name)
+
+    def _done(self, name: str) -> None:
         self._spool.mark(name, self._tracker, self._trackers)
         with self._changed:
-            self._waiting.remove(name)
+            self._failed.pop(name, None)
+            if name in self._waiting:
+                self._waiting.remove(name)
         self._changed.advance()
+
+    @property
+    def _has_others(self) -> bool:
+        """Whether an entry waits that has not failed, or somebody waits for the end."""
+        return self._changed.is_awaited or any(name not in self._failed for name in self._waiting)
 
     def _open(self) -> None:
         try:
@@ -262,3 +292,11 @@ class FileLane:
         except FileNotFoundError as error:
             if entry.directory.exists():
                 self._guard.report("a file was gone before it was recorded", f"{entry.file.name}: {error}")
+
+
+def is_own(spool: Spool, name: str) -> bool:
+    """Whether an entry was recorded by the run itself, and not by the user."""
+    try:
+        return spool.read(name).file.is_own
+    except (OSError, ValueError):
+        return False

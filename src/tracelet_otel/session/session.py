@@ -16,7 +16,9 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.signals import Signals
 from tracelet_otel.instrumentation.spool import SpoolWriter
+from tracelet_otel.protocol.files import PACKAGES_FILE
 from tracelet_otel.protocol.run_identity import to_text
+from tracelet_otel.resource.packages import installed_packages
 from tracelet_otel.session.beside import BesideMetrics
 from tracelet_otel.session.faults import FaultFile, fault_file_of
 from tracelet_otel.session.outgoing import OutgoingFiles
@@ -80,7 +82,7 @@ class Session:
             self._guard.report("where a crash happens will not be known", error)
 
     def send(self, identity: Resource, signals: Signals) -> None:
-        """Send the spans and events of this process, also those from before the run was open.
+        """Send the spans, events and files of this process, also those from before the run was open.
 
         Args:
             identity: resource of the run in this process.
@@ -90,6 +92,8 @@ class Session:
         self._spool = signals.spool
         self._spool.open(self.role, self._notice_files)
         self.role.when_found(self._spool.find)
+        if signals.owns_run:
+            signals.own_files.add(PACKAGES_FILE, installed_packages)
         signals.events.add_exporter(self._beside)
         if signals.tracing is not None:
             signals.tracing.add_exporter(self._beside)

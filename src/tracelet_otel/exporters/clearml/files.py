@@ -13,7 +13,7 @@ from tracelet_otel.exporters.clearml.content import files_of, packed
 from tracelet_otel.exporters.clearml.events import picture_plot, plain_plot, plot_event, sample_event, table_plot
 from tracelet_otel.exporters.clearml.mapping import Graph, Graphs
 from tracelet_otel.exporters.clearml.places import Places
-from tracelet_otel.protocol.files import FileKind, RunFile
+from tracelet_otel.protocol.files import PACKAGES_FILE, FileKind, RunFile
 from tracelet_otel.protocol.run_identity import RunIdentity
 
 MOST_FILES: Final = 100
@@ -35,6 +35,10 @@ class FileStore(ModelStore, Protocol):
 
     def set_artifacts(self, artifacts: Sequence[Mapping[str, Any]]) -> None:
         """Store what is known of artifacts. One with the same key is replaced."""
+        ...
+
+    def set_packages(self, packages: str) -> None:
+        """Store the installed packages, a line `name==version` for each, where the task's page shows them."""
         ...
 
 
@@ -71,6 +75,8 @@ class ClearmlFiles:
             self._opened.checkpoints.write(file, content)
         elif content is not None and file.kind is FileKind.FILE:
             self._store_artifacts(file, content)
+            if file.is_own and file.name == PACKAGES_FILE:
+                self._store.set_packages(content.read_text(encoding="utf-8"))
         elif content is not None:
             self._store.add([self._event(file, content)])
 

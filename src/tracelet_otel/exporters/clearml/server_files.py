@@ -91,6 +91,10 @@ class ServerFiles:
         data = {"task": self.task_id, "artifacts": list(artifacts), "force": True}
         self._change_task("tasks.add_or_update_artifacts", data)
 
+    def set_packages(self, packages: str) -> None:
+        """Store the installed packages."""
+        self._call("tasks.set_requirements", {"task": self.task_id, "requirements": {"pip": packages}})
+
     def model_words(self) -> dict[str, list[str]]:
         """Words of models, by key."""
         return {key: model.words for key, model in self._models.items()}

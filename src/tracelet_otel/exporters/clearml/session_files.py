@@ -65,6 +65,11 @@ class SessionFiles:
         with self._session.editing() as task:
             _put(_artifacts(task), "key", *artifacts)
 
+    def set_packages(self, packages: str) -> None:
+        """Store the installed packages."""
+        with self._session.editing() as task:
+            task["script"]["requirements"] = {"pip": packages}
+
     def model_words(self) -> dict[str, list[str]]:
         """Words of models, by key."""
         with self._session.editing() as task:

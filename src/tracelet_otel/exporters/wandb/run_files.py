@@ -68,9 +68,11 @@ class WandbFiles:
                 history.wait_for_file(run, names[-1])
 
         run = self._shared.begun()
+        # The packages are where W&B's own client puts them.
+        place = file.path if file.is_own else place_of(file.path)
         names = []
         for behind, found in files_in(content):
-            names.append(f"{place_of(file.path)}{behind}")
+            names.append(f"{place}{behind}")
             put(found, Path(run.dir, names[-1]))
         self._shared.alone(run, add)
 
