@@ -87,7 +87,13 @@ def test_advanced_configuration(database, train_dataloader):
     tracelet.start_logging(
         exp_name="advanced_lightning",
         backend=["mlflow"],
-        config={"track_lightning": True, "track_system": True, "track_git": True, "metrics_interval": 10.0},
+        config={
+            "track_lightning": True,
+            "track_system": True,
+            "track_git": True,
+            "track_environment": True,
+            "metrics_interval": 10.0,
+        },
     )
     Trainer(max_epochs=1, **QUIET).fit(MyModel(), train_dataloader)
     tracelet.stop_logging()

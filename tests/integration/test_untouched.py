@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.conftest import WHO
 
-pytestmark = pytest.mark.usefixtures("with_time")
+pytestmark = pytest.mark.usefixtures("with_time", "with_environment")
 
 RELAYED = {who: relay for who, relay in WHO.items() if who != "in process"}
 

@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from tests.support.clearml_files import session
 from tests.support.door import Door
@@ -190,9 +191,13 @@ def test_a_training_that_logs_nothing_creates_nothing(tmp_path, instrumented):
 def test_a_run_is_as_long_as_its_training(instrumented, database):
     """Though the SDK exports once a minute, which is here once, at the end."""
     before_ms = time.time() * 1e3
-    child = instrumented("train.py", "mlflow", TRACELET_TRACK_SYSTEM="true")
+    told = {"TRACELET_TRACK_SYSTEM": "true", "TRACELET_TRACK_ENVIRONMENT": "true"}
+    child = instrumented("train.py", "mlflow", **told)
     assert child.returncode == 0, child.stderr
     stored = stored_run(database)
+    assert stored.resource["process.command_args"].endswith("train.py")
+    client = MlflowClient(f"sqlite:///{database}")
+    assert [one.path for one in client.list_artifacts(stored.run_id)] == ["model_summary.txt", "requirements.txt"]
     first_ms, *_, last_ms = sorted(ms for name, *_, ms in stored.points if not name.startswith("system/"))
     assert before_ms < stored.start_ms < first_ms
     # The trainer goes on for a moment after its last value.
@@ -224,7 +229,8 @@ def test_a_training_in_a_worker_says_that_it_is_not_recorded(tmp_path, instrumen
 def test_no_thread_of_ours_imports_anything(tmp_path, instrumented, database):
     """Nor does one of the SDK for us; see the test of the facade."""
     script = Path(__file__).parents[1] / "integration" / "scripts" / "imports_of_threads.py"
-    child = instrumented(script, "mlflow", TRACELET_TRACK_SYSTEM="true", PYTHONPATH=str(Path(__file__).parents[2]))
+    told = {"TRACELET_TRACK_SYSTEM": "true", "TRACELET_TRACK_ENVIRONMENT": "true"}
+    child = instrumented(script, "mlflow", **told, PYTHONPATH=str(Path(__file__).parents[2]))
     assert child.returncode == 0, child.stderr
     assert json.loads((tmp_path / "imported.json").read_text()) == []
     assert stored_run(database).points

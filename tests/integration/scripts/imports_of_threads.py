@@ -20,7 +20,7 @@ def hear(event, arguments):
 sys.addaudithook(hear)
 if sys.argv[1:]:
     tracelet = importlib.import_module("tracelet_otel")
-    config = {"track_system": True, "metrics_interval": 0.05, "export_interval": 0.05}
+    config = {"track_system": True, "track_environment": True, "metrics_interval": 0.05, "export_interval": 0.05}
     tracelet.start_logging(backend=sys.argv[1], config=config)
 pl = importlib.import_module("lightning.pytorch")
 trainings = importlib.import_module("tests.support.trainings")

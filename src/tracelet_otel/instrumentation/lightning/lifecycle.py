@@ -13,10 +13,12 @@ from tracelet_otel._support.private_names import LIGHTNING, STARTS_RANKS, TRIAL
 from tracelet_otel.instrumentation.lightning.advance import advance_of
 from tracelet_otel.instrumentation.lightning.checkpoints import WatchedCheckpoints
 from tracelet_otel.instrumentation.lightning.gradients import GradientNorms
+from tracelet_otel.instrumentation.lightning.module_summary import parts_of, summary_of
 from tracelet_otel.instrumentation.lightning.rank_callback import RankCallback, make_rank_callback
 from tracelet_otel.instrumentation.lightning.timed_trainer import TimedTrainer
 from tracelet_otel.instrumentation.lightning.trainer_config import configuration
 from tracelet_otel.instrumentation.signals import Signals
+from tracelet_otel.protocol.files import SUMMARY_FILE
 from tracelet_otel.resource.rank_info import RankInfo
 
 
@@ -212,6 +214,17 @@ class Lifecycle:
             self._signals.hparams.update(configuration(trainer, self._signals.guard))
         except Exception as error:
             self._signals.guard.report("the training's configuration could not be read", error)
+        try:
+            self._record_summary(trainer)
+        except Exception as error:
+            self._signals.guard.report("a summary of the module is not recorded", error)
+
+    def _record_summary(self, trainer: Any) -> None:
+        signals = self._signals
+        is_wanted = trainer.state.fn == "fit" and not signals.membership.rank and signals.own_files.are_taken
+        parts = parts_of(trainer) if is_wanted and not self.is_silent(trainer) else None
+        if parts is not None:
+            signals.own_files.add(SUMMARY_FILE, lambda: summary_of(parts))
 
 
 @dataclass(frozen=True, slots=True)
