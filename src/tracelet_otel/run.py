@@ -219,6 +219,7 @@ class Run(RecordsByHand):
 
     def _deliver(self) -> None:
         self._session.stop_measuring()
+        self._session.stop_console()
         while True:
             left = self._signals.recorder.drain(max_rows=_ROWS_PER_FLUSH)
             for reader in self._readers:

@@ -97,6 +97,8 @@ class Settings(BaseSettings):
     """Seconds for which the relay goes on after the run's end with a backend that takes nothing."""
     capture_media: bool = False
     """Whether pictures, tables, texts and files are recorded that other loggers of a trainer are handed."""
+    console: bool | Literal["all"] = False
+    """Whether what is printed is recorded: of rank 0, or of all ranks."""
     checkpoints: Literal["reference", "best", "top_k", "all", "off"] = "reference"
     """Which checkpoints are uploaded; of all others, trackers are told where they are and how good."""
     ranks: Literal["merged", "each"] = "merged"

@@ -18,7 +18,8 @@ from tracelet_otel.errors import RefusedError, TrackerUnavailableError
 from tracelet_otel.exporters.clearml.api import files_address
 from tracelet_otel.exporters.clearml.events import plain_plot
 from tracelet_otel.exporters.clearml.places import Places
-from tracelet_otel.protocol.files import Checkpoint, FileKind, RunFile
+from tracelet_otel.protocol.console import ConsoleLine, file_name, put_lines
+from tracelet_otel.protocol.files import Checkpoint, FileKind, RunFile, entry_names, read_entry
 from tracelet_otel.protocol.run_identity import RunIdentity
 
 LATER = 1_700_000_000_000_000_000
@@ -76,6 +77,11 @@ def test_clearml_imports_the_files_of_a_session(offline, identity, clearml_serve
     tracker, writer = opened(offline, identity)
     for file, content in some_files(tmp_path):
         writer.write(file, content)
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    put_lines(spool, file_name(1), [ConsoleLine(LATER, "größe", "stderr", 13), ConsoleLine(LATER, "as it is")], LATER)
+    (entry,) = [read_entry(spool / name) for name in entry_names(spool)]
+    writer.write(entry.file, entry.content)
     session = tmp_path / "clearml" / "offline" / f"offline-{identity.run_id}"
     if form == "archive":
         tracker.close(semconv.OUTCOME_FINISHED)
@@ -84,6 +90,11 @@ def test_clearml_imports_the_files_of_a_session(offline, identity, clearml_serve
         session = session.with_suffix(".zip")
     import_session(session, clearml_server, tmp_path)
     (task,) = clearml_server.tasks.values()
+    log = [(event["timestamp"], event["level"], event["msg"]) for event in task.log]
+    assert log[:2] == [
+        (LATER // 1_000_000, "warning", "[rank 1] größe"),
+        (LATER // 1_000_000 + 1, "info", "[rank 1] as it is"),
+    ]
     read = clearml_server.files.read
     artifacts = {one["key"]: read(one["uri"]) for one in task.fields["execution"]["artifacts"]}
     assert list(artifacts) == ["notes/größe = 1.txt", "checkpoints/best.ckpt", "checkpoints/sharded.ckpt"]

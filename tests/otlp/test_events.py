@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 
 import pytest
@@ -63,6 +64,33 @@ ValueError: bad batch
     assert attributes.pop(semconv.EXCEPTION_STACKTRACE).endswith(ends)
     assert attributes == {semconv.EXCEPTION_TYPE: "ValueError", semconv.EXCEPTION_MESSAGE: "bad batch"}
     assert resource[semconv.RUN_ID] == run.id
+
+
+def test_what_is_printed_is_sent_as_log_records(receiver, monkeypatch, capfd):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)
+    monkeypatch.setenv("MY_TOKEN", "supersecret")
+    with tracelet.start_logging("a run", backend="otlp", config={"console": True}) as run:
+        os.write(1, b"one\nWARNING:root:two\n")
+        os.write(2, b"bar 1\rbar 2\nsupersecret\n")
+    assert run.errors == {}
+    # Pytest sees what it would see without us.
+    assert capfd.readouterr() == ("one\nWARNING:root:two\n", "bar 1\rbar 2\nsupersecret\n")
+    found = [
+        (one.body.string_value, one.severity_text, one.attributes[0].value.string_value, one.event_name)
+        for request in receiver.logs
+        for logs in request.resource_logs
+        for scope in logs.scope_logs
+        for one in scope.log_records
+    ]
+    assert sorted(found) == [
+        ("***", "", "stderr", ""),
+        ("WARNING:root:two", "WARN", "stdout", ""),
+        ("bar 2", "", "stderr", ""),
+        ("one", "", "stdout", ""),
+    ]
+    assert {one.attributes[0].key for one in receiver.logs[0].resource_logs[0].scope_logs[0].log_records} == {
+        "log.iostream"
+    }
 
 
 def test_a_receiver_of_other_signals_only_is_no_problem(receiver, protocol, monkeypatch, caplog):

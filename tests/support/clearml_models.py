@@ -31,6 +31,11 @@ class ModelCalls:
             raise RefusedError(400, 201, f"Invalid model id: id={call['model']}, company=the-company")
         return self.models[call["model"]]
 
+    def _events_get_task_log(self, call: dict[str, Any]) -> dict[str, Any]:
+        """The last log events, the last one first."""
+        found = sorted(self._task(call).log, key=lambda event: event["timestamp"], reverse=True)
+        return {"events": found[: call["batch_size"]], "returned": len(found), "total": len(found)}
+
     def _models_create(self, call: dict[str, Any]) -> dict[str, Any]:
         if len(call["name"].strip()) < 3:
             raise RefusedError(400, 800, "Data validation error: name=String value is too short")

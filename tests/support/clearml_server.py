@@ -48,6 +48,8 @@ class StoredTask:
     points: dict[tuple[str, str, int], tuple[float, int]] = field(default_factory=dict)
     shown: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
     """Plots and debug samples by type and identity, which is that of the real server."""
+    log: list[dict[str, Any]] = field(default_factory=list)
+    """Log events, which have no identity."""
     outputs: dict[str, str] = field(default_factory=dict)
     """Ids of output models by their names in the task."""
     fields: dict[str, Any] = field(default_factory=dict)
@@ -234,6 +236,8 @@ class ClearmlServer(ModelCalls, FailingServer):
             elif event["type"] in ("plot", "training_debug_image"):
                 identity = (event[name] for name in ("type", "iter", "metric", "variant", "key") if name in event)
                 task.shown[tuple(identity)] = event
+            elif event["type"] == "log":
+                task.log.append(event)
         if unindexed:
             raise RefusedError(500, 100, f"General data error: err=({unindexed} document(s) failed to index.)")
         if not call:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.clearml_server import ClearmlServer, StoredTask
+from tests.support.console_lines import by_rank
 from tracelet_otel.testing.file_contract import StoredCheckpoint, StoredFiles
 
 Read = Callable[[str], bytes]
@@ -36,6 +37,9 @@ def session_files(path: Path) -> StoredFiles:
                     assert event["url"] == f"{task['offline_folder']}/data/{event['key']}"
         artifacts = {one["key"]: one for one in task.get("execution", {}).get("artifacts", [])}
         found = StoredFiles(media=_media(shown.values(), read))
+        if "log.jsonl" in archive.namelist():
+            log = archive.read("log.jsonl").decode().splitlines()
+            found.console = _console(event for line in log if line for event in json.loads(line))
         contents: dict[str, Any] = {}
         for key, artifact in artifacts.items():
             content = read(artifact["uri"])
@@ -63,7 +67,7 @@ def session_files(path: Path) -> StoredFiles:
 def server_files(server: ClearmlServer, task: StoredTask) -> StoredFiles:
     """What the double of the server has of a task."""
     read = server.files.read
-    found = StoredFiles(media=_media(task.shown.values(), read))
+    found = StoredFiles(media=_media(task.shown.values(), read), console=_console(task.log))
     for artifact in task.fields.get("execution", {}).get("artifacts", []):
         content = read(artifact["uri"])
         assert len(content) == artifact["content_size"]
@@ -82,6 +86,13 @@ def server_files(server: ClearmlServer, task: StoredTask) -> StoredFiles:
     models = [path for path in server.files.paths if "/models/" in path]
     assert len(models) == sum(one.content is not None for one in found.checkpoints.values())
     return found
+
+
+def _console(events: Iterable[Mapping[str, Any]]) -> dict[int, list[str]]:
+    """Lines by rank, in the order of time, in which the page shows them."""
+    ordered = sorted(events, key=lambda event: event["timestamp"])
+    assert {event["level"] for event in ordered} <= {"debug", "info", "warning", "error", "critical"}
+    return by_rank(line for event in ordered for line in event["msg"].split("\n"))
 
 
 def _media(events: Iterable[Mapping[str, Any]], read: Read) -> dict[tuple[str, str, int | None], Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.support.mlflow_store import stored_runs
 from tracelet_otel import semconv
+from tracelet_otel.protocol.console import rank_of
 from tracelet_otel.testing.file_contract import StoredCheckpoint, StoredFiles, pixels
 
 _IMAGE = re.compile(r"images/(?P<name>.+)\+step\+(?P<step>\d+)\+timestamp\+\d+\+[0-9a-f-]+\.png")
@@ -27,6 +28,8 @@ def mlflow_files(uri: str, database: Path, run_id: str) -> StoredFiles:
             image = _IMAGE.fullmatch(path)
             if image is not None:
                 found.media["image", image["name"].replace("~", "/"), int(image["step"])] = pixels(file)
+            elif path.startswith("console") and path.endswith(".log"):
+                found.console[rank_of(path)] = file.read_text(encoding="utf-8").splitlines()
             elif path.startswith("val/"):
                 _add_media(found, path, file)
             elif not path.startswith(("images/", "model/checkpoints/")):
@@ -35,6 +38,18 @@ def mlflow_files(uri: str, database: Path, run_id: str) -> StoredFiles:
         assert tables == {path for path in artifacts if path.startswith("val/my table")}
         found.checkpoints = _checkpoints(database, run.run_id, artifacts)
     return found
+
+
+def mlflow_console(database: Path) -> dict[int, list[str]]:
+    """What ranks have printed in the only run of a database."""
+    (run,) = stored_runs(database)
+    with tempfile.TemporaryDirectory() as directory:
+        found = _downloaded(f"sqlite:///{database}", run.run_id, Path(directory))
+        return {
+            rank_of(path): file.read_text(encoding="utf-8").splitlines()
+            for path, file in found.items()
+            if path.startswith("console") and path.endswith(".log")
+        }
 
 
 def _downloaded(uri: str, run_id: str, directory: Path) -> dict[str, Path]:

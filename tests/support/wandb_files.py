@@ -45,6 +45,8 @@ class OfflineRun:
     """That was set; what W&B makes of history is not in it."""
     files: list[str] = field(default_factory=list)
     """That are to be uploaded."""
+    output: str = ""
+    """Of the run's console."""
     artifacts: list[OfflineArtifact] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
     """Where it has run, as `wandb-metadata.json` has it on a server."""
@@ -102,6 +104,8 @@ def offline_run(path: Path) -> OfflineRun:
             found.summary.update(
                 {one.key or ".".join(one.nested_key): json.loads(one.value_json) for one in record.summary.update}
             )
+        elif kind == "output_logger":
+            found.output += record.output_logger.line
         elif kind == "files":
             found.files += [one.path for one in record.files.files]
         elif kind == "artifact":

@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support.console_lines import by_rank
 from tests.support.wandb_files import offline_run
 from tests.support.wandb_server import WandbServer
+from tracelet_otel.protocol.console import rank_of
 from tracelet_otel.testing.file_contract import StoredCheckpoint, StoredFiles, pixels
 
 _TYPES = {
@@ -31,10 +33,12 @@ def files_of_offline_run(paths: list[Path]) -> StoredFiles:
     found = StoredFiles()
     aliases: dict[str, str] = {}
     versions: dict[str, tuple[dict[str, Any], dict[str, bytes]]] = {}
+    output = ""
     for path in paths:
         if path.parent.is_symlink():
             continue
         run = offline_run(path)
+        output += run.output
         contents = {name: (path.parent / "files" / name).read_bytes() for name in run.files}
         _add(found, [_nested(row) for row in run.rows], contents)
         for one in run.artifacts:
@@ -42,6 +46,7 @@ def files_of_offline_run(paths: list[Path]) -> StoredFiles:
                 assert one.name == f"model-{run.run_id}"
                 aliases |= dict.fromkeys(one.aliases, one.digest)
                 versions[one.digest] = one.metadata, {name: file.read_bytes() for name, file in one.files.items()}
+    _add_console(found, output.splitlines())
     for digest, (metadata, files) in versions.items():
         _add_checkpoint(found, metadata, files, {alias for alias, owner in aliases.items() if owner == digest})
     return found
@@ -52,6 +57,8 @@ def files_of_online_run(server: WandbServer, run_id: str) -> StoredFiles:
     found = StoredFiles()
     run = server.runs[run_id]
     _add(found, run.history, run.files)
+    # W&B's client puts the time before each line.
+    _add_console(found, [line.rstrip("\n").partition(" ")[2] for line in run.texts("output.log")])
     name = f"model-{run_id}"
     for version in server.artifacts.collections.get(name, []):
         assert version.is_committed
@@ -84,6 +91,12 @@ def _add(found: StoredFiles, rows: list[dict[str, Any]], contents: Mapping[str, 
     found.files |= {
         name: content for name, content in contents.items() if name not in _OWN_FILES and not name.startswith("media/")
     }
+
+
+def _add_console(found: StoredFiles, lines: list[str]) -> None:
+    found.console = by_rank(lines)
+    for name in [one for one in found.files if one.startswith("console") and one.endswith(".log")]:
+        assert found.files.pop(name).decode().splitlines() == found.console[rank_of(name)]
 
 
 def _add_checkpoint(

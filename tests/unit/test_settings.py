@@ -34,6 +34,14 @@ def test_every_setting_is_read_from_the_environment(monkeypatch):
     assert (settings.metrics_interval, settings.track_lightning) == (2.5, False)
 
 
+@pytest.mark.parametrize(
+    ("text", "console"), [("off", False), ("false", False), ("true", True), ("1", True), ("all", "all")]
+)
+def test_whose_console_is_recorded(monkeypatch, text, console):
+    monkeypatch.setenv("TRACELET_CONSOLE", text)
+    assert load({}, None).console == console
+
+
 def test_an_unknown_key_is_named_with_the_closest_one():
     with pytest.raises(ConfigurationError, match=r"unknown config key 'track_litning', did you mean 'track_lightning'"):
         load({}, {"track_litning": True})
@@ -50,6 +58,7 @@ def test_an_unknown_key_is_named_with_the_closest_one():
         ({"ranks": "all"}, r"ranks .*: it has to be one of 'merged' or 'each'"),
         ({"run_id": "it's"}, r"run_id \(or TRACELET_RUN_ID\): it has to be 1 to 64 letters, digits, '_', '.' or '-'"),
         ({"relay_bind": "here"}, r"relay_bind .*: it has to be a host and a port"),
+        ({"console": "some"}, r"console \(or TRACELET_CONSOLE\): it has to be true, false or 'all'$"),
         ({"exp_name": 3}, r"exp_name .*: it has to be text"),
         ({"backend": []}, "name at least one backend"),
         ({"backend": 3}, "give a name, a list of names"),

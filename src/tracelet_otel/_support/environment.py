@@ -10,6 +10,7 @@ from typing import Final
 _HANDOVER: Final = "TRACELET_HANDOVER"
 _RUN: Final = "TRACELET_PARENT_RUN"
 _RECORDER: Final = "TRACELET_RECORDER"
+_CONSOLE: Final = "TRACELET_CONSOLE_PROCESS"
 _SDK_EXPORT_INTERVAL_S: Final = 60.0
 _SECRET: Final = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 """End of the name of a variable whose value is secret."""
@@ -28,7 +29,7 @@ def set_environment_defaults(values: Mapping[str, str]) -> None:
 
 def own_variables() -> list[str]:
     """Names of the variables with our prefix, without those that this package leaves for other processes."""
-    left = (_HANDOVER, _RUN, _RECORDER)
+    left = (_HANDOVER, _RUN, _RECORDER, _CONSOLE)
     return [name for name in os.environ if name.startswith("TRACELET_") and name not in left]
 
 
@@ -71,6 +72,23 @@ def set_recorder(pid: int | None) -> None:
         os.environ.pop(_RECORDER, None)
     else:
         os.environ[_RECORDER] = str(pid)
+
+
+def set_console_process(path: str | None) -> None:
+    """Leave in the environment where the console process is, for ranks that print to where this process prints.
+
+    Args:
+        path: of its socket; None where there is no such process any more.
+    """
+    if path is None:
+        os.environ.pop(_CONSOLE, None)
+    else:
+        os.environ[_CONSOLE] = path
+
+
+def console_process() -> str | None:
+    """Path of the socket of the console process that an ancestor of this process has started; None for none."""
+    return os.environ.get(_CONSOLE)
 
 
 def is_recorded_elsewhere() -> bool:

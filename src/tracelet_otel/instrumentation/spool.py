@@ -13,10 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tracelet_otel._support.guard import Guard
-from tracelet_otel.protocol.files import ENTRY, UNFINISHED, RunFile, entry_name
-
-Make = Callable[[Path], None]
-"""Makes the content of an entry, at the path that it gets."""
+from tracelet_otel.protocol.files import Make, RunFile, put_entry
 
 
 class KnowsSpool(Protocol):
@@ -95,17 +92,7 @@ class SpoolWriter:
                     reason = "there is no relay that takes files"
                     self._guard.report("files are not recorded", reason)
                 return None
-            name = entry_name()
-            unfinished = place / (UNFINISHED + name)
-            try:
-                unfinished.mkdir(mode=0o700)
-                if make is not None and file.content is not None:
-                    make(unfinished / file.content)
-                (unfinished / ENTRY).write_text(file.to_json(), encoding="utf-8")
-                unfinished.rename(place / name)
-            except BaseException:
-                shutil.rmtree(unfinished, ignore_errors=True)
-                raise
+            name = put_entry(place, file, make)
             if self._spool is not None:
                 self._on_entry()
             return name

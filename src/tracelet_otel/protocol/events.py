@@ -15,11 +15,13 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeL
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from tracelet_otel import semconv
+from tracelet_otel.protocol.console import ConsoleLine
 
+UNSPECIFIED: Final = 0
 INFO: Final = 9
 """A severity number. Source: OpenTelemetry, "Logs Data Model"."""
 ERROR: Final = 17
-_SEVERITIES: Final = {INFO: "INFO", ERROR: "ERROR"}
+_SEVERITIES: Final = {UNSPECIFIED: "", 5: "DEBUG", INFO: "INFO", 13: "WARN", ERROR: "ERROR", 21: "FATAL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Event:
     """Something that has happened to a run."""
 
     name: str
-    """One of `semconv.EVENT_*`."""
+    """One of `semconv.EVENT_*`; empty for a line of the console, which is a log record and no event."""
     time_unix_nano: int
     """In nanoseconds since the epoch."""
     body: str
@@ -39,6 +41,12 @@ class Event:
     def severity_text(self) -> str:
         """The severity in a word."""
         return _SEVERITIES[self.severity]
+
+
+def event_of_line(line: ConsoleLine) -> Event:
+    """A line of the console as a log record. Source: OpenTelemetry, "General logs attributes", `log.iostream`."""
+    attributes = {semconv.LOG_IOSTREAM: line.stream} if line.stream else {}
+    return Event("", line.time_unix_nano, line.text, attributes, line.severity)
 
 
 def encode_events(events: Iterable[Event], resource: Mapping[str, Any]) -> bytes:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from itertools import count
@@ -36,6 +37,9 @@ _UNUSABLE: Final = re.compile(r"[\\#]|%(?=[0-9a-fA-F]{2})")
 """What MLflow takes in no name, or takes for another character when the file is read."""
 _NUMBERS: Final = count()
 
+Make = Callable[[Path], None]
+"""Makes the content of an entry, at the path that it gets."""
+
 
 class FileKind(str, Enum):
     """What a file is. Trackers show each kind by a type of their own, where they have one."""
@@ -50,6 +54,8 @@ class FileKind(str, Enum):
     TEXT = "text"
     AUDIO = "audio"
     CHECKPOINT = "checkpoint"
+    CONSOLE = "console"
+    """Lines that a process has printed (`protocol.console`), in the order of entries."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +97,13 @@ class RunFile:
     checkpoint: Checkpoint | None = None
     is_own: bool = False
     """Whether the run has recorded it by itself: one of `OWN_FILES`."""
+    is_last: bool = False
+    """Whether a process prints no more after these lines."""
 
     @property
     def path(self) -> str:
         """Where a tracker that keeps files by path keeps it: what was logged with a step has a file for each step."""
-        if self.kind in (FileKind.FILE, FileKind.CHECKPOINT) or self.content is None:
+        if self.kind in (FileKind.FILE, FileKind.CHECKPOINT, FileKind.CONSOLE) or self.content is None:
             return self.name
         return path_of(self.name, PurePosixPath(self.content).suffix, self.step)
 
@@ -145,6 +153,34 @@ def entry_name() -> str:
 def is_entry_name(name: str) -> bool:
     """Whether a name is one that `entry_name` returns."""
     return _ENTRY_NAME.fullmatch(name) is not None
+
+
+def put_entry(place: Path, file: RunFile, make: Make | None = None) -> str:
+    """Put an entry into a spool.
+
+    Args:
+        place: the spool, which is there.
+        file: what it is.
+        make: makes its content; None where there is only the fact.
+
+    Returns:
+        Name of the entry.
+
+    Raises:
+        Exception: what `make` raises, or `OSError`. Then there is no entry.
+    """
+    name = entry_name()
+    unfinished = place / (UNFINISHED + name)
+    try:
+        unfinished.mkdir(mode=0o700)
+        if make is not None and file.content is not None:
+            make(unfinished / file.content)
+        (unfinished / ENTRY).write_text(file.to_json(), encoding="utf-8")
+        unfinished.rename(place / name)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return name
 
 
 def entry_names(spool: Path) -> list[str]:

@@ -13,6 +13,7 @@ from tracelet_otel.exporters.base import RunLocation, Tracker
 from tracelet_otel.exporters.delivery import Delivery
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.decode import Report
+from tracelet_otel.protocol.failure import STACKTRACE_TAG
 from tracelet_otel.protocol.files import SPOOL_SUFFIX
 from tracelet_otel.relay.files import RunFiles
 from tracelet_otel.relay.outbox import Outbox
@@ -31,11 +32,12 @@ class Deliveries:
 
     def __init__(self, outbox: Outbox, guard: Guard, count_runs: Callable[[], int], journal: Path) -> None:
         self.spans = RunSpans(journal.with_suffix(SUFFIX), guard)
-        self.files = RunFiles(journal.with_suffix(SPOOL_SUFFIX), guard)
+        self.files = RunFiles(journal.with_suffix(SPOOL_SUFFIX), guard, joins_console=True)
         self._count_runs = count_runs
         self._outbox = outbox
         self._guard = guard
         self._by_name: dict[str, Delivery] = {}
+        self._has_failed = False
 
     def __bool__(self) -> bool:
         """Whether there are any deliveries yet."""
@@ -118,6 +120,7 @@ class Deliveries:
             outcome: the run's outcome so far; None where none was reported.
             end_unix_nano: when the run ended, in nanoseconds since the epoch; None where it has not.
         """
+        self._has_failed |= any(report.name == STACKTRACE_TAG for report in reports)
         self.files.notice()
         for delivery in self._by_name.values():
             delivery.tell(outcome, end_unix_nano, reports)
@@ -134,6 +137,7 @@ class Deliveries:
         Args:
             patience_s: give up on a tracker that has taken nothing for this long.
         """
+        self.files.end_console(has_failed=self._has_failed)
         # All at the same time, so that a tracker that is down takes no time from another.
         closing = [
             threading.Thread(target=self._close, args=(name, patience_s), name=f"tracelet-close-{name}")

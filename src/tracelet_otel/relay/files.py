@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.exporters.files import TakesFiles
+from tracelet_otel.protocol.console import end_console, join
+from tracelet_otel.protocol.files import FileKind
 from tracelet_otel.protocol.run_identity import run_identity
 from tracelet_otel.relay.file_lane import FileLane, is_own
 from tracelet_otel.relay.phase import TooLateError
@@ -20,11 +23,16 @@ class RunFiles:
     Args:
         directory: the spool, into which the training puts entries.
         guard: where problems are reported.
+        joins_console: whether what ranks print is kept as a whole, too. A training that sends files needs only parts.
     """
 
-    def __init__(self, directory: Path, guard: Guard) -> None:
+    def __init__(self, directory: Path, guard: Guard, *, joins_console: bool = False) -> None:
         self._spool = Spool(directory)
         self._guard = guard
+        self._joins_console = joins_console
+        self._joining = threading.Lock()
+        self._joined: set[str] = set()
+        """Entries that were looked at."""
         self._lanes: dict[str, FileLane] = {}
         self._closed = False
 
@@ -55,9 +63,29 @@ class RunFiles:
 
     def notice(self) -> None:
         """Look for new entries; called whenever something comes from the training."""
-        if self._lanes and (names := self._spool.names):
+        if self._lanes and (names := self._names()):
             for lane in self._lanes.values():
                 lane.notice(names)
+
+    def _names(self) -> list[str]:
+        """Names of all entries. What they have of the console is joined to what was there before."""
+        if not self._joins_console:
+            return self._spool.names
+        with self._joining:
+            names = self._spool.names
+            for name in names:
+                if name not in self._joined:
+                    self._join(name)
+            self._joined = set(names)
+            return names
+
+    def _join(self, name: str) -> None:
+        try:
+            entry = self._spool.read(name)
+            if entry.file.kind is FileKind.CONSOLE:
+                join(entry)
+        except (OSError, ValueError) as error:
+            self._guard.report("what was printed is not kept as a whole", error)
 
     def pending(self, tracker: str) -> bool:
         """Whether a tracker takes files and does not have all of them."""
@@ -69,6 +97,14 @@ class RunFiles:
         lane = self._lanes.get(tracker)
         return lane.problem if lane is not None and lane.is_pending else None
 
+    def end_console(self, *, has_failed: bool) -> None:
+        """Give each tracker the whole of what was printed, and the last lines of a run that has failed."""
+        self._names()
+        try:
+            end_console(self._spool.directory, has_failed=has_failed)
+        except OSError as error:
+            self._guard.report("the end of the console was not recorded", error)
+
     def finish(self, tracker: str, patience_s: float) -> None:
         """Wait until a tracker has all files, since its run is to be closed then.
 
@@ -78,7 +114,7 @@ class RunFiles:
         """
         lane = self._lanes.get(tracker)
         if lane is not None:
-            lane.notice(self._spool.names)
+            lane.notice(self._names())
             lane.close(patience_s)
 
     def close(self) -> None:

@@ -101,6 +101,8 @@ EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 FAILURE_PREFIX: Final = "tracelet."
 
+LOG_IOSTREAM: Final = "log.iostream"  # of a line of the console: stdout or stderr
+
 # Values of `outcome`
 OUTCOME_RUNNING: Final = "running"
 OUTCOME_FINISHED: Final = "finished"

@@ -20,6 +20,7 @@ from tracelet_otel.protocol.files import PACKAGES_FILE
 from tracelet_otel.protocol.run_identity import to_text
 from tracelet_otel.resource.packages import installed_packages
 from tracelet_otel.session.beside import BesideMetrics
+from tracelet_otel.session.console.capture import ConsoleCapture, console_of
 from tracelet_otel.session.faults import FaultFile, fault_file_of
 from tracelet_otel.session.outgoing import OutgoingFiles
 from tracelet_otel.session.role import Role
@@ -52,6 +53,7 @@ class Session:
         self._beside = BesideMetrics(guard)
         self._outgoing: OutgoingFiles | None = None
         self._spool: SpoolWriter | None = None
+        self._console: ConsoleCapture | None = None
 
     def prepare(self) -> None:
         """Import everything that the run needs, on the calling thread. The threads of this package import nothing."""
@@ -82,7 +84,7 @@ class Session:
             self._guard.report("where a crash happens will not be known", error)
 
     def send(self, identity: Resource, signals: Signals) -> None:
-        """Send the spans, events and files of this process, also those from before the run was open.
+        """Send spans, events and files of this process, also from before the run was open, and what it prints.
 
         Args:
             identity: resource of the run in this process.
@@ -97,6 +99,9 @@ class Session:
         signals.events.add_exporter(self._beside)
         if signals.tracing is not None:
             signals.tracing.add_exporter(self._beside)
+        self._console = console_of(
+            self.settings, self.role, self._guard, self._beside.export_events, self._notice_files
+        )
 
     def _notice_files(self) -> None:
         """There may be new files in the spool, which another machine's relay does not see."""
@@ -128,6 +133,11 @@ class Session:
         if self._hardware is not None:
             self._hardware.stop()
 
+    def stop_console(self) -> None:
+        """Record nothing more of what is printed. A second call does nothing."""
+        if self._console is not None:
+            self.guarded(self._console.close)
+
     def deliver(self, shut_downs: Iterable[ShutDown]) -> None:
         """Shut down readers or exporters, then wait until the role has delivered everything.
 
@@ -152,6 +162,7 @@ class Session:
 
     def close(self) -> None:
         """Close the role. Call it once the run has ended, or could not begin."""
+        self.stop_console()
         self._beside.finish(0, 0)
         self.guarded(self.role.close)
         if self._faults is not None:

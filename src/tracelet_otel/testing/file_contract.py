@@ -15,7 +15,8 @@ import pytest
 
 from tracelet_otel import semconv
 from tracelet_otel.exporters.files import FileWriter
-from tracelet_otel.protocol.files import Checkpoint, FileKind, RunFile
+from tracelet_otel.protocol.console import ConsoleLine, end_console, file_name, join, put_lines
+from tracelet_otel.protocol.files import Checkpoint, FileKind, RunFile, entry_names, read_entry
 from tracelet_otel.protocol.run_identity import RunIdentity
 from tracelet_otel.testing.backend import ContractBackend
 
@@ -47,6 +48,8 @@ class StoredFiles:
     and the bytes of a sound."""
     checkpoints: dict[str, StoredCheckpoint] = field(default_factory=dict)
     """By name."""
+    console: dict[int, list[str]] = field(default_factory=dict)
+    """Lines that are shown as printed, by rank. Files of the console are not among `files`."""
 
 
 class KeepsFiles(ABC):
@@ -193,6 +196,27 @@ class FileContract:
         }
         assert {name: one.content for name, one in found.items() if name in expected} == expected
         assert backend.keeps_removed or expected.keys() == found.keys()
+
+    def test_what_ranks_have_printed(self, backend: Any, identity: RunIdentity, tmp_path: Path) -> None:
+        """Each line is there once and in its order, also where a relay writes again what it has written already."""
+        spool = tmp_path / "run.files"
+        spool.mkdir()
+        for number in range(3):
+            for rank in (0, 1):
+                lines = [
+                    ConsoleLine(
+                        _TIME_NS + 2_000_000_000 * number + one, f"größe {number} {one}", "stdout", 9 * (one % 2)
+                    )
+                    for one in range(3)
+                ]
+                put_lines(spool, file_name(rank), lines, lines[0].time_unix_nano)
+        for name in entry_names(spool):
+            join(read_entry(spool / name))
+        end_console(spool, has_failed=False)
+        entries = [read_entry(spool / name) for name in entry_names(spool)]
+        stored = self.write(backend, identity, *((one.file, one.content) for one in entries), times=2)
+        assert stored.console == {rank: [f"größe {n} {one}" for n in range(3) for one in range(3)] for rank in (0, 1)}
+        assert stored.files == {}
 
     def test_a_file_that_is_gone_is_said_to_be(
         self, backend: ContractBackend, identity: RunIdentity, tmp_path: Path

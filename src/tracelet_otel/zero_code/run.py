@@ -122,6 +122,7 @@ class ZeroCodeRun:
             self._ending = True
             if self._session is not None:
                 self._session.stop_measuring()
+                self._session.stop_console()
 
     def export(self, data: MetricsData) -> MetricExportResult:
         """Pass an export of the SDK on to the run's exporters, or keep it until the run is open."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from tracelet_otel.exporters.clearml.checkpoints import ClearmlCheckpoints, ModelStore
+from tracelet_otel.exporters.clearml.console import LogStore, write_console
 from tracelet_otel.exporters.clearml.content import files_of, packed
 from tracelet_otel.exporters.clearml.events import picture_plot, plain_plot, plot_event, sample_event, table_plot
 from tracelet_otel.exporters.clearml.mapping import Graph, Graphs
@@ -20,7 +21,7 @@ MOST_FILES: Final = 100
 """A directory with more files is one artifact, an archive."""
 
 
-class FileStore(ModelStore, Protocol):
+class FileStore(ModelStore, LogStore, Protocol):
     """Where the files of one task are kept: a server, or a folder."""
 
     task_id: str
@@ -73,6 +74,8 @@ class ClearmlFiles:
             raise FileNotFoundError(f"{content} is not there any more")
         if file.kind is FileKind.CHECKPOINT:
             self._opened.checkpoints.write(file, content)
+        elif content is not None and file.kind is FileKind.CONSOLE:
+            write_console(self._store, file, content)
         elif content is not None and file.kind is FileKind.FILE:
             self._store_artifacts(file, content)
             if file.is_own and file.name == PACKAGES_FILE:

@@ -25,6 +25,8 @@ _PACKAGE: Final = "package"
 """System tag by which ClearML's client knows that a model's file is an archive of a directory."""
 _FIELDS: Final = ("id", "name", "uri", "tags", "system_tags", "ready")
 _LONGEST: Final = 250
+_LAST_LOG: Final = 500
+"""So many of the last log events are asked for, since an earlier process may have stored some of an entry."""
 
 
 @dataclass
@@ -85,6 +87,16 @@ class ServerFiles:
     def add(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Store events."""
         add_events(self._api, self.task_id, events)
+
+    def add_log(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Store log events."""
+        add_events(self._api, self.task_id, events)
+
+    def last_log(self) -> list[tuple[int, str]]:
+        """Time in ms and text of the last log events."""
+        wanted = {"task": self.task_id, "batch_size": _LAST_LOG, "navigate_earlier": True}
+        events = self._call("events.get_task_log", wanted).get("events") or []
+        return [(int(one["timestamp"]), str(one.get("msg", ""))) for one in events]
 
     def set_artifacts(self, artifacts: Sequence[Mapping[str, Any]]) -> None:
         """Store what is known of artifacts."""

@@ -8,12 +8,12 @@ Source of the format: what `Task.init` in offline mode writes, and what `Task.im
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +35,7 @@ from tracelet_otel.protocol.run_identity import RunIdentity
 
 _TASK: Final = "task.json"
 _EVENTS: Final = "metrics.jsonl"
+_LOG: Final = "log.jsonl"
 _OUTCOME: Final = "outcome: "
 
 
@@ -77,7 +78,7 @@ class OfflineSession:
         """Whether the session was created, or continued."""
         return bool(self._task)
 
-    @contextmanager
+    @contextlib.contextmanager
     def editing(self) -> Iterator[dict[str, Any]]:
         """The task, to be changed, which is stored afterwards."""
         with self._lock:
@@ -112,6 +113,8 @@ class OfflineSession:
             self._task["offline_folder"] = self.folder.as_posix()
             # If a kill has cut the last line in half, the next event is on a line of its own.
             self._append("\n")
+            if (self.folder / _LOG).exists():
+                self._append("\n", _LOG)
             return str(self.folder)
         # The import cannot read a session whose first line was cut in half, so that line has no events.
         self._append("[]\n")
@@ -139,6 +142,17 @@ class OfflineSession:
     def add(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Store events. Of those with the same graph and iteration, the import keeps the last."""
         self._append(json.dumps(events, allow_nan=False) + "\n")
+
+    def add_log(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Store log events, of which the import keeps all."""
+        self._append(json.dumps(events) + "\n", _LOG)
+
+    def log(self) -> Iterator[Any]:
+        """The log events that are stored."""
+        with contextlib.suppress(FileNotFoundError), (self.folder / _LOG).open() as lines:
+            for line in lines:
+                with contextlib.suppress(ValueError):  # cut in half by a kill
+                    yield from json.loads(line)
 
     def set_params(self, params: Mapping[str, Param]) -> None:
         """Store hyperparameters."""
@@ -186,11 +200,11 @@ class OfflineSession:
         except OSError as error:
             raise TrackerUnavailableError(f"{self.folder / _TASK} cannot be written: {error}") from None
 
-    def _append(self, text: str) -> None:
+    def _append(self, text: str, name: str = _EVENTS) -> None:
         try:
-            with self._lock, (self.folder / _EVENTS).open("a") as lines:
+            with self._lock, (self.folder / name).open("a") as lines:
                 lines.write(text)
                 lines.flush()
                 os.fsync(lines.fileno())
         except OSError as error:
-            raise TrackerUnavailableError(f"{self.folder / _EVENTS} cannot be written: {error}") from None
+            raise TrackerUnavailableError(f"{self.folder / name} cannot be written: {error}") from None

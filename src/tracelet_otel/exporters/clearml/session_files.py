@@ -60,6 +60,14 @@ class SessionFiles:
         """Store events. Of those with the same identity, the import keeps the last."""
         self._session.add(events)
 
+    def add_log(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Store log events."""
+        self._session.add_log(events)
+
+    def last_log(self) -> list[tuple[int, str]]:
+        """Time in ms and text of all log events."""
+        return [(one["timestamp"], one["msg"]) for one in self._session.log()]
+
     def set_artifacts(self, artifacts: Sequence[Mapping[str, Any]]) -> None:
         """Store what is known of artifacts."""
         with self._session.editing() as task:

@@ -16,6 +16,7 @@ from tracelet_otel._support.redact import without_credentials
 from tracelet_otel.errors import RefusedError, TrackerUnavailableError
 from tracelet_otel.exporters.mlflow.address import check_usable, database_lock, process_lock
 from tracelet_otel.exporters.mlflow.checkpoints import MlflowCheckpoints
+from tracelet_otel.exporters.mlflow.console import MlflowConsole
 from tracelet_otel.exporters.mlflow.errors import translated
 from tracelet_otel.protocol.files import FileKind, RunFile
 from tracelet_otel.protocol.run_identity import RunIdentity
@@ -64,6 +65,7 @@ class MlflowFiles:
                 raise TrackerUnavailableError(f"{self._what}: the run is not there yet")
             self._checkpoints = MlflowCheckpoints(self._client, self._uri, found)
         self._run_id: str = found.info.run_id
+        self._console = MlflowConsole(self._client, self._run_id)
 
     def write(self, file: RunFile, content: Path | None) -> None:
         """Store a file as what it is."""
@@ -73,6 +75,8 @@ class MlflowFiles:
             with translated(self._what, self._uri), database_lock(self._uri), _refused(self._what):
                 if file.kind is FileKind.CHECKPOINT:
                     self._checkpoints.write(file, content)
+                elif file.kind is FileKind.CONSOLE and content is not None:
+                    self._console.write(file, content)
                 elif content is not None:
                     self._store(file, content)
         except (TrackerUnavailableError, RefusedError) as error:

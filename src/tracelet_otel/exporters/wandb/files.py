@@ -59,6 +59,12 @@ class SavedFile(NamedTuple):
     """Below `files` in the run's folder."""
 
 
+class Output(NamedTuple):
+    """Text that was written to the run's console."""
+
+    text: str
+
+
 def files_of(directory: Path, run_id: str) -> list[Path]:
     """The files of a run, oldest first.
 
@@ -82,8 +88,8 @@ def mark_uploaded(folder: Path) -> None:
         (folder / _UPLOADED).touch()
 
 
-def records(path: Path) -> Iterator[HistoryRow | Config | SavedFile]:
-    """Read rows, config and names of saved files of a file, in order, as far as it is complete.
+def records(path: Path) -> Iterator[HistoryRow | Config | SavedFile | Output]:
+    """Read rows, config, names of saved files and output of a file, in order, as far as it is complete.
 
     Raises:
         TrackerUnavailableError: it cannot be read.
@@ -102,3 +108,5 @@ def records(path: Path) -> Iterator[HistoryRow | Config | SavedFile]:
             yield Config(record["config"].get("update", {}))
         elif record["type"] == "files":
             yield from (SavedFile(one["path"]) for one in record["files"].get("files", ()))
+        elif record["type"] == "output_logger":
+            yield Output(record["output_logger"]["line"])

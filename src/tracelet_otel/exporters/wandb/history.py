@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tracelet_otel.exporters.wandb.files import Config, SavedFile, may_lack, records
+from tracelet_otel.exporters.wandb.files import Config, Output, SavedFile, may_lack, records
 from tracelet_otel.exporters.wandb.folder import take_over
 from tracelet_otel.exporters.wandb.init import FLUSH_S
 from tracelet_otel.exporters.wandb.mapping import STEP, TIME
 from tracelet_otel.exporters.wandb.media import media_of_row
 from tracelet_otel.exporters.wandb.sent import SentRows
-from tracelet_otel.exporters.wandb.written import wait_for_artifact, wait_for_file, wait_for_row
+from tracelet_otel.exporters.wandb.written import wait_for_artifact, wait_for_file, wait_for_output, wait_for_row
 
 if TYPE_CHECKING:
     import wandb
@@ -52,6 +52,8 @@ class RunHistory:
         self._sent = SentRows()
         self._media: deque[tuple[str, float]] = deque(maxlen=_LONGEST_MEDIA)
         """Media at the end of the file of the process before: column and time."""
+        self._outputs: deque[str] = deque(maxlen=_LONGEST_MEDIA)
+        """Output at the end of that file."""
         self._logged = 0
         """Rows that wandb-core was given since it has begun the run."""
         self._file: Path | None = None
@@ -70,10 +72,13 @@ class RunHistory:
             return earlier
         tail: deque[dict[str, Any]] = deque(maxlen=self._longest_batch)
         self._media.clear()
+        self._outputs.clear()
         is_missing = may_lack(before)
         for record in records(before):
             if isinstance(record, Config):
                 earlier.facts.update(record.values.get("otel", {}))
+            elif isinstance(record, Output):
+                self._outputs.append(record.text)
             elif isinstance(record, SavedFile):
                 if is_missing:
                     take_over(run, before.parent, record.path)
@@ -106,6 +111,18 @@ class RunHistory:
         if (column, place[TIME]) not in self._media:
             self._log(run, {**place, column: value})
             self._wait(lambda file: wait_for_row(file, self._number(run), _ATTEMPT_S), run)
+
+    def add_output(self, run: wandb.Run, text: str, *, may_be_there: bool) -> None:
+        """Write to the run's console, and wait until it is on the disk.
+
+        Args:
+            run: the run.
+            text: whole lines.
+            may_be_there: whether an earlier process may have written it; what it has written is not written again.
+        """
+        if not may_be_there or text not in self._outputs:
+            run.write_logs(text)
+            self._wait(lambda file: wait_for_output(file, text, _ATTEMPT_S), run)
 
     def wait_for_rows(self, run: wandb.Run) -> None:
         """Wait until all rows are on the disk: wandb-core or the machine may end at any time."""

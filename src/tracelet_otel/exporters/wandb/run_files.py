@@ -8,12 +8,14 @@ from typing import Any, Final
 
 from tracelet_otel.errors import RefusedError, TrackerUnavailableError
 from tracelet_otel.exporters.wandb.checkpoints import WandbCheckpoints
+from tracelet_otel.exporters.wandb.console import write_console
 from tracelet_otel.exporters.wandb.errors import translated
 from tracelet_otel.exporters.wandb.folder import files_in, is_there, place_of, put, save
 from tracelet_otel.exporters.wandb.history import RunHistory
 from tracelet_otel.exporters.wandb.mapping import STEP, TIME
 from tracelet_otel.exporters.wandb.media import column_of, encoded, made_of
 from tracelet_otel.exporters.wandb.shared import SharesRun
+from tracelet_otel.protocol.console import whole
 from tracelet_otel.protocol.files import FileKind, RunFile
 from tracelet_otel.protocol.run_identity import RunIdentity
 
@@ -55,6 +57,10 @@ class WandbFiles:
     def _write(self, file: RunFile, content: Path | None) -> None:
         if file.kind is FileKind.CHECKPOINT:
             self._checkpoints.write(file, content)
+        elif content is not None and file.kind is FileKind.CONSOLE:
+            write_console(self._shared, file, content)
+            if file.is_last:
+                self._add_file(file, whole(file, content))
         elif content is not None and file.kind is FileKind.FILE:
             self._add_file(file, content)
         elif content is not None:

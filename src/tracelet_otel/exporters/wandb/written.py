@@ -74,6 +74,23 @@ def wait_for_artifact(path: Path, digest: str, patience_s: float) -> bool:
     return _wait(path, is_there, patience_s)
 
 
+def wait_for_output(path: Path, text: str, patience_s: float) -> bool:
+    """Wait until text of the run's console is on the disk; returns whether it is.
+
+    Args:
+        path: the run's file.
+        text: what was written. No row was logged since it was.
+        patience_s: for how long to wait.
+    """
+
+    def is_there(record: Any) -> bool | None:
+        if _kind_of(record) == "output_logger":
+            return record.output_logger.line == text or None
+        return False if _kind_of(record) == "history" else None
+
+    return _wait(path, is_there, patience_s)
+
+
 def _wait(path: Path, is_there: Callable[[Any], bool | None], patience_s: float) -> bool:
     """Wait for a record, which is looked for from the end of the file.
 
