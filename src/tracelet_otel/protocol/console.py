@@ -1,8 +1,8 @@
 """What a process prints, on its way to trackers: through the run's spool, as entries of the kind `console`.
 
 An entry has the lines of a few seconds, each with its time. Beside the entries, the relay keeps a file for each rank
-with all that it has printed so far, for trackers that keep text as a file. Standard library only, since the process that
-reads the console imports nothing else.
+with all that it has printed so far, for trackers that keep text as a file. Standard library only, since the process
+that reads the console imports nothing else.
 """
 
 from __future__ import annotations
