@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -60,6 +61,16 @@ def test_a_relay_that_is_joined_gets_all_files_of_a_run(sidecar, tmp_path):
     assert list((tmp_path / "journals").rglob("*")) == []
     (stored,) = stored_runs(sidecar.database)
     assert stored.status == "FINISHED"
+
+
+def test_a_relay_that_is_joined_gets_what_a_run_prints(sidecar):
+    with sidecar.join(project="files", console=True) as run:
+        for number in range(5000):
+            os.write(1, f"line {number}\n".encode())
+    assert run.errors == {}
+    found = mlflow_files(f"sqlite:///{sidecar.database}", sidecar.database, run.id)
+    assert found.console == {0: [f"line {number}" for number in range(5000)]}
+    assert found.files == {}
 
 
 def test_a_relay_that_is_started_again_gets_what_it_did_not_have(sidecar):

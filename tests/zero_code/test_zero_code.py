@@ -18,7 +18,9 @@ from mlflow import MlflowClient
 
 from tests.support.clearml_files import session
 from tests.support.door import Door
+from tests.support.mlflow_files import mlflow_console
 from tests.support.mlflow_store import stored_run, stored_runs
+from tests.support.relays import ended_clean
 from tests.support.waiting import wait_until
 from tests.zero_code.conftest import arrived, last_logged, logged, resources, run_ids
 from tracelet_otel import semconv
@@ -332,3 +334,13 @@ def test_a_killed_script_is_closed_as_killed_and_one_that_crashed_as_failed(
 
 def _points(database: Path) -> list[tuple[str, int, float, int]]:
     return [point for run in stored_runs(database) for point in run.points]
+
+
+def test_what_a_training_prints_is_recorded_from_its_begin(tmp_path, database, instrumented):
+    child = instrumented("fails.py", "mlflow", TRACELET_CONSOLE="true")
+    assert child.returncode == 1
+    wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
+    lines = mlflow_console(database)[0]
+    # It was printed before the run was open.
+    assert "Traceback (most recent call last):" in lines
+    assert lines[-1] in child.stderr

@@ -99,9 +99,7 @@ class Session:
         signals.events.add_exporter(self._beside)
         if signals.tracing is not None:
             signals.tracing.add_exporter(self._beside)
-        self._console = console_of(
-            self.settings, self.role, self._guard, self._beside.export_events, self._notice_files
-        )
+        self.start_console()
 
     def _notice_files(self) -> None:
         """There may be new files in the spool, which another machine's relay does not see."""
@@ -132,6 +130,15 @@ class Session:
         """Measure GPU and host a last time, and stop. A second call does nothing."""
         if self._hardware is not None:
             self._hardware.stop()
+
+    def start_console(self) -> None:
+        """Record what is printed from now on, where the settings ask for it; later calls do nothing.
+
+        It may come before the run is open, and is kept until then.
+        """
+        if self._console is None:
+            on_lines, on_put = self._beside.export_events, self._notice_files
+            self._console = console_of(self.settings, self.role, self._guard, on_lines, on_put)
 
     def stop_console(self) -> None:
         """Record nothing more of what is printed. A second call does nothing."""

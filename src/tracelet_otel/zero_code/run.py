@@ -109,7 +109,7 @@ class ZeroCodeRun:
         if self._claimed_s is not None or self._given_up or self._closed or not self.is_of_this_process:
             return
         try:
-            self._prepare()
+            self._prepare().start_console()
             with self._changed:
                 self._start_opening(resource_attributes(get_meter_provider()))
         except Exception as error:

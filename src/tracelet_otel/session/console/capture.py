@@ -25,7 +25,7 @@ from tracelet_otel.protocol.events import Event, event_of_line
 from tracelet_otel.session.console.descriptors import PrintedTo, flush, places
 from tracelet_otel.session.console.launch import LaunchedConsole
 from tracelet_otel.session.console.rest import pass_on
-from tracelet_otel.session.role import Role
+from tracelet_otel.session.role import Role, Silent
 from tracelet_otel.settings import Settings
 
 _START_S: Final = 10.0
@@ -44,7 +44,7 @@ class ConsoleCapture:
     """What this process prints, from `start` to `close`. Nothing raises; in a forked child it does nothing.
 
     Args:
-        role: role of this process in the run; it is open.
+        role: role of this process in the run, which may not be open yet.
         is_of_all: whether each rank is recorded, and not only rank 0. What a rank prints that is not recorded is only
             kept apart from what the process prints that has started it.
         tell: is called with lines; None where nobody wants to know them.
@@ -229,7 +229,7 @@ def console_of(
 
     Args:
         settings: settings of the run.
-        role: role of this process in the run; it is open.
+        role: role of this process in the run, which may not be open yet.
         guard: where errors are reported.
         tell: is called with events that are lines, for a collector.
         on_put: is called when there are new entries in the spool.
@@ -237,7 +237,7 @@ def console_of(
     Returns:
         What records; None where nothing is recorded.
     """
-    if not settings.console or not role.exporters:
+    if not settings.console or isinstance(role, Silent):
         return None
 
     def tell_lines(lines: list[ConsoleLine]) -> None:
