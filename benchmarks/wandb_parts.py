@@ -23,7 +23,7 @@ CLIENT = ("wandb", "Run.log", "W&B's `run.log`")
 PARTS = (
     ("benchmarks.throughput", "readings_of", "readings out of a request"),
     ("tracelet_otel.exporters.wandb.rows", "RowBuilder.made_of", "rows of readings"),
-    ("tracelet_otel.exporters.wandb.client", "wait_for_row", "end of the file"),
+    ("tracelet_otel.exporters.wandb.history", "wait_for_row", "end of the file"),
     ("tracelet_otel.exporters.writer", "Writer.write_readings", "what a batch takes"),
     CLIENT,
 )

@@ -83,7 +83,7 @@ def test_a_relay_that_is_started_again_gets_what_it_did_not_have(sidecar):
         run.log_text(f"b{number}", "2")
     sidecar.start()
     run.stop()
-    wait_until(lambda: len(files_of(sidecar, run.id)) == 6, 20, "the others")
+    wait_until(lambda: len(files_of(sidecar, run.id)) == 6, 60, "the others")
     assert run.errors.keys() <= {"relay takes no files; they are kept and sent again"}
 
 
