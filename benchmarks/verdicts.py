@@ -2,7 +2,7 @@
 
     python -m benchmarks.verdicts --traceml-python /somewhere/venv/bin/python
 
-TraceML (https://pypi.org/project/traceml-ai/) is no dependency of this package. It is measured where a Python is
+TraceML (package `traceml-ai`) is no dependency of this package. It is measured where a Python is
 named that has it, and torch and Lightning as this one has them. It runs as its documentation says, by `traceml run`
 around the script and without a display, and what it found is read from its `final_summary.json`. Each training is a
 process of its own. Verdicts are of trainings with known pauses, or with a large model. Cost is of a fast training, its
