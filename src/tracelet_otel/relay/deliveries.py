@@ -121,13 +121,11 @@ class Deliveries:
             end_unix_nano: when the run ended, in nanoseconds since the epoch; None where it has not.
         """
         self._has_failed |= any(report.name == STACKTRACE_TAG for report in reports)
-        self.files.notice()
         for delivery in self._by_name.values():
             delivery.tell(outcome, end_unix_nano, reports)
 
     def wake(self) -> None:
         """Notify the deliveries that there are readings in the outbox."""
-        self.files.notice()
         for delivery in self._by_name.values():
             delivery.wake()
 

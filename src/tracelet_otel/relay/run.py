@@ -70,8 +70,7 @@ class RelayedRun:
         self._streams = Streams(self.known.complete_to, limit_s)
         self._outbox = Outbox(journal, settings.journal_limit * 2**20, guard)
         self._deliveries = Deliveries(self._outbox, guard, count_runs, journal.path)
-        self.spans: Final = self._deliveries.spans
-        self.files: Final = self._deliveries.files
+        self.spans, self.files = self._deliveries.spans, self._deliveries.files
         merge = Merge(limit_s, max(_UNHEARD_S, interval_s))
         self._merging = Merging(self._outbox, merge, state, self._streams, guard, self._deliveries.wake, now)
         self._meter = RunMeter(journal, self._outbox, self._merging, self._deliveries, self._lock)
@@ -210,6 +209,7 @@ class RelayedRun:
         self._merging.add(news.shares, number)
         if self._streams.have_ended:
             self._merging.leave(self._newly_left())
+        self.files.notice()
         if news.says_more:
             self._deliveries.tell(news.reported, self._members.outcome, self.known.end_unix_nano)
         else:
