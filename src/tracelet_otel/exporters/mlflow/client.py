@@ -177,11 +177,11 @@ class MlflowTracker:
 
     def trace_writer(self) -> MlflowTraces:
         """Make what writes spans, with a client of its own."""
-        return MlflowTraces(self._connect, self._uri, self._found)
+        return MlflowTraces("traces", self._connect, self._uri, self._found)
 
     def file_writer(self) -> MlflowFiles:
         """Make what writes files, with a client of its own."""
-        return MlflowFiles(self._connect, self._uri, self._found)
+        return MlflowFiles("files", self._connect, self._uri, self._found)
 
     def _found(self, client: MlflowClient, run: RunIdentity) -> Run | None:
         """The run, by the id of it that was given, or by our own."""

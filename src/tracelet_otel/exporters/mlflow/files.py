@@ -6,23 +6,21 @@ import contextlib
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 import requests
 
-from tracelet_otel._support.redact import without_credentials
 from tracelet_otel.errors import RefusedError, TrackerUnavailableError
-from tracelet_otel.exporters.mlflow.address import check_usable, database_lock, process_lock
+from tracelet_otel.exporters.mlflow.address import database_lock
+from tracelet_otel.exporters.mlflow.beside import BesideTracker
 from tracelet_otel.exporters.mlflow.checkpoints import MlflowCheckpoints
 from tracelet_otel.exporters.mlflow.console import MlflowConsole
 from tracelet_otel.exporters.mlflow.errors import translated
 from tracelet_otel.protocol.files import FileKind, RunFile
-from tracelet_otel.protocol.run_identity import RunIdentity
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 _NOT_IN_KEYS: Final = re.compile(r"[^a-zA-Z0-9_\-./ ]")
@@ -38,33 +36,12 @@ _TABLES: Final = "mlflow.loggedArtifacts"
 """Tag by which MLflow's page finds tables."""
 
 
-class MlflowFiles:
-    """A `FileWriter` of one run in MLflow.
+class MlflowFiles(BesideTracker):
+    """A `FileWriter` of one run in MLflow."""
 
-    Args:
-        connect: returns a client of the store.
-        uri: address of the store.
-        find: returns the run; None where there is none yet.
-    """
-
-    def __init__(
-        self, connect: Callable[[], MlflowClient], uri: str, find: Callable[[MlflowClient, RunIdentity], Run | None]
-    ) -> None:
-        self._connect = connect
-        self._uri = uri
-        self._what = f"files in MLflow at {without_credentials(uri)}"
-        self._find = find
-
-    def open(self, run: RunIdentity) -> None:
-        """Find the run and its experiment."""
-        with translated(self._what, self._uri), database_lock(self._uri), process_lock(self._uri):
-            check_usable(self._uri)
-            self._client = self._connect()
-            found = self._find(self._client, run)
-            if found is None:
-                raise TrackerUnavailableError(f"{self._what}: the run is not there yet")
-            self._checkpoints = MlflowCheckpoints(self._client, self._uri, found)
-        self._run_id: str = found.info.run_id
+    def _begin(self, run: Run) -> None:
+        self._checkpoints = MlflowCheckpoints(self._client, self._uri, run)
+        self._run_id: str = run.info.run_id
         self._console = MlflowConsole(self._client, self._run_id)
 
     def write(self, file: RunFile, content: Path | None) -> None:
