@@ -76,3 +76,21 @@ def clearml_server() -> Iterator[ClearmlServer]:
     server = ClearmlServer()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> Iterator[WandbOffline]:
+    """W&B without a server."""
+    made = WandbOffline(tmp_path)
+    yield made
+    for tracker in made.opened:
+        tracker.end()  # type: ignore[attr-defined]  # it is a process
+
+
+@pytest.fixture
+def online(wandb_server: WandbServer) -> Iterator[WandbOnline]:
+    """W&B with a server."""
+    made = WandbOnline(wandb_server)
+    yield made
+    for tracker in made.opened:
+        tracker.end()  # type: ignore[attr-defined]  # it is a process

@@ -11,7 +11,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from tests.contract.backends import WandbOffline, WandbOnline
+from tests.contract.backends import WandbOffline
 from tests.support.fed import FedDelivery
 from tests.support.waiting import free_port, wait_until
 from tests.support.wandb_files import offline_files, offline_run
@@ -23,22 +23,6 @@ from tracelet_otel.protocol.decode import Batch, Param, Report
 from tracelet_otel.protocol.failure import Failure
 from tracelet_otel.protocol.report_kinds import TAGS
 from tracelet_otel.testing import reading
-
-
-@pytest.fixture
-def offline(tmp_path):
-    made = WandbOffline(tmp_path)
-    yield made
-    for tracker in made.opened:
-        tracker.end()
-
-
-@pytest.fixture
-def online(wandb_server):
-    made = WandbOnline(wandb_server)
-    yield made
-    for tracker in made.opened:
-        tracker.end()
 
 
 @pytest.mark.parametrize(

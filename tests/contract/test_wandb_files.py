@@ -13,7 +13,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.contract.backends import WandbOffline, WandbOnline
 from tests.support.waiting import wait_until
 from tests.support.wandb_files import offline_files
 from tests.support.wandb_stored import files_of_online_run
@@ -27,22 +26,6 @@ from tracelet_otel.testing import reading
 
 SCRIPT = Path(__file__).parent / "scripts" / "rows_beside_an_upload.py"
 TIME_NS = 1_700_000_000_000_000_000
-
-
-@pytest.fixture
-def offline(tmp_path):
-    made = WandbOffline(tmp_path)
-    yield made
-    for tracker in made.opened:
-        tracker.end()
-
-
-@pytest.fixture
-def online(wandb_server):
-    made = WandbOnline(wandb_server)
-    yield made
-    for tracker in made.opened:
-        tracker.end()
 
 
 def text(directory, step):
