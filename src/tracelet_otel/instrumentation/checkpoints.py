@@ -25,7 +25,6 @@ from tracelet_otel.protocol.events import Event
 from tracelet_otel.protocol.files import Checkpoint, FileKind, RunFile, safe_name
 
 OFF: Final = "off"
-REFERENCE: Final = "reference"
 BEST: Final = "best"
 TOP_K: Final = "top_k"
 ALL: Final = "all"
@@ -123,15 +122,15 @@ class Checkpoints:
         self._saves += 1
         path = Path(note.path)
         known = self._kept.pop(note.path, None)
-        if known is not None and known.entry is not None:
-            self._spool.discard(known.entry)
+        if known is not None:
+            self._take_back(known)
         checkpoint = replace(_described(note), keeper=self._number_of(note.keeper))
-        name = self._names.setdefault(note.path, self._name_of(path))
-        size = size_of(path)
+        if note.path not in self._names:
+            self._names[note.path] = self._name_of(path)
+        name, size = self._names[note.path], size_of(path)
         file = RunFile(name, FileKind.CHECKPOINT, note.time_unix_nano, path.name, size, note.step, checkpoint)
         self._tell(file)
-        is_here = size is not None
-        if self._is_uploaded(checkpoint) and is_here:
+        if self._is_uploaded(checkpoint) and size is not None:
             entry = self._spool.put(file, linked(path))
         else:
             entry = self._spool.put(replace(file, content=None))
@@ -142,25 +141,24 @@ class Checkpoints:
     def _removed(self, note: CheckpointNote) -> None:
         known = self._kept.pop(note.path, None)
         if known is not None:
-            self._forget(known, note.time_unix_nano)
+            self._take_back(known)
+            gone = _gone(known.file, note.time_unix_nano)
+            self._tell(gone)
+            self._spool.put(gone)
 
     def _forget_others(self, best: Checkpoint, time_unix_nano: int) -> None:
         """Where only the best is uploaded, an earlier one leaves the store; what is known of it stays."""
         for path, kept in list(self._kept.items()):
             found = kept.file.checkpoint
             if path != best.path and found is not None and found.is_best and found.keeper == best.keeper:
-                if kept.entry is not None:
-                    self._spool.discard(kept.entry)
+                self._take_back(kept)
                 self._spool.put(_gone(kept.file, time_unix_nano))
                 lesser = replace(kept.file, content=None, checkpoint=replace(found, is_best=False, is_last=False))
                 self._kept[path] = _SavedCheckpoint(lesser, self._spool.put(lesser))
 
-    def _forget(self, kept: _SavedCheckpoint, time_unix_nano: int) -> None:
+    def _take_back(self, kept: _SavedCheckpoint) -> None:
         if kept.entry is not None:
             self._spool.discard(kept.entry)
-        gone = _gone(kept.file, time_unix_nano)
-        self._tell(gone)
-        self._spool.put(gone)
 
     def _number_of(self, keeper: weakref.ref[Any] | None) -> int | None:
         if keeper is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from time import time_ns
@@ -11,14 +10,12 @@ from typing import Any, Final
 from tracelet_otel._support.text import encodable
 from tracelet_otel.instrumentation import media
 from tracelet_otel.instrumentation.spool import SpoolWriter, copied, size_of
-from tracelet_otel.protocol.files import OWN_FILES, FileKind, RunFile, path_of, safe_name
+from tracelet_otel.protocol.files import OWN_FILES, FileKind, RunFile, check_room, path_of, safe_name
 
 _LONGEST_COPY: Final = 64 * 2**20
 """In bytes. A larger file of a user's is linked and not copied, where the file system allows that."""
 _LARGEST_MEDIA: Final = 64 * 2**20
 """In bytes. What is shown on a tracker's page may not be larger; `log_artifact` takes any size."""
-_ROOM: Final = 2**29
-"""In bytes. So much is left free on the disk."""
 
 
 class Files:
@@ -53,7 +50,7 @@ class Files:
         shown = safe_name(encodable(name or source.name))
 
         def make(target: Path) -> None:
-            _check_room(target.parent, size)
+            check_room(target.parent, size)
             copied(source, _LONGEST_COPY)(target)
 
         self._note(shown)
@@ -98,7 +95,7 @@ class Files:
         content = encodable(text).encode()
 
         def make(target: Path) -> None:
-            _check_room(target.parent, len(content))
+            check_room(target.parent, len(content))
             target.write_bytes(content)
 
         if name not in self._theirs:
@@ -113,7 +110,7 @@ class Files:
         whole = None if step is None else int(step)
 
         def make(target: Path) -> None:
-            _check_room(target.parent, 0)
+            check_room(target.parent, 0)
             write(target)
             size = target.stat().st_size
             if size > _LARGEST_MEDIA:
@@ -123,9 +120,3 @@ class Files:
         self._note(path)
         content = PurePosixPath(path).name
         self._spool.put(RunFile(shown, kind, time_ns(), content, step=whole), make)
-
-
-def _check_room(directory: Path, size: int) -> None:
-    free = shutil.disk_usage(directory).free
-    if free < size + _ROOM:
-        raise OSError(f"it has {size} bytes, {free} are free in {directory}, and {_ROOM} of them are left free")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tracelet_otel._support.guard import Guard
+from tracelet_otel.instrumentation.tracing.files import size_of_directory, size_of_file
 from tracelet_otel.protocol.files import Make, RunFile, put_entry
 
 
@@ -186,12 +187,8 @@ def copied(source: Path, longest_copy: int) -> Make:
 
 def size_of(path: Path) -> int | None:
     """Size of a file, or of all files in a directory, in bytes; None where it is neither."""
-    try:
-        if path.is_dir():
-            return sum(found.stat().st_size for found in path.rglob("*") if found.is_file())
-        return path.stat().st_size if path.is_file() else None
-    except OSError:
-        return None
+    size = size_of_file(str(path))
+    return size_of_directory(str(path)) if size is None else size
 
 
 def _each(source: Path, target: Path, take: Callable[[Path, Path], None]) -> None:

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from itertools import count
@@ -31,6 +31,8 @@ SUMMARY_FILE: Final = "model_summary.txt"
 """Name of the file that has a summary of the module, as `mlflow.pytorch.autolog` calls it."""
 OWN_FILES: Final = frozenset((PACKAGES_FILE, SUMMARY_FILE))
 """Files that a run records by itself, unless the user records one of the same name."""
+_ROOM: Final = 2**29
+"""In bytes. So much is left free on the disk of a spool."""
 _ENTRY_NAME: Final = re.compile(r"\d{20}-\d{10}-\d+")
 _DOTS: Final = re.compile(r"\.+")
 _UNUSABLE: Final = re.compile(r"[\\#]|%(?=[0-9a-fA-F]{2})")
@@ -145,6 +147,21 @@ class SpoolEntry:
         return None if self.file.content is None else self.directory / self.file.content
 
 
+def check_room(directory: Path, size: int) -> None:
+    """Check that a file leaves enough room on the disk of a spool.
+
+    Args:
+        directory: the spool, or a part of it.
+        size: size of the file in bytes; 0 where it is not known.
+
+    Raises:
+        OSError: it does not.
+    """
+    free = shutil.disk_usage(directory).free
+    if free < size + _ROOM:
+        raise OSError(f"it has {size} bytes, {free} are free in {directory}, and {_ROOM} of them are left free")
+
+
 def entry_name() -> str:
     """A name for a new entry. Names in their order are in the order in which they were made."""
     return f"{time.time_ns():020d}-{next(_NUMBERS):010d}-{os.getpid()}"
@@ -202,6 +219,21 @@ def read_entry(directory: Path) -> SpoolEntry:
     return SpoolEntry(directory, RunFile.from_json((directory / ENTRY).read_text(encoding="utf-8")))
 
 
+def files_in(content: Path) -> Iterator[tuple[str, Path]]:
+    """The files of a file or a directory, each with its path behind that of the content; empty for a file.
+
+    Raises:
+        FileNotFoundError: the content is gone.
+    """
+    if not content.is_dir():
+        yield "", content.resolve(strict=True)
+        return
+    for folder, _, names in os.walk(content):
+        for name in names:
+            found = Path(folder, name)
+            yield f"/{found.relative_to(content).as_posix()}", found.resolve(strict=True)
+
+
 def safe_name(name: str) -> str:
     """A name of a file in a run: of what was given, whatever leads out of the run's folder is changed.
 
@@ -241,6 +273,10 @@ def facts_of(file: RunFile) -> Mapping[str, str]:
         "size": file.size,
     }
     return {name: str(value) for name, value in known.items() if value is not None}
+
+
+UNIQUE_ALIASES: Final = frozenset({"best", "latest"})
+"""Those that only one checkpoint of a callback has at a time."""
 
 
 def aliases_of(checkpoint: Checkpoint) -> list[str]:

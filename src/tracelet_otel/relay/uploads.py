@@ -9,20 +9,17 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
-from tracelet_otel.protocol.files import ENTRY, UNFINISHED, RunFile, is_entry_name
+from tracelet_otel.protocol.files import ENTRY, UNFINISHED, RunFile, check_room, is_entry_name
 from tracelet_otel.protocol.requests import MalformedError
 from tracelet_otel.relay.journal import JournalError
 
 _LONGEST_DESCRIPTION: Final = 2**20
 """In bytes."""
-_ROOM: Final = 2**29
-"""In bytes. So much is left free on the disk."""
 _BAD_PART: Final = re.compile(r"\.{0,2}|.*\0.*", re.DOTALL)
 
 
@@ -91,8 +88,7 @@ async def _write(unfinished: Path, inside: str, parts: AsyncIterator[bytes]) -> 
 
     def begin() -> tuple[int, str]:
         unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if shutil.disk_usage(unfinished).free < _ROOM:
-            raise OSError(f"less than {_ROOM} bytes are free in {unfinished.parent}")
+        check_room(unfinished, 0)
         # One that is sent again may come while the first attempt is still being read.
         return tempfile.mkstemp(dir=unfinished, prefix=UNFINISHED)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Final
@@ -14,7 +14,7 @@ import urllib3
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import RefusedError, TrackerUnavailableError
-from tracelet_otel.protocol.files import RunFile
+from tracelet_otel.protocol.files import RunFile, files_in
 from tracelet_otel.protocol.messages import FILES_PATH
 from tracelet_otel.protocol.run_identity import RunIdentity
 from tracelet_otel.relay.files import RunFiles
@@ -83,9 +83,9 @@ class RelayFiles:
         """Send a file. Its entry has a name that is the same each time, by which the relay knows what it has."""
         description = file.to_json().encode()
         entry = f"{file.time_unix_nano:020d}-{zlib.crc32(description):010d}-0"
-        for path, found in _files_in(content):
+        for behind, found in files_in(content) if content is not None else ():
             with found.open("rb") as body:
-                self._put(f"{entry}/{path}", body, found.stat().st_size)
+                self._put(f"{entry}/{file.content}{behind}", body, found.stat().st_size)
         self._put(entry, description, len(description))
 
     def _put(self, path: str, body: IO[bytes] | bytes, size: int) -> None:
@@ -97,15 +97,3 @@ class RelayFiles:
         if answer.status != HTTPStatus.OK:
             reason = f"the relay answers {answer.status}"
             raise RefusedError(reason) if answer.status in _FINAL else TrackerUnavailableError(reason)
-
-
-def _files_in(content: Path | None) -> Iterator[tuple[str, Path]]:
-    """Each file of an entry, with its path in it. Of a directory without files, there is nothing to send."""
-    if content is None:
-        return
-    if not content.is_dir():
-        yield content.name, content
-        return
-    for found in sorted(content.rglob("*")):
-        if found.is_file():
-            yield f"{content.name}/{found.relative_to(content).as_posix()}", found

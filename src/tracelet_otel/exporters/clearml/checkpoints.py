@@ -11,12 +11,11 @@ from typing import Final, Protocol
 
 from tracelet_otel.exporters.clearml.content import KeptFile, packed
 from tracelet_otel.exporters.clearml.places import Places
-from tracelet_otel.protocol.files import RunFile, aliases_of, facts_of
+from tracelet_otel.protocol.files import UNIQUE_ALIASES, RunFile, aliases_of, facts_of
 
 FRAMEWORK: Final = "PyTorch"
-ALIASES: Final = frozenset({"best", "latest", "top-k"})
+ALIASES: Final = UNIQUE_ALIASES | {"top-k"}
 """Tags of a model that are ours; people may give it others."""
-_UNIQUE: Final = frozenset({"best", "latest"})
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class ClearmlCheckpoints:
         entry = ModelEntry(key, file.name, words, facts_of(file), reference, file.step, file.time_unix_nano, is_package)
         self._store.set_model(entry, None if content is None else self._keep(entry, content))
         self._words[key] = words
-        self._take_words(key, _UNIQUE & set(words))
+        self._take_words(key, UNIQUE_ALIASES & set(words))
 
     def _keep(self, entry: ModelEntry, content: Path) -> KeptFile:
         with ExitStack() as stack:

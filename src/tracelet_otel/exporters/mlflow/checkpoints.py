@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from tracelet_otel.protocol.files import RunFile, aliases_of, facts_of
+from tracelet_otel.protocol.files import UNIQUE_ALIASES, RunFile, aliases_of, facts_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -81,7 +81,7 @@ class MlflowCheckpoints:
         else:
             self._models[path] = self._create(file, tags)
         self._aliases[path] = keeper, tags[_ALIASES]
-        self._take_aliases(path, keeper, set(aliases_of(file.checkpoint)) & {"best", "latest"})
+        self._take_aliases(path, keeper, UNIQUE_ALIASES & set(aliases_of(file.checkpoint)))
 
     def _create(self, file: RunFile, tags: dict[str, str]) -> str:
         name = _NOT_IN_NAMES.sub("_", file.name.removesuffix(".ckpt"))
@@ -96,7 +96,7 @@ class MlflowCheckpoints:
         self._client.finalize_logged_model(model.model_id, "READY")
         return str(model.model_id)
 
-    def _take_aliases(self, owner: str, keeper: str, unique: set[str]) -> None:
+    def _take_aliases(self, owner: str, keeper: str, unique: frozenset[str]) -> None:
         """Take words that only one checkpoint of a callback can have from its others."""
         for path, (kept_by, aliases) in self._aliases.items():
             left = ",".join(word for word in aliases.split(",") if word not in unique)

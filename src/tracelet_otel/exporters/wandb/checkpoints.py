@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tracelet_otel.errors import RefusedError, TrackerUnavailableError
-from tracelet_otel.exporters.wandb.folder import files_in, put
+from tracelet_otel.exporters.wandb.folder import put
 from tracelet_otel.exporters.wandb.history import RunHistory
 from tracelet_otel.exporters.wandb.shared import SharesRun
-from tracelet_otel.protocol.files import RunFile, aliases_of
+from tracelet_otel.protocol.files import UNIQUE_ALIASES, RunFile, aliases_of, files_in
 
 if TYPE_CHECKING:
     import wandb
@@ -22,8 +22,6 @@ _FACTS: Final = "checkpoint.json"
 """File of a version that has no checkpoint in it."""
 _FOLDER: Final = "checkpoints"
 """In the folder of a run. What W&B uploads of checkpoints is there, offline until `wandb sync`."""
-_WORDS: Final = ("best", "latest")
-"""Aliases that are set. An alias is that of one version, so no other word can be one."""
 
 _REFUSED: Final = re.compile(r"returned error (400|403|404|413|422)\b")
 """What wandb-core says of a server that will never take an artifact. It asks by itself again after other statuses."""
@@ -64,7 +62,7 @@ class WandbCheckpoints:
 
         run = self._shared.begun()
         artifact = _artifact(run, file, content)
-        aliases = [word for word in aliases_of(file.checkpoint) if word in _WORDS]
+        aliases = [word for word in aliases_of(file.checkpoint) if word in UNIQUE_ALIASES]  # one is that of one version
         if run.offline:
             self._shared.alone(run, record)
         else:

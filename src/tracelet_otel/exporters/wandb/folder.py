@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -33,21 +32,6 @@ _ASIDE: Final = "artifacts"
 def place_of(path: str) -> str:
     """Where a file of a user's is among the run's files: at its path, unless W&B has a file of its own there."""
     return f"{_ASIDE}/{path}" if PurePosixPath(path).parts[0] in _OWN else path
-
-
-def files_in(content: Path) -> Iterator[tuple[str, Path]]:
-    """The files of a file or a directory, each with its path behind that of the content; empty for a file.
-
-    Raises:
-        FileNotFoundError: the content is gone.
-    """
-    if not content.is_dir():
-        yield "", content.resolve(strict=True)
-        return
-    for folder, _, names in os.walk(content):
-        for name in names:
-            found = Path(folder, name)
-            yield f"/{found.relative_to(content).as_posix()}", found.resolve(strict=True)
 
 
 def is_there(content: Path) -> bool:

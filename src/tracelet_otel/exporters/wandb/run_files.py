@@ -10,13 +10,13 @@ from tracelet_otel.errors import RefusedError, TrackerUnavailableError
 from tracelet_otel.exporters.wandb.checkpoints import WandbCheckpoints
 from tracelet_otel.exporters.wandb.console import write_console
 from tracelet_otel.exporters.wandb.errors import translated
-from tracelet_otel.exporters.wandb.folder import files_in, is_there, place_of, put, save
+from tracelet_otel.exporters.wandb.folder import is_there, place_of, put, save
 from tracelet_otel.exporters.wandb.history import RunHistory
 from tracelet_otel.exporters.wandb.mapping import STEP, TIME
 from tracelet_otel.exporters.wandb.media import column_of, encoded, made_of
 from tracelet_otel.exporters.wandb.shared import SharesRun
 from tracelet_otel.protocol.console import whole
-from tracelet_otel.protocol.files import FileKind, RunFile
+from tracelet_otel.protocol.files import FileKind, RunFile, files_in
 from tracelet_otel.protocol.run_identity import RunIdentity
 
 _FOR_GOOD: Final = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL)

@@ -48,13 +48,7 @@ def wait_for_file(path: Path, name: str, patience_s: float) -> bool:
         name: of the file, below the run's folder. No row was logged since it was saved.
         patience_s: for how long to wait.
     """
-
-    def is_there(record: Any) -> bool | None:
-        if _kind_of(record) == "files":
-            return any(one.path == name for one in record.files.files) or None
-        return False if _kind_of(record) == "history" else None
-
-    return _wait(path, is_there, patience_s)
+    return _wait(path, _after_rows("files", lambda found: any(one.path == name for one in found.files)), patience_s)
 
 
 def wait_for_artifact(path: Path, digest: str, patience_s: float) -> bool:
@@ -65,13 +59,7 @@ def wait_for_artifact(path: Path, digest: str, patience_s: float) -> bool:
         digest: of what is in it. No row was logged since it was.
         patience_s: for how long to wait.
     """
-
-    def is_there(record: Any) -> bool | None:
-        if _kind_of(record) == "artifact":
-            return record.artifact.digest == digest or None
-        return False if _kind_of(record) == "history" else None
-
-    return _wait(path, is_there, patience_s)
+    return _wait(path, _after_rows("artifact", lambda found: found.digest == digest), patience_s)
 
 
 def wait_for_output(path: Path, text: str, patience_s: float) -> bool:
@@ -82,13 +70,24 @@ def wait_for_output(path: Path, text: str, patience_s: float) -> bool:
         text: what was written. No row was logged since it was.
         patience_s: for how long to wait.
     """
+    return _wait(path, _after_rows("output_logger", lambda found: found.line == text), patience_s)
+
+
+def _after_rows(kind: str, is_it: Callable[[Any], bool]) -> Callable[[Any], bool | None]:
+    """Look for a record behind the last row.
+
+    Args:
+        kind: kind of the record.
+        is_it: whether what such a record has is what is looked for.
+    """
 
     def is_there(record: Any) -> bool | None:
-        if _kind_of(record) == "output_logger":
-            return record.output_logger.line == text or None
-        return False if _kind_of(record) == "history" else None
+        found = _kind_of(record)
+        if found == kind:
+            return is_it(getattr(record, kind)) or None
+        return False if found == "history" else None
 
-    return _wait(path, is_there, patience_s)
+    return is_there
 
 
 def _wait(path: Path, is_there: Callable[[Any], bool | None], patience_s: float) -> bool:
