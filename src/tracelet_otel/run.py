@@ -227,8 +227,9 @@ class Run(RecordsByHand):
             if not left:
                 break
             self._session.guarded(partial(self._role.wait_for_room, self._session.settings.stop_timeout))
-        # A receiver closes the run when it reads the report of the end, so that may not arrive before the rows. The
-        # last collection, which a reader makes when it is shut down, has the report.
+        # A receiver closes the run when it reads the report of the end, so that may not arrive before files and rows.
+        # The last collection, which a reader makes when it is shut down, has the report.
+        self._session.send_files()
         self._signals.outcome.end()
         # Not `MeterProvider.shutdown`: there all readers share one deadline, so a slow backend would leave no time for
         # the next.

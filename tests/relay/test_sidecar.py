@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 import tracelet_otel as tracelet
 from tests.relay.simulated import Rank
+from tests.support.mlflow_files import mlflow_files
 from tests.support.mlflow_store import multiset, stored_runs
 from tests.support.sidecar import TOKEN, Relay
 from tests.support.waiting import wait_until
@@ -31,6 +33,7 @@ from tracelet_otel.cli import main
 from tracelet_otel.protocol.requests import count_points
 from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.relay.sidecar import Sidecar
+from tracelet_otel.relay.uploads import Uploads
 from tracelet_otel.session.calls import Address, HttpConnection, fetch_status
 from tracelet_otel.settings import load
 
@@ -236,6 +239,45 @@ def test_a_silent_run_is_closed_as_killed_and_goes_on_when_its_process_comes_bac
         counted = sidecar._meter.read().runs
         assert (counted.readings, counted.trackers["mlflow"].pending) == (100, 0), "the run counts before and after"
     assert not list(tmp_path.rglob("*.journal"))
+
+
+def test_a_run_ends_once_its_files_have_been_sent(tmp_path, database, monkeypatch):
+    take = Uploads.take
+
+    async def slowly(uploads: Uploads, path: str, parts: AsyncIterator[bytes]) -> None:
+        # The metrics of some seconds come first. The relay would close the run if they said that it has ended.
+        until = answered(sidecar) + 30
+        while answered(sidecar) < until:
+            await asyncio.sleep(0.05)
+        await take(uploads, path, parts)
+
+    monkeypatch.setattr(Uploads, "take", slowly)
+    with in_process(tmp_path, database) as (sidecar, relay):
+        run = relay.join()
+        run.log_metric("loss", 1.0, 1)
+        run.log_text("a", "text")
+        run.stop()
+        assert run.errors == {}
+    assert mlflow_files(f"sqlite:///{database}", database, run.id).files == {"a.txt": b"text"}
+
+
+def answered(sidecar: Sidecar) -> int:
+    return sum(sidecar._meter._requests.values())
+
+
+def test_files_of_a_run_that_was_closed_as_killed_are_sent_again(tmp_path, database):
+    with in_process(tmp_path, database, idle_s=1.0) as (_, relay):
+        run = relay.join(export_interval=1000)
+        log(run, 0, 50)
+        run._readers[0].collect()
+        wait_until(lambda: stored(relay).status == "KILLED", 30, "the end of a silent run")
+        run.log_text("a", "text")
+        wait_until(lambda: run.errors, 30, "an attempt to send it")
+        log(run, 50, 100)
+        run.stop()
+        assert run.errors.keys() == {"relay takes no files; they are kept and sent again"}
+    assert stored(relay).status == "FINISHED"
+    assert mlflow_files(f"sqlite:///{database}", database, run.id).files == {"a.txt": b"text"}
 
 
 class TestBadInput:

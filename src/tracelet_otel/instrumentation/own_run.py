@@ -111,6 +111,10 @@ class OwnRun(Protocol):
         """The process ends, and nothing more will be logged."""
         ...
 
+    def send_files(self) -> None:
+        """All files of the run are there, and its end will be reported when they have been sent."""
+        ...
+
 
 class Nobodys:
     """An `OwnRun` without an exporter of this package: only the configured SDK exports what is recorded."""
@@ -131,4 +135,7 @@ class Nobodys:
         """Do nothing."""
 
     def end(self) -> None:
+        """Do nothing."""
+
+    def send_files(self) -> None:
         """Do nothing."""

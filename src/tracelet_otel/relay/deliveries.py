@@ -38,6 +38,7 @@ class Deliveries:
         self._guard = guard
         self._by_name: dict[str, Delivery] = {}
         self._has_failed = False
+        self._has_ended = False
 
     def __bool__(self) -> bool:
         """Whether there are any deliveries yet."""
@@ -120,6 +121,7 @@ class Deliveries:
             outcome: the run's outcome so far; None where none was reported.
             end_unix_nano: when the run ended, in nanoseconds since the epoch; None where it has not.
         """
+        self._has_ended = end_unix_nano is not None
         self._has_failed |= any(report.name == STACKTRACE_TAG for report in reports)
         for delivery in self._by_name.values():
             delivery.tell(outcome, end_unix_nano, reports)
@@ -151,7 +153,7 @@ class Deliveries:
         for thread in closing:
             if thread.ident is not None:
                 thread.join()
-        self.files.close()
+        self.files.close(has_ended=self._has_ended)
 
     def _begin_beside(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> None:
         self.spans.begin(trackers, resource)

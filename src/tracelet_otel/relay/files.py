@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tracelet_otel._support.guard import Guard
+from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters.files import TakesFiles
 from tracelet_otel.protocol.console import end_console, join
 from tracelet_otel.protocol.files import FileKind
 from tracelet_otel.protocol.run_identity import run_identity
 from tracelet_otel.relay.file_lane import FileLane, is_own
-from tracelet_otel.relay.phase import TooLateError
+from tracelet_otel.relay.phase import EndedError, TooLateError
 from tracelet_otel.relay.spool import Spool
 
 
@@ -34,17 +35,18 @@ class RunFiles:
         self._joined: set[str] = set()
         """Entries that were looked at."""
         self._lanes: dict[str, FileLane] = {}
-        self._closed = False
+        self._refusal: TraceletError | None = None
 
     @property
     def directory(self) -> Path:
         """The spool.
 
         Raises:
+            EndedError: nothing more is taken out of it, until the run goes on.
             TooLateError: nothing more is taken out of it.
         """
-        if self._closed:
-            raise TooLateError("the run is over")
+        if self._refusal is not None:
+            raise self._refusal
         return self._spool.directory
 
     def begin(self, trackers: Mapping[str, object], resource: Mapping[str, Any]) -> None:
@@ -117,9 +119,13 @@ class RunFiles:
             lane.notice(self._names())
             lane.close(patience_s)
 
-    def close(self) -> None:
-        """Remove the spool. Where something is left in it, that is reported, and stays."""
-        self._closed = True
+    def close(self, *, has_ended: bool = True) -> None:
+        """Remove the spool. Where something is left in it, that is reported, and stays.
+
+        Args:
+            has_ended: whether the run's owner has ended it. Where nothing came for long, the run may go on.
+        """
+        self._refusal = TooLateError("the run is over") if has_ended else EndedError("nothing has come for long")
         if not self._lanes:
             # Nobody takes files, so nobody will.
             for name in self._spool.names:

@@ -109,7 +109,8 @@ class Session:
         if self._outgoing is not None:
             self._outgoing.notice()
 
-    def _send_files(self) -> None:
+    def send_files(self) -> None:
+        """Send files to a relay on another machine. It may close the run as soon as it knows of the end."""
         if self._outgoing is not None:
             self.guarded(partial(self._outgoing.finish, self.settings.stop_timeout))
 
@@ -155,14 +156,12 @@ class Session:
             shut_downs: one for each reader or exporter. Each gets the whole time, so a slow one takes none from others.
         """
         began_s = time.monotonic()
-        # First: a relay may close the run as soon as that has ended.
-        self._send_files()
         self._beside.hurry()
         for shut_down in shut_downs:
             self.guarded(lambda one=shut_down: one(self.settings.stop_timeout * 1e3))  # type: ignore[misc]
         self._beside.finish(began_s, self.settings.stop_timeout)
         # A rank of a short training finds its run only now.
-        self._send_files()
+        self.send_files()
         if self._spool is not None:
             self._spool.close()
         self.role.finish(began_s + self.settings.stop_timeout)

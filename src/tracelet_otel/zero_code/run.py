@@ -124,6 +124,11 @@ class ZeroCodeRun:
                 self._session.stop_measuring()
                 self._session.stop_console()
 
+    def send_files(self) -> None:
+        """Send files to a relay on another machine, and wait until it has them."""
+        if self.is_of_this_process and self._session is not None and self._is_open:
+            self._session.send_files()
+
     def export(self, data: MetricsData) -> MetricExportResult:
         """Pass an export of the SDK on to the run's exporters, or keep it until the run is open."""
         if not self.is_of_this_process:

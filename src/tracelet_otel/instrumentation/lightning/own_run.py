@@ -52,6 +52,7 @@ def end(run: OwnRun, signals: Signals, error_before: BaseException | None) -> No
         run.end()
         signals.recorder.drain()
         signals.settle(None, error_that_ended(error_before))
+        run.send_files()
         signals.outcome.end()
     except Exception as error:
         signals.guard.report("the run did not end as it should", error)
