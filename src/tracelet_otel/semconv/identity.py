@@ -19,6 +19,8 @@ RUN_NAME: Final = "tracelet.run.name"
 PROJECT_NAME: Final = "tracelet.project.name"
 RUN_GROUP: Final = "tracelet.run.group"  # of runs that belong together
 RUN_JOB_TYPE: Final = "tracelet.run.job_type"  # what a run does in its group, as in `train` or `eval`
+PARENT_RUN_ID: Final = "tracelet.parent.run.id"  # of the run whose process has started this one's
+PARENT_RUN_NAME: Final = "tracelet.parent.run.name"  # added by the relay, where it has that run
 RUN_START_TIME: Final = "tracelet.run.start_time"  # ISO 8601; only for trackers, on no time series
 SERVICE_NAME: Final = "service.name"
 SERVICE_INSTANCE_ID: Final = "service.instance.id"
@@ -79,6 +81,9 @@ RUN_ID_PATTERN: Final = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$"
 
 # A value of `vcs.ref.head.type`
 REF_TYPE_BRANCH: Final = "branch"
+
+# Job type of a run that has a parent, in trackers that know job types
+JOB_TYPE_WORKER: Final = "worker"
 
 # Values of `tracelet.ranks`
 RANKS_MERGED: Final = "merged"
