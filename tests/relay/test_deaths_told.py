@@ -22,6 +22,7 @@ from tracelet_otel.protocol.failure import Failure
 from tracelet_otel.protocol.fault_files import fault_file
 from tracelet_otel.protocol.report_kinds import TAGS
 from tracelet_otel.relay.deaths import Deaths, owner_as_plain, sweep
+from tracelet_otel.relay.ends import Ends
 from tracelet_otel.relay.journal import Journal
 from tracelet_otel.relay.parts import RequestPart
 from tracelet_otel.relay.run import RelayedRun
@@ -75,7 +76,7 @@ class Told:
         if "owner" not in self.journal.state:
             self.journal.remember({"owner": owner_as_plain(owner.pid, owner.start)})
         self.run = RelayedRun(self.journal, Guard(), Settings())
-        self.deaths = Deaths(directory, self.journal.state, watches=watches)
+        self.deaths = Deaths(directory, self.journal.state, Ends() if watches else None)
 
     def hear(self, *batches: Batch) -> None:
         self.deaths.hear(batches)
@@ -222,7 +223,7 @@ def test_another_process_may_have_been_killed_for_memory(tmp_path, sleepers, is_
     events.write_text("oom_kill 1\n")
     told = Told(tmp_path, owner)
     plain = {**told.journal.state["owner"], "kills": {"path": str(events), "count": 1}}
-    told.deaths = Deaths(tmp_path, {"owner": plain}, watches=True)
+    told.deaths = Deaths(tmp_path, {"owner": plain}, Ends())
     told.hear(owner.batch(None))
     events.write_text("oom_kill 2\n")
     if is_old:

@@ -33,6 +33,7 @@ from tracelet_otel.cli import main
 from tracelet_otel.protocol.requests import count_points
 from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.relay.sidecar import Sidecar
+from tracelet_otel.relay.taking import take
 from tracelet_otel.relay.uploads import Uploads
 from tracelet_otel.session.calls import Address, HttpConnection, fetch_status
 from tracelet_otel.settings import load
@@ -216,7 +217,7 @@ def test_a_run_that_breaks_takes_no_other_with_it(tmp_path, database, monkeypatc
     with in_process(tmp_path, database) as (sidecar, relay):
         broken = Rank(0, owns_run=True, run_id="broken")
         broken.record(0, a=1.0)
-        sidecar._accept([broken.request()])
+        take([broken.request()], sidecar.accept)
         wait_until(lambda: "run broken could not be looked after" in caplog.text, 30, "the bug's report")
         run = relay.join()
         log(run, 0, 50)
@@ -266,11 +267,13 @@ def answered(sidecar: Sidecar) -> int:
 
 
 def test_files_of_a_run_that_was_closed_as_killed_are_sent_again(tmp_path, database):
-    with in_process(tmp_path, database, idle_s=1.0) as (_, relay):
+    with in_process(tmp_path, database, idle_s=1.0) as (sidecar, relay):
         run = relay.join(export_interval=1000)
         log(run, 0, 50)
         run._readers[0].collect()
-        wait_until(lambda: stored(relay).status == "KILLED", 30, "the end of a silent run")
+        (kept,) = sidecar.kept
+        wait_until(lambda: kept.run.is_over, 30, "the end of a silent run")
+        assert stored(relay).status == "KILLED"
         run.log_text("a", "text")
         wait_until(lambda: run.errors, 30, "an attempt to send it")
         log(run, 50, 100)

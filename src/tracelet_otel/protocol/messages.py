@@ -141,6 +141,8 @@ class Status:
     """Backends that take nothing more, each with the reason."""
     journal: str
     """Path of the journal, which holds what is not delivered."""
+    goes_on: bool = False
+    """Whether the relay of a training goes on after this run, since it has child runs that are open."""
 
     def line(self) -> str:
         """The status as one line of JSON."""

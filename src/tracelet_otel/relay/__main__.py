@@ -8,21 +8,31 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TraceletError
-from tracelet_otel.protocol.messages import Order, Ready
+from tracelet_otel.protocol.messages import Order, Ready, Status
+from tracelet_otel.protocol.requests import MalformedError
+from tracelet_otel.relay.children import ChildRuns
 from tracelet_otel.relay.clock import Clock
+from tracelet_otel.relay.ends import Ends
 from tracelet_otel.relay.meter import RelayMeter
 from tracelet_otel.relay.owner_process import OwnerProcess
+from tracelet_otel.relay.parts import RequestPart
 from tracelet_otel.relay.process import prepare
 from tracelet_otel.relay.recovery import adopt
+from tracelet_otel.relay.run import RelayedRun
+from tracelet_otel.relay.runs import LOOK_S
 from tracelet_otel.relay.server import Application, HttpServer, TakesBeside, listen
 from tracelet_otel.relay.single import SingleRunRelay
+from tracelet_otel.relay.taking import Accepted, take
 from tracelet_otel.relay.telemetry import telemetry
+from tracelet_otel.relay.traces import accept_spans
 from tracelet_otel.relay.uploads import Uploads
 
 _CHECK_INTERVAL_S: Final = 0.1
@@ -31,7 +41,7 @@ _ANSWERING_S: Final = 5.0
 
 
 class RelayService:
-    """Serves one run by HTTP, to the process that owns it and to other ranks.
+    """Serves a run and its child runs by HTTP, to the process that owns it, to other ranks, and to its children.
 
     Args:
         order: what the relay has to do.
@@ -42,30 +52,38 @@ class RelayService:
         self._order = order
         self._answer_fd = answer_fd
         self._finish = threading.Event()
-        guard, clock = Guard(), Clock()
-        self._relay = SingleRunRelay(order, guard, clock)
-        self._run = self._relay.run
+        self._is_alone = threading.Event()
+        """Set once there is nothing to do but for child runs."""
+        guard, clock, ends = Guard(), Clock(), Ends()
         self._owner = OwnerProcess(sys.stdin.buffer, order.owner_pid, order.owner_started)
+        self._relay = SingleRunRelay(
+            order, guard, lambda: self._owner.is_gone, clock, ends, lambda: len(self._children) + 1
+        )
+        self._run = self._relay.run
+        self._children = ChildRuns(self._relay, guard, clock, ends, resumes=order.resumes)
         listener = listen(order.host, order.port)
-        self._meter = RelayMeter(lambda: [self._run.figures])
-        relay = self._relay
+        self._meter = RelayMeter(lambda: [self._run.figures, *self._children.figures])
         application = Application(
             order.token,
-            relay.accept,
-            relay.status,
+            lambda requests: take(requests, self._accept, self._children.each),
+            self._status,
             guard,
             clock,
             self._meter,
-            TakesBeside(relay.accept_spans, Uploads(relay.spool_of)),
+            TakesBeside(
+                lambda content: accept_spans(content, lambda run_id: self._run_of(run_id).spans),
+                Uploads(lambda run_id: self._run_of(run_id).files.directory),
+            ),
         )
         self._server = HttpServer(application, listener)
         # A relay that gets SIGTERM finishes: it delivers what it has and ends the run.
         signal.signal(signal.SIGTERM, lambda *_: self._finish.set())
 
     def run(self) -> int:
-        """Serve until the run is over; return the exit code of the process."""
+        """Serve until all runs are over; return the exit code of the process."""
         try:
             self._relay.open(self._server.port, self._answer)
+            self._children.open()
         except Exception as error:
             self._relay.give_back()
             self._answer(Ready.from_error(error))
@@ -78,17 +96,46 @@ class RelayService:
         prepare()
         adopting = threading.Thread(target=self._adopt, name="tracelet-adoption", daemon=True)
         adopting.start()
-        is_complete = self._relay.deliver(self._finish.is_set, lambda: self._owner.is_gone)
-        if exporting is not None:
-            exporting.close()
+        with_children = threading.Thread(target=self._look_after_children, name="tracelet-children", daemon=True)
+        with_children.start()
+        is_complete = self._relay.deliver(self._finish.is_set)
         self._wait_for_owner()
-        self._server.stop()
-        adopting.join()
         if is_complete:
             self._relay.leave(is_known=self._run.known.ended or self._owner.is_gone)
-            if not self._run.status.errors:
-                Path(self._order.journal_directory, f"{self._order.run_id}.log").unlink(missing_ok=True)
+        self._is_alone.set()
+        self._children.begun.set()
+        with_children.join()
+        if exporting is not None:
+            exporting.close()
+        self._server.stop()
+        adopting.join()
+        is_complete = is_complete and self._children.are_complete
+        if is_complete and not self._run.status.errors:
+            Path(self._order.journal_directory, f"{self._order.run_id}.log").unlink(missing_ok=True)
         return 0 if is_complete else 1
+
+    def _look_after_children(self) -> None:
+        self._children.begun.wait()
+        while not (self._is_alone.is_set() and self._children.end()):
+            self._children.look(is_told_to_finish=self._finish.is_set())
+            time.sleep(LOOK_S)
+
+    def _accept(self, run_id: str, parts: Sequence[RequestPart]) -> Accepted:
+        if run_id == self._order.run_id:
+            return self._relay.accept_parts(run_id, parts)
+        return self._children.accept(run_id, parts)
+
+    def _run_of(self, run_id: str) -> RelayedRun:
+        if run_id == self._order.run_id:
+            return self._run
+        if not self._children.has(run_id):
+            raise MalformedError(f"this relay has no run {run_id!r}")
+        return self._children.known(run_id)
+
+    def _status(self, run_id: str) -> Status | None:
+        if run_id != self._order.run_id:
+            return self._children.status(run_id)
+        return replace(self._run.status, goes_on=len(self._children) > 0)
 
     def _wait_for_owner(self) -> None:
         """Keep the server up for the owner, which asks what became of its rows, until it is gone.
@@ -101,8 +148,7 @@ class RelayService:
             time.sleep(_CHECK_INTERVAL_S)
 
     def _adopt(self) -> None:
-        path = self._relay.journal.path
-        adopt(path.parent, path, self._relay.settings, lambda: self._run.is_over)
+        adopt(self._relay.journal.path.parent, self._relay.settings, lambda: self._run.is_over)
 
     def _answer(self, ready: Ready) -> None:
         try:

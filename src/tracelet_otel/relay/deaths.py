@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import platform
-import select
-import sys
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -33,6 +30,7 @@ from tracelet_otel.relay.death import (
     of_rank,
     with_more,
 )
+from tracelet_otel.relay.ends import Ends
 from tracelet_otel.relay.memory_kills import MemoryKills
 from tracelet_otel.relay.parts import RequestPart, process_of
 from tracelet_otel.relay.ranges import stored
@@ -42,6 +40,8 @@ from tracelet_otel.relay.watched import WatchedProcess
 _FIRST_PID: Final = 1
 """The first process of a machine or of a container, which ends with it."""
 _OWNER: Final = "owner"
+_SETTLED: Final = (semconv.OUTCOME_FINISHED, semconv.OUTCOME_FAILED)
+"""Outcomes that stand, whatever ends the process after its trainings: a pool of processes is ended by SIGTERM."""
 _SAMPLE_INTERVAL_S: Final = 5.0
 """Time between two looks at the counts of processes that were killed for memory."""
 
@@ -69,19 +69,15 @@ class Deaths:
     Args:
         directory: the directory of the journals.
         state: state of the run's journal.
-        watches: whether to watch those that live, since they may end while this object is there.
+        ends: waits for the ends of those that live; None where the run is closed at once.
     """
 
-    def __init__(self, directory: Path, state: Mapping[str, Any], *, watches: bool) -> None:
-        self._watches = watches
+    def __init__(self, directory: Path, state: Mapping[str, Any], ends: Ends | None = None) -> None:
+        self._ends = ends
         self._directory = directory
         self._owner: Mapping[str, Any] = state[_OWNER]
         self._is_here = self._owner["host"] == platform.node()
-        self._lock = threading.Lock()
         self._looked_s = time.monotonic()
-        self._ended = 0
-        self._poll: select.epoll | None = None
-        self._by_descriptor: dict[int, WatchedProcess] = {}
         self._by_key: dict[str, WatchedProcess | None] = {}
         kills = MemoryKills.from_plain(self._owner.get("kills"))
         self._of_owner = WatchedProcess(self._owner["pid"], self._owner["started"], None, kills)
@@ -131,13 +127,18 @@ class Deaths:
             if not one.is_alive:
                 fault_file(self._directory, one.pid, one.start).unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """Watch nobody any more: the run is over."""
+        if self._ends is not None:
+            self._ends.forget(self._all)
+
     def _of_run(self, outcomes: Mapping[str, str]) -> Death | None:
         """Why the run has ended without a word of its owner; None where that lives, or nothing is to be told."""
         if self._of_owner.is_alive and self._is_here:
             return None
         gone = [self._of_owner, *self._ranks_gone] if self._is_here else []
         death = first_cause(self._remains(gone) or [Remains(loss=ELSEWHERE)])
-        if outcomes.get(_OWNER) == semconv.OUTCOME_FINISHED and not death.is_crash:
+        if outcomes.get(_OWNER) in _SETTLED and not death.is_crash:
             return None
         failed = [who for who, outcome in outcomes.items() if who != _OWNER and outcome == semconv.OUTCOME_FAILED]
         # That may be why a launcher has killed the owner.
@@ -182,25 +183,8 @@ class Deaths:
         return new
 
     def _watch(self, one: WatchedProcess) -> None:
-        """Be told when a process ends: what can be known of it then may be gone in a moment."""
-        descriptor = one.status.hold() if self._watches else None
-        if sys.platform != "linux" or descriptor is None:
-            return
-        with self._lock:
-            self._by_descriptor[descriptor] = one
-            if self._poll is None:
-                self._poll = select.epoll()
-                threading.Thread(target=self._wait, args=(self._poll,), name="tracelet-deaths", daemon=True).start()
-        self._poll.register(descriptor, select.EPOLLIN)
-
-    def _wait(self, poll: select.epoll) -> None:
-        while True:
-            for descriptor, _ in poll.poll():
-                with self._lock:
-                    ended = self._by_descriptor[descriptor]
-                ended.note(self._ended)
-                self._ended += 1
-                poll.unregister(descriptor)
+        if self._ends is not None:
+            self._ends.watch(one)
 
     @property
     def _ranks_gone(self) -> list[WatchedProcess]:

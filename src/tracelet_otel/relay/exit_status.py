@@ -52,6 +52,12 @@ class ExitStatus:
         self._descriptor = _descriptor(self._pid, self._start)
         return self._descriptor
 
+    def let_go(self) -> None:
+        """Close the descriptor, after which less may be known."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
     def read(self) -> int | None:
         """The status as `os.wait` returns it; None where it is not known, as of a process that has not ended."""
         if self._status is None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from tracelet_otel._support.forks import keep_in_children
 from tracelet_otel.errors import TraceletError
+from tracelet_otel.relay.lock import claim
 from tracelet_otel.relay.ranges import stored
 from tracelet_otel.relay.upgrade import is_of_0_1_0, upgrade
 
@@ -33,7 +34,7 @@ _SCHEMA: Final = (
 
 
 class JournalInUseError(TraceletError):
-    """Another process has the journal open."""
+    """The journal is open already, in this or another process."""
 
 
 class JournalError(TraceletError):
@@ -72,7 +73,7 @@ class Journal:
     """The queue of one run: rows of readings for its backends, and how far each backend is.
 
     A row holds readings that can be sent to every backend. Readings that have to be merged with those of other ranks
-    first are kept in another table, `unmerged`. Only one process can have a journal open. What a method has written is
+    first are kept in another table, `unmerged`. A journal can be open only once. What a method has written is
     on the disk when it returns, unless it says otherwise.
 
     Args:
@@ -80,13 +81,16 @@ class Journal:
         wait_s: seconds to wait where another process has it open.
 
     Raises:
-        JournalInUseError: another process has it open.
+        JournalInUseError: it is open already.
         JournalError: it cannot be read or written.
     """
 
     def __init__(self, path: Path, wait_s: float = 0) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._claim = claim(path)
+        if self._claim is None:
+            raise JournalInUseError(f"the journal {path} is in use by this process")
         connection: sqlite3.Connection | None = None
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -110,6 +114,7 @@ class Journal:
         except (OSError, sqlite3.Error, ValueError) as error:
             if connection is not None:
                 connection.close()
+            self._claim.release()
             # The whole message is compared, since an address in another message may contain these words.
             if isinstance(error, sqlite3.Error) and str(error) == "database is locked":
                 raise JournalInUseError(f"the journal {path} is in use by another process") from None
@@ -238,6 +243,8 @@ class Journal:
         """Close the file and keep it."""
         with self._lock:
             self._connection.close()
+            if self._claim is not None:
+                self._claim.release()
 
     @contextlib.contextmanager
     def closed_on_error(self) -> Iterator[None]:

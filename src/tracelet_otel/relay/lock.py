@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import weakref
 from pathlib import Path
 from typing import Final
 
@@ -38,3 +40,40 @@ def is_open(path: Path) -> bool | None:
     finally:
         os.close(descriptor)
     return False
+
+
+class Claim:
+    """Says that this process has a journal open, until it is released or nobody has it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # A forked child has copies of its parent's.
+        self._pid = os.getpid()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process has made it."""
+        return self._pid == os.getpid()
+
+    def release(self) -> None:
+        """Let the journal be opened again."""
+        with _claiming:
+            if _claims.get(self._path) is self:
+                del _claims[self._path]
+
+
+_claims: weakref.WeakValueDictionary[Path, Claim] = weakref.WeakValueDictionary()
+_claiming = threading.Lock()
+
+
+def claim(path: Path) -> Claim | None:
+    """Claim a journal before it is opened; None where this process has it open.
+
+    That one must not even be tried: closing any descriptor of it would drop the lock.
+    """
+    with _claiming:
+        before = _claims.get(path)
+        if before is not None and before.is_ours:
+            return None
+        made = _claims[path] = Claim(path)
+        return made

@@ -24,19 +24,15 @@ _UNTOUCHED_S: Final = 120.0
 for so long: a relay would have written by then."""
 
 
-def adopt(directory: Path, own: Path, settings: Settings, is_over: Callable[[], bool]) -> None:
+def adopt(directory: Path, settings: Settings, is_over: Callable[[], bool]) -> None:
     """Deliver and end each run in a directory that has neither a training nor a relay any more.
 
     Args:
         directory: the directory of the journals.
-        own: the journal of the caller's run. It must not even be opened here: when a process closes any descriptor of a
-            file, POSIX drops all locks that it has on that file.
         settings: the caller's settings; their credentials are used where a run has the same address.
         is_over: asked before each journal whether to stop; the journals after that are left to the next start.
     """
     for path in sorted(directory.glob(f"*{SUFFIX}")):
-        if path == own:
-            continue
         if is_over():
             return
         try:

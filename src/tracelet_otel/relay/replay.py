@@ -88,7 +88,7 @@ def _tell_death(run: RelayedRun, journal: Journal, guard: Guard) -> None:
     if "owner" not in state:
         return  # the journal of a sidecar, which does not know the process that owns the run
     try:
-        Deaths(journal.path.parent, state, watches=False).tell(run, state)
+        Deaths(journal.path.parent, state).tell(run, state)
     except Exception as error:
         guard.report("why a process is gone will not be known", error)
 

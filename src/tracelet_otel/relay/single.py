@@ -19,8 +19,10 @@ from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.base import Tracker
 from tracelet_otel.protocol.messages import Order, Ready, Status, Taken
 from tracelet_otel.protocol.requests import MalformedError
-from tracelet_otel.relay.deaths import Deaths, owner_as_plain
+from tracelet_otel.relay.deaths import owner_as_plain
+from tracelet_otel.relay.ends import Ends
 from tracelet_otel.relay.journal import SUFFIX, Journal
+from tracelet_otel.relay.life import RunLife
 from tracelet_otel.relay.parts import RequestPart
 from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.relay.taking import Accepted, take
@@ -30,8 +32,6 @@ from tracelet_otel.settings import from_plain, to_plain
 _CHECK_INTERVAL_S: Final = 0.1
 _JOURNAL_WAIT_S: Final = 2.0
 """How long to wait for the journal: another relay may have opened it to check whether its training has died."""
-_SILENT_S: Final = 2.0
-"""Without an owner, the run ends after this many seconds without a new row, since an export may be in transit."""
 
 
 class SingleRunRelay:
@@ -40,25 +40,38 @@ class SingleRunRelay:
     Args:
         order: what the relay has to do.
         guard: counts and logs errors.
+        is_owner_gone: returns whether the process that owns the run is gone.
         now: the time in seconds, by which ranks are waited for.
+        ends: waits for the ends of the run's processes.
+        count_runs: returns how many runs the relay has.
 
     Raises:
         JournalInUseError: another process has the run's journal open.
         JournalError: the journal cannot be written in the order's directory.
     """
 
-    def __init__(self, order: Order, guard: Guard, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        order: Order,
+        guard: Guard,
+        is_owner_gone: Callable[[], bool],
+        now: Callable[[], float] = time.monotonic,
+        ends: Ends | None = None,
+        count_runs: Callable[[], int] = lambda: 1,
+    ) -> None:
         self.settings = from_plain(order.settings)
         self.journal = Journal(Path(order.journal_directory) / f"{order.run_id}{SUFFIX}", _JOURNAL_WAIT_S)
-        self.run = RelayedRun(self.journal, guard, self.settings, now)
+        self.run = RelayedRun(self.journal, guard, self.settings, now, count_runs)
+        self.run_id, self.resource = order.run_id, order.resource
         self._order = order
         # The journal of a run that is continued may hold readings. They are delivered first, and the run goes on.
         # So does a run whose relay was told to finish before its owner had ended it.
         reopens = not order.resumes or (self.run.is_over and not self.run.known.ended)
         self._reopened = self.run.reopen() if reopens else {}
-        self._guard = guard
         self._owner = owner_as_plain(order.owner_pid, order.owner_started)
-        self._deaths = None if order.owner_pid == os.getpid() else self._watched()
+        state = {**self.journal.state, **self._reopened, "owner": self._owner}
+        watched = None if order.owner_pid == os.getpid() else state
+        self.life = RunLife(self.run, self.journal, guard, self.settings, is_owner_gone, watched, ends)
 
     def open(self, port: int, on_ready: Callable[[Ready], None]) -> None:
         """Create or continue the run in each tracker; where the order resumes it, in the background.
@@ -110,7 +123,7 @@ class SingleRunRelay:
             For each request what became of it, or why it was not taken: it is malformed or of another run, or an error
             that `RelayedRun.accept` returns.
         """
-        return take(requests, self._accept)
+        return take(requests, self.accept_parts)
 
     def accept_spans(self, content: bytes) -> None:
         """Take a request with spans; when this returns, they are on the disk.
@@ -120,43 +133,30 @@ class SingleRunRelay:
         """
         accept_spans(content, lambda run_id: self.run.spans if run_id == self._order.run_id else None)
 
-    def spool_of(self, run_id: str) -> Path:
-        """The spool of a run.
-
-        Raises:
-            MalformedError: this relay has another run.
-            TooLateError: the run is over.
-        """
-        if run_id != self._order.run_id:
-            raise MalformedError(f"this relay has no run {run_id!r}")
-        return self.run.files.directory
-
-    def _accept(self, run_id: str, parts: Sequence[RequestPart]) -> Accepted:
+    def accept_parts(self, run_id: str, parts: Sequence[RequestPart]) -> Accepted:
+        """Accept those parts of requests that belong to one run."""
         if run_id != self._order.run_id:
             return Accepted([MalformedError(f"this relay has no run {run_id!r}") for _ in parts], "")
-        self._of_deaths(lambda deaths: deaths.hear(batch for part in parts for batch in part.batches))
+        self.life.hear(batch for part in parts for batch in part.batches)
         return Accepted(self.run.accept(parts), self.run.problems)
 
     def status(self, run_id: str) -> Status | None:
         """How far the delivery of a run is; None for the id of another run."""
         return self.run.status if run_id == self._order.run_id else None
 
-    def deliver(self, is_told_to_finish: Callable[[], bool], is_owner_gone: Callable[[], bool]) -> bool:
+    def deliver(self, is_told_to_finish: Callable[[], bool]) -> bool:
         """Deliver until the run is over, and end it in each tracker.
 
         Args:
             is_told_to_finish: returns whether the relay was asked to end the run.
-            is_owner_gone: returns whether the process that owns the run is gone.
 
         Returns:
             Whether everything was delivered.
         """
-        while not self._is_over(is_told_to_finish(), is_owner_gone()):
+        while not self.life.is_over(is_told_to_finish=is_told_to_finish()):
             time.sleep(_CHECK_INTERVAL_S)
-            self.run.look()
-            self._of_deaths(Deaths.look)
-        self._of_deaths(lambda deaths: deaths.tell(self.run, self.journal.state))
-        return self.run.close(self.settings.relay_patience, marks=True)
+            self.life.look()
+        return self.life.close(self.settings.relay_patience, marks=True)
 
     def leave(self, *, is_known: bool) -> None:
         """Remove the journal of a run that was delivered completely, or keep it for a relay that takes over.
@@ -166,38 +166,9 @@ class SingleRunRelay:
         """
         if is_known:
             self.run.forget()
-            self._of_deaths(Deaths.clean)
+            self.life.clean()
         else:
             self.journal.close()
-
-    def _is_over(self, is_told_to_finish: bool, is_owner_gone: bool) -> bool:
-        if not (self.run.known.ended or is_told_to_finish or is_owner_gone):
-            return False
-        # The last rows of other ranks may be in transit, or other ranks have yet to notice that rank 0 is gone.
-        if self.run.others_may_send and self.run.silent_s < self.settings.stop_timeout:
-            return False
-        if self.run.known.ended:
-            return True
-        if is_told_to_finish and is_owner_gone:
-            # A rank from which nothing has come yet may send at its next interval. It is not waited for here.
-            return self.run.silent_s > _SILENT_S
-        return self.run.silent_s > max(_SILENT_S, 2 * self.settings.export_interval)
-
-    def _watched(self) -> Deaths | None:
-        known = {**self.journal.state, **self._reopened, "owner": self._owner}
-        try:
-            return Deaths(self.journal.path.parent, known, watches=True)
-        except Exception as error:
-            self._guard.report("why a process is gone will not be known", error)
-            return None
-
-    def _of_deaths(self, call: Callable[[Deaths], object]) -> None:
-        """Do what only tells why processes are gone: nothing else depends on it."""
-        if self._deaths is not None:
-            try:
-                call(self._deaths)
-            except Exception as error:
-                self._guard.report("why a process is gone will not be known", error)
 
     def _trackers(self) -> dict[str, Tracker]:
         return registry.trackers(self.settings)

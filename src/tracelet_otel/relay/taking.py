@@ -60,7 +60,7 @@ def take(
             # A bug, which at least takes no other run along.
             return Accepted([error for _ in parts], "")
 
-    accepted_of_runs = each(accepted_of, waiting)
+    accepted_of_runs = (each if len(waiting) > 1 else map)(accepted_of, waiting)
     for (run_id, parts), accepted in zip(waiting.items(), accepted_of_runs, strict=True):
         for (answer, part), problem in zip(parts, accepted.errors, strict=True):
             if problem is None:

@@ -49,6 +49,11 @@ class WatchedProcess:
         """Whether it is gone, has not reported that it ends, and has no exit status that says that all is well."""
         return not (self.is_alive or self.has_left or self.status.read() == 0)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether `note` was called."""
+        return self.number != math.inf
+
     def note(self, number: int) -> None:
         """Take note that it has just ended."""
         self.number = number

@@ -60,7 +60,7 @@ class EmbeddedRelay:
         self._finish = threading.Event()
         self._failed = False
         self._guard = Guard()
-        self._relay = SingleRunRelay(order, self._guard)
+        self._relay = SingleRunRelay(order, self._guard, self._finish.is_set)
         self.urls: Mapping[str, str] = {}
         """Addresses at which people look at the run, by backend."""
         try:
@@ -113,7 +113,7 @@ class EmbeddedRelay:
 
     def _deliver(self) -> None:
         try:
-            if self._relay.deliver(self._finish.is_set, self._finish.is_set):
+            if self._relay.deliver(self._finish.is_set):
                 self._relay.leave(is_known=True)
         except Exception as error:
             self._guard.report("the delivery broke down", error)

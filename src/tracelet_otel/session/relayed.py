@@ -155,7 +155,9 @@ class Relayed:
             self._finished = True
         finally:
             self._say_result(time.monotonic() - began_s > _QUIET_S)
-        self._connection.release(_EXIT_S if over else 0)
+        # A relay that has child runs of this one ends when they do.
+        is_last = over and self._last is not None and not self._last.goes_on
+        self._connection.release(_EXIT_S if is_last else 0)
 
     def _ask(self) -> Status | None:
         if self._finished:
