@@ -24,6 +24,7 @@ from tests.support.wandb_stored import files_of_offline_run, files_of_online_run
 from tracelet_otel import semconv
 from tracelet_otel.exporters.base import Tracker
 from tracelet_otel.protocol.decode import Param, Reading
+from tracelet_otel.protocol.run_identity import RunIdentity
 from tracelet_otel.settings import Settings
 from tracelet_otel.testing import ContractBackend, KeepsFiles, Point, Stored, StoredFiles, point, reading
 
@@ -57,7 +58,12 @@ class Mlflow(ContractBackend, KeepsFiles):
         exact = {key: run.tags.get(f"{semconv.METRIC_NAME}.{key}", key) for key, *_ in run.points}
         points = Counter(point(exact[key], step, value, time_ms) for key, step, value, time_ms in run.points)
         tags = {name: text for name, text in run.tags.items() if not name.startswith(("mlflow.", "tracelet."))}
-        return Stored(run.name, run.experiment, run.status, run.params, run.resource, points, tags, run.note)
+        parent = run.tags.get("mlflow.parentRunId")
+        return Stored(run.name, run.experiment, run.status, run.params, run.resource, points, tags, run.note, parent)
+
+    def shown_parent(self, parent: RunIdentity) -> str:
+        (run,) = [one for one in stored_runs(self.database) if one.tags.get(semconv.RUN_ID) == parent.run_id]
+        return run.run_id
 
     def stored_files(self, run_id: str) -> StoredFiles:
         return mlflow_files(self.uri, self.database, run_id)
@@ -105,6 +111,9 @@ class _Wandb(ContractBackend, KeepsFiles):
     def shown_tags(self, tags: Mapping[str, str]) -> list[str]:
         return words(tags, 64)
 
+    def shown_parent(self, parent: RunIdentity) -> tuple[str, str]:
+        return parent.run_name, "worker"
+
     def step_without_axis(self, last_step: int) -> int:
         return last_step
 
@@ -116,6 +125,7 @@ class _Wandb(ContractBackend, KeepsFiles):
         config: dict[str, Any],
         rows: list[dict[str, Any]],
         described: tuple[list[str], str | None],
+        purpose: tuple[str | None, str | None],
     ) -> Stored:
         facts = config.pop("otel")
         points: Counter[Point] = Counter()
@@ -125,7 +135,7 @@ class _Wandb(ContractBackend, KeepsFiles):
                     exact = facts.get(f"{semconv.METRIC_NAME}.{column}", column)
                     number = float(value)
                     points[point(exact, row.get("trainer/global_step"), number, round(row["_timestamp"] * 1000))] += 1
-        return Stored(name, project, exit_code, config, facts, points, sorted(described[0]), described[1])
+        return Stored(name, project, exit_code, config, facts, points, sorted(described[0]), described[1], purpose)
 
     _own_columns = ("_timestamp", "_runtime", "_step")
 
@@ -143,7 +153,8 @@ class WandbOffline(_Wandb):
         rows = [row for run in runs for row in run.rows]
         config = {name: value for run in runs for name, value in run.config.items()}
         last = runs[-1]
-        return self._stored(last.name, last.project, last.exit_code, config, rows, (last.tags, last.notes or None))
+        described, purpose = (last.tags, last.notes or None), (last.group, last.job_type)
+        return self._stored(last.name, last.project, last.exit_code, config, rows, described, purpose)
 
     def stored_files(self, run_id: str) -> StoredFiles:
         return files_of_offline_run(offline_files(self.directory / "wandb", run_id))
@@ -159,7 +170,9 @@ class WandbOnline(_Wandb):
     def stored(self, run_id: str) -> Stored:
         run = self.server.runs[run_id]
         described = run.tags, run.notes
-        return self._stored(run.display_name, run.project, run.exit_code, dict(run.config), run.history, described)
+        purpose = run.group, run.job_type
+        config = dict(run.config)
+        return self._stored(run.display_name, run.project, run.exit_code, config, run.history, described, purpose)
 
     def stored_files(self, run_id: str) -> StoredFiles:
         return files_of_online_run(self.server, run_id)
@@ -229,7 +242,11 @@ class ClearmlOnline(_Clearml):
         task = self._task(run_id)
         points = self._points(task.points, task.properties)
         described = sorted(task.tags), task.fields.get("comment")
-        return Stored(task.name, task.project, task.status, task.params, task.properties, points, *described)
+        parent = task.fields.get("parent")
+        return Stored(task.name, task.project, task.status, task.params, task.properties, points, *described, parent)
+
+    def shown_parent(self, parent: RunIdentity) -> str:
+        return self._task(parent.run_id).task_id
 
     def stored_files(self, run_id: str) -> StoredFiles:
         return server_files(self.server, self._task(run_id))

@@ -14,6 +14,7 @@ from tracelet_otel import semconv
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.base import Tracker
 from tracelet_otel.protocol.decode import Param, Reading
+from tracelet_otel.protocol.run_identity import RunIdentity
 from tracelet_otel.settings import Settings, load
 
 Point = tuple[str, "int | None", Any, int]
@@ -63,6 +64,8 @@ class Stored:
     """Tags, in the form of `ContractBackend.shown_tags`; None where the tracker has no place for tags."""
     note: str | None = None
     """The run's description."""
+    parent: Any = None
+    """How the run is shown as a child, in the form of `ContractBackend.shown_parent`; None where it is not."""
 
 
 class ContractBackend(ABC):
@@ -115,6 +118,10 @@ class ContractBackend(ABC):
     def shown_tags(self, tags: Mapping[str, str]) -> Any:
         """What the tracker shows of tags, without the note."""
         return dict(tags)
+
+    def shown_parent(self, parent: RunIdentity) -> Any:
+        """How the tracker shows runs that have this parent; None where it has no place for that."""
+        return None
 
     def step_without_axis(self, last_step: int) -> int | None:
         """Step at which the tracker shows a value that was logged without a step.

@@ -6,6 +6,7 @@ import math
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -264,6 +265,22 @@ class TrackerContract:
         stored = self.record(backend, identity, second, params, run_id=identity.run_id)
         assert stored.points == Counter(backend.kept([*first, *second]))
         assert stored.status == backend.statuses["finished"]
+
+    @pytest.mark.parametrize("is_late", [False, True])
+    def test_a_run_that_has_a_parent(self, backend: ContractBackend, identity: RunIdentity, is_late: bool) -> None:
+        """It is shown as a child, also where the store gets the parent after it."""
+        parents, name = {semconv.PARENT_RUN_ID: identity.run_id}, {semconv.PARENT_RUN_NAME: identity.run_name}
+        own = {**identity.attributes, semconv.RUN_ID: uuid.uuid4().hex, **parents, **name}
+        child = replace(identity, run_id=own[semconv.RUN_ID], run_name="a child", attributes=own)
+        trackers = {run.run_id: backend.tracker() for run in (identity, child)}
+        for run in (child, identity) if is_late else (identity, child):
+            trackers[run.run_id].open(run)
+        trackers[child.run_id].log_readings([reading("loss", 1.0)])
+        for tracker in trackers.values():
+            tracker.close(semconv.OUTCOME_FINISHED)
+        stored = backend.stored(child.run_id)
+        assert stored.parent == backend.shown_parent(identity)
+        assert stored.facts[semconv.PARENT_RUN_ID] == identity.run_id
 
     def test_a_run_that_does_not_exist_cannot_be_continued(
         self, backend: ContractBackend, identity: RunIdentity

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -20,12 +21,15 @@ from tracelet_otel.exporters.clearml.mapping import (
     long_enough,
     status_of,
 )
+from tracelet_otel.exporters.parents import ParentLink
 from tracelet_otel.protocol.decode import Param
 from tracelet_otel.protocol.failure import Failure
 from tracelet_otel.protocol.run_identity import RunIdentity
 
 SYSTEM_TAG: Final = "tracelet:"
 """Prefix of the system tag by which the task of a run is found, because the server chooses the ids of tasks."""
+_PARENT_TAG: Final = "tracelet-parent:"
+"""Prefix of the system tag by which a parent finds its children, where the server got them first."""
 _ENDS: Final = {semconv.OUTCOME_FINISHED: "tasks.completed", semconv.OUTCOME_FAILED: "tasks.failed"}
 """Calls that end a task, by outcome; `tasks.stopped` for every other outcome and for none."""
 
@@ -47,6 +51,8 @@ class ServerTask:
         self._wanted = wanted
         self.task_id = ""
         """Its id, which the server chooses; empty before `begin`."""
+        self._was_tried = False
+        self._parent = ParentLink({}, self._id_of, self._link)
 
     def begin(self, run: RunIdentity) -> str:
         """Create the task, or continue it where it exists.
@@ -57,6 +63,7 @@ class ServerTask:
         Raises:
             ConfigurationError: there is no task to continue.
         """
+        is_late, self._was_tried = self._was_tried, True
         found = find_task(self._api, self._wanted or run.run_id)
         if found is None and self._wanted is not None:
             raise ConfigurationError(
@@ -66,11 +73,17 @@ class ServerTask:
         if found is None:
             project = self._project_id(long_enough(run.project))
             tags = ["development", SYSTEM_TAG + run.run_id]
+            if semconv.PARENT_RUN_ID in run.attributes:
+                tags.append(f"{_PARENT_TAG}{run.attributes[semconv.PARENT_RUN_ID]}")
             made = self._call("tasks.create", {**description(run), "project": project, "system_tags": tags})
             found = {"id": made["id"], "project": project}
         self.task_id = str(found["id"])
         # With `force`, because a task that is continued may have failed before.
         self._call("tasks.started", {"task": self.task_id, "force": True})
+        self._parent = ParentLink(run.attributes, self._id_of, self._link)
+        self._parent.attempt()
+        if is_late:
+            self._link_children(run.run_id)
         if self._api.server.web is None:
             return f"{self._api.shown}/tasks.get_by_id?task={self.task_id}"
         return f"{self._api.server.web}/projects/{found['project']}/experiments/{self.task_id}/output/log"
@@ -92,6 +105,7 @@ class ServerTask:
             RefusedError: some of them cannot be stored.
         """
         add_events(self._api, self.task_id, events)
+        self._parent.attempt()
 
     def set_params(self, params: Mapping[str, Param]) -> None:
         """Store hyperparameters."""
@@ -108,8 +122,23 @@ class ServerTask:
 
     def end(self, outcome: str | None, failure: Failure | None) -> None:
         """Give the task its final status, with the reason where it has failed."""
+        self._parent.attempt(is_last=True)
         call = _ENDS.get(outcome or "", "tasks.stopped")
         self._call(call, {"task": self.task_id, **status_of(outcome, failure), "force": True})
+
+    def _id_of(self, run_id: str) -> str | None:
+        found = find_task(self._api, run_id)
+        return None if found is None else str(found["id"])
+
+    def _link(self, parent: str) -> None:
+        self._call("tasks.edit", {"task": self.task_id, "parent": parent, "force": True})
+
+    def _link_children(self, run_id: str) -> None:
+        """Link the children of the run that the server got before it, as where it was away when the run began."""
+        with contextlib.suppress(Exception):
+            wanted = {"system_tags": [_PARENT_TAG + run_id], "only_fields": ["id"]}
+            for child in self._call("tasks.get_all", wanted)["tasks"]:
+                self._call("tasks.edit", {"task": child["id"], "parent": self.task_id, "force": True})
 
     def _edit(self, section: str, values: Mapping[str, Any]) -> None:
         made = list(items(section, values).values())

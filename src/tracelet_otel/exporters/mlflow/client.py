@@ -73,15 +73,17 @@ class MlflowTracker:
         self._tags: dict[str, str] = {}
         self._params: dict[str, str] = {}
         self._infinities: dict[str, Infinities] = {}
+        self._was_tried = False
 
     def open(self, run: RunIdentity) -> RunLocation:
         """Create the run, or continue it. The experiment is created where it does not exist."""
+        is_late, self._was_tried = self._was_tried, True
         with translated(f"MLflow at {self._shown_uri}", self._uri), database_lock(self._uri), process_lock(self._uri):
             check_usable(self._uri)
             self._client = self._connect()
             opened = self._continue(run) if self._continued else self._create(run)
-        self._run_id: str = opened.info.run_id
-        self._page = RunPage(self._client, opened)
+            self._run_id: str = opened.info.run_id
+            self._page = RunPage(self._client, opened, run, is_late=is_late)
         return self._page.location(self._shown_uri)
 
     def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:

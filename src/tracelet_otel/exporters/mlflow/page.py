@@ -12,7 +12,9 @@ from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.mlflow.description import TRAINING_PAGE, described, links, summary
 from tracelet_otel.exporters.mlflow.extremes import EXTREMES_TAG, Extremes
 from tracelet_otel.exporters.mlflow.mapping import NOTE_TAG
+from tracelet_otel.exporters.mlflow.parents import link_children, link_to_parent
 from tracelet_otel.protocol.decode import Reading
+from tracelet_otel.protocol.run_identity import RunIdentity
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,9 +34,15 @@ class RunPage:
     Args:
         client: MLflow's client.
         run: the run as it is when it is opened.
+        identity: its identity.
+        is_late: whether MLflow was away when the run began, and may have got its children first.
     """
 
-    def __init__(self, client: MlflowClient, run: Run) -> None:
+    def __init__(self, client: MlflowClient, run: Run, identity: RunIdentity, *, is_late: bool) -> None:
+        self._parent = link_to_parent(client, run, identity)
+        self._parent.attempt()
+        if is_late:
+            link_children(client, run, identity.run_id)
         self._client = client
         self._info = run.info
         self._extremes = Extremes.of(run.data.tags, run.data.metrics)
@@ -61,6 +69,7 @@ class RunPage:
         tags = [RunTag(EXTREMES_TAG, extremes.text)] if extremes.known != self._extremes.known else []
         self._client.log_batch(self._info.run_id, metrics=metrics, tags=tags, synchronous=True)
         self._extremes = extremes
+        self._parent.attempt()
         if not self._is_listed and any(reading.stage == _FIT for reading in readings):
             self._list_as_training()
 
@@ -99,6 +108,7 @@ class RunPage:
             outcome: one of `semconv.OUTCOMES`, or anything else where nobody knows.
             end_unix_nano: nanoseconds since the epoch; None for now.
         """
+        self._parent.attempt(is_last=True)
         run = self._client.get_run(self._info.run_id)
         end_ms = (end_unix_nano or time.time_ns()) // 1_000_000
         took_ms = None if run.info.start_time is None else max(end_ms - run.info.start_time, 0)

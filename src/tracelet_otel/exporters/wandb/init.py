@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tracelet_otel import semconv
@@ -62,14 +63,15 @@ def init(run: RunIdentity, mode: str, settings: Settings, options: WandbOptions,
 
     project = run.project if run.project != DEFAULT_PROJECT else options.wandb_project or run.project
     key = settings.api_key.get_secret_value() if settings.api_key else None
+    group, job_type = purpose(run.attributes, wandb.setup().settings)
     own: dict[str, Any] = {"base_url": options.wandb_base_url, "api_key": key}
     return wandb.init(
         mode=mode,  # type: ignore[arg-type]
         project=project,
         name=run.run_name,
         # W&B takes these two only here.
-        group=run.attributes.get(semconv.RUN_GROUP),
-        job_type=run.attributes.get(semconv.RUN_JOB_TYPE),
+        group=group,
+        job_type=job_type,
         id=settings.run_id or options.wandb_run_id or run.run_id,
         resume=_resume(settings, options),  # type: ignore[arg-type]
         dir=options.wandb_dir,
@@ -91,6 +93,23 @@ def init(run: RunIdentity, mode: str, settings: Settings, options: WandbOptions,
             finish_timeout_raises=True,
         ),
     )
+
+
+def purpose(attributes: Mapping[str, Any], known: wandb.Settings) -> tuple[str | None, str | None]:
+    """Group and job type of a run. A child is in the group that its parent names, or has the name of.
+
+    Args:
+        attributes: attributes of the run.
+        known: what W&B's client has read from the environment, which holds where this returns None.
+    """
+    group, job_type = attributes.get(semconv.RUN_GROUP), attributes.get(semconv.RUN_JOB_TYPE)
+    parent = attributes.get(semconv.PARENT_RUN_ID)
+    if parent is not None and not group and not known.run_group:
+        # A relay that does not have the parent does not know its name. Those of one parent are together in any case.
+        group = attributes.get(semconv.PARENT_RUN_NAME) or parent
+    if parent is not None and not job_type and not known.run_job_type:
+        job_type = semconv.JOB_TYPE_WORKER
+    return group, job_type
 
 
 def _resume(settings: Settings, options: WandbOptions) -> str | None:
