@@ -20,7 +20,6 @@ from tracelet_otel.relay.deaths import owner_as_plain
 from tracelet_otel.relay.ends import Ends
 from tracelet_otel.relay.journal import SUFFIX, Journal
 from tracelet_otel.relay.life import RunLife
-from tracelet_otel.relay.phase import EndedError
 from tracelet_otel.relay.ranges import stored, to_store
 from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.relay.runs import KeptRun, Runs
@@ -49,7 +48,6 @@ class ChildRuns(Runs):
         super().__init__(own.settings, own.journal.path.parent, guard, clock)
         self._own = own
         self._ends = ends
-        self._is_closed = False
         self.begun = threading.Event()
         """Set once there is a run."""
         self._family: set[str] = set(stored(own.journal.state, _CHILDREN)) if resumes else set()
@@ -92,8 +90,6 @@ class ChildRuns(Runs):
         if is_new and parent != self._own.run_id and parent not in self._family:
             raise MalformedError(f"this relay has no run {run_id!r}, nor its parent")
         completed = super()._admitted(run_id, resource)
-        if self._is_closed:
-            raise EndedError("the relay has ended")
         if is_new and not self._own.run.is_over:
             # Before its journal is there: a relay that takes the place of this one looks for it by this.
             self._own.journal.remember(to_store(_CHILDREN, {run_id: parent}))

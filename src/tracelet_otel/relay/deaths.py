@@ -129,8 +129,9 @@ class Deaths:
 
     def forget(self) -> None:
         """Watch nobody any more: the run is over."""
-        if self._ends is not None:
-            self._ends.forget(self._all)
+        ends, self._ends = self._ends, None
+        if ends is not None:
+            ends.forget(self._all)
 
     def _of_run(self, outcomes: Mapping[str, str]) -> Death | None:
         """Why the run has ended without a word of its owner; None where that lives, or nothing is to be told."""

@@ -90,8 +90,12 @@ class RunLife:
         """Say why the run's processes are gone, where they are, and close the run, as `RelayedRun.close` does."""
         self._of_deaths(lambda deaths: deaths.tell(self._run, self._journal.state))
         is_complete = self._run.close(patience_s, marks=marks)
-        self._of_deaths(Deaths.forget)
+        self.forget()
         return is_complete
+
+    def forget(self) -> None:
+        """Watch the run's processes no more: it is over."""
+        self._of_deaths(Deaths.forget)
 
     def clean(self) -> None:
         """Delete what processes that are gone have left of their ends."""

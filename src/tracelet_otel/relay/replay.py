@@ -85,8 +85,8 @@ def deliver(journal: Journal, settings: Settings, patience_s: float) -> Status:
 
 def _tell_death(run: RelayedRun, journal: Journal, guard: Guard) -> None:
     state = journal.state
-    if "owner" not in state:
-        return  # the journal of a sidecar, which does not know the process that owns the run
+    if state.get("owner") is None:
+        return  # the process that owns the run could not be seen from its relay, as from a sidecar
     try:
         Deaths(journal.path.parent, state).tell(run, state)
     except Exception as error:

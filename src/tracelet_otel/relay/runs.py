@@ -87,6 +87,8 @@ class Runs:
         self.each = ThreadPoolExecutor(_AT_ONCE, "tracelet-run").map
         """Calls a function for several runs at a time."""
         self._runs: dict[str, KeptRun] = {}
+        self._is_closed = False
+        """Whether no run is taken up any more."""
         self._looks = 0
         self._forgotten = RunFigures()
         """What was counted of runs that are forgotten."""
@@ -174,6 +176,7 @@ class Runs:
     def _close(self, run_id: str, kept: KeptRun) -> None:
         def work() -> None:
             if not kept.run.known.ended and kept.run.discard():
+                kept.life.forget()
                 log.info("run %s was announced and never began", run_id)
             else:
                 complete = kept.life.close(self._settings.relay_patience, marks=self.keeps_marks)
@@ -220,6 +223,10 @@ class Runs:
         before = self._runs.get(run_id)
         counts = RunFigures() if before is None else before.run.figures.counts
         with self._lock:
+            if self._is_closed:
+                if journal.is_empty:
+                    journal.remove()
+                raise EndedError("the relay has ended")
             # That one is over, and may have been forgotten by another thread in the meantime.
             if self._runs.get(run_id) is before:
                 self._forgotten = total([self._forgotten, counts])
