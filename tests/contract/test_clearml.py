@@ -284,6 +284,19 @@ def test_group_and_job_type_are_properties(online, identity):
     assert (task.properties["tracelet.run.group"], task.properties["tracelet.run.job_type"]) == ("width", "eval")
 
 
+def test_a_parent_that_the_server_got_late_links_children_that_are_over(online, identity):
+    child = online.tracker()
+    child.open(replace(identity, attributes={**identity.attributes, semconv.PARENT_RUN_ID: "r1"}))
+    child.close("finished")
+    tracker = online.tracker()
+    # As after a first attempt that has failed.
+    for _ in range(2):
+        tracker.open(replace(identity, run_id="r1", attributes={semconv.RUN_ID: "r1"}))
+    tasks = {task.properties[semconv.RUN_ID]: task for task in online.server.tasks.values()}
+    assert tasks[identity.run_id].fields["parent"] == tasks["r1"].task_id
+    assert "parent" not in tasks["r1"].fields
+
+
 def test_short_names_are_made_long_enough(online, identity):
     tracker = online.tracker()
     tracker.open(replace(identity, run_name="r1", project="p"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -322,6 +323,32 @@ def test_group_and_job_type_are_tags(backend, identity):
     backend.tracker().open(replace(identity, attributes=attributes))
     found = stored(backend, identity).tags
     assert (found["tracelet.run.group"], found["tracelet.run.job_type"]) == ("width", "eval")
+
+
+def parent_of(identity, **more):
+    run_id = uuid.uuid4().hex
+    return replace(identity, run_id=run_id, attributes={semconv.RUN_ID: run_id}, **more)
+
+
+@pytest.mark.parametrize("project", ["name of the project", "another project"])
+def test_a_parent_is_found_in_any_experiment(backend, identity, project):
+    parent = parent_of(identity, project=project)
+    backend.tracker().open(parent)
+    child = backend.tracker()
+    child.open(replace(identity, attributes={**identity.attributes, semconv.PARENT_RUN_ID: parent.run_id}))
+    assert stored(backend, identity).tags["mlflow.parentRunId"] == stored(backend, parent).run_id
+
+
+def test_a_parent_that_mlflow_got_late_links_children_that_are_over(backend, identity):
+    parent, child = parent_of(identity), backend.tracker()
+    child.open(replace(identity, attributes={**identity.attributes, semconv.PARENT_RUN_ID: parent.run_id}))
+    child.close("finished")
+    assert "mlflow.parentRunId" not in stored(backend, identity).tags
+    tracker = backend.tracker()
+    # As after a first attempt that has failed.
+    tracker.open(parent)
+    tracker.open(parent)
+    assert stored(backend, identity).tags["mlflow.parentRunId"] == stored(backend, parent).run_id
 
 
 @pytest.mark.parametrize("backend", ["MLflow server"], indirect=True)

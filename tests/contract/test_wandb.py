@@ -19,6 +19,7 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.wandb.files import upload_error
+from tracelet_otel.exporters.wandb.init import purpose
 from tracelet_otel.protocol.decode import Batch, Param, Report
 from tracelet_otel.protocol.failure import Failure
 from tracelet_otel.protocol.report_kinds import TAGS
@@ -64,6 +65,24 @@ def test_the_users_own_variables_are_heeded(online, identity, monkeypatch):
     tracker.close(semconv.OUTCOME_FINISHED)
     run = online.server.runs["an id.of W&B"]
     assert (run.group, run.tags, run.exit_code) == ("a group", ["one", "two"], 0)
+
+
+@pytest.mark.parametrize(
+    ("more", "variables", "expected"),
+    [
+        ({}, {}, ("r1", "worker")),
+        ({semconv.PARENT_RUN_NAME: "the parent"}, {}, ("the parent", "worker")),
+        ({semconv.RUN_GROUP: "width", semconv.RUN_JOB_TYPE: "eval"}, {}, ("width", "eval")),
+        ({}, {"WANDB_RUN_GROUP": "a group", "WANDB_JOB_TYPE": "a type"}, (None, None)),
+    ],
+)
+def test_the_group_of_a_child(more, variables, expected):
+    import wandb
+
+    known = wandb.Settings()
+    known.update_from_env_vars(variables)
+    assert purpose({semconv.PARENT_RUN_ID: "r1", **more}, known) == expected
+    assert purpose({}, known) == (None, None)
 
 
 def test_tags_of_a_run_are_beside_those_of_the_variable(online, identity, monkeypatch):

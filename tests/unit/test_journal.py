@@ -132,11 +132,16 @@ os.kill(os.getpid(), signal.SIGKILL)
     journal.remove()
 
 
-def test_one_process_has_it_at_a_time(path):
+def test_it_is_open_once_at_a_time(path):
     journal = Journal(path)
-    with pytest.raises(JournalInUseError, match="in use by another process"):
+    with pytest.raises(JournalInUseError, match="in use by this process"):
         Journal(path)
-    journal.remove()
+    # The second attempt has not dropped the lock of the first.
+    script = f"from pathlib import Path; from tracelet_otel.relay.journal import Journal; Journal(Path({str(path)!r}))"
+    other = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert "in use by another process" in other.stderr
+    journal.close()
+    Journal(path).remove()
 
 
 def test_others_cannot_read_it(path):
