@@ -17,7 +17,8 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.hparams import Hyperparameters
 from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
 from tracelet_otel.instrumentation.lightning.media_calls import MediaCalls
-from tracelet_otel.instrumentation.lightning.rows import Rows
+from tracelet_otel.instrumentation.lightning.routes import RunsOfTrainers
+from tracelet_otel.instrumentation.lightning.rows import HandingOut, Rows
 from tracelet_otel.instrumentation.signals import Signals
 from tracelet_otel.instrumentation.timing.timing import Timing
 
@@ -32,16 +33,26 @@ class Hooks:
     guard: Guard
     timing: Timing | None
     signals: Signals
+    handing_out: HandingOut
+    """The threads that are handing a row to loggers."""
     media: MediaCalls
     """Records what loggers are handed beside numbers."""
+    trainings: RunsOfTrainers | None = None
+    """Has a run of its own for each trainer; None: all are recorded in this one."""
 
     @classmethod
-    def of(cls, signals: Signals) -> Hooks:
-        """The hooks that report to signals."""
+    def of(cls, signals: Signals, handing_out: HandingOut, trainings: RunsOfTrainers | None = None) -> Hooks:
+        """The hooks that report to signals.
+
+        Args:
+            signals: what they report to.
+            handing_out: the threads that are handing a row to loggers.
+            trainings: has a run of its own for each trainer; None for nobody.
+        """
         lifecycle = Lifecycle(signals)
-        rows = Rows(signals, lifecycle)
-        media = MediaCalls(signals, lifecycle, rows.handing_out)
-        return cls(rows, lifecycle, signals.hparams, signals.guard, signals.timing, signals, media)
+        rows, media = Rows(signals, lifecycle), MediaCalls(signals, lifecycle, handing_out)
+        hparams, guard, timing = signals.hparams, signals.guard, signals.timing
+        return cls(rows, lifecycle, hparams, guard, timing, signals, handing_out, media, trainings)
 
     def fetching(self) -> AbstractContextManager[Any]:
         """What to do it in when a loop begins to fetch batches; its time is that of the phase `data_wait`."""
@@ -108,7 +119,7 @@ class Hooks:
             step: the step that was given; None for none.
             params: hyperparameters; None for none.
         """
-        if get_ident() in self.rows.handing_out.threads:
+        if get_ident() in self.handing_out.threads:
             return
         try:
             trainer = self.lifecycle.trainer_of(logger)

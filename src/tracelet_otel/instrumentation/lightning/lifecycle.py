@@ -59,7 +59,7 @@ class Lifecycle:
         if trainer in self._callbacks or trainer in self._tuning:
             return False
         self.heard = NOBODY
-        if _only_tunes(trainer):
+        if only_tunes(trainer):
             self._tuning.add(trainer)
             return True
         starts_ranks = _starts_ranks(trainer)
@@ -247,7 +247,8 @@ def _step_of(trainer: Any) -> int:
     return step
 
 
-def _only_tunes(trainer: Any) -> bool:
+def only_tunes(trainer: Any) -> bool:
+    """Whether a call of a trainer only looks for a learning rate or a batch size."""
     # `Tuner` puts a finder callback in front, which ends the call once it has its result.
     return any(getattr(callback, "_early_exit", False) for callback in trainer.callbacks)
 

@@ -46,7 +46,6 @@ class Rows:
         """Returns the trainer of the rows in `_handed`."""
         self._handed: deque[_LoggedRow] = deque(maxlen=_REMEMBERED)
         """The last rows that were handed to its loggers one by one."""
-        self.handing_out = HandingOut()
 
     def take(self, trainer: Any, metrics: Mapping[str, Any], step: int | None) -> None:
         """Record a row of the logger connector. Never raises.
