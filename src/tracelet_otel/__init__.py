@@ -60,7 +60,13 @@ def __dir__() -> list[str]:
     return __all__
 
 
-if is_recorded_elsewhere():
-    from tracelet_otel.instrumentation.unrecorded import say_if_worker_trains
+def _record_worker() -> None:
+    from tracelet_otel.api import record_workers
 
-    say_if_worker_trains()
+    record_workers()
+
+
+if is_recorded_elsewhere():
+    from tracelet_otel.workers import watch
+
+    watch(_record_worker)

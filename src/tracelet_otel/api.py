@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing.util
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,13 +17,19 @@ from tracelet_otel._support.private_names import check as check_names
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.registry import absolute, check_all, without_secrets
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
+from tracelet_otel.instrumentation.lightning.capture import Scope
 from tracelet_otel.run import Run, changing
+from tracelet_otel.session.parent import Parent
 from tracelet_otel.session.ranks.rendezvous import SpawnContext
 from tracelet_otel.session.role import Role
 from tracelet_otel.session.roles import Roles, following
 from tracelet_otel.settings import Settings, from_plain, load, to_plain, unknown_variables
+from tracelet_otel.trainings import Trainings
+from tracelet_otel.workers import WorkerRuns
 
 _active: Run | None = None
+_isolated: ContextVar[Run | None] = ContextVar("tracelet_isolated_run", default=None)
+"""The run that a thread has for itself."""
 
 
 def start_logging(
@@ -32,6 +39,8 @@ def start_logging(
     api_key: str | None = None,
     backend_url: str | None = None,
     config: Mapping[str, Any] | None = None,
+    *,
+    isolated: bool = False,
 ) -> Run:
     """Start a run, and record everything that Lightning logs from now on.
 
@@ -54,13 +63,15 @@ def start_logging(
         api_key: API key of the backend, if it takes one.
         backend_url: address of the backend. Default: the backend's own environment variable.
         config: more settings by name, as in `{"export_interval": 5}` (seconds). `docs/configuration.md` lists them all.
+        isolated: whether the run has only what this thread trains from now on, and goes on beside those of other
+            threads. `get_active_run` and `stop_logging` mean it in this thread.
 
     Returns:
         The run. It can be used in a `with` statement; if an exception leaves the block, the run's outcome is `failed`.
 
     Raises:
         ConfigurationError: a setting is unknown or malformed, there is no such backend, another thread of this process
-            has a run, or `OTEL_SDK_DISABLED=true` turns OpenTelemetry off.
+            has a run and `isolated` is not given, or `OTEL_SDK_DISABLED=true` turns OpenTelemetry off.
         MissingDependencyError: the backend's client library is not installed. The message has the command that
             installs it.
         TrackerError: the backend cannot be reached, or can neither create nor continue the run.
@@ -88,12 +99,26 @@ def start_logging(
         check_names(LIGHTNING)
     # Checked before the active run is ended. A relay that is joined has backends of its own.
     check_all(settings)
+    if isolated:
+        return _start_isolated(settings)
     with changing:
         if _active is not None:
             _active.check_thread()
             _active.stop()
-        _active = Run(settings, next_role(settings), _forget)
+        record_workers()
+        _active = Run(settings, next_role(settings), _forget, trainings=_trainings_of(settings, lambda: _active))
         return _active
+
+
+def _start_isolated(settings: Settings) -> Run:
+    run: Run | None = None
+    record_workers()
+    with changing:
+        role = next_role(settings)
+    # Not while others wait: each thread starts a relay, which takes a second or two.
+    run = Run(settings, role, _forget, scope=Scope.THREAD, trainings=_trainings_of(settings, lambda: run))
+    _isolated.set(run)
+    return run
 
 
 def stop_logging() -> None:
@@ -107,8 +132,9 @@ def stop_logging() -> None:
 
 
 def get_active_run() -> Run | None:
-    """Return the run that this process has started and not ended yet; None if there is none."""
-    run = _active
+    """Return the run that this thread has for itself, or else that of this process; None where neither is going on."""
+    own = _isolated.get()
+    run = own if own is not None and own.is_open else _active
     return run if run is not None and run.is_of_this_process else None
 
 
@@ -143,15 +169,16 @@ class StartedRank:
         multiprocessing.util.Finalize(None, run.stop, exitpriority=0)
 
 
-def next_role(settings: Settings, of_copies: Settings | None = None) -> Role:
+def next_role(settings: Settings, of_copies: Settings | None = None, parent: Parent | None = None) -> Role:
     """Choose the role of this process in the run that begins now.
 
     Args:
         settings: settings of the run.
         of_copies: settings for ranks that start as copies of this process; None for the same settings.
+        parent: the run that it is a part of; None for none.
     """
     _say_unknown_variables()
-    return _roles.next(settings, of_copies)
+    return _roles.next(settings, of_copies, parent)
 
 
 @cache
@@ -159,6 +186,56 @@ def _say_unknown_variables() -> None:
     # A warning and no error, since other software may use these variables. Logged once in a process.
     for variable in unknown_variables():
         log.warning("without effect, since there is no such setting: %s", variable)
+
+
+def _trainings_of(settings: Settings, run: Callable[[], Run | None]) -> Trainings | None:
+    """What begins a run for each training of a run, where its settings ask for that."""
+
+    def begin(number: int, model: str) -> Run | None:
+        script = run()
+        if script is None:
+            return None
+        parent = Parent(script.id, script.name, script.relay_address)
+        return begin_part(settings, f"{script.name}-{number}-{model}", parent, script.code)
+
+    return Trainings(begin) if settings.runs == "trainer" else None
+
+
+def record_workers() -> None:
+    """Record what this process trains, which works for another one, or what a process trains that is forked from it."""
+    LightningInstrumentor().record_workers(WorkerRuns(begin_part, _join_as_worker))
+
+
+def begin_part(settings: Settings, name: str, parent: Parent, code: Mapping[str, Any]) -> Run:
+    """Begin a run that is a part of another one, which measures the machine and records what is printed.
+
+    Args:
+        settings: of the other run.
+        name: name of the run.
+        parent: the other run.
+        code: resource attributes that say which code runs.
+
+    Raises:
+        TraceletError: it cannot begin.
+    """
+    others: dict[str, Any] = {"runs": "script", "run_id": None, "track_system": False, "console": False}
+    own = settings.model_copy(update={"exp_name": name, **others})
+    with changing:
+        role = next_role(own, parent=parent)
+    return Run(own, role, _forget, parent=parent, code=code, scope=Scope.TRAINER)
+
+
+def _join_as_worker(settings: Settings, place: SpawnContext) -> Run:
+    """Send what trainers of this process log to the run of the process that has started it.
+
+    Args:
+        settings: of that run.
+        place: says where that run is found.
+
+    Raises:
+        TraceletError: it cannot begin.
+    """
+    return Run(settings, following(place, settings), _forget, scope=Scope.TRAINER)
 
 
 def _forget(run: Run) -> None:

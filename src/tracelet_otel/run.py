@@ -6,37 +6,44 @@ import atexit
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
-from tracelet_otel._support.environment import set_recorder
+from tracelet_otel._support.environment import recorder, set_recorder
+from tracelet_otel._support.forks import ProcessLock
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.registry import run_to_continue
 from tracelet_otel.instrumentation.by_hand import RecordsByHand
-from tracelet_otel.instrumentation.lightning import LightningInstrumentor
+from tracelet_otel.instrumentation.lightning.capture import Capture, Scope
 from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
 from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.instrumentation.signals import make_signals, traced
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.resource.run_resource import default_run_name, new_run_id, run_resource
+from tracelet_otel.session.calls import Address
+from tracelet_otel.session.parent import Parent
 from tracelet_otel.session.role import Role
 from tracelet_otel.session.session import Session
 from tracelet_otel.settings import Settings
+from tracelet_otel.trainings import Trainings
+
+if TYPE_CHECKING:
+    from tracelet_otel.instrumentation.lightning.hooks import Hooks
 
 _LONGEST_DRAIN_S: Final = 2.0
 _ROWS_PER_FLUSH: Final = 10_000
 """Rows per export while a run ends; limits the memory that a long queue needs."""
 
-changing: Final = threading.RLock()
+changing: Final = ProcessLock()
 """Held while a run becomes the active run of this process, or stops being it."""
 
 
@@ -53,18 +60,34 @@ class Run(RecordsByHand):
         settings: settings of the run.
         role: role of this process in the run.
         on_end: called with this object when it begins to end, and takes no more values.
+        parent: the run that this one is a part of; None for none.
+        code: resource attributes that say which code runs, where that is known; None to find out.
+        scope: which trainers of this process belong to the run.
+        trainings: begins runs for the trainings of this one; None: they belong to it themselves.
 
     Raises:
         TraceletError: a backend is unknown or not installed, or can neither create nor continue the run.
     """
 
-    def __init__(self, settings: Settings, role: Role, on_end: Callable[[Run], None]) -> None:
-        run_id = run_to_continue(settings) or new_run_id()
+    def __init__(
+        self,
+        settings: Settings,
+        role: Role,
+        on_end: Callable[[Run], None],
+        *,
+        parent: Parent | None = None,
+        code: Mapping[str, Any] | None = None,
+        scope: Scope = Scope.PROCESS,
+        trainings: Trainings | None = None,
+    ) -> None:
+        run_id = (run_to_continue(settings) if parent is None else None) or new_run_id()
         self.name: str = settings.exp_name or default_run_name()
         """Name of the run, for people."""
         self.project: str = settings.project
         """Name of the run's project."""
         self._on_end = on_end
+        self._trainings = trainings
+        self._capture = Capture(scope, trainings)
         self._guard = Guard()
         self._session = Session(settings, role, self._guard)
         self._role = role
@@ -74,26 +97,30 @@ class Run(RecordsByHand):
         self._stopping_thread: int | None = None
         self._ended = threading.Event()
         self._error_before = last_error()
+        below = {} if parent is None else {semconv.PARENT_RUN_ID: parent.run_id}
         identity = run_resource(
             run_id,
             self.name,
             settings.project,
             settings.ranks,
-            track_git=settings.track_git,
+            track_git=settings.track_git and code is None,
             track_environment=settings.track_environment,
             guard=self._guard,
-        ).merge(Resource(settings.purpose))
+        ).merge(Resource({**settings.purpose, **(code or {}), **below}))
+        self._identity = identity.attributes
         self._session.prepare()
-        self._session.open(identity.attributes)
+        self._session.open(self._identity)
         self._records = bool(role.exporters)
-        self._tracks_lightning = settings.track_lightning and self._records
+        self._tracks_lightning = settings.track_lightning and (self._records or trainings is not None)
         try:
             self._record(identity)
         except BaseException:
             role.abandon()
             self._session.close()
             raise
-        set_recorder(self._pid)
+        self._place = role.launching.place
+        if scope is not Scope.TRAINER and recorder()[0] != str(self._pid):
+            set_recorder(self._pid, self._place)
         atexit.register(self._stop_at_exit)
 
     def _record(self, identity: Resource) -> None:
@@ -106,8 +133,22 @@ class Run(RecordsByHand):
         self._signals = traced(make_signals(provider, self._guard, budget_s, part), provider, lambda: self._role.run_id)
         self._session.send(identity, self._signals)
         if self._tracks_lightning:
-            LightningInstrumentor().take_over(self._signals)
+            self._capture.begin(self._signals)
         self._session.measure(identity, lambda: self._signals.progress.step)
+
+    def relay_address(self) -> Address:
+        """Address of the run's relay at this moment."""
+        return self._role.address()
+
+    @property
+    def hooks(self) -> Hooks | None:
+        """Where Lightning's calls are reported; None for the default run of the process."""
+        return self._capture.hooks
+
+    @property
+    def code(self) -> dict[str, Any]:
+        """Resource attributes that say which code runs."""
+        return {name: value for name, value in self._identity.items() if name in semconv.VCS_ATTRIBUTES}
 
     @property
     def id(self) -> str:
@@ -121,8 +162,13 @@ class Run(RecordsByHand):
 
     @property
     def is_of_this_process(self) -> bool:
-        """Whether this object was made in this process. It is False in the copy that a forked child has."""
+        """Whether this object was made in this process, and not in the one that it was forked from."""
         return os.getpid() == self._pid
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run is of this process, and has not ended."""
+        return self.is_of_this_process and not self._stopped
 
     @property
     def accounts(self) -> dict[str, Account]:
@@ -145,8 +191,8 @@ class Run(RecordsByHand):
         """
         if self.is_of_this_process and self._thread is not threading.current_thread() and self._thread.is_alive():
             raise ConfigurationError(
-                f"the run {self.name!r} of thread {self._thread.name} is active, and a process has one run at a time: "
-                f"stop it first, or train in processes of their own"
+                f"the run {self.name!r} of thread {self._thread.name} is active, and a process has one by default: "
+                f"stop it first, give this thread one of its own (isolated=True), or train in processes of their own"
             )
 
     def stop(self, outcome: str | None = None) -> None:
@@ -174,13 +220,15 @@ class Run(RecordsByHand):
             if first:
                 self._stopping_thread = threading.get_ident()
                 self._on_end(self)
-                set_recorder(None)
-                if self._tracks_lightning:
-                    self._session.guarded(LightningInstrumentor().uninstrument)
+                if recorder() == (str(self._pid), self._place):
+                    set_recorder(None)
+                self._session.guarded(self._capture.end)
         if not first:
             # Another thread is ending the run. Return only once everything is delivered.
             self._ended.wait()
             return
+        if self._trainings is not None:
+            self._session.guarded(self._trainings.close)
         try:
             self._signals.settle(outcome, error)
             self._deliver()
@@ -217,9 +265,7 @@ class Run(RecordsByHand):
             cardinality_limits=samples.cardinality_limits(),
         )
 
-    def _deliver(self) -> None:
-        self._session.stop_measuring()
-        self._session.stop_console()
+    def _drain(self) -> None:
         while True:
             left = self._signals.recorder.drain(max_rows=_ROWS_PER_FLUSH)
             for reader in self._readers:
@@ -227,6 +273,11 @@ class Run(RecordsByHand):
             if not left:
                 break
             self._session.guarded(partial(self._role.wait_for_room, self._session.settings.stop_timeout))
+
+    def _deliver(self) -> None:
+        self._session.stop_measuring()
+        self._session.stop_console()
+        self._drain()
         # A receiver closes the run when it reads the report of the end, so that may not arrive before files and rows.
         # The last collection, which a reader makes when it is shut down, has the report.
         self._session.send_files()
@@ -241,6 +292,13 @@ class Run(RecordsByHand):
         if self._stopped:
             self._guard.report(f"{what} came too late", "the run has ended")
         return not self._stopped
+
+    def flush(self) -> None:
+        """Send what was recorded so far, and wait until relay and collector have it; at most `stop_timeout` each."""
+        self._drain()
+        timeout_ms = self._session.settings.stop_timeout * 1e3
+        for reader in self._readers:
+            self._session.guarded(partial(reader.force_flush, timeout_ms))
 
     def _stop_at_exit(self) -> None:
         self._stop(None, error_that_ended(self._error_before))

@@ -101,6 +101,10 @@ class Settings(BaseSettings):
     """Whether what is printed is recorded: of rank 0, or of all ranks."""
     checkpoints: Literal["reference", "best", "top_k", "all", "off"] = "reference"
     """Which checkpoints are uploaded; of all others, trackers are told where they are and how good."""
+    runs: Literal["script", "trainer"] = "script"
+    """Whether all that a script trains is one run, or each trainer has a run of its own below that of the script."""
+    workers: Literal["child", "same", "off"] = "child"
+    """Whether what processes train that a script starts is recorded in runs below its own, in the same one, or not."""
     ranks: Literal["merged", "each"] = "merged"
     """Whether the values of all ranks are merged into one, or each rank has its own series."""
     rank_timeout: float = Field(default=60.0, gt=0, le=_LONGEST_S)

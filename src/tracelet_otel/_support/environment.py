@@ -38,6 +38,11 @@ def take_spawn_context() -> str | None:
     return os.environ.pop(_HANDOVER, None)
 
 
+def has_spawn_context() -> bool:
+    """Whether a training has started this process as one of its ranks, and nobody has taken the text."""
+    return _HANDOVER in os.environ
+
+
 def set_spawn_context(value: str | None) -> None:
     """Leave a text in the environment for processes that are started as ranks; None removes it."""
     if value is None:
@@ -62,16 +67,23 @@ def leave_run(pid: int, run_id: str) -> None:
     os.environ[_RUN] = f"{pid}.{run_id}"
 
 
-def set_recorder(pid: int | None) -> None:
+def set_recorder(pid: int | None, place: str = "") -> None:
     """Leave the pid of the process that has a run in the environment, for processes that are started from here.
 
     Args:
         pid: pid of that process; None where no process has a run.
+        place: text that says where its run is found.
     """
     if pid is None:
         os.environ.pop(_RECORDER, None)
     else:
-        os.environ[_RECORDER] = str(pid)
+        os.environ[_RECORDER] = f"{pid}:{place}"
+
+
+def recorder() -> tuple[str, str]:
+    """Pid of the process that has a run, and the text that says where its run is found; empty where none has one."""
+    pid, _, place = os.environ.get(_RECORDER, "").partition(":")
+    return pid, place
 
 
 def set_console_process(path: str | None) -> None:
@@ -93,7 +105,7 @@ def console_process() -> str | None:
 
 def is_recorded_elsewhere() -> bool:
     """Whether the process that started this one, or one of its ancestors, has a run."""
-    return os.environ.get(_RECORDER, str(os.getpid())) != str(os.getpid())
+    return recorder()[0] not in ("", str(os.getpid()))
 
 
 def secrets() -> list[str]:

@@ -21,6 +21,11 @@ class Launching(Protocol):
         ...
 
     @property
+    def place(self) -> str:
+        """Text by which a process that works for this one finds the run; empty where none does."""
+        ...
+
+    @property
     def in_process(self) -> InStartedProcess | None:
         """What a process that is started with a copy of this one's objects has to call; None for nothing."""
         ...
@@ -47,6 +52,11 @@ class NoLaunching:
 
     def end(self) -> None:
         """Do nothing."""
+
+    @property
+    def place(self) -> str:
+        """Empty: nobody finds the run."""
+        return ""
 
     @property
     def in_process(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -123,6 +123,48 @@ class JoinedRelay(HttpRelay):
                     f"(start_timeout)"
                 )
             time.sleep(_PAUSE_S)
+
+
+class ParentsRelay(HttpRelay):
+    """A `RelayConnection` to the relay of the parent of a run. Nothing is asked of it when the run begins.
+
+    Args:
+        find: returns the relay's address at this moment.
+        run_id: id of the run.
+
+    Raises:
+        RunLostError: from `find`.
+    """
+
+    def __init__(self, find: Callable[[], Address], run_id: str) -> None:
+        self._find = find
+        self._run_id = run_id
+        self._address = find()
+        self.tells = not is_collector(self._address)
+        """Whether it reports how far the delivery is, which a collector does not."""
+
+    @property
+    def address(self) -> Address:
+        """Address and token of the relay."""
+        return self._address
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """Addresses at which people look at the run, by backend, as far as they are known."""
+        status = self.status(self._run_id) if self.tells else None
+        return {} if status is None else status.urls
+
+    @property
+    def log(self) -> str:
+        """Where to find the relay's messages, in words that a user understands."""
+        return "the log of the relay of its parent"
+
+    def revive(self, wait_s: float = 0) -> None:
+        """Find the relay again, which the parent may have started again."""
+        self._address = self._find()
+
+    def release(self, wait_s: float) -> None:
+        """Do nothing: the relay learns from the stream that the run has ended."""
 
 
 def _left_s(deadline_s: float) -> float:

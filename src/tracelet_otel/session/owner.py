@@ -26,6 +26,7 @@ from tracelet_otel.protocol.files import SPOOL_SUFFIX
 from tracelet_otel.resource.membership import Membership
 from tracelet_otel.resource.rank_info import RankInfo, is_first_of_node
 from tracelet_otel.session.calls import NO_RELAY, Address
+from tracelet_otel.session.parent import Parent
 from tracelet_otel.session.ranks.announcement import RunAnnouncement
 from tracelet_otel.session.role import resource_with
 from tracelet_otel.settings import OTLP, Settings
@@ -43,9 +44,16 @@ class Owner:
         settings: settings of the run.
         rank_info: rank of this process according to its environment; None where no launcher set one.
         announcement: makes the run known to other ranks; None where other ranks could send to nothing.
+        parent: the run that this one is a part of, whose relay takes this one, too; None for none.
     """
 
-    def __init__(self, settings: Settings, rank_info: RankInfo | None, announcement: RunAnnouncement | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        rank_info: RankInfo | None,
+        announcement: RunAnnouncement | None,
+        parent: Parent | None = None,
+    ) -> None:
         self.membership = Membership(rank_info)
         self.launching: Launching = announcement or NoLaunching()
         self.owns_run = True
@@ -57,6 +65,8 @@ class Owner:
         self._stream: OtlpExporter | None = None
         self._settings = settings
         self._announcement = announcement
+        self._parent = parent if parent is not None and settings.has_relay else None
+        """Of the run whose relay takes this one. An embedded relay has one run only."""
 
     @property
     def exporters(self) -> Sequence[MetricExporter]:
@@ -82,7 +92,7 @@ class Owner:
     @property
     def file_relay(self) -> Callable[[], Address] | None:
         """Returns the address of a relay that this process has not started, and which may be on another machine."""
-        return self._address if self._settings.relay_endpoint is not None else None
+        return self.address if self._settings.relay_endpoint is not None else None
 
     @property
     def urls(self) -> Mapping[str, str]:
@@ -109,7 +119,7 @@ class Owner:
         if not settings.trackers:
             return
         import_module("tracelet_otel.session.relayed")
-        if settings.relay_endpoint is not None:
+        if settings.relay_endpoint is not None or self._parent is not None:
             import_module("tracelet_otel.session.join")
         elif settings.relay:
             import_module("tracelet_otel.session.launch")
@@ -144,7 +154,7 @@ class Owner:
             raise
         self.run_id = str(resource[semconv.RUN_ID])
         if self._announcement is not None:
-            self._announcement.open(resource, self._address, guard)
+            self._announcement.open(resource, self.address, guard)
 
     def span_senders(self, resource: Resource, guard: Guard) -> list[OtlpSpans]:
         """Make what sends spans to the relay, where a tracker takes them, and to the collector, if there is one."""
@@ -169,8 +179,11 @@ class Owner:
             exporter.wait_for_room(timeout_s)
 
     def finish(self, deadline_s: float) -> None:
-        """Wait for the trackers. The collector was waited for already, when its exporter was shut down."""
-        if self._relayed is not None:
+        """Wait for the trackers, but not with the relay of a parent, which goes on.
+
+        The collector was waited for already, when its exporter was shut down.
+        """
+        if self._relayed is not None and self._parent is None:
             self._relayed.finish(deadline_s)
 
     def abandon(self) -> None:
@@ -194,7 +207,8 @@ class Owner:
         # Other ranks cannot reach an embedded relay. It does not get the rank of this process, so it waits for none.
         return self.membership.attributes if self._settings.has_relay else {}
 
-    def _address(self) -> Address:
+    def address(self) -> Address:
+        """Address of the run's relay at this moment; `NO_RELAY` where there is none that others reach."""
         return self.connection.address if self.connection else NO_RELAY
 
     def _open_trackers(self, resource: Mapping[str, Any], guard: Guard, *, waits: bool) -> None:
@@ -220,6 +234,10 @@ class Owner:
 
     def _connect(self, resource: Mapping[str, Any], run_id: str, *, waits: bool = False) -> RelayConnection:
         settings = self._settings
+        if self._parent is not None:
+            from tracelet_otel.session.join import ParentsRelay
+
+            return ParentsRelay(self._parent.find, run_id)
         if settings.relay_endpoint is not None:
             from tracelet_otel.session.join import JoinedRelay
 

@@ -15,7 +15,7 @@ from tracelet_otel.exporters.otlp.spans import OtlpSpans
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.resource.membership import Membership
-from tracelet_otel.session.calls import Address
+from tracelet_otel.session.calls import NO_RELAY, Address
 
 
 def resource_with(resource: Resource, attributes: Callable[[], Mapping[str, Any]]) -> Callable[[], Resource]:
@@ -57,6 +57,10 @@ class Role(Protocol):
     @property
     def file_relay(self) -> Callable[[], Address] | None:
         """Returns the address of the relay that takes files, where it has no part in `spool`; None where it has."""
+        ...
+
+    def address(self) -> Address:
+        """Address of the run's relay at this moment; `NO_RELAY` where there is none that others reach."""
         ...
 
     @property
@@ -182,6 +186,10 @@ class Silent:
 
     def when_found(self, call: Callable[[], object]) -> None:
         """Do nothing: no run is ever found."""
+
+    def address(self) -> Address:
+        """`NO_RELAY`."""
+        return NO_RELAY
 
     def wait_for_room(self, timeout_s: float) -> None:
         """Do nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,17 +13,19 @@ from typing import Final
 from tracelet_otel._support.environment import environment, take_spawn_context
 from tracelet_otel._support.guard import log
 from tracelet_otel._support.spawned import is_running_main_again
+from tracelet_otel.exporters.registry import without_secrets
 from tracelet_otel.instrumentation.launching import InStartedProcess as InRank
 from tracelet_otel.resource.membership import Membership
 from tracelet_otel.resource.rank_info import RankInfo, job_of, rank_info_of
 from tracelet_otel.session.calls import Address
 from tracelet_otel.session.owner import Owner
+from tracelet_otel.session.parent import Parent
 from tracelet_otel.session.ranks.announcement import RunAnnouncement
 from tracelet_otel.session.ranks.discovery import Find, by_known_id, by_rendezvous, in_joined_relay, nowhere
 from tracelet_otel.session.ranks.follower import Follower
 from tracelet_otel.session.ranks.rendezvous import Rendezvous, SpawnContext
 from tracelet_otel.session.role import Role, Silent
-from tracelet_otel.settings import Settings
+from tracelet_otel.settings import RELAY_PLATFORMS, Settings, to_plain
 
 _OTHER_NODE: Final = (
     "it is on another node than rank 0, and nothing says where their relay is. Start `tracelet-otel relay` where all "
@@ -56,12 +59,13 @@ class Roles:
         self._spawn_context: SpawnContext | None = None
         self._last = Membership()
 
-    def next(self, settings: Settings, of_copies: Settings | None = None) -> Role:
+    def next(self, settings: Settings, of_copies: Settings | None = None, parent: Parent | None = None) -> Role:
         """Choose the role of this process in the run that is started now.
 
         Args:
             settings: settings of the run.
             of_copies: settings for ranks that start as copies of this process; None for the same settings.
+            parent: the run that it is a part of; None for none.
         """
         if is_running_main_again():
             return Silent()
@@ -75,14 +79,18 @@ class Roles:
         self._run_number += 1
         if rank_info is None or rank_info.is_first:
             if not settings.has_relay and not settings.streams:
-                return Owner(settings, rank_info, None)
+                return Owner(settings, rank_info, None, parent)
             # A process that has started ranks has the variables of a rank itself. Its ranks know the first job name.
             self._job = self._job or (job_of(variables) if rank_info else None) or uuid.uuid4().hex
             spawn_context = SpawnContext(self._job, self._run_number, 0)
+            plain, takes_workers = to_plain(without_secrets(of_copies or settings)), _takes_workers(settings, parent)
             announcement = RunAnnouncement(
-                spawn_context, functools.partial(self._make, of_copies or settings), at_once=rank_info is not None
+                spawn_context,
+                functools.partial(self._make, of_copies or settings),
+                plain,
+                at_once=rank_info is not None or takes_workers,
             )
-            return self._remembered(Owner(settings, rank_info, announcement))
+            return self._remembered(Owner(settings, rank_info, announcement, parent))
         self._spawn_context = self._spawn_context or SpawnContext.from_text(inherited or "")
         return self._remembered(self._rank(settings, rank_info, job_of(variables)))
 
@@ -121,6 +129,11 @@ class Roles:
         if rank_info.is_on_another_node:
             return nowhere(_OTHER_NODE)
         return by_rendezvous(Rendezvous(job, self._run_number)) if job else nowhere(_NO_JOB)
+
+
+def _takes_workers(settings: Settings, parent: Parent | None) -> bool:
+    """Whether processes that work for this one may look for the run."""
+    return parent is None and settings.workers != "off" and sys.platform in RELAY_PLATFORMS
 
 
 def following(spawn_context: SpawnContext, settings: Settings) -> Follower:

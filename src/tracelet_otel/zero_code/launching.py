@@ -30,6 +30,11 @@ class OpensRun:
         self._inner.end()
 
     @property
+    def place(self) -> str:
+        """What `inner` says."""
+        return self._inner.place
+
+    @property
     def in_process(self) -> InStartedProcess | None:
         """What `inner` has for a started process. If that is not None, the run is opened first."""
         found = self._inner.in_process

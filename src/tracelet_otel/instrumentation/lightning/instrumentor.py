@@ -21,7 +21,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 from wrapt import register_post_import_hook
 
-from tracelet_otel._support.environment import sdk_exports_nothing
+from tracelet_otel._support.environment import is_recorded_elsewhere, sdk_exports_nothing
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.private_names import CONNECTOR, FETCHERS, LIGHTNING, check_package, tampered
 from tracelet_otel.errors import IncompatibleVersionError
@@ -126,11 +126,16 @@ class LightningInstrumentor(BaseInstrumentor):
             log.warning(warning)
         self._await_lightning()
 
-    def be_worker(self, runs: RunsOfTrainers) -> None:
-        """Record what this process trains in runs of their own: another process, which has a run, has started it."""
+    def record_workers(self, runs: RunsOfTrainers) -> None:
+        """Record what a process trains that works for another one: this process, or one that is forked from it.
+
+        Args:
+            runs: has the runs for that.
+        """
         self.routes.in_workers = runs
-        self.routes.be_worker()
-        self._await_lightning()
+        if is_recorded_elsewhere() and not self._waits_for_lightning and not self.routes.is_used:
+            self.routes.be_worker()
+            self._await_lightning()
 
     def _await_lightning(self) -> None:
         for package in LIGHTNING.packages:

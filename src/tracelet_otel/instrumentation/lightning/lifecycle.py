@@ -46,6 +46,11 @@ class Lifecycle:
         self.heard = NOBODY
         """Last result of `hear`, reused as long as it is valid; `NOBODY` otherwise."""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no trainer is running."""
+        return not self._callbacks
+
     def enter(self, trainer: Any, function: str) -> bool:
         """A trainer starts.
 

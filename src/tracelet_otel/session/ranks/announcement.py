@@ -1,4 +1,4 @@
-"""Publishes the address of this process's run to the processes of other ranks."""
+"""Publishes the address of this process's run to the processes of other ranks, and to those that work for it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,18 @@ class RunAnnouncement:
     Args:
         spawn_context: names the file.
         make: makes the function that is called in a copy of this process.
-        at_once: whether to write the file as soon as the run is open, since a launcher has started the other ranks. If
-            not, it is written when the first training begins that may start ranks.
+        settings: settings of the run as `settings.to_plain` gives them, without secrets, for processes that work for
+            this one.
+        at_once: whether to write the file as soon as the run is open, since a launcher has started the other ranks, or
+            workers may train. If not, it is written when the first training begins that may start ranks.
     """
 
-    def __init__(self, spawn_context: SpawnContext, make: MakeInProcess, *, at_once: bool) -> None:
+    def __init__(
+        self, spawn_context: SpawnContext, make: MakeInProcess, settings: Mapping[str, Any], *, at_once: bool
+    ) -> None:
         self._spawn_context = spawn_context
         self._make = make
+        self._settings = settings
         self._rendezvous = Rendezvous(spawn_context.job, spawn_context.run_number)
         self._wanted = at_once
         self._published: Address | None = None
@@ -62,7 +67,10 @@ class RunAnnouncement:
         address = self._address()
         names = (semconv.RUN_ID, semconv.RUN_NAME, semconv.PROJECT_NAME)
         run_id, run_name, project = (str(self._resource[name]) for name in names)
-        run_address = address_from_this_process(run_id, run_name, project, address.endpoint, address.token)
+        code = {name: value for name, value in self._resource.items() if name in semconv.VCS_ATTRIBUTES}
+        run_address = address_from_this_process(
+            run_id, run_name, project, address.endpoint, address.token, self._settings, code
+        )
         try:
             if self._rendezvous.publish(run_address):
                 self._published = address
@@ -85,6 +93,11 @@ class RunAnnouncement:
     def close(self) -> None:
         """Delete the rendezvous file, since the run is over."""
         self._rendezvous.withdraw()
+
+    @property
+    def place(self) -> str:
+        """Text by which a process that works for this one finds the run; empty where the run is not published."""
+        return replace(self._spawn_context, training=0).text() if self._published is not None else ""
 
     @property
     def in_process(self) -> InStartedProcess:

@@ -18,7 +18,7 @@ from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.files import SPOOL_SUFFIX
 from tracelet_otel.resource.membership import Membership
-from tracelet_otel.session.calls import Address
+from tracelet_otel.session.calls import NO_RELAY, Address
 from tracelet_otel.session.ranks.discovery import Find
 from tracelet_otel.session.role import resource_with
 from tracelet_otel.settings import Settings
@@ -81,6 +81,11 @@ class Follower:
         # The relay makes its journal before this process can find the run.
         is_here = (self._settings.journal_dir / f"{self.run_id}.journal").exists()
         return None if is_here or not self._to_relay else self._to_relay[0].address
+
+    def address(self) -> Address:
+        """Address of the run's relay at this moment; `NO_RELAY` where the run is not found yet."""
+        found = [one for one in self._to_relay if one.run_address is not None]
+        return found[0].address() if found else NO_RELAY
 
     @property
     def urls(self) -> Mapping[str, str]:

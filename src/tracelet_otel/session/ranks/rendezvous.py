@@ -14,10 +14,10 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tracelet_otel._support.processes import is_alive, started
 from tracelet_otel.errors import TraceletError
@@ -46,6 +46,10 @@ class RunAddress:
     owner_pid: int
     owner_started: str
     """What `processes.started` gives for the owner, since a pid may be used again."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the run as `settings.to_plain` gives them, without secrets."""
+    code: Mapping[str, Any] = field(default_factory=dict)
+    """Resource attributes that say which code runs."""
 
     @property
     def is_on(self) -> bool:
@@ -202,7 +206,17 @@ class Rendezvous:
                     yield path
 
 
-def address_from_this_process(run_id: str, run_name: str, project: str, endpoint: str, token: str) -> RunAddress:
+def address_from_this_process(
+    run_id: str,
+    run_name: str,
+    project: str,
+    endpoint: str,
+    token: str,
+    settings: Mapping[str, Any] | None = None,
+    code: Mapping[str, Any] | None = None,
+) -> RunAddress:
     """Make the address of a run that this process owns."""
-    pid = os.getpid()
-    return RunAddress(run_id, run_name, project, endpoint, token, platform.node(), pid, started(pid))
+    pid, host = os.getpid(), platform.node()
+    return RunAddress(
+        run_id, run_name, project, endpoint, token, host, pid, started(pid), dict(settings or {}), dict(code or {})
+    )
