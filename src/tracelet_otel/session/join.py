@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ _PAUSE_S: Final = 0.2
 """Pause between two attempts."""
 _STATUS_S: Final = 5.0
 """Longest wait for the answer to one question about the run."""
+_TOLD_S: Final = 2.0
+"""Longest wait for the relay of a parent. A relay that is away learns of the run by what is sent to it later."""
 _SERVER_ERROR: Final = HTTPStatus.INTERNAL_SERVER_ERROR
 """Status codes from this one on may be temporary, so the request is sent again."""
 
@@ -70,7 +73,7 @@ class JoinedRelay(HttpRelay):
 
     def _announce(self, resource: Mapping[str, Any], deadline_s: float, timeout_s: float) -> None:
         """Make the run known to the relay, by a request that has the run's resource and no metrics."""
-        content = encode_metrics(MetricsData([ResourceMetrics(Resource(resource), [], "")])).SerializeToString()
+        content = _announcement(resource)
         with HttpConnection() as connection:
             while True:
                 try:
@@ -126,20 +129,24 @@ class JoinedRelay(HttpRelay):
 
 
 class ParentsRelay(HttpRelay):
-    """A `RelayConnection` to the relay of the parent of a run. Nothing is asked of it when the run begins.
+    """A `RelayConnection` to the relay of the parent of a run. It is told of the run, and no answer is waited for long.
 
     Args:
         find: returns the relay's address at this moment.
+        resource: attributes of the run's resource.
         run_id: id of the run.
 
     Raises:
         RunLostError: from `find`.
     """
 
-    def __init__(self, find: Callable[[], Address], run_id: str) -> None:
+    def __init__(self, find: Callable[[], Address], resource: Mapping[str, Any], run_id: str) -> None:
         self._find = find
         self._run_id = run_id
         self._address = find()
+        # Spans and files are taken of a run that is known. Without this, they would wait for the first metrics.
+        with HttpConnection() as connection, suppress(urllib3.exceptions.HTTPError):
+            connection.post(self._address, _announcement(resource), timeout_s=_TOLD_S)
         self.tells = not is_collector(self._address)
         """Whether it reports how far the delivery is, which a collector does not."""
 
@@ -165,6 +172,12 @@ class ParentsRelay(HttpRelay):
 
     def release(self, wait_s: float) -> None:
         """Do nothing: the relay learns from the stream that the run has ended."""
+
+
+def _announcement(resource: Mapping[str, Any]) -> bytes:
+    """A request that has a run's resource and no metrics."""
+    content: bytes = encode_metrics(MetricsData([ResourceMetrics(Resource(resource), [], "")])).SerializeToString()
+    return content
 
 
 def _left_s(deadline_s: float) -> float:

@@ -237,7 +237,7 @@ class Owner:
         if self._parent is not None:
             from tracelet_otel.session.join import ParentsRelay
 
-            return ParentsRelay(self._parent.find, run_id)
+            return ParentsRelay(self._parent.find, resource, run_id)
         if settings.relay_endpoint is not None:
             from tracelet_otel.session.join import JoinedRelay
 
