@@ -67,6 +67,6 @@ def _record_worker() -> None:
 
 
 if is_recorded_elsewhere():
-    from tracelet_otel.workers import watch
+    from tracelet_otel._support.watching import watch
 
     watch(_record_worker)

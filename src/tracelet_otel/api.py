@@ -201,9 +201,20 @@ def _trainings_of(settings: Settings, run: Callable[[], Run | None]) -> Training
     return Trainings(begin) if settings.runs == "trainer" else None
 
 
-def record_workers() -> None:
-    """Record what this process trains, which works for another one, or what a process trains that is forked from it."""
-    LightningInstrumentor().record_workers(WorkerRuns(begin_part, _join_as_worker))
+def record_workers(alone: Callable[[], Settings] | None = None) -> None:
+    """Record what this process trains, which works for another one, or what a process trains that is forked from it.
+
+    Args:
+        alone: returns the settings for a worker's own run, where the process has none for which it works; None: such a
+            worker is not recorded.
+    """
+
+    def begin_alone() -> Run:
+        settings = alone() if alone is not None else load({}, None)
+        return Run(settings, next_role(settings), _forget, scope=Scope.TRAINER)
+
+    runs = WorkerRuns(begin_part, _join_as_worker, None if alone is None else begin_alone)
+    LightningInstrumentor().record_workers(runs)
 
 
 def begin_part(settings: Settings, name: str, parent: Parent, code: Mapping[str, Any]) -> Run:

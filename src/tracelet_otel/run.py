@@ -85,6 +85,8 @@ class Run(RecordsByHand):
         """Name of the run, for people."""
         self.project: str = settings.project
         """Name of the run's project."""
+        self.relay_address: Callable[[], Address] = role.address
+        """Returns the address of the run's relay at this moment."""
         self._on_end = on_end
         self._trainings = trainings
         self._capture = Capture(scope, trainings)
@@ -107,9 +109,10 @@ class Run(RecordsByHand):
             track_environment=settings.track_environment,
             guard=self._guard,
         ).merge(Resource({**settings.purpose, **(code or {}), **below}))
-        self._identity = identity.attributes
+        self.code = {name: value for name, value in identity.attributes.items() if name in semconv.VCS_ATTRIBUTES}
+        """Resource attributes that say which code runs."""
         self._session.prepare()
-        self._session.open(self._identity)
+        self._session.open(identity.attributes)
         self._records = bool(role.exporters)
         self._tracks_lightning = settings.track_lightning and (self._records or trainings is not None)
         try:
@@ -119,7 +122,7 @@ class Run(RecordsByHand):
             self._session.close()
             raise
         self._place = role.launching.place
-        if scope is not Scope.TRAINER and recorder()[0] != str(self._pid):
+        if scope is not Scope.TRAINER and settings.workers != "off" and recorder()[0] != str(self._pid):
             set_recorder(self._pid, self._place)
         atexit.register(self._stop_at_exit)
 
@@ -136,19 +139,10 @@ class Run(RecordsByHand):
             self._capture.begin(self._signals)
         self._session.measure(identity, lambda: self._signals.progress.step)
 
-    def relay_address(self) -> Address:
-        """Address of the run's relay at this moment."""
-        return self._role.address()
-
     @property
     def hooks(self) -> Hooks | None:
         """Where Lightning's calls are reported; None for the default run of the process."""
         return self._capture.hooks
-
-    @property
-    def code(self) -> dict[str, Any]:
-        """Resource attributes that say which code runs."""
-        return {name: value for name, value in self._identity.items() if name in semconv.VCS_ATTRIBUTES}
 
     @property
     def id(self) -> str:

@@ -9,47 +9,37 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.util
 import os
-import sys
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from wrapt import register_post_import_hook
-
-from tracelet_otel._support.environment import has_spawn_context, recorder
+from tracelet_otel._support.environment import (
+    is_opening_elsewhere,
+    is_recorded_elsewhere,
+    recorder,
+)
 from tracelet_otel._support.guard import log
-from tracelet_otel._support.private_names import LIGHTNING
+from tracelet_otel.errors import RunLostError
+from tracelet_otel.resource.script import script_name
+from tracelet_otel.session.calls import Address, wait_for
+from tracelet_otel.session.parent import Parent
+from tracelet_otel.session.ranks.rendezvous import Rendezvous, RunAddress, SpawnContext
+from tracelet_otel.settings import Settings, from_plain
+from tracelet_otel.trainings import Trainings
 
 if TYPE_CHECKING:
     from tracelet_otel.instrumentation.lightning.hooks import Hooks
     from tracelet_otel.run import Run
-    from tracelet_otel.session.parent import Parent
-    from tracelet_otel.session.ranks.rendezvous import RunAddress, SpawnContext
-    from tracelet_otel.settings import Settings
-    from tracelet_otel.trainings import Trainings
 
+_OPENING_S: Final = 15.0
+"""How long a worker waits for a run that its parent was opening when it started the worker."""
 
-BeginPart = Callable[["Settings", str, "Parent", Mapping[str, Any]], "Run"]
+BeginPart = Callable[[Settings, str, Parent, Mapping[str, Any]], "Run"]
 """Begins a run that is a part of another one, given that one's settings, a name, that one, and what says its code."""
-Join = Callable[["Settings", "SpawnContext"], "Run"]
+Join = Callable[[Settings, SpawnContext], "Run"]
 """Sends what is logged here to a run that another process owns, given its settings and where it is found."""
-
-
-def watch(take_up: Callable[[], None]) -> None:
-    """Take notice when this process, which a recorded one has started, imports Lightning, and is no rank.
-
-    Args:
-        take_up: called when it does.
-    """
-    if has_spawn_context():
-        # A training has started it as a rank, and it runs the same script.
-        return
-
-    for package in LIGHTNING.packages:
-        if package in sys.modules:
-            take_up()
-        else:
-            register_post_import_hook(lambda _: take_up(), package)
 
 
 class WorkerRuns:
@@ -61,18 +51,20 @@ class WorkerRuns:
     Args:
         begin: begins a run below another one.
         join: sends what is logged here to the run of another process.
+        alone: begins a run for all that this process trains, where no other one has a run; None: nothing is recorded.
     """
 
-    def __init__(self, begin: BeginPart, join: Join) -> None:
+    def __init__(self, begin: BeginPart, join: Join, alone: Callable[[], Run] | None = None) -> None:
         self._begin_part = begin
         self._join = join
+        self._alone = alone
         self._forget()
 
     def _forget(self) -> None:
         self._pid = os.getpid()
         self._trainings: Trainings | None = None
         self._same: Run | None = None
-        """The part that this process has in the run of the other one."""
+        """The run that has all trainers of this process: that of the other one, or one of its own."""
         self._is_said = False
 
     def of(self, trainer: Any, model: Any) -> Hooks | None:
@@ -82,8 +74,6 @@ class WorkerRuns:
         if self._same is not None and self._same.is_open:
             return self._same.hooks
         if self._trainings is None:
-            from tracelet_otel.trainings import Trainings
-
             self._trainings = Trainings(self._begin, lambda run: run.flush())
             # A worker may skip the handlers of `atexit`, but always runs these.
             multiprocessing.util.Finalize(None, self._close, exitpriority=0)
@@ -101,31 +91,24 @@ class WorkerRuns:
             self._trainings.close()
 
     def _begin(self, number: int, model: str) -> Run | None:
-        found, settings = self._found()
-        if found is None or settings is None:
-            return None
-        from tracelet_otel.session.parent import Parent
-
-        if settings.workers == "same":
-            self._same = self._join(settings, _place())
+        if not recorder()[0]:
+            # It has no run, or its settings leave out what others train.
+            self._same = None if self._alone is None else self._alone()
             return self._same
-        parent = Parent(found.run_id, found.run_name, lambda: _address_now(found))
-        name = f"{found.run_name}-{_name_of_process()}-{number}-{model}"
-        return self._begin_part(settings, name, parent, found.code)
-
-    def _found(self) -> tuple[RunAddress | None, Settings | None]:
-        """The run of the other process and its settings; None where this process is not recorded, which is said."""
-        from tracelet_otel.settings import from_plain
-
-        found = _look()
-        if found is None:
+        elsewhere = _elsewhere()
+        found = None if elsewhere is None else elsewhere.run(waits=not self._is_said)
+        if elsewhere is None or found is None:
             self._say("the run of the process that started it is over, or takes nothing of other processes")
-            return None, None
+            return None
         settings = from_plain(found.settings)
         if settings.trackers and not found.endpoint:
             self._say("without a relay (relay=False) only the process that started it is")
-            return None, None
-        return found, settings
+            return None
+        if settings.workers == "same":
+            self._same = self._join(settings, elsewhere.place)
+            return self._same
+        name = f"{found.run_name}-{_name_of_process()}-{number}-{model}"
+        return self._begin_part(settings, name, elsewhere.parent(found), found.code)
 
     def _say(self, reason: str) -> None:
         if not self._is_said:
@@ -133,32 +116,52 @@ class WorkerRuns:
             log.warning("what process %d trains is not recorded: %s", os.getpid(), reason)
 
 
-def _place() -> Any:
-    from tracelet_otel.session.ranks.rendezvous import SpawnContext
+@dataclass(frozen=True)
+class _Elsewhere:
+    """The run of the process that has started this one, or of an ancestor."""
 
-    return SpawnContext.from_text(recorder()[1])
+    place: SpawnContext
+
+    def run(self, *, waits: bool) -> RunAddress | None:
+        """Where the run is; None where it is over.
+
+        Args:
+            waits: whether to wait for a run that was about to begin when this process was started.
+        """
+        found = self._read()
+        if found is None and waits and is_opening_elsewhere():
+            wait_for(lambda: self._read() is not None, time.monotonic() + _OPENING_S)
+            found = self._read()
+        return found
+
+    def parent(self, known: RunAddress) -> Parent:
+        """The run as those know it that are a part of it."""
+
+        def find() -> Address:
+            found = self._read()
+            if found is None or found.run_id != known.run_id:
+                raise RunLostError("the run is over that this one is a part of, or the process that owned it has died")
+            return Address(found.endpoint, found.token)
+
+        return Parent(known.run_id, known.run_name, find)
+
+    def _read(self) -> RunAddress | None:
+        return Rendezvous(self.place.job, self.place.run_number).read()
 
 
-def _look() -> RunAddress | None:
-    from tracelet_otel.session.ranks.rendezvous import Rendezvous
+def parent_run() -> Parent | None:
+    """The run of the process that has started this one, or of an ancestor; None where none takes other runs."""
+    elsewhere = _elsewhere() if is_recorded_elsewhere() else None
+    found = None if elsewhere is None else elsewhere.run(waits=True)
+    return None if elsewhere is None or found is None or not found.endpoint else elsewhere.parent(found)
 
-    place = _place()
-    return None if place is None else Rendezvous(place.job, place.run_number).read()
 
-
-def _address_now(known: RunAddress) -> Any:
-    from tracelet_otel.errors import RunLostError
-    from tracelet_otel.session.calls import Address
-
-    found = _look()
-    if found is None or found.run_id != known.run_id:
-        raise RunLostError("the run is over that this one is a part of, or the process that owned it has died")
-    return Address(found.endpoint, found.token)
+def _elsewhere() -> _Elsewhere | None:
+    place = SpawnContext.from_text(recorder()[1])
+    return None if place is None else _Elsewhere(place)
 
 
 def _name_of_process() -> str:
     """Name of this process as its pool calls it, or that of its script."""
-    from tracelet_otel.resource.script import script_name
-
     name = multiprocessing.current_process().name
     return name if name != "MainProcess" else Path(script_name()).stem

@@ -10,6 +10,8 @@ from typing import Final
 _HANDOVER: Final = "TRACELET_HANDOVER"
 _RUN: Final = "TRACELET_PARENT_RUN"
 _RECORDER: Final = "TRACELET_RECORDER"
+_OPENING: Final = ":opening"
+"""End of the value of that variable as long as the run is not there."""
 _CONSOLE: Final = "TRACELET_CONSOLE_PROCESS"
 _SDK_EXPORT_INTERVAL_S: Final = 60.0
 _SECRET: Final = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
@@ -67,23 +69,29 @@ def leave_run(pid: int, run_id: str) -> None:
     os.environ[_RUN] = f"{pid}.{run_id}"
 
 
-def set_recorder(pid: int | None, place: str = "") -> None:
+def set_recorder(pid: int | None, place: str = "", *, is_opening: bool = False) -> None:
     """Leave the pid of the process that has a run in the environment, for processes that are started from here.
 
     Args:
         pid: pid of that process; None where no process has a run.
         place: text that says where its run is found.
+        is_opening: whether the run is not there yet.
     """
     if pid is None:
         os.environ.pop(_RECORDER, None)
     else:
-        os.environ[_RECORDER] = f"{pid}:{place}"
+        os.environ[_RECORDER] = f"{pid}:{place}{_OPENING if is_opening else ''}"
 
 
 def recorder() -> tuple[str, str]:
     """Pid of the process that has a run, and the text that says where its run is found; empty where none has one."""
     pid, _, place = os.environ.get(_RECORDER, "").partition(":")
-    return pid, place
+    return pid, place.removesuffix(_OPENING)
+
+
+def is_opening_elsewhere() -> bool:
+    """Whether the run of the process that started this one was not there yet at that moment, but was to come."""
+    return os.environ.get(_RECORDER, "").endswith(_OPENING)
 
 
 def set_console_process(path: str | None) -> None:

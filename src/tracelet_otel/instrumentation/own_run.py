@@ -17,6 +17,7 @@ from tracelet_otel.resource.membership import Membership
 from tracelet_otel.resource.rank_info import rank_info_of
 
 if TYPE_CHECKING:
+    from tracelet_otel.instrumentation.lightning.routes import RunsOfTrainers
     from tracelet_otel.instrumentation.signals import Signals
     from tracelet_otel.settings import Settings
 
@@ -107,6 +108,11 @@ class OwnRun(Protocol):
         """A trainer begins to fit, validate or test."""
         ...
 
+    @property
+    def trainings(self) -> RunsOfTrainers | None:
+        """Has a run of its own for each trainer; None: all are recorded in this run. Asked once `begin` was called."""
+        ...
+
     def end(self) -> None:
         """The process ends, and nothing more will be logged."""
         ...
@@ -133,6 +139,11 @@ class Nobodys:
 
     def training_begins(self) -> None:
         """Do nothing."""
+
+    @property
+    def trainings(self) -> None:
+        """None."""
+        return None
 
     def end(self) -> None:
         """Do nothing."""

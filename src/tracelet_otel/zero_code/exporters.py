@@ -11,8 +11,20 @@ from typing import Any, ClassVar
 
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
+from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.protocol import samples
-from tracelet_otel.zero_code.run import ZeroCodeRun, run_of_this_process
+from tracelet_otel.zero_code.run import ZeroCodeRun
+
+_run: ZeroCodeRun | None = None
+
+
+def run_of_this_process() -> ZeroCodeRun:
+    """Return the run that all exporters of this process share; a forked child gets a new one."""
+    global _run
+    if _run is None or not _run.is_of_this_process:
+        _run = ZeroCodeRun()
+        LightningInstrumentor().own_run = _run
+    return _run
 
 
 class ZeroCodeExporter(MetricExporter):

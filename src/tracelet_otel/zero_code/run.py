@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import get_meter_provider
@@ -14,11 +15,10 @@ from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
-from tracelet_otel._support.environment import environment, sdk_export_interval_s, sdk_exports_otlp
+from tracelet_otel._support.environment import environment, recorder, set_recorder
 from tracelet_otel._support.guard import UNDELIVERED, Guard, log
 from tracelet_otel._support.spawned import is_started_by_multiprocessing
 from tracelet_otel.errors import TrackerUnavailableError
-from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.protocol.metrics_data import sample_count, with_attributes
 from tracelet_otel.protocol.samples import resource_attributes
@@ -26,25 +26,17 @@ from tracelet_otel.resource.membership import Membership
 from tracelet_otel.resource.rank_info import rank_info_of
 from tracelet_otel.zero_code.identity import identified
 from tracelet_otel.zero_code.launching import OpensRun
+from tracelet_otel.zero_code.parts import trainings_of
+from tracelet_otel.zero_code.settings import role_of, settings_for
 from tracelet_otel.zero_code.stream import of_run, resource_of
 
 if TYPE_CHECKING:
     from tracelet_otel.instrumentation.signals import Signals
+    from tracelet_otel.session.parent import Parent
     from tracelet_otel.session.role import Role
     from tracelet_otel.session.session import Session
     from tracelet_otel.settings import Settings
-
-
-_run: ZeroCodeRun | None = None
-
-
-def run_of_this_process() -> ZeroCodeRun:
-    """Return the run that all exporters of this process share; a forked child gets a new one."""
-    global _run
-    if _run is None or not _run.is_of_this_process:
-        _run = ZeroCodeRun()
-        LightningInstrumentor().own_run = _run
-    return _run
+    from tracelet_otel.trainings import Trainings
 
 
 class ZeroCodeRun:
@@ -59,9 +51,10 @@ class ZeroCodeRun:
         self._settings: Settings | None = None
         self._role: Role | None = None
         self._signals: Signals | None = None
-        self._claimed_s: float | None = None
-        """When somebody has begun to open the run, on the monotonic clock; None before that."""
+        self._claimed_s: float | None = None  # when somebody has begun to open the run, on the monotonic clock
         self._session: Session | None = None
+        self._parent: Parent | None = None
+        """The run of the process that has started this one; None where that has none."""
         self._is_open = False
         self._identity: Mapping[str, Any] = {}
         self._given_up = False
@@ -87,10 +80,13 @@ class ZeroCodeRun:
 
     def begin(self) -> Participation | None:
         """Read the settings, and choose the role of this process; None in a process that `multiprocessing` started."""
-        if is_started_by_multiprocessing():
-            # If such a process is a rank, the callback of its trainer starts to record (`api.StartedRank`).
-            return None
         try:
+            from tracelet_otel.api import record_workers
+
+            record_workers(partial(settings_for, self._backends))
+            if is_started_by_multiprocessing():
+                # If such a process is a rank, the callback of its trainer starts to record (`api.StartedRank`).
+                return None
             role = self._take_role()
             settings = self._settings
             assert settings is not None  # noqa: S101
@@ -114,6 +110,17 @@ class ZeroCodeRun:
                 self._start_opening(resource_attributes(get_meter_provider()))
         except Exception as error:
             self._give_up(error)
+
+    @property
+    def trainings(self) -> Trainings | None:
+        """Begins a run for each trainer, where the settings ask for that."""
+        return trainings_of(self, self._settings)
+
+    def open_now(self) -> tuple[Role, Mapping[str, Any]] | None:
+        """Open the run, and wait for that. Returns its role and the attributes of its resource; None without it."""
+        self.training_begins()
+        self._wait_for_opening()
+        return (self._take_role(), self._identity) if self._is_open else None
 
     def end(self) -> None:
         """Wait until the run is open, and stop measuring GPU and host. `close` ends the run."""
@@ -166,6 +173,8 @@ class ZeroCodeRun:
         if self._kept:
             self._give_up(TrackerUnavailableError("the run could not begin in time (start_timeout)"))
         self._closed = True
+        if recorder()[0] == str(self._pid):
+            set_recorder(None)
         try:
             if self._session is not None and self._is_open:
                 self._session.stop_measuring()
@@ -184,20 +193,11 @@ class ZeroCodeRun:
 
     def _take_role(self) -> Role:
         if self._role is None:
-            from tracelet_otel.api import next_role
-            from tracelet_otel.exporters.registry import absolute, check_all
-            from tracelet_otel.settings import OTLP, load
+            from tracelet_otel.workers import parent_run
 
-            arguments: dict[str, Any] = {"export_interval": sdk_export_interval_s()}
-            named = [name for name in self._backends if name is not None]
-            if named:
-                others = load({}, None).backend if None in self._backends else ()
-                arguments["backend"] = [*others, *named]
-            settings = absolute(load(arguments, None))
-            check_all(settings)
-            of_copies = settings.model_copy(update={"backend": tuple(dict.fromkeys((*settings.backend, OTLP)))})
-            self._settings = settings
-            self._role = next_role(settings, of_copies if sdk_exports_otlp() else None)
+            settings = settings_for(self._backends)
+            self._settings, self._parent = settings, parent_run()
+            self._role = role_of(settings, self._parent)
         return self._role
 
     def _claim(self) -> bool:
@@ -210,6 +210,7 @@ class ZeroCodeRun:
     def _start_opening(self, resource: Mapping[str, Any]) -> None:
         """Must be called with `_changed` held."""
         if self._claim():
+            set_recorder(self._pid, self._take_role().launching.place, is_opening=True)
             opening = threading.Thread(target=self._open, args=(resource,), name="tracelet-zero-code", daemon=True)
             try:
                 opening.start()
@@ -238,7 +239,7 @@ class ZeroCodeRun:
     def _open(self, resource: Mapping[str, Any]) -> None:
         try:
             session = self._prepare()
-            identity = identified(resource, session.settings, self._guard)
+            identity = identified(resource, session.settings, self._guard, self._parent)
             session.open(identity, waits=True)
         except Exception as error:
             self._give_up(error)
@@ -249,6 +250,7 @@ class ZeroCodeRun:
             is_late = self._closed or self._given_up
             if not is_late:
                 self._identity, self._is_open = identity, True
+                set_recorder(self._pid, session.role.launching.place)
                 signals = self._signals
                 if signals is not None:
                     session.guarded(lambda: session.send(Resource(dict(identity)), signals))

@@ -181,7 +181,7 @@ class LightningInstrumentor(BaseInstrumentor):
         # Runs before the provider's own exit handler, which was registered earlier: the SDK's final collection has too
         # little time for a long queue.
         self._at_exit = atexit.register(functools.partial(end, run, signals, last_error()))
-        self._take_hooks(signals)
+        self._take_hooks(signals, run.trainings)
 
     def _take_hooks(self, signals: Signals, trainings: RunsOfTrainers | None = None) -> None:
         self.routes.begin(Hooks.of(signals, self.routes.handing_out, trainings))

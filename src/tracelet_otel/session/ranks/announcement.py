@@ -97,7 +97,7 @@ class RunAnnouncement:
     @property
     def place(self) -> str:
         """Text by which a process that works for this one finds the run; empty where the run is not published."""
-        return replace(self._spawn_context, training=0).text() if self._published is not None else ""
+        return replace(self._spawn_context, training=0).text() if self._wanted else ""
 
     @property
     def in_process(self) -> InStartedProcess:
