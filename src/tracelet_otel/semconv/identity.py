@@ -16,7 +16,6 @@ SCOPE_SYSTEM: Final = "tracelet_otel.system"  # GPU and host as samples, with th
 # Resource attributes
 RUN_ID: Final = "tracelet.run.id"
 RUN_NAME: Final = "tracelet.run.name"
-PARENT_RUN_ID: Final = "tracelet.parent.run.id"  # of the run whose script, or whose worker, has begun this one
 PROJECT_NAME: Final = "tracelet.project.name"
 RUN_GROUP: Final = "tracelet.run.group"  # of runs that belong together
 RUN_JOB_TYPE: Final = "tracelet.run.job_type"  # what a run does in its group, as in `train` or `eval`
