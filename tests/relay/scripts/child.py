@@ -22,8 +22,9 @@ backend = os.environ.get("BACKEND", "mlflow")
 
 
 def has_all() -> bool:
-    account = run.accounts[backend]
-    return account.delivered + account.pending == logged
+    # A relay that was started again has none before it has its trackers.
+    account = run.accounts.get(backend)
+    return account is not None and account.delivered + account.pending == logged
 
 
 for line in sys.stdin:
