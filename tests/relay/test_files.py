@@ -193,7 +193,7 @@ def test_an_entry_that_the_training_takes_back_is_passed_over(writer, relay, spo
 def test_a_file_that_somebody_has_removed_is_said_to_be_gone(writer, relay, spool, tmp_path):
     store, guard = FileStore(), Guard()
     texts(writer, "a", "b")
-    (spool / entry_names(spool)[0] / "a.txt").unlink()
+    (spool / entry_names(spool)[0] / "content" / "a.txt").unlink()
     close(relay(store, guard=guard), "t0")
     assert store.files == [("b", b"text of b")]
     assert guard.counts == {"a file was gone before it was recorded": 1}

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracelet_otel.protocol.files import (
+    CONTENT,
     ENTRY,
     Checkpoint,
     FileKind,
@@ -68,7 +69,7 @@ def test_what_has_a_step_has_a_file_for_each(name, suffix, step, path):
 
 
 names = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1).filter(
-    lambda name: name not in (".", "..", ENTRY)
+    lambda name: name not in (".", "..")
 )
 checkpoints = st.builds(
     Checkpoint,
@@ -102,7 +103,7 @@ def test_a_score_may_be_infinite():
     assert RunFile.from_json(file.to_json()) == file
 
 
-@pytest.mark.parametrize("content", ["../x", "a/b", "..", ".", "", ENTRY, "a\0"])
+@pytest.mark.parametrize("content", ["../x", "a/b", "..", ".", "", "a\0"])
 def test_an_entry_leads_to_no_other_file(content):
     made = RunFile("a", FileKind.FILE, 1, content)
     with pytest.raises(ValueError, match="not the name of a file"):
@@ -131,4 +132,4 @@ def test_an_entry_knows_its_content(tmp_path):
     file = RunFile("a", FileKind.FILE, 1, "a.txt")
     (entry / ENTRY).write_text(file.to_json())
     read = read_entry(entry)
-    assert (read.file, read.content) == (file, entry / "a.txt")
+    assert (read.file, read.content) == (file, entry / CONTENT / "a.txt")

@@ -13,6 +13,7 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.files import Files
 from tracelet_otel.instrumentation.spool import SpoolWriter, copied, linked
 from tracelet_otel.protocol.files import Checkpoint, FileKind, RunFile, SpoolEntry, entry_names, read_entry
+from tracelet_otel.relay.spool import Spool
 
 
 class FoundLater:
@@ -117,6 +118,30 @@ def test_a_directory_is_copied_with_all_that_is_a_file(writer, role, tmp_path):
     assert (entry.content / "to a").read_text() == "a"
     assert not (entry.content / "to a").is_symlink()
     assert {file.name for file in entry.content.iterdir()} == {"a.txt", "deep", "to a"}
+
+
+def test_a_directory_that_has_the_spool_in_it_is_copied_without_that(writer, role, journals):
+    role.run_id = "r1"
+    (journals.parent / "a.txt").write_text("a")
+    Files(writer).add_text("before", "1", None)
+    Files(writer).add_file(journals.parent, "all")
+    entry = entries(role)[-1]
+    assert {file.name for file in entry.content.rglob("*")} == {"a.txt", "journals"}
+
+
+@pytest.mark.parametrize("name", ["entry.json", ".done-mlflow", ".begun-wandb", ".joined", ".part-a"])
+def test_no_name_of_a_file_is_that_of_what_else_an_entry_has(writer, role, tmp_path, name):
+    role.run_id = "r1"
+    (tmp_path / name).write_text("theirs")
+    Files(writer).add_file(tmp_path / name, None)
+    assert contents(role) == {name: "theirs"}
+    assert not Spool(role.spool).is_done(entry_names(role.spool)[0], "mlflow")
+
+
+def test_a_table_may_have_the_name_of_an_entry(writer, role):
+    role.run_id = "r1"
+    Files(writer).add_table("entry", ["a"], [[1]], None)
+    assert contents(role) == {"entry": '{"columns": ["a"], "data": [[1]]}'}
 
 
 def test_a_large_file_is_linked_and_takes_no_room(writer, role, tmp_path):

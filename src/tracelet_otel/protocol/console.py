@@ -102,7 +102,8 @@ def whole(file: RunFile, content: Path) -> Path:
         file: the entry's.
         content: the content of the entry.
     """
-    return content.parent.parent / FOLDER / file.name
+    entry = content.parent.parent
+    return entry.parent / FOLDER / file.name
 
 
 def join(entry: SpoolEntry) -> None:

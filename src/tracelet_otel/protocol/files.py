@@ -1,8 +1,8 @@
 """Files that a run leaves behind, and how a training hands them to its relay: through a directory on the disk.
 
 What is in a file never travels in the metric stream. A training puts each file into the run's **spool**, a directory
-beside the run's journal, as an entry: a directory with `entry.json`, which says what it is, and the file itself. An
-entry appears under its name at once and as a whole, because it is made under another name and renamed. So a training
+beside the run's journal, as an entry: a directory with `entry.json`, which says what it is, and the file itself in a
+directory of its own, since it may have any name. An entry appears under its name at once and as a whole, because it is made under another name and renamed. So a training
 that is killed leaves whole entries only, and the relay finds them.
 """
 
@@ -23,6 +23,8 @@ from typing import Any, Final
 SPOOL_SUFFIX: Final = ".files"
 """Of the spool, a directory beside the journal of the run."""
 ENTRY: Final = "entry.json"
+CONTENT: Final = "content"
+"""Name of the directory of an entry that has the file."""
 UNFINISHED: Final = ".part-"
 """Beginning of the name of an entry that is being made."""
 PACKAGES_FILE: Final = "requirements.txt"
@@ -129,7 +131,7 @@ class RunFile:
             )
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise ValueError(f"no description of a file: {error}") from None
-        if made.content is not None and (made.content in ("", ".", "..", ENTRY) or set(made.content) & {"/", "\0"}):
+        if made.content is not None and (made.content in ("", ".", "..") or set(made.content) & {"/", "\0"}):
             raise ValueError(f"{made.content!r} is not the name of a file in its entry")
         return made
 
@@ -144,7 +146,7 @@ class SpoolEntry:
     @property
     def content(self) -> Path | None:
         """The file or directory; None where the entry has none."""
-        return None if self.file.content is None else self.directory / self.file.content
+        return None if self.file.content is None else self.directory / CONTENT / self.file.content
 
 
 def check_room(directory: Path, size: int) -> None:
@@ -191,7 +193,8 @@ def put_entry(place: Path, file: RunFile, make: Make | None = None) -> str:
     try:
         unfinished.mkdir(mode=0o700)
         if make is not None and file.content is not None:
-            make(unfinished / file.content)
+            (unfinished / CONTENT).mkdir(mode=0o700)
+            make(unfinished / CONTENT / file.content)
         (unfinished / ENTRY).write_text(file.to_json(), encoding="utf-8")
         unfinished.rename(place / name)
     except BaseException:

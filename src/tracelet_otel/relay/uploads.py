@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
-from tracelet_otel.protocol.files import ENTRY, UNFINISHED, RunFile, check_room, is_entry_name
+from tracelet_otel.protocol.files import CONTENT, ENTRY, UNFINISHED, RunFile, check_room, is_entry_name
 from tracelet_otel.protocol.requests import MalformedError
 from tracelet_otel.relay.journal import JournalError
 
@@ -74,7 +74,7 @@ class Uploads:
 
         def complete() -> None:
             unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if file.content is not None and not (unfinished / file.content).exists():
+            if file.content is not None and not (unfinished / CONTENT / file.content).exists():
                 raise MalformedError(f"the content {file.content!r} of an entry was not sent")
             (unfinished / ENTRY).write_bytes(description)
             unfinished.rename(spool / name)
@@ -93,7 +93,7 @@ async def _write(unfinished: Path, inside: str, parts: AsyncIterator[bytes]) -> 
         return tempfile.mkstemp(dir=unfinished, prefix=UNFINISHED)
 
     def end() -> None:
-        target = unfinished / inside
+        target = unfinished / CONTENT / inside
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         Path(made).replace(target)
 
