@@ -192,7 +192,10 @@ def size_of(path: Path) -> int | None:
 
 
 def _each(source: Path, target: Path, take: Callable[[Path, Path], None]) -> None:
-    """Make a file, or each file of a directory; links to directories are not followed, which may lead in a circle."""
+    """Make a file, or each file of a directory; links to directories are not followed, which may lead in a circle.
+
+    The spool itself is left out where it is in that directory: what is made would be found there, and made again.
+    """
     source = source.resolve(strict=True)
     if not source.is_dir():
         if not stat.S_ISREG(source.stat().st_mode):
@@ -200,8 +203,10 @@ def _each(source: Path, target: Path, take: Callable[[Path, Path], None]) -> Non
         take(source, target)
         return
     target.mkdir(mode=0o700)
+    spool = target.parents[2].resolve()
     for folder, folders, names in os.walk(source):
         place = target / Path(folder).relative_to(source)
+        folders[:] = [name for name in folders if Path(folder, name) != spool]
         for name in folders:
             if not Path(folder, name).is_symlink():
                 (place / name).mkdir(mode=0o700)
