@@ -20,10 +20,12 @@ import psutil
 import pytest
 
 from tests.support.waiting import wait_until
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.console import record
 from tracelet_otel.console.passing import Passing
 from tracelet_otel.protocol.console import FOLDER, ConsoleLine, end_console, join, put_lines, read_lines
 from tracelet_otel.protocol.files import FileKind, entry_names, read_entry
+from tracelet_otel.relay.files import RunFiles
 
 SCRIPTS = Path(__file__).parent / "scripts"
 ROOT = Path(__file__).parents[2]
@@ -102,6 +104,10 @@ def recorded(spool: Path, name: str = "console.log") -> str:
     return "".join(f"{line.text}\n" for line in lines)
 
 
+def whole_of(spool: Path) -> str:
+    return (spool / FOLDER / "console.log").read_text()
+
+
 def same(shown: bytes) -> bytes:
     """Without what differs in any case between two processes."""
     return re.sub(rb"0x[0-9a-f]+|process \d+", b"", shown)
@@ -151,6 +157,19 @@ def test_what_was_printed_before_a_death_is_shown_and_recorded(command, spool, s
     expected = ["before"] if scenario == "crashes" else ["before", "y" * 7999 + "…", "last words"]
     wait_until(lambda: entry_names(spool) != [], 10, "the lines")
     assert recorded(spool).splitlines() == expected
+
+
+def test_a_relay_has_the_last_words_of_a_training_whose_children_live(command, spool):
+    """A worker of a DataLoader notices after seconds that it is alone, and has the training's pipe open until then."""
+    options = command("prints.py", "killed_beside_others", spool)
+    with subprocess.Popen(**options, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as training:
+        assert training.wait(60) == -signal.SIGKILL
+        guard = Guard()
+        RunFiles(spool, guard, joins_console=True).end_console(has_failed=True)
+        assert whole_of(spool) == "before\nlast words\nno end of line\n"
+        assert guard.counts == {}
+        shown, _ = training.communicate(b"of a child\n")
+        assert shown == b"before\nlast words\nno end of lineof a child\n"
 
 
 def test_who_holds_the_interpreters_lock_while_it_prints_goes_on(command, spool):
@@ -306,12 +325,12 @@ def test_lines_are_joined_once_wherever_a_relay_is_killed(spool):
     for _ in range(2):
         for entry in entries:
             join(entry)
-        assert (spool / FOLDER / "console.log").read_text() == expected
+        assert whole_of(spool) == expected
     # Killed in the middle of the last one, of which the mark is there.
     with (spool / FOLDER / "console.log").open("r+b") as file:
         file.truncate(len(expected.encode()) - 3)
     join(entries[2])
-    assert (spool / FOLDER / "console.log").read_text() == expected
+    assert whole_of(spool) == expected
 
 
 def test_a_reader_that_goes_away_ends_nothing(command, spool):

@@ -93,7 +93,12 @@ class ConsoleProcess:
                     one.drain(until_s)
                 break
         if not has_said:
-            # The training is gone. What it has started may still print.
+            # The training is gone, and its relay waits for what it has printed. What it has started may still print.
+            if record is not None:
+                until_s = time.monotonic() + _DRAIN_S
+                for one in passings:
+                    one.drain(until_s)
+                record.leave()
             for _ in passings:
                 left.acquire()
         if record is not None:

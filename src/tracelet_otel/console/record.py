@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
 from tracelet_otel.console.printed import Printed
-from tracelet_otel.protocol.console import LONGEST, ConsoleLine, put_lines
+from tracelet_otel.protocol.console import LONGEST, ConsoleLine, printing, put_lines
 
 _INTERVAL_S: Final = 2.0
 """Time between two entries."""
@@ -23,6 +25,14 @@ _AT_END: Final = 4 * 2**20
 """So much of what is printed is kept for the end where there is more than may be recorded, in bytes."""
 _MOST_LINES: Final = 2000
 """Of an entry, so that each fits into a request."""
+
+
+class _Mark(Enum):
+    """What is among the bytes that wait."""
+
+    GONE = "gone"
+    END = "end"
+
 
 Tell = Callable[[list[ConsoleLine]], None]
 
@@ -44,7 +54,7 @@ class Record:
         self._printed = [Printed(stream, kept) for stream in streams]
         self._tell = tell
         self._on_put = on_put
-        self._waiting: queue.SimpleQueue[tuple[int, bytes, int] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[int, bytes, int] | _Mark] = queue.SimpleQueue()
         self._waiting_bytes = 0
         self._lost = 0
         self._changing = threading.Lock()
@@ -64,6 +74,8 @@ class Record:
         self._is_ending = False
         self.problem: str | None = None
         """Why lines could not be put into the spool; None where they could."""
+        self._printing = contextlib.ExitStack()
+        """Open as long as the run's relay has to wait for lines."""
         self.is_over: Final = threading.Event()
         """Set when all is recorded."""
         threading.Thread(target=self._work, name="tracelet-record", daemon=True).start()
@@ -91,21 +103,27 @@ class Record:
             self._waiting_bytes += len(data)
         self._waiting.put((number, data, time_unix_nano))
 
+    def leave(self) -> None:
+        """Record what there is: the process is gone. What it has started may still print, and nobody waits for that."""
+        self._is_placed.set()
+        self._waiting.put(_Mark.GONE)
+
     def end(self) -> None:
         """Take nothing more, and record what there is."""
         with self._changing:
             self._is_ending = True
         self._is_placed.set()
-        self._waiting.put(None)
+        self._waiting.put(_Mark.END)
 
     def _work(self) -> None:
         self._is_placed.wait()
         try:
-            if self._spool is not None:
-                self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._record()
-        except OSError as error:
-            self.problem = str(error)
+            with self._printing:
+                if self._spool is not None:
+                    self._printing.enter_context(printing(self._spool, self._name))
+                self._record()
+        except Exception as error:
+            self.problem = str(error) if isinstance(error, OSError) else repr(error)
         finally:
             self.is_over.set()
 
@@ -118,13 +136,21 @@ class Record:
             except queue.Empty:
                 pass
             else:
-                if item is None:
+                if item is _Mark.END:
                     break
-                self._take(*item)
+                if item is _Mark.GONE:
+                    self._finish()
+                    self._printing.close()
+                else:
+                    self._take(*item)
             self._keep_settled(time.time_ns() - int(_SETTLES_S * 1e9))
             if self._kept and time.monotonic() - put_s >= _INTERVAL_S:
                 self._put()
                 put_s = time.monotonic()
+        self._finish()
+
+    def _finish(self) -> None:
+        """Put all that was printed so far, also lines that have not ended."""
         self._note_lost(time.time_ns())
         self._keep(_in_order(one.finish() for one in self._printed))
         self._end_late()
@@ -172,6 +198,8 @@ class Record:
         if self._left_out:
             note = f"[tracelet-otel: {self._left_out} lines were left out here, as more was printed than is recorded]"
             self._kept.append(ConsoleLine(self._late[0].time_unix_nano, note))
+            self._left_out = 0
+        self._late_bytes = 0
         while self._late:
             self._kept.append(self._late.popleft())
             if len(self._kept) >= _MOST_LINES:
@@ -191,6 +219,7 @@ class Record:
                 # The spool is gone, as its relay has ended, or the disk is full.
                 self.problem = str(error)
                 self._spool = None
+                self._printing.close()
             else:
                 self._on_put()
 

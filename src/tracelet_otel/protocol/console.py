@@ -7,17 +7,21 @@ that reads the console imports nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from tracelet_otel.protocol.files import FileKind, RunFile, SpoolEntry, put_entry
 
 FOLDER: Final = ".console"
 """Directory of a spool with a file for each rank."""
+PRINTING: Final = ".printing"
+"""Directory of a spool with a file for each process that prints, which is locked as long as it may put lines there."""
 LINES: Final = "lines.jsonl"
 """Name of the content of an entry."""
 TAIL_LINES: Final = 200
@@ -84,6 +88,47 @@ def put_lines(
         target.write_text(text, encoding="utf-8")
 
     put_entry(spool, RunFile(name, FileKind.CONSOLE, time_unix_nano, LINES, len(text), is_last=is_last), write)
+
+
+@contextlib.contextmanager
+def printing(spool: Path, name: str) -> Iterator[None]:
+    """Say in a spool that lines may still come, for as long as this context is open, and this process lives.
+
+    Args:
+        spool: the spool.
+        name: what `file_name` has returned.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    (spool / PRINTING).mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (spool / PRINTING / name).open("ab") as file:
+        # On a file system without locks, nobody waits for what is still to come.
+        _lock(file, is_alone=False)
+        yield
+
+
+def is_printing(spool: Path) -> bool:
+    """Whether a process may still put lines into a spool, as it has said by `printing`."""
+    for path in (spool / PRINTING).glob("*"):
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            if not _lock(file, is_alone=True):
+                return True
+    return False
+
+
+def _lock(file: IO[bytes], *, is_alone: bool) -> bool:
+    """Lock a file until it is closed, alone or together with others; returns whether nobody else keeps that from it."""
+    if sys.platform != "win32":
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_NB | (fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH))
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+    return True
 
 
 def read_lines(content: Path) -> list[ConsoleLine]:

@@ -2,8 +2,8 @@
 
 What is in a file never travels in the metric stream. A training puts each file into the run's **spool**, a directory
 beside the run's journal, as an entry: a directory with `entry.json`, which says what it is, and the file itself in a
-directory of its own, since it may have any name. An entry appears under its name at once and as a whole, because it is made under another name and renamed. So a training
-that is killed leaves whole entries only, and the relay finds them.
+directory of its own, since it may have any name. An entry appears under its name at once and as a whole, because it is
+made under another name and renamed. So a training that is killed leaves whole entries only, and the relay finds them.
 """
 
 from __future__ import annotations

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters.files import TakesFiles
-from tracelet_otel.protocol.console import end_console, join
+from tracelet_otel.protocol.console import end_console, is_printing, join
 from tracelet_otel.protocol.files import FileKind
 from tracelet_otel.protocol.run_identity import run_identity
 from tracelet_otel.relay.file_lane import FileLane, is_own
 from tracelet_otel.relay.phase import EndedError, TooLateError
 from tracelet_otel.relay.spool import Spool
+
+_PRINTED_S: Final = 5.0
+"""So long the end of a run waits for what a training has printed before it was killed."""
+_LOOK_S: Final = 0.02
 
 
 class RunFiles:
@@ -101,11 +106,20 @@ class RunFiles:
 
     def end_console(self, *, has_failed: bool) -> None:
         """Give each tracker the whole of what was printed, and the last lines of a run that has failed."""
-        self._names()
         try:
+            self._wait_for_lines()
+            self._names()
             end_console(self._spool.directory, has_failed=has_failed)
         except OSError as error:
             self._guard.report("the end of the console was not recorded", error)
+
+    def _wait_for_lines(self) -> None:
+        until_s = time.monotonic() + _PRINTED_S
+        while is_printing(self._spool.directory):
+            if time.monotonic() > until_s:
+                self._guard.report("the end of the console may not be recorded", f"not there within {_PRINTED_S:g} s")
+                return
+            time.sleep(_LOOK_S)
 
     def finish(self, tracker: str, patience_s: float) -> None:
         """Wait until a tracker has all files, since its run is to be closed then.

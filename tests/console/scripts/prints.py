@@ -81,6 +81,14 @@ def killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def killed_beside_others() -> None:
+    """What it has started has its pipes open for longer, until standard input ends."""
+    subprocess.Popen(["cat"])
+    print("before", flush=True)
+    os.write(1, b"last words\nno end of line")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def crashes() -> None:
     print("before", flush=True)
     ctypes.CDLL(None).abort()
