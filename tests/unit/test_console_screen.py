@@ -131,6 +131,12 @@ def test_secrets_are_hidden():
     assert [line.text for line in printed.take(5)] == ["key ***", "get https://***@host/x", "***"]
 
 
+def test_a_secret_of_several_lines_is_hidden_and_leaves_the_lines_as_they_are():
+    printed = Printed("", ["-----BEGIN-----\nsupersecret\r\n-----END-----\n"])
+    printed.feed(b"the key:\n-----BEGIN-----\nsupersecret\n-----END-----\nafter\n", 5)
+    assert [line.text for line in printed.take(5)] == ["the key:", "***", "***", "***", "after"]
+
+
 @pytest.mark.parametrize(
     ("text", "severity"),
     [

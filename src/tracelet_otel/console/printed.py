@@ -30,12 +30,12 @@ class Printed:
 
     Args:
         stream: `stdout` or `stderr`; empty where both lead to that place.
-        secrets: texts that must not be shown.
+        secrets: texts that must not be shown. Of one with several lines, as a private key, none is shown.
     """
 
     def __init__(self, stream: str, secrets: Iterable[str] = ()) -> None:
         self._stream = stream
-        self._secrets = list(secrets)
+        self._secrets = [line for secret in secrets for line in secret.splitlines()]
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._screen = Screen()
 
