@@ -26,6 +26,7 @@ from tracelet_otel.console.passing import Passing
 from tracelet_otel.protocol.console import FOLDER, ConsoleLine, end_console, join, put_lines, read_lines
 from tracelet_otel.protocol.files import FileKind, entry_names, read_entry
 from tracelet_otel.relay.files import RunFiles
+from tracelet_otel.session.console.rest import pass_on
 
 SCRIPTS = Path(__file__).parent / "scripts"
 ROOT = Path(__file__).parents[2]
@@ -221,6 +222,59 @@ def test_a_console_process_that_is_killed_takes_nothing_with_it(command, spool):
     os.write(terminal.master, b"\n")
     assert terminal.read_all().endswith(b"goes on\r\n\r\nafter\r\n")
     assert terminal.process.returncode == 0
+
+
+def test_what_a_dead_console_process_has_left_is_passed_on_whole(spool):
+    """Who reads it may take a part at a time, and never make a write wait."""
+    content = os.urandom(500_000)
+    (source, left), (shown, target) = os.pipe(), os.pipe()
+    os.set_blocking(target, False)
+
+    class Left:
+        source: int
+        target: int
+
+        def put_back(self) -> None:
+            pass
+
+    place = Left()
+    place.source, place.target = source, target
+
+    def leave() -> None:
+        with os.fdopen(left, "wb") as file:
+            file.write(content)
+
+    def rest() -> None:
+        pass_on([place], lambda: None)
+        os.close(target)
+
+    threads = [threading.Thread(target=one) for one in (leave, rest)]
+    for thread in threads:
+        thread.start()
+    with os.fdopen(shown, "rb") as file:
+        found = file.read()
+    for thread in threads:
+        thread.join()
+    os.close(source)
+    assert found == content
+
+
+def test_an_error_of_who_is_told_lines_is_counted_and_the_end_comes_at_once(command, spool):
+    done = subprocess.run(**command("prints.py", "listener_is_broken", spool), capture_output=True, check=True)
+    assert done.stdout == b"first\n{'lines of the console were not passed on': 1}\n"
+    assert recorded(spool) == "first\n"
+
+
+def test_an_error_in_what_is_recorded_is_said(spool):
+    def tell(lines: list[ConsoleLine]) -> None:
+        raise ValueError("a bug")
+
+    made = record.Record([""], [], tell, lambda: None)
+    made.place(spool, "console.log")
+    made.add(0, b"line\n", 1)
+    made.end()
+    assert made.is_over.wait(20)
+    assert made.problem == "ValueError('a bug')"
 
 
 def terminal_read(terminal: Terminal) -> bytes:

@@ -74,7 +74,7 @@ class Passing:
                     data = b""
                 if data:
                     now_unix_nano = time.time_ns()
-                    _write(self.target, data)
+                    write(self.target, data)
                     self._on_data(data, now_unix_nano)
                 else:
                     self._is_over = True
@@ -91,7 +91,13 @@ def _is_readable(descriptor: int, timeout_s: float | None) -> bool:
     return bool(poll.poll(None if timeout_s is None else timeout_s * 1e3))
 
 
-def _write(target: int, data: bytes) -> None:
+def write(target: int, data: bytes) -> None:
+    """Pass bytes on, however long it takes. What cannot be passed on any more is dropped, as nobody would see it.
+
+    Args:
+        target: where they go.
+        data: the bytes.
+    """
     left = memoryview(data)
     while left:
         try:

@@ -108,6 +108,16 @@ def waits() -> None:
     print("goes on", flush=True)
 
 
+def listener_is_broken(directory: str) -> None:
+    def tell(lines: list[Any]) -> None:
+        raise ValueError("a bug")
+
+    capture = captured(directory, tell=tell)
+    print("first", flush=True)
+    capture.close()
+    print(capture._guard.counts)
+
+
 def interrupted() -> None:
     try:
         print("begun", flush=True)
@@ -117,6 +127,9 @@ def interrupted() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == listener_is_broken.__name__:
+        listener_is_broken(sys.argv[2])
+        sys.exit()
     capture = captured(sys.argv[2]) if len(sys.argv) > 2 else None
     globals()[sys.argv[1]]()
     if capture is not None:

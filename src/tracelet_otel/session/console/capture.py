@@ -75,7 +75,8 @@ class ConsoleCapture:
         self._places: list[PrintedTo] = []
         self._talk: Talk | None = None
         self._launched: LaunchedConsole | None = None
-        self._sending = threading.Lock()
+        self._sending = threading.RLock()
+        """Held while something is said: at its end, a run says where lines go and that it ends, in this order."""
         self._is_placed = False
         self._closing = False
         self._is_done = threading.Event()
@@ -180,10 +181,8 @@ class ConsoleCapture:
             if not self._is_placed and talk.is_readable(_LOOK_S):
                 break
         for kind, value in talk.messages():
-            if kind == LINES and self._tell is not None:
-                self._tell([ConsoleLine(*one) for one in value])
-            elif kind == PUT:
-                self._on_put()
+            if kind in (LINES, PUT):
+                self._pass_on(kind, value)
             elif kind == DONE:
                 if value:
                     self._guard.report(_NOT_RECORDED, value)
@@ -199,18 +198,28 @@ class ConsoleCapture:
         if self._launched is not None:
             self._launched.wait()
 
+    def _pass_on(self, kind: str, value: Any) -> None:
+        try:
+            if kind == PUT:
+                self._on_put()
+            elif self._tell is not None:
+                self._tell([ConsoleLine(*one) for one in value])
+        except Exception as error:
+            self._guard.report("lines of the console were not passed on", error)
+
     def _say_place(self, *, at_end: bool = False) -> None:
         """Say where lines go, once the run is found, and it is known which rank this is."""
-        rank = 0 if self._role.owns_run else self._role.membership.rank
-        if self._is_placed or not (at_end or (self._role.run_id and rank is not None)):
-            return
-        self._is_placed = True
-        spool = self._role.spool if self._role.run_id else None
-        is_wanted = self._is_of_all or not rank
-        if spool is None and self._tell is None and self._records and is_wanted:
-            self._guard.report(_NOT_RECORDED, "there is no relay that takes files")
-        name = file_name(rank or 0, self._part)
-        self._say(PLACE, [None if spool is None or not is_wanted else str(spool), name, is_wanted])
+        with self._sending:
+            rank = 0 if self._role.owns_run else self._role.membership.rank
+            if self._is_placed or not (at_end or (self._role.run_id and rank is not None)):
+                return
+            self._is_placed = True
+            spool = self._role.spool if self._role.run_id else None
+            is_wanted = self._is_of_all or not rank
+            if spool is None and self._tell is None and self._records and is_wanted:
+                self._guard.report(_NOT_RECORDED, "there is no relay that takes files")
+            name = file_name(rank or 0, self._part)
+            self._say(PLACE, [None if spool is None or not is_wanted else str(spool), name, is_wanted])
 
     def _say(self, kind: str, value: Any = None) -> None:
         with self._sending, contextlib.suppress(OSError):

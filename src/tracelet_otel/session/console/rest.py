@@ -8,6 +8,7 @@ import select
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from tracelet_otel.console.passing import write
 from tracelet_otel.session.console.descriptors import PrintedTo
 
 _READ_BYTES: Final = 2**16
@@ -45,8 +46,5 @@ def _pass_on(source: int, target: int) -> bool:
     data = b""
     with contextlib.suppress(OSError):
         data = os.read(source, _READ_BYTES)
-    left = memoryview(data)
-    with contextlib.suppress(OSError):
-        while left:
-            left = left[os.write(target, left) :]
+    write(target, data)
     return bool(data)
