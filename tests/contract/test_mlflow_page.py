@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND, PERMISSION_DENIED
 
 from tests.contract.conftest import make_backend
+from tests.support.fed import FedDelivery
 from tracelet_otel import semconv
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.exporters.mlflow.description import WRITTEN_TAGS, described, links, summary
 from tracelet_otel.exporters.mlflow.extremes import EXTREMES_TAG, Extreme, Extremes
 from tracelet_otel.exporters.mlflow.mapping import NOTE_TAG
@@ -110,15 +113,28 @@ def test_an_experiment_that_was_there_stays_as_it_is(backend, client, identity):
     assert client.get_experiment_by_name(identity.project).tags == before
 
 
-def test_a_server_that_knows_no_models_has_the_run(backend, client, identity, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (mlflow.MlflowException("no such endpoint", ENDPOINT_NOT_FOUND), {}),
+        (mlflow.MlflowException("not you", PERMISSION_DENIED), {"MLflow does not list the run among trainings": 1}),
+        (ValueError("a bug at https://me:word@host"), {"MLflow does not list the run among trainings": 1}),
+    ],
+    ids=["a server that knows none", "a user who may not", "a bug"],
+)
+def test_where_a_run_cannot_have_a_model_it_has_its_values(backend, client, identity, monkeypatch, caplog, error, said):
     def unknown(*_, **__):
-        raise mlflow.MlflowException("no such endpoint")
+        raise error
 
     monkeypatch.setattr(MlflowClient, "create_logged_model", unknown)
-    tracker = backend.tracker()
+    tracker, guard = backend.tracker(), Guard()
+    FedDelivery(tracker, guard)
     tracker.open(identity)
-    tracker.log_readings([reading("loss", 1.0, stage="fit")])
+    for step in range(2):
+        tracker.log_readings([reading("loss", 1.0, step, stage="fit")])
     assert found(client, identity).data.metrics == {"loss": 1.0}
+    assert guard.counts == said
+    assert "word" not in caplog.text
 
 
 def test_the_description_says_how_the_run_ended(backend, client, identity):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from tracelet_otel._support.guard import Guard
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.run_identity import RunIdentity
 
@@ -21,6 +22,14 @@ class RunLocation:
     """Address or path at which people look at the run."""
     hint: str = ""
     """What has to be done before the run can be seen there; empty if nothing."""
+
+
+@runtime_checkable
+class ReportsProblems(Protocol):
+    """A `Tracker` that meets problems for which nothing of what it was given is refused."""
+
+    guard: Guard
+    """Where it reports them; set before `open`."""
 
 
 class Tracker(Protocol):

@@ -16,7 +16,7 @@ from typing import Any, Final
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.progress_condition import ProgressCondition
 from tracelet_otel.errors import TraceletError, TrackerUnavailableError
-from tracelet_otel.exporters.base import RunLocation, Tracker
+from tracelet_otel.exporters.base import ReportsProblems, RunLocation, Tracker
 from tracelet_otel.exporters.queue import Queue
 from tracelet_otel.exporters.rests import rest_s
 from tracelet_otel.exporters.writer import Writer, for_one_call
@@ -41,6 +41,8 @@ class Delivery:
         self._count_runs = count_runs
         self._tracker = tracker
         self._guard = guard
+        if isinstance(tracker, ReportsProblems):
+            tracker.guard = guard
         self._changed = ProgressCondition()
         self._queue = queue
         self._reports: deque[Report] = deque()

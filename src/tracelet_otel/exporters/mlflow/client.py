@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from tracelet_otel import semconv
+from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.redact import without_credentials
 from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError
 from tracelet_otel.exporters.base import RunLocation
@@ -65,6 +66,7 @@ class MlflowTracker:
     batch_size = 999  # with a tag of theirs: mlflow.utils.validation.MAX_ENTITIES_PER_BATCH
 
     def __init__(self, settings: Settings, options: MlflowOptions) -> None:
+        self.guard = Guard()
         self._uri = str(options.mlflow_tracking_uri)
         self._continued = settings.run_id or options.mlflow_run_id
         self._shown_uri = without_credentials(self._uri)
@@ -83,7 +85,7 @@ class MlflowTracker:
             self._client = self._connect()
             opened = self._continue(run) if self._continued else self._create(run)
             self._run_id: str = opened.info.run_id
-            self._page = RunPage(self._client, opened, run, is_late=is_late)
+            self._page = RunPage(self._client, opened, run, self.guard, is_late=is_late)
         return self._page.location(self._shown_uri)
 
     def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from tracelet_otel._support.guard import Guard
+from tracelet_otel._support.redact import without_secrets
 from tracelet_otel.exporters.base import RunLocation
 from tracelet_otel.exporters.mlflow.description import TRAINING_PAGE, described, links, summary
 from tracelet_otel.exporters.mlflow.extremes import EXTREMES_TAG, Extremes
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 TRAINING_EXPERIMENT: Final = {"mlflow.experimentKind": "custom_model_development"}
 """Tags of an experiment of trainings. Without it, pages of servers before MLflow's switch between GenAI and model
 training take an experiment with traces for one of GenAI."""
+_NO_SUCH_PAGE: Final = "ENDPOINT_NOT_FOUND"
+"""MLflow's error code where a server does not know what it is asked for."""
 _FIT: Final = "fit"
 _MODEL: Final = "model"
 """Name of a run's model, as `mlflow.pytorch.autolog` has it."""
@@ -35,15 +38,17 @@ class RunPage:
         client: MLflow's client.
         run: the run as it is when it is opened.
         identity: its identity.
+        guard: where problems are reported for which no value is refused.
         is_late: whether MLflow was away when the run began, and may have got its children first.
     """
 
-    def __init__(self, client: MlflowClient, run: Run, identity: RunIdentity, *, is_late: bool) -> None:
+    def __init__(self, client: MlflowClient, run: Run, identity: RunIdentity, guard: Guard, *, is_late: bool) -> None:
         self._parent = link_to_parent(client, run, identity)
         self._parent.attempt()
         if is_late:
             link_children(client, run, identity.run_id)
         self._client = client
+        self._guard = guard
         self._info = run.info
         self._extremes = Extremes.of(run.data.tags, run.data.metrics)
         self._is_listed = bool(run.outputs and run.outputs.model_outputs)
@@ -77,13 +82,15 @@ class RunPage:
         """Give the run a model: MLflow's pages list it among the training runs, and others among the evaluations.
 
         `mlflow.pytorch.autolog` does this when a training begins, too. The model is one whose files MLflow does not
-        have. Servers before MLflow 3 know no such models, and have one list of runs.
+        have. Servers before MLflow 3 know no such models, and have one list of runs. Any other error is reported, and
+        is no reason to refuse values.
         """
         from mlflow.entities import LoggedModelOutput
+        from mlflow.exceptions import MlflowException
         from mlflow.utils.mlflow_tags import MLFLOW_MODEL_IS_EXTERNAL
 
         self._is_listed = True
-        with contextlib.suppress(Exception):
+        try:
             model = self._client.create_logged_model(
                 self._info.experiment_id,
                 _MODEL,
@@ -93,6 +100,10 @@ class RunPage:
             # As MLflow does it where there are no files: nothing is pending.
             self._client.finalize_logged_model(model.model_id, "READY")
             self._client.log_outputs(self._info.run_id, [LoggedModelOutput(model.model_id, step=0)])
+        except Exception as error:
+            if not isinstance(error, MlflowException) or error.error_code != _NO_SUCH_PAGE:
+                # In words, since a traceback may have an address with a password.
+                self._guard.report("MLflow does not list the run among trainings", without_secrets(str(error), ()))
 
     def with_note(self, tags: Mapping[str, str]) -> dict[str, str]:
         """Tags to set, with what the description becomes where the note is among them."""
