@@ -6,11 +6,14 @@ import os
 
 import pytest
 
+from tests.support.waiting import wait_until
 from tracelet_otel._support.guard import Guard
-from tracelet_otel.errors import RunLostError
+from tracelet_otel.errors import RunLostError, TrackerUnavailableError
+from tracelet_otel.resource.membership import Membership
+from tracelet_otel.resource.rank_info import RankInfo
 from tracelet_otel.session.owner import Owner
 from tracelet_otel.session.ranks.follower import Follower
-from tracelet_otel.session.ranks.rendezvous import SpawnContext
+from tracelet_otel.session.ranks.rendezvous import RunAddress, SpawnContext
 from tracelet_otel.session.role import Silent
 from tracelet_otel.session.roles import Roles
 from tracelet_otel.settings import load
@@ -118,6 +121,38 @@ def test_a_rank_that_cannot_find_its_run_says_what_is_missing(roles, monkeypatch
     assert isinstance(role, Follower)
     with pytest.raises(RunLostError, match=message):
         role._find(None)
+
+
+def test_a_rank_whose_relay_is_elsewhere_has_a_spool_of_its_own(tmp_path):
+    """A process that sends its files itself removes its spool at its end, when other ranks may still use theirs."""
+    address = RunAddress("r1", "run", "project", "http://127.0.0.1:1", "", "elsewhere", 1, "")
+
+    def follower() -> Follower:
+        made = Follower(Membership(RankInfo(1)), lambda _: address, settings(backend="mlflow", journal_dir=tmp_path))
+        made.open({}, Guard())
+        wait_until(lambda: made.run_id, 20, "the run")
+        return made
+
+    far = [follower() for _ in range(2)]
+    assert len({role.spool for role in far} | {tmp_path / "r1.files"}) == 3
+    assert all(role.file_relay is not None for role in far)
+    journal = tmp_path / "r1.journal"
+    journal.touch()
+    near = follower()
+    assert (near.spool, near.file_relay) == (tmp_path / "r1.files", None)
+    # At the end of a run, its relay may be faster than this process.
+    journal.unlink()
+    assert (near.spool, near.file_relay) == (tmp_path / "r1.files", None)
+
+
+def test_a_relay_that_is_not_found_yet_has_no_address(tmp_path):
+    """The collector of the run may be found before it is."""
+    role = Follower(Membership(RankInfo(1)), lambda _: None, settings(backend="mlflow", journal_dir=tmp_path))
+    role.open({}, Guard())
+    assert role.file_relay is not None
+    with pytest.raises(TrackerUnavailableError):
+        role.file_relay()
+    role.abandon()
 
 
 def test_a_run_without_trackers_is_not_looked_for_in_a_relay(roles, monkeypatch):

@@ -98,6 +98,8 @@ class BesideMetrics:
     def _keep(self, send: Callable[[], object]) -> None:
         if os.getpid() == self._pid:
             with self._lock:
+                if len(self._kept) == _MOST_KEPT:
+                    self._guard.report("spans or events were not delivered", "too many came before the run was found")
                 self._kept.append(send)
                 self._send()
 

@@ -43,6 +43,7 @@ class OutgoingFiles:
     def __init__(self, directory: Path, run_id: str, address: Callable[[], Address], guard: Guard) -> None:
         self._files = RunFiles(directory, guard)
         self._address = address
+        self._is_finished = False
         self._files.begin({_RELAY: self}, {semconv.RUN_ID: run_id})
 
     def file_writer(self) -> RelayFiles:
@@ -54,13 +55,15 @@ class OutgoingFiles:
         self._files.notice()
 
     def finish(self, patience_s: float) -> None:
-        """Send what is left, and stop. What cannot be sent is reported, and stays in the spool.
+        """Send what is left, and stop. What cannot be sent is reported, and stays in the spool. Later calls do nothing.
 
         Args:
             patience_s: give up when nothing was taken for so many seconds.
         """
-        self._files.finish(_RELAY, patience_s)
-        self._files.close()
+        if not self._is_finished:
+            self._is_finished = True
+            self._files.finish(_RELAY, patience_s)
+            self._files.close()
 
 
 class RelayFiles:

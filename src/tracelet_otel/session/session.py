@@ -5,6 +5,7 @@ It is the same whether `start_logging` has started the run, or the run was start
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -52,6 +53,9 @@ class Session:
         self._faults: FaultFile | None = None
         self._beside = BesideMetrics(guard)
         self._outgoing: OutgoingFiles | None = None
+        self._making = threading.Lock()
+        self._is_ending = False
+        """Whether all files are there, so that those which have not been sent are sent before anything else."""
         self._spool: SpoolWriter | None = None
         self._console: ConsoleCapture | None = None
 
@@ -93,7 +97,7 @@ class Session:
         self._beside.open(self.role, identity)
         self._spool = signals.spool
         self._spool.open(self.role, self._notice_files)
-        self.role.when_found(self._spool.find)
+        self.role.when_found(self._find_spool)
         if signals.owns_run:
             signals.own_files.add(PACKAGES_FILE, installed_packages)
         signals.events.add_exporter(self._beside)
@@ -101,16 +105,25 @@ class Session:
             signals.tracing.add_exporter(self._beside)
         self.start_console()
 
+    def _find_spool(self) -> None:
+        """The run may be found, and nothing was sent to it yet: a rank of a short training finds it at its end."""
+        if self._spool is not None:
+            self._spool.find()
+        if self._is_ending:
+            self.send_files()
+
     def _notice_files(self) -> None:
         """There may be new files in the spool, which another machine's relay does not see."""
         role = self.role
-        if self._outgoing is None and role.file_relay is not None and role.spool is not None:
-            self._outgoing = OutgoingFiles(role.spool, role.run_id, role.file_relay, self._guard)
+        with self._making:
+            if self._outgoing is None and role.file_relay is not None and role.spool is not None:
+                self._outgoing = OutgoingFiles(role.spool, role.run_id, role.file_relay, self._guard)
         if self._outgoing is not None:
             self._outgoing.notice()
 
     def send_files(self) -> None:
         """Send files to a relay on another machine. It may close the run as soon as it knows of the end."""
+        self._is_ending = True
         if self._outgoing is not None:
             self.guarded(partial(self._outgoing.finish, self.settings.stop_timeout))
 
@@ -160,7 +173,6 @@ class Session:
         for shut_down in shut_downs:
             self.guarded(lambda one=shut_down: one(self.settings.stop_timeout * 1e3))  # type: ignore[misc]
         self._beside.finish(began_s, self.settings.stop_timeout)
-        # A rank of a short training finds its run only now.
         self.send_files()
         if self._spool is not None:
             self._spool.close()

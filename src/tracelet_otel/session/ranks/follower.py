@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -48,6 +49,9 @@ class Follower:
         self._settings = settings
         self._to_relay: list[RelayingExporter] = []
         self._to_collector: list[WaitingExporter] = []
+        self._is_relay_here: bool | None = None
+        """Whether the run's relay is on this machine; None as long as the run is not found."""
+        self._own = f".{secrets.token_hex(4)}"
 
     @property
     def run_id(self) -> str:
@@ -66,8 +70,13 @@ class Follower:
 
     @property
     def spool(self) -> Path | None:
-        """Where files of the run wait for its relay; None where it has none."""
-        return self._settings.journal_dir / f"{self.run_id}{SPOOL_SUFFIX}" if self._to_relay else None
+        """Where files of the run wait for its relay; None where it has none.
+
+        A process that sends its files itself has a spool of its own: it removes that at its end, when other ranks of
+        this machine still put files into theirs.
+        """
+        own = "" if self._has_relay_here else self._own
+        return self._settings.journal_dir / f"{self.run_id}{own}{SPOOL_SUFFIX}" if self._to_relay else None
 
     def when_found(self, call: Callable[[], object]) -> None:
         """Have something called once the run is found, before anything is sent to it."""
@@ -78,9 +87,7 @@ class Follower:
     @property
     def file_relay(self) -> Callable[[], Address] | None:
         """Returns the address of the run's relay, where that is on another machine."""
-        # The relay makes its journal before this process can find the run.
-        is_here = (self._settings.journal_dir / f"{self.run_id}.journal").exists()
-        return None if is_here or not self._to_relay else self._to_relay[0].address
+        return None if self._has_relay_here or not self._to_relay else self._to_relay[0].address
 
     def address(self) -> Address:
         """Address of the run's relay at this moment; `NO_RELAY` where the run is not found yet."""
@@ -164,6 +171,13 @@ class Follower:
 
     def close(self) -> None:
         """Do nothing: another process owns the run."""
+
+    @property
+    def _has_relay_here(self) -> bool:
+        if self._is_relay_here is None and self.run_id:
+            # The relay makes its journal before this process can find the run, and may remove it before this one ends.
+            self._is_relay_here = (self._settings.journal_dir / f"{self.run_id}.journal").exists()
+        return bool(self._is_relay_here)
 
     @property
     def _all(self) -> list[WaitingExporter]:

@@ -15,7 +15,7 @@ from opentelemetry.sdk.resources import Resource
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.text import encodable
-from tracelet_otel.errors import RunLostError
+from tracelet_otel.errors import RunLostError, TrackerUnavailableError
 from tracelet_otel.exporters.otlp.exporter import OtlpExporter, collector_exporter
 from tracelet_otel.exporters.otlp.spans import OtlpSpans
 from tracelet_otel.protocol import samples
@@ -227,8 +227,13 @@ class RelayingExporter(WaitingExporter):
         return relay_exporter(self.address, self._look_again, self._guard, self.known_attributes)
 
     def address(self) -> Address:
-        """Address and token of the relay, once the run is found."""
-        assert self.run_address is not None  # noqa: S101
+        """Address and token of the relay.
+
+        Raises:
+            TrackerUnavailableError: the run is not found yet.
+        """
+        if self.run_address is None:
+            raise TrackerUnavailableError("the run is not found yet")
         return Address(self.run_address.endpoint, self.run_address.token)
 
     def _look_again(self) -> None:
