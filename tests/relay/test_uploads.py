@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import os
 import shutil
 import signal
@@ -18,12 +19,15 @@ from tests.support.sidecar import TOKEN, Relay
 from tests.support.torchrun import ranks_of_a_node
 from tests.support.waiting import wait_until
 from tracelet_otel._support.guard import Guard
+from tracelet_otel.errors import TrackerUnavailableError
 from tracelet_otel.protocol.files import CONTENT, FileKind, RunFile, entry_name, entry_names, read_entry
 from tracelet_otel.protocol.requests import MalformedError
 from tracelet_otel.relay.clock import Clock
 from tracelet_otel.relay.meter import RelayMeter
 from tracelet_otel.relay.server import Application, HttpServer, TakesBeside, listen
 from tracelet_otel.relay.uploads import Uploads
+from tracelet_otel.session.calls import Address
+from tracelet_otel.session.outgoing import RelayFiles
 
 
 @pytest.fixture
@@ -93,8 +97,8 @@ def spool(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def put(spool: Path) -> Iterator[Callable[..., int]]:
-    """Puts a body to a path of a relay, and returns the status of the answer."""
+def port(spool: Path) -> Iterator[int]:
+    """Port of a relay that takes files of one run, and nothing else."""
 
     def spool_of(run_id: str) -> Path:
         if run_id != "r1":
@@ -107,9 +111,23 @@ def put(spool: Path) -> Iterator[Callable[..., int]]:
     beside = TakesBeside(lambda _: None, Uploads(spool_of))
     application = Application(TOKEN, lambda _: [], {}.get, Guard(), Clock(), RelayMeter(list), beside)
     server = HttpServer(application, listen("127.0.0.1", 0))
+    yield server.port
+    server.stop()
+
+
+@pytest.fixture
+def relay_files(port: int) -> RelayFiles:
+    made = RelayFiles(lambda: Address(f"http://127.0.0.1:{port}", TOKEN))
+    made._prefix = "/v1/files/r1"
+    return made
+
+
+@pytest.fixture
+def put(port: int) -> Callable[..., int]:
+    """Puts a body to a path of a relay, and returns the status of the answer."""
 
     def put(path: str, body: bytes, token: str = TOKEN, method: str = "PUT", announced: int | None = None) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         connection.putrequest(method, f"/v1/files/{path}", skip_accept_encoding=True)
         connection.putheader("Authorization", f"Bearer {token}")
         connection.putheader("Content-Length", str(len(body) if announced is None else announced))
@@ -119,8 +137,7 @@ def put(spool: Path) -> Iterator[Callable[..., int]]:
         connection.close()
         return status
 
-    yield put
-    server.stop()
+    return put
 
 
 def described(content: str | None = "a.txt") -> bytes:
@@ -190,6 +207,18 @@ def test_a_body_that_breaks_off_leaves_no_file(put, spool):
     put(f"r1/{name}/half", b"a part", announced=1000)
     entry = spool / f".part-{name}" / CONTENT
     wait_until(lambda: [found.name for found in entry.iterdir()] == ["whole"], 20, "the end of the request")
+
+
+def test_a_file_that_changes_while_it_is_sent_breaks_no_other(relay_files, spool):
+    """As a log of which a hard link is sent, and to which the training writes."""
+    for _ in range(5):
+        names = [entry_name() for _ in range(3)]
+        relay_files._put(f"{names[0]}/a.txt", io.BytesIO(b"x" * 300_000), 100_000)
+        with pytest.raises(TrackerUnavailableError):
+            relay_files._put(f"{names[1]}/a.txt", io.BytesIO(b"y" * 100), 100_000)
+        relay_files._put(f"{names[2]}/a.txt", b"z", 1)
+        found = [(spool / f".part-{name}" / CONTENT / "a.txt") for name in names]
+        assert [path.exists() and path.stat().st_size for path in found] == [100_000, False, 1]
 
 
 @pytest.mark.parametrize("journals", ["journals", "journals of rank {}"])

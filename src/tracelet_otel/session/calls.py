@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import encodings.idna  # noqa: F401  # for host names: otherwise the first request would import it, on a thread
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import IO, Final
@@ -15,6 +15,7 @@ from tracelet_otel.protocol.messages import CONTENT_TYPE, METRICS_PATH, RUNS_PAT
 
 _TIMEOUT_S: Final = 30.0
 _STATUS_TIMEOUT_S: Final = 5.0
+_PART_BYTES: Final = 2**16
 _NO_SUCH_PAGE: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 
 
@@ -85,13 +86,14 @@ class HttpConnection:
             address: address and token of the relay.
             path: to which it is put.
             body: the file.
-            size: in bytes.
+            size: in bytes. Where the file grows meanwhile, no more is sent: it would be taken for the next request.
 
         Raises:
             urllib3.exceptions.HTTPError: there was no answer.
         """
         headers = {**address.headers, "Content-Length": str(size)}
-        return self._ask("PUT", address, path, _TIMEOUT_S, headers, body)
+        content = body if isinstance(body, bytes) else _beginning(body, size)
+        return self._ask("PUT", address, path, _TIMEOUT_S, headers, content)
 
     def get(self, address: Address, path: str, timeout_s: float) -> urllib3.BaseHTTPResponse:
         """Get a path of the relay.
@@ -108,7 +110,7 @@ class HttpConnection:
         path: str,
         timeout_s: float,
         headers: Mapping[str, str],
-        content: IO[bytes] | bytes | None = None,
+        content: Iterable[bytes] | bytes | None = None,
     ) -> urllib3.BaseHTTPResponse:
         if self._pool is None or address.endpoint != self._endpoint:
             self.close()
@@ -121,6 +123,20 @@ class HttpConnection:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
+
+
+def _beginning(file: IO[bytes], size: int) -> Iterator[bytes]:
+    """The first so many bytes of a file, in parts.
+
+    Raises:
+        OSError: it has fewer; the file has become shorter.
+    """
+    while size:
+        data = file.read(min(_PART_BYTES, size))
+        if not data:
+            raise OSError("the file has become shorter while it was sent")
+        size -= len(data)
+        yield data
 
 
 def fetch_status(address: Address, run_id: str, timeout_s: float = _STATUS_TIMEOUT_S) -> Status | None:

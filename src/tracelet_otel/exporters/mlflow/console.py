@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,5 +58,8 @@ class MlflowConsole:
         is_due = last is None or size >= _GROWTH * last.size or age_s >= _GROWTH * max(last.age_s, 1.0)
         is_new = last is None or size != last.size
         if is_new and (is_due or file.is_last):
-            self._client.log_artifact(self._run_id, str(source))
+            # A copy, since that file grows: a client that sends more than it has announced breaks its next request.
+            with tempfile.TemporaryDirectory(dir=source.parent) as folder:
+                copy = shutil.copyfile(source, Path(folder, file.name))
+                self._client.log_artifact(self._run_id, str(copy))
             self._last[file.name] = _Upload(size, age_s)
