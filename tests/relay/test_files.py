@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from tracelet_otel.protocol.files import (
     entry_names,
 )
 from tracelet_otel.relay.files import RunFiles
+from tracelet_otel.relay.spool import Spool
 
 RESOURCE = {semconv.RUN_ID: "r1", semconv.PROJECT_NAME: "p"}
 
@@ -251,6 +253,21 @@ def test_no_file_of_a_users_waits_for_one_of_the_run_s_own_that_is_not_taken(wri
     close(files, "t0", patience_s=300)
     assert not files.pending("t0")
     assert guard.counts["t0 does not have a file that the run has recorded by itself"] == 1
+
+
+def test_a_disk_that_keeps_no_mark_does_not_keep_a_run_from_its_end(writer, relay, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "the disk is full")
+
+    guard = Guard()
+    store = FileStore()
+    store.ill = TrackerUnavailableError("away")
+    files = relay(store, guard=guard)
+    own(writer)
+    monkeypatch.setattr(Spool, "mark", full)
+    files.finish("t0", 5)
+    assert guard.counts["files were not delivered"] == 1
+    files.close()
 
 
 def test_what_the_run_records_itself_comes_once_the_tracker_is_there(writer, relay, spool):

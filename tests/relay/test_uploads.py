@@ -20,7 +20,7 @@ from tests.support.torchrun import ranks_of_a_node
 from tests.support.waiting import wait_until
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import TrackerUnavailableError
-from tracelet_otel.protocol.files import CONTENT, FileKind, RunFile, entry_name, entry_names, read_entry
+from tracelet_otel.protocol.files import CONTENT, FileKind, RunFile, entry_name, entry_names, put_entry, read_entry
 from tracelet_otel.protocol.requests import MalformedError
 from tracelet_otel.relay.clock import Clock
 from tracelet_otel.relay.meter import RelayMeter
@@ -161,6 +161,15 @@ def test_what_comes_again_after_it_was_delivered_is_no_new_entry(put, spool):
         assert put(f"r1/{name}", described()) == 200
         shutil.rmtree(spool / name, ignore_errors=True)
     assert list(spool.iterdir()) == []
+
+
+def test_what_an_earlier_relay_has_taken_is_taken_once(put, spool):
+    """It was killed before it could answer, so the training sends it again."""
+    spool.mkdir(parents=True)
+    name = put_entry(spool, RunFile("a", FileKind.TEXT, 1, "a.txt"), lambda target: target.write_text("content"))
+    assert put(f"r1/{name}/a.txt", b"content") == 200
+    assert put(f"r1/{name}", described()) == 200
+    assert [path.name for path in spool.iterdir()] == [name]
 
 
 @pytest.mark.parametrize(

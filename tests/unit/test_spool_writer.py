@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -212,6 +213,23 @@ def test_what_cannot_be_made_leaves_nothing(writer, role):
     with pytest.raises(ValueError, match="columns"):
         Files(writer).add_table("a", ["x"], [[1, 2]], None)
     assert not role.spool.exists() or list(role.spool.iterdir()) == []
+
+
+def test_what_is_taken_back_is_at_no_time_a_half(writer, role, monkeypatch):
+    """A relay that reads it meanwhile would say that somebody has removed its file."""
+    role.run_id = "r1"
+    seen = []
+    remove = shutil.rmtree
+
+    def look(path, **options):
+        seen.append(entry_names(role.spool))
+        remove(path, **options)
+
+    name = writer.put(RunFile("a", FileKind.TEXT, 1, "a.txt"), lambda target: target.write_text("x"))
+    monkeypatch.setattr(shutil, "rmtree", look)
+    writer.discard(name)
+    assert seen == [[]]
+    assert list(role.spool.iterdir()) == []
 
 
 def test_many_threads_put_files_at_once(writer, role):

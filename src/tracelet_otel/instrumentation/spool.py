@@ -14,7 +14,7 @@ from typing import Protocol
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.tracing.files import size_of_directory, size_of_file
-from tracelet_otel.protocol.files import Make, RunFile, put_entry
+from tracelet_otel.protocol.files import Make, RunFile, put_entry, remove_entry
 
 
 class KnowsSpool(Protocol):
@@ -103,7 +103,7 @@ class SpoolWriter:
         with self._lock:
             for place in (self._spool, self._early):
                 if place is not None:
-                    shutil.rmtree(place / name, ignore_errors=True)
+                    remove_entry(place, name)
 
     def close(self) -> None:
         """Take no more. What was made for a run that is not found by now is reported, and removed."""

@@ -8,6 +8,7 @@ made under another name and renamed. So a training that is killed leaves whole e
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -201,6 +202,14 @@ def put_entry(place: Path, file: RunFile, make: Make | None = None) -> str:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return name
+
+
+def remove_entry(place: Path, name: str) -> None:
+    """Remove an entry from a spool. It is renamed first, so that a half of it is never taken for one."""
+    gone = place / f"{UNFINISHED}{name}"
+    with contextlib.suppress(OSError):
+        (place / name).rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def entry_names(spool: Path) -> list[str]:

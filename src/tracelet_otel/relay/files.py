@@ -130,8 +130,12 @@ class RunFiles:
         """
         lane = self._lanes.get(tracker)
         if lane is not None:
-            lane.notice(self._names())
-            lane.close(patience_s)
+            try:
+                lane.notice(self._names())
+                lane.close(patience_s)
+            except OSError as error:
+                # The run is to be closed all the same.
+                self._guard.report("files were not delivered", error)
 
     def close(self, *, has_ended: bool = True) -> None:
         """Remove the spool. Where something is left in it, that is reported, and stays.

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from tracelet_otel.protocol.files import UNFINISHED, SpoolEntry, entry_names, read_entry
+from tracelet_otel.protocol.files import SpoolEntry, entry_names, read_entry, remove_entry
 
 _DONE: Final = ".done-"
 """Beginning of the name of an empty file in an entry, which says that a tracker is done with it."""
@@ -59,11 +59,8 @@ class Spool:
                 self.remove(name)
 
     def remove(self, name: str) -> None:
-        """Remove an entry. It is renamed first, so that a half of it is never taken for one."""
-        gone = self.directory / f"{UNFINISHED}{name}"
-        with contextlib.suppress(OSError):
-            (self.directory / name).rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        """Remove an entry."""
+        remove_entry(self.directory, name)
 
     def close(self) -> list[str]:
         """Remove the directory if it has no entry; what was never finished in it goes with it.

@@ -35,8 +35,8 @@ class Uploads:
 
     def __init__(self, spool_of: Callable[[str], Path]) -> None:
         self._spool_of = spool_of
-        self._taken: set[str] = set()
-        """Names of all entries that were taken, since one may be sent again after it was delivered."""
+        self._taken: set[tuple[str, str]] = set()
+        """Run and name of each entry that was taken, since one may be sent again after it was delivered."""
 
     async def take(self, path: str, parts: AsyncIterator[bytes]) -> None:
         """Take a file, or the description that completes an entry.
@@ -55,32 +55,35 @@ class Uploads:
             raise MalformedError(f"{path!r} is no path of a file")
         spool = self._spool_of(run_id)
         try:
-            if name in self._taken:
+            if (run_id, name) in self._taken or (spool / name).exists():
+                # Its sender has had no answer, or a relay before this one has taken it.
                 async for _part in parts:
                     pass
             elif inside:
                 await _write(spool / f"{UNFINISHED}{name}", inside, parts)
             else:
-                await self._complete(spool, name, await _description(parts))
+                await _complete(spool, name, await _description(parts))
+                self._taken.add((run_id, name))
         except OSError as error:
             raise JournalError(f"a file of a run cannot be written: {error}") from error
 
-    async def _complete(self, spool: Path, name: str, description: bytes) -> None:
-        try:
-            file = RunFile.from_json(description.decode())
-        except ValueError as error:
-            raise MalformedError(str(error)) from None
-        unfinished = spool / f"{UNFINISHED}{name}"
 
-        def complete() -> None:
-            unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if file.content is not None and not (unfinished / CONTENT / file.content).exists():
-                raise MalformedError(f"the content {file.content!r} of an entry was not sent")
-            (unfinished / ENTRY).write_bytes(description)
-            unfinished.rename(spool / name)
+async def _complete(spool: Path, name: str, description: bytes) -> None:
+    """Make an entry of what was sent."""
+    try:
+        file = RunFile.from_json(description.decode())
+    except ValueError as error:
+        raise MalformedError(str(error)) from None
+    unfinished = spool / f"{UNFINISHED}{name}"
 
-        await asyncio.to_thread(complete)
-        self._taken.add(name)
+    def complete() -> None:
+        unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if file.content is not None and not (unfinished / CONTENT / file.content).exists():
+            raise MalformedError(f"the content {file.content!r} of an entry was not sent")
+        (unfinished / ENTRY).write_bytes(description)
+        unfinished.rename(spool / name)
+
+    await asyncio.to_thread(complete)
 
 
 async def _write(unfinished: Path, inside: str, parts: AsyncIterator[bytes]) -> None:
