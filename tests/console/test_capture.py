@@ -166,7 +166,7 @@ def test_a_relay_has_the_last_words_of_a_training_whose_children_live(command, s
     with subprocess.Popen(**options, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as training:
         assert training.wait(60) == -signal.SIGKILL
         guard = Guard()
-        RunFiles(spool, guard, joins_console=True).end_console(has_failed=True)
+        RunFiles(spool, guard, joins_console=True).end(has_ended=False, has_failed=True)
         assert whole_of(spool) == "before\nlast words\nno end of line\n"
         assert guard.counts == {}
         shown, _ = training.communicate(b"of a child\n")

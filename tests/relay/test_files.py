@@ -26,6 +26,7 @@ from tracelet_otel.protocol.files import (
     entry_names,
 )
 from tracelet_otel.relay.files import RunFiles
+from tracelet_otel.relay.phase import EndedError, TooLateError
 from tracelet_otel.relay.spool import Spool
 
 RESOURCE = {semconv.RUN_ID: "r1", semconv.PROJECT_NAME: "p"}
@@ -268,6 +269,17 @@ def test_a_disk_that_keeps_no_mark_does_not_keep_a_run_from_its_end(writer, rela
     files.finish("t0", 5)
     assert guard.counts["files were not delivered"] == 1
     files.close()
+
+
+def test_nothing_is_taken_that_would_not_be_delivered(writer, relay, spool):
+    files = relay(FileStore())
+    assert files.directory == spool
+    files.end(has_ended=False, has_failed=False)
+    with pytest.raises(EndedError):
+        _ = files.directory
+    files.end(has_ended=True, has_failed=False)
+    with pytest.raises(TooLateError):
+        _ = files.directory
 
 
 def test_what_the_run_records_itself_comes_once_the_tracker_is_there(writer, relay, spool):

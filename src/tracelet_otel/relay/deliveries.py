@@ -137,7 +137,7 @@ class Deliveries:
         Args:
             patience_s: give up on a tracker that has taken nothing for this long.
         """
-        self.files.end_console(has_failed=self._has_failed)
+        self.files.end(has_ended=self._has_ended, has_failed=self._has_failed)
         # All at the same time, so that a tracker that is down takes no time from another.
         closing = [
             threading.Thread(target=self._close, args=(name, patience_s), name=f"tracelet-close-{name}")
@@ -153,7 +153,7 @@ class Deliveries:
         for thread in closing:
             if thread.ident is not None:
                 thread.join()
-        self.files.close(has_ended=self._has_ended)
+        self.files.close()
 
     def _begin_beside(self, trackers: Mapping[str, Tracker], resource: Mapping[str, Any]) -> None:
         self.spans.begin(trackers, resource)

@@ -41,6 +41,8 @@ class RunFiles:
         """Entries that were looked at."""
         self._lanes: dict[str, FileLane] = {}
         self._refusal: TraceletError | None = None
+        self.may_go_on = False
+        """Whether the relay goes on with a run that nobody has ended: then what is kept of its console stays."""
 
     @property
     def directory(self) -> Path:
@@ -104,8 +106,15 @@ class RunFiles:
         lane = self._lanes.get(tracker)
         return lane.problem if lane is not None and lane.is_pending else None
 
-    def end_console(self, *, has_failed: bool) -> None:
-        """Give each tracker the whole of what was printed, and the last lines of a run that has failed."""
+    def end(self, *, has_ended: bool, has_failed: bool) -> None:
+        """Take nothing more from other machines, and give each tracker what was printed as a whole.
+
+        Args:
+            has_ended: whether the run's owner has ended it. Where nothing came for long, the run may go on.
+            has_failed: whether the last lines are kept with the reason of a failure.
+        """
+        # Before the last look: what comes after that would be answered, and not be delivered.
+        self._refusal = TooLateError("the run is over") if has_ended else EndedError("nothing has come for long")
         try:
             self._wait_for_lines()
             self._names()
@@ -137,19 +146,18 @@ class RunFiles:
                 # The run is to be closed all the same.
                 self._guard.report("files were not delivered", error)
 
-    def close(self, *, has_ended: bool = True) -> None:
-        """Remove the spool. Where something is left in it, that is reported, and stays.
-
-        Args:
-            has_ended: whether the run's owner has ended it. Where nothing came for long, the run may go on.
-        """
-        self._refusal = TooLateError("the run is over") if has_ended else EndedError("nothing has come for long")
+    def close(self) -> None:
+        """Remove the spool. Where something is left in it, that is reported, and stays."""
         if not self._lanes:
             # Nobody takes files, so nobody will.
             for name in self._spool.names:
                 if not is_own(self._spool, name):
                     self._guard.report("a file was not recorded", "no tracker of this run takes files")
                 self._spool.remove(name)
-        left = self._spool.close()
+        left = self._spool.names if self.may_go_on and isinstance(self._refusal, EndedError) else self._spool.close()
         if left:
             self._guard.report("files were not delivered", f"{len(left)} of them are in {self._spool.directory}")
+
+    def forget(self) -> None:
+        """Remove what has stayed, as the run will not go on."""
+        self._spool.close()

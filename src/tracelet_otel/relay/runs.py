@@ -171,6 +171,7 @@ class Runs:
                     # It may have begun again in the meantime.
                     if self._runs.get(run_id) is kept:
                         del self._runs[run_id]
+                        kept.run.files.forget()
                         self._forgotten = total([self._forgotten, counts])
 
     def _close(self, run_id: str, kept: KeptRun) -> None:
@@ -219,6 +220,8 @@ class Runs:
         """Take up a run by its journal, in place of an earlier one with that id."""
         guard = Guard()
         run = RelayedRun(journal, guard, self._settings, self._clock, self._count)
+        # Of a process that is seen from here, the end is known.
+        run.files.may_go_on = not self.keeps_marks
         kept = KeptRun(run, self._life(run, journal, guard), journal, resource, is_closing=run.is_over)
         before = self._runs.get(run_id)
         counts = RunFigures() if before is None else before.run.figures.counts

@@ -12,11 +12,13 @@ from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import ConfigurationError, TraceletError
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.otlp.exporter import collector_variables
+from tracelet_otel.protocol.files import SPOOL_SUFFIX
 from tracelet_otel.relay.clock import Clock
 from tracelet_otel.relay.journal import SIDECAR_DIRECTORY, SUFFIX, Journal
 from tracelet_otel.relay.meter import RelayMeter
 from tracelet_otel.relay.runs import IDLE_S, LOOK_S, Runs
 from tracelet_otel.relay.server import Application, HttpServer, TakesBeside, listen
+from tracelet_otel.relay.spool import Spool
 from tracelet_otel.relay.taking import take
 from tracelet_otel.relay.telemetry import telemetry
 from tracelet_otel.relay.traces import accept_spans
@@ -96,6 +98,10 @@ class Sidecar(Runs):
         return any(run.known.ended or run.unheard_s < _SILENT_S for run in runs if not run.is_over)
 
     def _resume_all(self) -> None:
+        for path in self._directory.glob(f"*{SPOOL_SUFFIX}"):
+            if not path.with_suffix(SUFFIX).exists():
+                # Of a run that is not remembered any more. What was not delivered stays.
+                Spool(path).close()
         for path in sorted(self._directory.glob(f"*{SUFFIX}")):
             try:
                 self._resume(path)
