@@ -34,14 +34,51 @@ def door(mlflow_server):
     made.stop()
 
 
+class Training:
+    """A training that has logged its files, and a store that does not take them yet.
+
+    Args:
+        process: the training.
+        door: leads to the store.
+        directory: has the journals.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], door: Door, directory: Path) -> None:
+        self.process = process
+        self._door = door
+        self._directory = directory
+        self.run_id = spool(directory).stem
+
+    def end(self) -> None:
+        """Let it end by itself."""
+        _, errors = self.process.communicate(timeout=120)
+        assert self.process.returncode == 0, errors
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate()
+
+    def kill_relay(self) -> None:
+        (relay,) = relays(self._directory)
+        relay.kill()
+
+    def open_store(self) -> None:
+        self._door.ill = None
+        self._door.well_again.set()
+
+    def wait_for_relay(self) -> None:
+        wait_until(lambda: is_over(self._directory), 60, "the relay's end")
+
+
 @pytest.fixture
-def begin(start: Callable[..., subprocess.Popen[str]], door: Door) -> Callable[..., subprocess.Popen[str]]:
+def begin(start: Callable[..., subprocess.Popen[str]], door: Door, tmp_path: Path) -> Callable[..., Training]:
     """Starts the training, which has logged its files when this returns."""
 
-    def begin(mode: str) -> subprocess.Popen[str]:
+    def begin(mode: str, ill: str = "hangs") -> Training:
+        door.ill = ill
         child = start("leaves_files.py", door.uri, mode, stdin=subprocess.PIPE)
         assert child.stdout.readline() == "ready\n", child.stderr.read()
-        return child
+        return Training(child, door, tmp_path)
 
     return begin
 
@@ -49,11 +86,6 @@ def begin(start: Callable[..., subprocess.Popen[str]], door: Door) -> Callable[.
 def is_over(directory: Path) -> bool:
     """Whether no relay runs any more, and nothing waits; what a relay has logged may be there."""
     return not relays(directory) and not [one for one in (directory / "journals").iterdir() if one.suffix != ".log"]
-
-
-def recover(door: Door) -> None:
-    door.ill = None
-    door.well_again.set()
 
 
 def spool(directory: Path) -> Path:
@@ -67,71 +99,57 @@ def check(mlflow_server, run_id: str, status: str) -> None:
     assert mlflow_files(mlflow_server.uri, mlflow_server.database, run_id).files == EXPECTED
 
 
-def test_a_store_that_is_away_for_the_whole_run_gets_all_files_afterwards(begin, door, mlflow_server, tmp_path):
-    door.ill = "500"
-    child = begin("ends")
-    _, errors = child.communicate(timeout=120)
-    assert child.returncode == 0, errors
-    run_id = spool(tmp_path).stem
+def test_a_store_that_is_away_for_the_whole_run_gets_all_files_afterwards(begin, mlflow_server, tmp_path):
+    training = begin("ends", ill="500")
+    training.end()
     assert len(entry_names(spool(tmp_path))) == len(EXPECTED) - 1
-    recover(door)
-    wait_until(lambda: is_over(tmp_path), 60, "the relay's end")
-    check(mlflow_server, run_id, "FINISHED")
+    training.open_store()
+    training.wait_for_relay()
+    check(mlflow_server, training.run_id, "FINISHED")
 
 
-def test_a_training_that_is_killed_during_an_upload_has_all_files(begin, door, mlflow_server, tmp_path):
-    door.ill = "hangs"
-    child = begin("waits")
-    run_id = spool(tmp_path).stem
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
-    recover(door)
-    wait_until(lambda: is_over(tmp_path), 60, "the relay's end")
-    check(mlflow_server, run_id, "KILLED")
+def test_a_training_that_is_killed_during_an_upload_has_all_files(begin, mlflow_server):
+    training = begin("waits")
+    training.kill()
+    training.open_store()
+    training.wait_for_relay()
+    check(mlflow_server, training.run_id, "KILLED")
 
 
-def test_a_relay_that_is_killed_during_an_upload_is_followed_by_one_that_goes_on(begin, door, mlflow_server, tmp_path):
-    door.ill = "hangs"
-    child = begin("waits")
-    run_id = spool(tmp_path).stem
-    (relay,) = relays(tmp_path)
-    relay.kill()
-    recover(door)
-    child.stdin.close()
-    child.communicate(timeout=120)
-    wait_until(lambda: is_over(tmp_path), 60, "the relay's end")
-    check(mlflow_server, run_id, "FINISHED")
+def test_a_relay_that_is_killed_during_an_upload_is_followed_by_one_that_goes_on(begin, mlflow_server):
+    training = begin("waits")
+    training.kill_relay()
+    training.open_store()
+    training.end()
+    training.wait_for_relay()
+    check(mlflow_server, training.run_id, "FINISHED")
 
 
-def test_what_both_have_left_is_delivered_by_a_replay(begin, door, mlflow_server, tmp_path):
-    door.ill = "hangs"
-    child = begin("waits")
-    run_id = spool(tmp_path).stem
-    (relay,) = relays(tmp_path)
-    relay.kill()
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
+def test_what_both_have_left_is_delivered_by_a_replay(begin, mlflow_server, tmp_path):
+    training = begin("waits")
+    training.kill_relay()
+    training.kill()
     assert entry_names(spool(tmp_path))
-    recover(door)
+    training.open_store()
     (journal,) = (tmp_path / "journals").glob("*.journal")
     done = CliRunner().invoke(main, ["replay", str(journal)])
     assert done.exit_code == 0, done.output
     assert list((tmp_path / "journals").glob("*.files")) == []
-    check(mlflow_server, run_id, "KILLED")
+    check(mlflow_server, training.run_id, "KILLED")
 
 
 def test_a_slow_store_has_the_two_best_and_the_last_in_the_end(run, door, mlflow_server, tmp_path):
     door.delay_s = 0.3
     done = run("saves_checkpoints.py", door.uri)
     assert done.returncode == 0, done.stderr
+    run_id, best = done.stdout.splitlines()
     door.well_again.set()
-    run_id = spool(tmp_path).stem
     wait_until(lambda: is_over(tmp_path), 60, "the relay's end")
     found = mlflow_files(mlflow_server.uri, mlflow_server.database, run_id).checkpoints
     there = {path.name: path.read_bytes() for path in (tmp_path / "ck").iterdir()}
     assert {name: one.content for name, one in found.items()} == there
     assert len(there) == 3
-    assert [one.path for one in found.values() if "best" in one.aliases] == [done.stdout.strip()]
+    assert [one.path for one in found.values() if "best" in one.aliases] == [best]
     assert [name for name, one in found.items() if "latest" in one.aliases] == ["last.ckpt"]
     # Many were replaced by better ones while they waited, and were never uploaded.
     assert 3 <= sum(one.startswith("PUT") and one.endswith(".ckpt") for one in door.passed) < 20

@@ -22,10 +22,10 @@ class Scored(Callback):
 
 
 config = {"export_interval": 0.1, "stop_timeout": 0.5, "checkpoints": "top_k"}
-tracelet.start_logging("saves", project="files", backend_url=sys.argv[1], config=config)
+run = tracelet.start_logging("saves", project="files", backend_url=sys.argv[1], config=config)
 keeper = ModelCheckpoint("ck", monitor="score", save_top_k=2, save_last=True)
 quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
 trainer = Trainer(max_epochs=len(SCORES), callbacks=[Scored(), keeper], num_sanity_val_steps=0, **quiet)
 trainer.fit(regression(pl), loader(), loader())
-print(keeper.best_model_path, flush=True)
+print(run.id, keeper.best_model_path, sep="\n", flush=True)
 tracelet.stop_logging()
