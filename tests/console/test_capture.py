@@ -385,6 +385,12 @@ def test_lines_are_joined_once_wherever_a_relay_is_killed(spool):
         file.truncate(len(expected.encode()) - 3)
     join(entries[2])
     assert whole_of(spool) == expected
+    # Killed before the mark of the next one was written.
+    put_lines(spool, "console.log", [ConsoleLine(3, "last")], 3)
+    last = read_entry(spool / entry_names(spool)[-1])
+    last.content.with_name(".joined").touch()
+    join(last)
+    assert whole_of(spool) == f"{expected}last\n"
 
 
 def test_a_reader_that_goes_away_ends_nothing(command, spool):

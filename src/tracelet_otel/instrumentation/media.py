@@ -21,6 +21,8 @@ _WITH_CHANNELS: Final = 3
 """Dimensions of an image that has channels."""
 _WHITE: Final = 255
 _LOUDEST: Final = 2**15 - 1
+_MOST_CHANNELS: Final = 64
+"""Of a sound; more of them are samples."""
 _IMAGES: Final = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp")
 _SOUNDS: Final = (".wav", ".mp3", ".ogg", ".flac")
 
@@ -105,12 +107,14 @@ def write_audio(audio: Any, sample_rate: int | None, target: Path) -> None:
     """Write a sound, with 16 bits a sample.
 
     Args:
-        audio: path of a file, or an array or tensor of shape (samples,) or (samples, channels), from -1 to 1.
+        audio: path of a file, or an array or tensor of shape (samples,) or (samples, channels), from -1 to 1. Whole
+            numbers are samples of 16 bits as they are.
         sample_rate: samples in a second; needed for an array.
         target: the file.
 
     Raises:
-        ValueError: there is no sample rate, or the shape is no sound's.
+        TypeError: it is something else.
+        ValueError: there is no sample rate, or the shape or the numbers are no sound's.
     """
     if is_path(audio):
         shutil.copyfile(audio, target)
@@ -120,6 +124,12 @@ def write_audio(audio: Any, sample_rate: int | None, target: Path) -> None:
     samples = _array(audio)
     if samples.ndim not in (1, 2):
         raise ValueError(f"an array of shape {samples.shape} is no sound: give (samples,) or (samples, channels)")
+    if samples.ndim > 1 and samples.shape[1] > _MOST_CHANNELS:
+        raise ValueError(f"a sound of shape {samples.shape} would have {samples.shape[1]} channels: turn it round")
+    if samples.dtype.kind not in "fiu":
+        raise TypeError(f"{type(audio).__name__} is no sound")
+    if samples.dtype.kind != "f" and samples.size and not (-_LOUDEST - 1 <= samples.min() <= samples.max() <= _LOUDEST):
+        raise ValueError(f"whole numbers from {samples.min()} to {samples.max()}: a sample has 16 bits")
     if samples.dtype.kind == "f":
         samples = (samples.clip(-1, 1) * _LOUDEST).round()
     with wave.open(str(target), "wb") as file:

@@ -164,10 +164,12 @@ def join(entry: SpoolEntry) -> None:
     path, mark = whole(entry.file, entry.content), entry.content.with_name(_JOINED)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with path.open("ab") as file:
-        if mark.exists():
+        begin = mark.read_text() if mark.exists() else ""
+        if begin:
             # An earlier relay may have been killed before or after it had added them.
-            file.truncate(int(mark.read_text()))
+            file.truncate(int(begin))
         else:
+            # One that was killed here has added nothing, and may have left an empty mark.
             mark.write_text(str(file.tell()))
         file.write(text)
 
@@ -195,17 +197,17 @@ def end_console(spool: Path, *, has_failed: bool) -> None:
     """
     for path in sorted((spool / FOLDER).glob("*.log")):
         put_lines(spool, path.name, (), path.stat().st_mtime_ns, is_last=True)
-        tail = _tail(path) if has_failed else ""
+        tail = _tail(path) if has_failed else b""
         if tail:
             name = f"{path.stem}-tail.txt"
 
-            def write(target: Path, tail: str = tail) -> None:
-                target.write_text(tail, encoding="utf-8")
+            def write(target: Path, tail: bytes = tail) -> None:
+                target.write_bytes(tail)
 
             put_entry(spool, RunFile(name, FileKind.FILE, path.stat().st_mtime_ns, name, len(tail)), write)
 
 
-def _tail(path: Path) -> str:
+def _tail(path: Path) -> bytes:
     """The last lines of a file."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
@@ -214,5 +216,5 @@ def _tail(path: Path) -> str:
             file.seek(max(0, size - read))
             lines = file.read().splitlines(keepends=True)
             if len(lines) > TAIL_LINES or read >= size:
-                return b"".join(lines[-TAIL_LINES:]).decode("utf-8", "replace")
+                return b"".join(lines[-TAIL_LINES:])
             read *= 2
