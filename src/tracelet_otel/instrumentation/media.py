@@ -33,7 +33,11 @@ def is_path(value: Any) -> bool:
 
 
 def image_suffix(image: Any) -> str:
-    """Suffix of the file that `write_image` writes."""
+    """Suffix of the file that `write_image` writes.
+
+    Raises:
+        ValueError: a file is given that trackers would not show.
+    """
     return _suffix(image, _IMAGES, ".png")
 
 
@@ -99,7 +103,11 @@ def write_table(columns: Sequence[str] | None, data: Any, target: Path) -> None:
 
 
 def audio_suffix(audio: Any) -> str:
-    """Suffix of the file that `write_audio` writes."""
+    """Suffix of the file that `write_audio` writes.
+
+    Raises:
+        ValueError: a file is given that trackers would not show.
+    """
     return _suffix(audio, _SOUNDS, ".wav")
 
 
@@ -140,8 +148,17 @@ def write_audio(audio: Any, sample_rate: int | None, target: Path) -> None:
 
 
 def _suffix(given: Any, known: Iterable[str], otherwise: str) -> str:
-    found = Path(given).suffix.lower() if is_path(given) else ""
-    return found if found in known else otherwise
+    """Suffix of what is given as a file, which stays as it is, or else of what is made.
+
+    Raises:
+        ValueError: trackers would not show such a file.
+    """
+    if not is_path(given):
+        return otherwise
+    found = Path(given).suffix.lower()
+    if found not in known:
+        raise ValueError(f"{given} is none of {', '.join(known)}, which trackers show: record it with log_artifact")
+    return found
 
 
 def _array(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What is no sound is said, and not recorded as noise."""
+"""What is no picture or no sound is said, and not recorded as something else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib import import_module
 
 import pytest
 
-from tracelet_otel.instrumentation.media import write_audio
+from tracelet_otel.instrumentation.media import audio_suffix, image_suffix, write_audio
 
 
 def test_whole_numbers_are_samples_of_16_bits(tmp_path):
@@ -33,3 +33,10 @@ def test_what_is_no_sound_is_told(tmp_path, shape, kind, value, error, words):
     with pytest.raises(error, match=words):
         write_audio(sound, 8000, tmp_path / "a.wav")
     assert not (tmp_path / "a.wav").exists()
+
+
+def test_a_file_that_trackers_do_not_show_is_told():
+    assert (image_suffix("a.JPG"), audio_suffix("a.mp3")) == (".jpg", ".mp3")
+    for suffix, path in ((image_suffix, "a.svg"), (image_suffix, "a"), (audio_suffix, "a.m4a")):
+        with pytest.raises(ValueError, match="log_artifact"):
+            suffix(path)
