@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.sdk import provider
 from tracelet_otel import semconv
@@ -83,10 +86,34 @@ def test_no_secret_is_told(monkeypatch):
         ("postgresql://ada:p/w@db/x", "postgresql://***@db/x"),
         ("mail ada@host", "mail ada@host"),
         ("see 'http://a:b@c' and https://d@e/f?g", "see 'http://***@c' and https://***@e/f?g"),
+        ("401 for url: https://host/x?token=sEcReT&a=b", "401 for url: https://host/x?token=***&a=b"),
+        ("host=db password=sEcReT user=ada", "host=db password=*** user=ada"),
+        ('    made = Client(api_key="sEcReT", size=3)', "    made = Client(api_key=***, size=3)"),
+        ("{'Authorization': 'Bearer sEcReT', 'a': 1}", "{'Authorization': ***, 'a': 1}"),
+        ("Command '['curl', '--token', 'sEcReT', 'x']' failed", "Command '['curl', '--token', ***, 'x']' failed"),
+        ("train.py --hub-token sEcReT --lr 3", "train.py --hub-token *** --lr 3"),
+        ("postgresql://ada:p'sEcReT@db/x", "postgresql://***@db/x"),
+        (f"with ghp_{'sEcReT' * 6} as ever", "with *** as ever"),
+        ("invalid token: 7, sorted(x, key=len)", "invalid token: 7, sorted(x, key=len)"),
+        ("--use-auth-token --lr 3", "--use-auth-token --lr 3"),
+        ("password:\nloss 3", "password:\nloss 3"),
     ],
 )
 def test_secrets_in_text(text, shown):
     assert without_secrets(text, ["abc", "abcdefgh", "abcdefghij"]) == shown
+
+
+@given(st.text(st.sampled_from("password=:'\"\n @/-tokenx*"), max_size=60), st.lists(st.text("ab\n", min_size=6)))
+def test_there_are_as_many_lines_as_before(text, secrets):
+    assert without_secrets(text, secrets).count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize("part", ["password", "http://", "--token ", "authorization: a ", "a-", "?token", '"', "eyJa."])
+def test_secrets_in_a_long_text_are_soon_found(part):
+    begin_s = time.process_time()
+    without_secrets(part * (100_000 // len(part)), [])
+    # Where it takes the square of the length, it takes minutes.
+    assert time.process_time() - begin_s < 5
 
 
 def test_a_failure_as_tags_and_back():

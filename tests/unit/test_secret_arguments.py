@@ -25,6 +25,14 @@ HIDDEN_ONES = [
     (["-H", "Authorization: Bearer sEcReT"], ["-H", "Authorization: ***"]),
     (["https://ada:sEcReT@host/x?token=sEcReT&b=c"], ["https://***@host/x?token=***&b=c"]),
     (["--env", f"A={KNOWN}"], ["--env", "A=***"]),
+    (["-H", "Authorization: Token sEcReT"], ["-H", "Authorization: ***"]),
+    (["--url", "https://host/x?sv=1&sig=sEcReT%3D"], ["--url", "https://host/x?sv=1&sig=***"]),
+    (["--db", "mysql://root:p@ss'sEcReT@host/db"], ["--db", "mysql://***@host/db"]),
+    (["--broker", "ada:sEcReT@host:6379/0"], ["--broker", "***@host:6379/0"]),
+    (["--passcode", "sEcReT", "--pw", "sEcReT"], ["--passcode", "***", "--pw", "***"]),
+    (["--cred", "sEcReT"], ["--cred", "***"]),
+    (["--webhook", "https://host/sEcReT"], ["--webhook", "***"]),
+    ([f"hf_{'sEcReT' * 6}", "x"], ["***", "x"]),
 ]
 
 
@@ -42,6 +50,7 @@ def test_what_a_name_says_is_secret_is_hidden(arguments, shown):
         ["trainer.max_epochs=3", "+model=resnet", "~callbacks"],
         ["--layers", "1", "2", "-3", "--path", "/home/me@work/data"],
         ["", "=", "--", "-"],
+        ["--image", "python:3.12", "--repo", "git@host:me/repo", "--design", "task-based-on-something-longer"],
     ],
 )
 def test_what_is_no_secret_stays(arguments):
