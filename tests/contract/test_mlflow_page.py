@@ -19,9 +19,8 @@ from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.exporters.mlflow.description import WRITTEN_TAGS, described, links, summary
 from tracelet_otel.exporters.mlflow.extremes import EXTREMES_TAG, Extreme, Extremes
-from tracelet_otel.exporters.mlflow.mapping import NOTE_TAG
+from tracelet_otel.exporters.mlflow.mapping import NOTE_TAG, TRACEBACK_TAG
 from tracelet_otel.protocol.decode import Param
-from tracelet_otel.protocol.failure import STACKTRACE_TAG
 from tracelet_otel.testing import reading
 
 
@@ -274,7 +273,7 @@ def test_a_summary_names_what_a_training_is_judged_by_first_and_no_more_than_fit
 )
 def test_links(url, link):
     tags = {"mlflow.source.git.repoURL": url, "mlflow.source.git.commit": "abcdef0123"}
-    tags |= {"mlflow.resource.tracelet.vcs.dirty": "True", semconv.VERDICT: "balanced", STACKTRACE_TAG: "…"}
+    tags |= {"mlflow.resource.tracelet.vcs.dirty": "True", semconv.VERDICT: "balanced", TRACEBACK_TAG: "…"}
     assert links(tags, "1", "2") == [
         *([link] if link else []),
         "[where the time went](#/experiments/1/runs/2/traces?workflowType=machine_learning)",

@@ -124,7 +124,7 @@ def test_rank_1_crashes(training):
     message, _, more = run.tags["tracelet.exception.message"].partition(", and the run has failed with ")
     assert message == "rank 1: killed by SIGSEGV (segmentation fault)"
     # Any of its threads may have got the signal.
-    assert run.tags["tracelet.exception.stacktrace"].startswith("Fatal Python error: Segmentation fault\n\n")
+    assert run.tags["mlflow.tracelet.exception.stacktrace"].startswith("Fatal Python error: Segmentation fault\n\n")
     assert not more or more in (run.note or "")
 
 

@@ -45,7 +45,7 @@ def test_a_crash_is_a_failure_with_the_stack_of_the_process(tmp_path, database, 
     wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
     stored = stored_run(database)
     assert told(stored) == ("FAILED", kind, message, f"of mine\n\nfailed: {message}")
-    stack = stored.tags["tracelet.exception.stacktrace"]
+    stack = stored.tags["mlflow.tracelet.exception.stacktrace"]
     header, current, *_ = stack.split("\n\n")
     assert header.startswith("Fatal Python error: ")
     assert current.startswith("Current thread")
@@ -69,7 +69,7 @@ def test_who_is_killed_or_leaves_without_a_word_keeps_its_status(tmp_path, datab
     if not keeps_exit_status() and found[1] == "unknown":
         kind, message = "unknown", GONE
     assert found == ("KILLED", kind, message, f"of mine\n\n{message}")
-    assert stored.tags["tracelet.exception.stacktrace"] == ""
+    assert stored.tags["mlflow.tracelet.exception.stacktrace"] == ""
 
 
 @pytest.mark.slow
@@ -87,7 +87,7 @@ def test_faulthandler_of_the_user_stays_as_it_is(tmp_path, database, run):
     assert "Fatal Python error: Segmentation fault" in child.stderr
     wait_until(lambda: ended_clean(tmp_path), 60, "the relay's end")
     stored = stored_run(database)
-    assert stored.tags["tracelet.exception.stacktrace"] == ""
+    assert stored.tags["mlflow.tracelet.exception.stacktrace"] == ""
     if keeps_exit_status():
         assert told(stored)[:2] == ("FAILED", "SIGSEGV")
 
@@ -125,7 +125,7 @@ def test_the_next_relay_reads_the_stack(left, database):
 
     run = adopted(left, database, crash)
     assert told(run)[:3] == ("FAILED", "SIGBUS", "killed by SIGBUS (bus error)")
-    assert run.tags["tracelet.exception.stacktrace"] == STACK.strip()
+    assert run.tags["mlflow.tracelet.exception.stacktrace"] == STACK.strip()
 
 
 @pytest.mark.slow

@@ -328,7 +328,7 @@ def test_a_killed_script_is_closed_as_killed_and_one_that_crashed_as_failed(
         child.send_signal(number)
         child.communicate()
     wait_until(lambda: stored_run(database).status == status, 60, "the end of the run")
-    stack = stored_run(database).tags["tracelet.exception.stacktrace"]
+    stack = stored_run(database).tags["mlflow.tracelet.exception.stacktrace"]
     assert ('waits_to_be_killed.py", line 9 in <module>' in stack) == (number == signal.SIGSEGV)
 
 

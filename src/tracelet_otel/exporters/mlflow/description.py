@@ -17,10 +17,11 @@ from tracelet_otel.exporters.mlflow.mapping import (
     MAX_TAG_LENGTH,
     NOTE_TAG,
     RESOURCE_PREFIX,
+    TRACEBACK_TAG,
     WELL_KNOWN_TAGS,
     storable,
 )
-from tracelet_otel.protocol.failure import FAILURE_FILE, STACKTRACE_TAG
+from tracelet_otel.protocol.failure import FAILURE_FILE
 
 WRITTEN_TAGS: Final = ("mlflow.tracelet.note", "mlflow.tracelet.summary")
 """Tags that keep what we wrote last into a description, by which changes of others are known: note, and summary."""
@@ -124,7 +125,7 @@ def links(tags: Mapping[str, str], experiment_id: str, run_id: str) -> list[str]
         found.append(f"[code {revision[:7]}]({url}/{commit}/{revision}){' with changes' if changed else ''}")
     if semconv.VERDICT in tags:
         found.append(f"[where the time went]({page}/traces{TRAINING_PAGE})")
-    if STACKTRACE_TAG in tags:
+    if TRACEBACK_TAG in tags:
         found.append(f"[why it failed]({page}/artifacts/{FAILURE_FILE}{TRAINING_PAGE})")
     return found
 

@@ -14,6 +14,7 @@ from tracelet_otel._support.text import shortened
 from tracelet_otel.exporters.names import Names, with_hash
 from tracelet_otel.exporters.words import as_text
 from tracelet_otel.protocol.decode import Reading
+from tracelet_otel.protocol.failure import STACKTRACE_TAG
 
 MAX_KEY_LENGTH: Final = 250
 MAX_TAG_LENGTH: Final = 8000
@@ -23,6 +24,10 @@ EXACT_NAME_TAG: Final = "tracelet.metric.name."
 
 NOTE_TAG: Final = "mlflow.note.content"
 """The tag that MLflow shows as a run's description. Source: `mlflow.utils.mlflow_tags`."""
+TRACEBACK_TAG: Final = f"mlflow.{STACKTRACE_TAG}"
+"""MLflow's pages do not show it: a traceback would push all other tags from the first screen, and is a file as well."""
+_OWN_KEYS: Final = {semconv.NOTE: NOTE_TAG, STACKTRACE_TAG: TRACEBACK_TAG}
+"""Keys of tags that have a place of their own, by name."""
 
 _INFINITIES_PER_TAG: Final = 100
 _LONGEST_CHANGED_NAME: Final = MAX_KEY_LENGTH - len(EXACT_NAME_TAG)
@@ -75,9 +80,9 @@ def valid_key(name: str) -> str:
 
 
 def tag_key(name: str) -> str:
-    """The key of a tag that a user has set: the name, with a hash where MLflow does not allow the name."""
-    if name == semconv.NOTE:
-        return NOTE_TAG
+    """The key of a tag of the run: its name, with a hash where MLflow does not allow that; some have other places."""
+    if name in _OWN_KEYS:
+        return _OWN_KEYS[name]
     key = valid_key(name)
     return key if key == name else with_hash(key, name, MAX_KEY_LENGTH)
 
