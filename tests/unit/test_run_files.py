@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracelet_otel.protocol.file_names import path_of, safe_name
 from tracelet_otel.protocol.files import (
     CONTENT,
     ENTRY,
@@ -17,9 +18,7 @@ from tracelet_otel.protocol.files import (
     RunFile,
     entry_name,
     entry_names,
-    path_of,
     read_entry,
-    safe_name,
 )
 
 SAFE = {
@@ -36,6 +35,8 @@ SAFE = {
     "a\\b#c": "a_b_c",
     "100 % of %2e%2e%2F": "100 % of _2e_2e_2F",
     "größe = 1, 損失": "größe = 1, 損失",
+    f"{'x' * 200}/{'x' * 200}": f"{'x' * 200}/{'x' * 200}",
+    f"{'損' * 100}/{'y' * 201}.txt": f"{'損' * 63}_88bde653/{'y' * 187}_4af6349f.txt",
 }
 
 

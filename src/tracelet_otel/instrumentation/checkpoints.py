@@ -22,7 +22,8 @@ from tracelet_otel.instrumentation.events import Events
 from tracelet_otel.instrumentation.scalars import as_float
 from tracelet_otel.instrumentation.spool import SpoolWriter, linked, size_of
 from tracelet_otel.protocol.events import Event
-from tracelet_otel.protocol.files import Checkpoint, FileKind, RunFile, safe_name
+from tracelet_otel.protocol.file_names import safe_name
+from tracelet_otel.protocol.files import Checkpoint, FileKind, RunFile
 
 OFF: Final = "off"
 BEST: Final = "best"

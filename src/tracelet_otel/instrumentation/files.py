@@ -10,7 +10,8 @@ from typing import Any, Final
 from tracelet_otel._support.text import encodable
 from tracelet_otel.instrumentation import media
 from tracelet_otel.instrumentation.spool import SpoolWriter, copied, size_of
-from tracelet_otel.protocol.files import OWN_FILES, FileKind, RunFile, check_room, path_of, safe_name
+from tracelet_otel.protocol.file_names import path_of, safe_name
+from tracelet_otel.protocol.files import OWN_FILES, FileKind, RunFile, check_room
 
 _LONGEST_COPY: Final = 64 * 2**20
 """In bytes. A larger file of a user's is linked and not copied, where the file system allows that."""

@@ -21,6 +21,8 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from tracelet_otel.protocol.file_names import path_of
+
 SPOOL_SUFFIX: Final = ".files"
 """Of the spool, a directory beside the journal of the run."""
 ENTRY: Final = "entry.json"
@@ -37,9 +39,6 @@ OWN_FILES: Final = frozenset((PACKAGES_FILE, SUMMARY_FILE))
 _ROOM: Final = 2**29
 """In bytes. So much is left free on the disk of a spool."""
 _ENTRY_NAME: Final = re.compile(r"\d{20}-\d{10}-\d+")
-_DOTS: Final = re.compile(r"\.+")
-_UNUSABLE: Final = re.compile(r"[\\#]|%(?=[0-9a-fA-F]{2})")
-"""What MLflow takes in no name, or takes for another character when the file is read."""
 _NUMBERS: Final = count()
 
 Make = Callable[[Path], None]
@@ -244,30 +243,6 @@ def files_in(content: Path) -> Iterator[tuple[str, Path]]:
         for name in names:
             found = Path(folder, name)
             yield f"/{found.relative_to(content).as_posix()}", found.resolve(strict=True)
-
-
-def safe_name(name: str) -> str:
-    """A name of a file in a run: of what was given, whatever leads out of the run's folder is changed.
-
-    Args:
-        name: any text, with `/` between directories.
-    """
-    plain = _UNUSABLE.sub("_", name.replace("\0", ""))
-    parts = [part for part in PurePosixPath(plain).parts if part != "/"]
-    inside = ["_" * len(part) if _DOTS.fullmatch(part) else part for part in parts]
-    return "/".join(inside) or "_"
-
-
-def path_of(name: str, suffix: str, step: int | None) -> str:
-    """Path of the file in which a tracker keeps what was logged under a name.
-
-    Args:
-        name: the name under which it was logged.
-        suffix: what the file's name has to end with, as in `.png`.
-        step: each step has a file of its own in a directory of that name; None where it was logged without one.
-    """
-    stem = name[: -len(suffix)] if suffix and name.endswith(suffix) else name
-    return f"{stem}{suffix}" if step is None else f"{stem}/{step:08d}{suffix}"
 
 
 def facts_of(file: RunFile) -> Mapping[str, str]:
