@@ -24,7 +24,6 @@ from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.mlflow.errors import translated
 from tracelet_otel.protocol.decode import Batch, Param
 from tracelet_otel.protocol.failure import FAILURE_FILE, Failure
-from tracelet_otel.protocol.files import Checkpoint, FileKind, RunFile
 from tracelet_otel.settings import load
 from tracelet_otel.testing import reading
 
@@ -300,7 +299,9 @@ def test_why_a_run_failed_is_in_tags_and_a_file(backend, identity):
     tracker.open(identity)
     assert tracker.set_tags({"team": "vision", **FAILURE.tags}) == {}
     found = stored(backend, identity)
-    assert {name: found.tags[name] for name in FAILURE.tags} == FAILURE.tags
+    shown = {name: text for name, text in found.tags.items() if name.startswith("tracelet.exception.")}
+    assert shown == {"tracelet.exception.type": FAILURE.type, "tracelet.exception.message": FAILURE.message}
+    assert found.tags["mlflow.tracelet.exception.stacktrace"] == FAILURE.stacktrace
     client = MlflowClient(tracker._uri)
     path = Path(client.download_artifacts(found.run_id, FAILURE_FILE))
     assert path.read_text(encoding="utf-8") == FAILURE.stacktrace
@@ -315,7 +316,7 @@ def test_where_no_file_can_be_stored_the_tags_are(backend, identity, monkeypatch
 
     monkeypatch.setattr(tracker._client, "log_text", closed)
     assert tracker.set_tags(FAILURE.tags) == {"tracelet.exception.stacktrace": "there is no exception.txt: not for you"}
-    assert stored(backend, identity).tags["tracelet.exception.stacktrace"] == FAILURE.stacktrace
+    assert stored(backend, identity).tags["mlflow.tracelet.exception.stacktrace"] == FAILURE.stacktrace
 
 
 def test_group_and_job_type_are_tags(backend, identity):
@@ -349,21 +350,3 @@ def test_a_parent_that_mlflow_got_late_links_children_that_are_over(backend, ide
     tracker.open(parent)
     tracker.open(parent)
     assert stored(backend, identity).tags["mlflow.parentRunId"] == stored(backend, parent).run_id
-
-
-@pytest.mark.parametrize("backend", ["MLflow server"], indirect=True)
-def test_an_artifact_that_may_not_be_deleted_is_refused_and_not_asked_for_again(backend, identity, tmp_path):
-    door = Door(backend.uri)
-    try:
-        made = backend.tracker(backend_url=door.uri)
-        made.open(identity)
-        writer = made.file_writer()
-        writer.open(identity)
-        (tmp_path / "a.ckpt").write_bytes(b"weights")
-        saved = RunFile("a.ckpt", FileKind.CHECKPOINT, 1, "a.ckpt", 7, 1, Checkpoint("/a.ckpt", is_best=True))
-        writer.write(saved, tmp_path / "a.ckpt")
-        door.ill, door.ill_at = "405", "mlflow-artifacts"
-        with pytest.raises(RefusedError, match="HTTP status 405"):
-            writer.write(replace(saved, content=None, checkpoint=Checkpoint("/a.ckpt", is_removed=True)), None)
-    finally:
-        door.stop()

@@ -11,7 +11,8 @@ from typing import Any
 
 from tests.support.clearml_server import ClearmlServer, StoredTask
 from tests.support.console_lines import by_rank
-from tracelet_otel.testing.file_contract import StoredCheckpoint, StoredFiles
+from tracelet_otel.testing.file_contract import StoredFiles
+from tracelet_otel.testing.file_samples import StoredCheckpoint
 
 Read = Callable[[str], bytes]
 """Returns what is in a file, by its address."""

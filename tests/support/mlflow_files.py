@@ -13,7 +13,8 @@ from typing import Any
 from tests.support.mlflow_store import stored_runs
 from tracelet_otel import semconv
 from tracelet_otel.protocol.console import rank_of
-from tracelet_otel.testing.file_contract import StoredCheckpoint, StoredFiles, pixels
+from tracelet_otel.testing.file_contract import StoredFiles
+from tracelet_otel.testing.file_samples import StoredCheckpoint, pixels
 
 _IMAGE = re.compile(r"images/(?P<name>.+)\+step\+(?P<step>\d+)\+timestamp\+\d+\+[0-9a-f-]+\.png")
 _KINDS = {"my image": "image", "my figure": "figure", "my table": "table", "my text": "text", "my audio": "audio"}
@@ -99,8 +100,8 @@ def _checkpoints(database: Path, run_id: str, artifacts: dict[str, Path]) -> dic
             {key: facts[key] for key in ("step", "epoch", "monitor", "score", "mode") if key in facts},
             content,
         )
-    left = {path.split("/")[2] for path in artifacts if path.startswith("model/checkpoints/")}
-    assert left == {name.removesuffix(".ckpt") for name, one in found.items() if one.content is not None}
+    left = {"/".join(path.split("/")[:3]) for path in artifacts if path.startswith("model/checkpoints/")}
+    assert left == {one["tracelet.checkpoint.artifact"] for one in tags if "tracelet.checkpoint.artifact" in one}
     return found
 
 

@@ -14,7 +14,8 @@ from tests.support.console_lines import by_rank
 from tests.support.wandb_files import offline_run
 from tests.support.wandb_server import WandbServer
 from tracelet_otel.protocol.console import rank_of
-from tracelet_otel.testing.file_contract import StoredCheckpoint, StoredFiles, pixels
+from tracelet_otel.testing.file_contract import StoredFiles
+from tracelet_otel.testing.file_samples import StoredCheckpoint, pixels
 
 _TYPES = {
     "my image": ("image", "image-file"),

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from tracelet_otel.protocol.files import RunFile
 from tracelet_otel.protocol.run_identity import RunIdentity
+
+NO_PATH: Final = frozenset((errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL))
+"""Errors of a system with a path that no file can have, now or later."""
 
 
 class FileWriter(Protocol):
@@ -44,3 +50,28 @@ class TakesFiles(Protocol):
     def file_writer(self) -> FileWriter:
         """Make what writes them. It is used by another thread than the tracker."""
         ...
+
+
+@contextlib.contextmanager
+def told_where_gone(content: Path | None) -> Iterator[None]:
+    """Tell apart from all other errors that a content is gone, or a part of a directory, before or while it is written.
+
+    Args:
+        content: the file or directory; None where there is none.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    _check_there(content)
+    try:
+        yield
+    except Exception:
+        _check_there(content)
+        raise
+
+
+def _check_there(content: Path | None) -> None:
+    # What is in a directory may be links to another file system, which outlive the files.
+    gone = None if content is None else next((one for one in (content, *content.rglob("*")) if not one.exists()), None)
+    if gone is not None:
+        raise FileNotFoundError(f"{gone} is not there any more")

@@ -23,7 +23,8 @@ pytest.register_assert_rewrite("tracelet_otel.testing.contract", "tracelet_otel.
 
 from tracelet_otel.testing.backend import ContractBackend, Point, Stored, point, reading  # noqa: E402
 from tracelet_otel.testing.contract import TrackerContract  # noqa: E402
-from tracelet_otel.testing.file_contract import FileContract, KeepsFiles, StoredCheckpoint, StoredFiles  # noqa: E402
+from tracelet_otel.testing.file_contract import FileContract, KeepsFiles, StoredFiles  # noqa: E402
+from tracelet_otel.testing.file_samples import StoredCheckpoint  # noqa: E402
 from tracelet_otel.testing.queue import ListQueue  # noqa: E402
 
 __all__ = [

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import uuid
-import wave
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
@@ -19,22 +17,17 @@ from tracelet_otel.protocol.console import ConsoleLine, end_console, file_name, 
 from tracelet_otel.protocol.files import Checkpoint, FileKind, RunFile, entry_names, read_entry
 from tracelet_otel.protocol.run_identity import RunIdentity
 from tracelet_otel.testing.backend import ContractBackend
+from tracelet_otel.testing.file_samples import (
+    MEDIA,
+    TIME_NS,
+    StoredCheckpoint,
+    checkpoint_of,
+    file_of,
+    stored_checkpoint,
+    written,
+)
 
-_TIME_NS = 1_700_000_000_000_000_000
 _PATHS = ("plain.txt", "a/b/c.csv", "blank and=, signs.json", "größe/損失.bin", "x" * 100 + ".txt", ".hidden", "none")
-
-
-@dataclass(frozen=True)
-class StoredCheckpoint:
-    """A checkpoint as it was read from a tracker's store."""
-
-    path: str
-    """Where the training has written it."""
-    aliases: frozenset[str]
-    facts: Mapping[str, str]
-    """What the store has of step, epoch, monitor, score and mode, as text."""
-    content: Any = None
-    """Bytes of its file, or bytes by path for a directory; None where the store only knows where it is."""
 
 
 @dataclass
@@ -75,14 +68,6 @@ class KeepsFiles(ABC):
         return step
 
 
-def pixels(path: Path | IO[bytes]) -> tuple[tuple[int, int], bytes]:
-    """Size and colours of an image file."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return image.size, image.convert("RGB").tobytes()
-
-
 class FileContract:
     """The tests. Subclass it in a test module, with a fixture `backend` that returns one that `KeepsFiles`."""
 
@@ -118,12 +103,12 @@ class FileContract:
         self, backend: ContractBackend, identity: RunIdentity, tmp_path: Path
     ) -> None:
         """Names may have blanks, signs and letters of any language; a directory has all of its files."""
-        files = [_file(tmp_path, path, path.encode() * 10) for path in _PATHS]
+        files = [file_of(tmp_path, path, path.encode() * 10) for path in _PATHS]
         folder = tmp_path / "entry" / "folder"
         for name in ("one.txt", "deep/er/two=2.txt", "größe.txt"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(name.encode())
-        files.append((RunFile("data/folder", FileKind.FILE, _TIME_NS, "folder"), folder))
+        files.append((RunFile("data/folder", FileKind.FILE, TIME_NS, "folder"), folder))
         expected = {path: path.encode() * 10 for path in _PATHS}
         expected |= {f"data/folder/{name}": name.encode() for name in ("one.txt", "deep/er/two=2.txt", "größe.txt")}
         assert self.write(backend, identity, *files, times=2).files == expected
@@ -133,29 +118,29 @@ class FileContract:
         given = {}
         files = []
         for step in (3, 12):
-            for kind, suffix, make in _MEDIA:
+            for kind, suffix, make in MEDIA:
                 content = tmp_path / str(step) / kind.value / f"{step:08d}{suffix}"
                 content.parent.mkdir(parents=True)
                 given[kind.value, backend.shown_name(f"val/my {kind.value}"), step] = make(content, step)
-                files.append((RunFile(f"val/my {kind.value}", kind, _TIME_NS + step, content.name, step=step), content))
+                files.append((RunFile(f"val/my {kind.value}", kind, TIME_NS + step, content.name, step=step), content))
         assert self.write(backend, identity, *files).media == given
 
     def test_media_without_a_step(self, backend: Any, identity: RunIdentity, tmp_path: Path) -> None:
         """They are there as well; a tracker may show them at a step of its own."""
         given = {}
         files = []
-        for kind, suffix, make in _MEDIA:
+        for kind, suffix, make in MEDIA:
             content = tmp_path / kind.value / f"my {kind.value}{suffix}"
             content.parent.mkdir()
             given[kind.value, backend.shown_name(f"val/my {kind.value}"), backend.shown_step(None)] = make(content, 5)
-            files.append((RunFile(f"val/my {kind.value}", kind, _TIME_NS, content.name), content))
+            files.append((RunFile(f"val/my {kind.value}", kind, TIME_NS, content.name), content))
         assert self.write(backend, identity, *files).media == given
 
     def test_a_figure_of_plotly(self, backend: Any, identity: RunIdentity, tmp_path: Path) -> None:
         """It stays a figure of plotly, where the tracker shows such, or is a page with it."""
         content = tmp_path / "00000004.json"
         content.write_text(json.dumps({"data": [{"type": "scatter", "y": [1, 2, 4]}], "layout": {}}))
-        file = RunFile("val/curve", FileKind.FIGURE, _TIME_NS, content.name, step=4)
+        file = RunFile("val/curve", FileKind.FIGURE, TIME_NS, content.name, step=4)
         stored = self.write(backend, identity, (file, content))
         (found,) = stored.media.values()
         assert found == [1, 2, 4]
@@ -163,13 +148,17 @@ class FileContract:
 
     def test_what_is_known_of_checkpoints(self, backend: Any, identity: RunIdentity) -> None:
         """The store knows where they are, and how good. The best and the last one is one at a time."""
-        saved = [_checkpoint(0, 0.5, best=True), _checkpoint(1, 0.25, best=True), _checkpoint(2, 0.75, best=False)]
+        saved = [
+            checkpoint_of(0, 0.5, best=True),
+            checkpoint_of(1, 0.25, best=True),
+            checkpoint_of(2, 0.75, best=False),
+        ]
         stored = self.write(backend, identity, *((file, None) for file in saved), times=2).checkpoints
         shown = backend.shown_aliases
         assert stored == {
-            "epoch=0.ckpt": _stored(0, 0.5, shown({"top-k"})),
-            "epoch=1.ckpt": _stored(1, 0.25, shown({"best", "top-k"})),
-            "epoch=2.ckpt": _stored(2, 0.75, shown({"latest", "top-k"})),
+            "epoch=0.ckpt": stored_checkpoint(0, 0.5, shown({"top-k"})),
+            "epoch=1.ckpt": stored_checkpoint(1, 0.25, shown({"best", "top-k"})),
+            "epoch=2.ckpt": stored_checkpoint(2, 0.75, shown({"latest", "top-k"})),
         }
 
     def test_checkpoints_that_are_uploaded_and_removed(
@@ -178,11 +167,11 @@ class FileContract:
         """The store has the bytes, of files and directories, as long as the training has them."""
         files: list[tuple[RunFile, Path | None]] = []
         for number in range(3):
-            made = _checkpoint(number, 1 - number / 4, best=True, content=f"epoch={number}.ckpt")
-            files.append((made, _written(tmp_path / f"{number}" / f"epoch={number}.ckpt", b"%d" % number * 1000)))
-        sharded = _checkpoint(3, 0.0, best=True, content="epoch=3.ckpt")
+            made = checkpoint_of(number, 1 - number / 4, best=True, content=f"epoch={number}.ckpt")
+            files.append((made, written(tmp_path / f"{number}" / f"epoch={number}.ckpt", b"%d" % number * 1000)))
+        sharded = checkpoint_of(3, 0.0, best=True, content="epoch=3.ckpt")
         for name in (".metadata", "__0_0.distcp"):
-            _written(tmp_path / "3" / "epoch=3.ckpt" / name, name.encode())
+            written(tmp_path / "3" / "epoch=3.ckpt" / name, name.encode())
         files.append((sharded, tmp_path / "3" / "epoch=3.ckpt"))
         for number in (0, 1):
             gone = files[number][0]
@@ -197,6 +186,24 @@ class FileContract:
         assert {name: one.content for name, one in found.items() if name in expected} == expected
         assert backend.keeps_removed or expected.keys() == found.keys()
 
+    def test_checkpoints_whose_names_differ_behind_a_dot_only(
+        self, backend: Any, identity: RunIdentity, tmp_path: Path
+    ) -> None:
+        """Each has a file of its own, which stays where the training removes another one."""
+        files: list[tuple[RunFile, Path | None]] = []
+        for name in ("loss=0.25", "loss=0.5", "loss=0.5.ckpt"):
+            made = checkpoint_of(1, 0.5, best=False)
+            assert made.checkpoint is not None
+            made = replace(made, name=name, content=name, checkpoint=replace(made.checkpoint, path=f"/scratch/{name}"))
+            files.append((made, written(tmp_path / name, name.encode())))
+        gone = files[0][0]
+        files.append((replace(gone, content=None, checkpoint=Checkpoint("/scratch/loss=0.25", is_removed=True)), None))
+        found = self.write(backend, identity, *files, times=2).checkpoints
+        contents = {one.path: one.content for one in found.values()}
+        expected = {f"/scratch/{name}": name.encode() for name in ("loss=0.5", "loss=0.5.ckpt")}
+        assert {path: contents.get(path) for path in expected} == expected
+        assert backend.keeps_removed or contents.keys() == expected.keys()
+
     def test_what_ranks_have_printed(self, backend: Any, identity: RunIdentity, tmp_path: Path) -> None:
         """Each line is there once and in its order, also where a relay writes again what it has written already."""
         spool = tmp_path / "run.files"
@@ -205,7 +212,7 @@ class FileContract:
             for rank in (0, 1):
                 lines = [
                     ConsoleLine(
-                        _TIME_NS + 2_000_000_000 * number + one, f"größe {number} {one}", "stdout", 9 * (one % 2)
+                        TIME_NS + 2_000_000_000 * number + one, f"größe {number} {one}", "stdout", 9 * (one % 2)
                     )
                     for one in range(3)
                 ]
@@ -222,75 +229,20 @@ class FileContract:
         self, backend: ContractBackend, identity: RunIdentity, tmp_path: Path
     ) -> None:
         """It is told apart from a tracker that does not answer, which is asked again."""
-        file, content = _file(tmp_path, "gone.txt", b"")
+        file, content = file_of(tmp_path, "gone.txt", b"")
         assert content is not None
         content.unlink()
         with pytest.raises(FileNotFoundError):
             self.write(backend, identity, (file, content))
 
-
-def _written(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
-
-
-def _file(directory: Path, path: str, content: bytes) -> tuple[RunFile, Path | None]:
-    name = path.rpartition("/")[2]
-    return RunFile(path, FileKind.FILE, _TIME_NS, name, len(content)), _written(directory / path, content)
-
-
-def _checkpoint(number: int, score: float, *, best: bool, content: str | None = None) -> RunFile:
-    name = f"epoch={number}.ckpt"
-    facts = Checkpoint(
-        f"/scratch/{name}",
-        epoch=number,
-        monitor="val/loss",
-        score=score,
-        mode="min",
-        is_best=best,
-        is_last=True,
-        is_top_k=True,
-    )
-    return RunFile(name, FileKind.CHECKPOINT, _TIME_NS + number, content, 4000, 10 * number, facts)
-
-
-def _stored(number: int, score: float, aliases: set[str]) -> StoredCheckpoint:
-    facts = {"step": str(10 * number), "epoch": str(number), "monitor": "val/loss", "score": str(score), "mode": "min"}
-    return StoredCheckpoint(f"/scratch/epoch={number}.ckpt", frozenset(aliases), facts)
-
-
-def _image(path: Path, step: int) -> Any:
-    from PIL import Image
-
-    Image.new("RGB", (8, 6), (step, 100, 200)).save(path)
-    return pixels(path)
-
-
-def _table(path: Path, step: int) -> Any:
-    rows = [["a", step], ["b", None]]
-    path.write_text(json.dumps({"columns": ["name", "number"], "data": rows}))
-    return {"columns": ["name", "number"], "data": rows}
-
-
-def _text(path: Path, step: int) -> Any:
-    path.write_text(f"größer\n{step}", encoding="utf-8")
-    return f"größer\n{step}"
-
-
-def _audio(path: Path, step: int) -> Any:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(bytes([step, 0]) * 800)
-    return path.read_bytes()
-
-
-_MEDIA = (
-    (FileKind.IMAGE, ".png", _image),
-    (FileKind.FIGURE, ".png", _image),
-    (FileKind.TABLE, ".json", _table),
-    (FileKind.TEXT, ".txt", _text),
-    (FileKind.AUDIO, ".wav", _audio),
-)
+    def test_a_directory_of_which_a_part_is_gone_is_said_to_be(
+        self, backend: ContractBackend, identity: RunIdentity, tmp_path: Path
+    ) -> None:
+        """What is there of it is not taken for all. Links to another file system outlive what they lead to."""
+        folder = tmp_path / "sharded.ckpt"
+        written(folder / "__0_0.distcp", b"0")
+        (folder / "__1_0.distcp").symlink_to(tmp_path / "gone")
+        facts = Checkpoint("/scratch/sharded.ckpt")
+        file = RunFile(folder.name, FileKind.CHECKPOINT, TIME_NS, folder.name, 2, 10, facts)
+        with pytest.raises(FileNotFoundError):
+            self.write(backend, identity, (file, folder))

@@ -145,8 +145,11 @@ class FormBody:
 
 
 def files_of(directory: Path) -> dict[str, Path]:
-    """All files in a directory and below it, by their paths in it, in order."""
-    found = sorted(path for path in directory.rglob("*") if path.is_file())
+    """All files in a directory and below it, by their paths in it, in order.
+
+    A link whose file is gone is one of them, so that nobody takes the others for all.
+    """
+    found = sorted(path for path in directory.rglob("*") if not path.is_dir())
     return {path.relative_to(directory).as_posix(): path for path in found}
 
 

@@ -14,6 +14,7 @@ from tracelet_otel.exporters.clearml.content import files_of, packed
 from tracelet_otel.exporters.clearml.events import picture_plot, plain_plot, plot_event, sample_event, table_plot
 from tracelet_otel.exporters.clearml.mapping import Graph, Graphs
 from tracelet_otel.exporters.clearml.places import Places
+from tracelet_otel.exporters.files import told_where_gone
 from tracelet_otel.protocol.files import PACKAGES_FILE, FileKind, RunFile
 from tracelet_otel.protocol.run_identity import RunIdentity
 
@@ -70,8 +71,10 @@ class ClearmlFiles:
 
     def write(self, file: RunFile, content: Path | None) -> None:
         """Store a file as what it is."""
-        if content is not None and not content.exists():
-            raise FileNotFoundError(f"{content} is not there any more")
+        with told_where_gone(content):
+            self._write(file, content)
+
+    def _write(self, file: RunFile, content: Path | None) -> None:
         if file.kind is FileKind.CHECKPOINT:
             self._opened.checkpoints.write(file, content)
         elif content is not None and file.kind is FileKind.CONSOLE:

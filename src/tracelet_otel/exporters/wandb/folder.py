@@ -34,11 +34,6 @@ def place_of(path: str) -> str:
     return f"{_ASIDE}/{path}" if PurePosixPath(path).parts[0] in _OWN else path
 
 
-def is_there(content: Path) -> bool:
-    """Whether a file is there, or all of a directory, whose files may be links to another file system."""
-    return content.exists() and all(found.exists() for found in content.rglob("*"))
-
-
 def put(content: Path, target: Path) -> None:
     """Link a file, or copy it where that cannot be. What was there is replaced, and never written to.
 

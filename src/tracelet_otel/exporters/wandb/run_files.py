@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from tracelet_otel.errors import RefusedError, TrackerUnavailableError
+from tracelet_otel.exporters.files import NO_PATH, told_where_gone
 from tracelet_otel.exporters.wandb.checkpoints import WandbCheckpoints
 from tracelet_otel.exporters.wandb.console import write_console
 from tracelet_otel.exporters.wandb.errors import translated
-from tracelet_otel.exporters.wandb.folder import is_there, place_of, put, save
+from tracelet_otel.exporters.wandb.folder import place_of, put, save
 from tracelet_otel.exporters.wandb.history import RunHistory
 from tracelet_otel.exporters.wandb.mapping import STEP, TIME
 from tracelet_otel.exporters.wandb.media import column_of, encoded, made_of
@@ -18,9 +18,6 @@ from tracelet_otel.exporters.wandb.shared import SharesRun
 from tracelet_otel.protocol.console import whole
 from tracelet_otel.protocol.files import FileKind, RunFile, files_in
 from tracelet_otel.protocol.run_identity import RunIdentity
-
-_FOR_GOOD: Final = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL)
-"""What is wrong with a path that the run's folder cannot have."""
 
 
 class WandbFiles:
@@ -40,19 +37,16 @@ class WandbFiles:
 
     def write(self, file: RunFile, content: Path | None) -> None:
         """Store a file as what it is."""
-        if content is not None and not is_there(content):
-            raise FileNotFoundError(f"{content} is not there any more")
-        try:
-            self._write(file, content)
-        except Exception as error:
-            if content is not None and not is_there(content):
-                raise FileNotFoundError(f"{content} is not there any more") from error
-            if not isinstance(error, OSError):
+        with told_where_gone(content):
+            try:
+                self._write(file, content)
+            except OSError as error:
+                if error.errno in NO_PATH:
+                    raise RefusedError(f"W&B: there can be no file {file.name!r}: {error.strerror}") from None
+                raise TrackerUnavailableError(f"W&B: {file.name!r} cannot be written: {error}") from None
+            except Exception:
                 with translated():
                     raise
-            if error.errno in _FOR_GOOD:
-                raise RefusedError(f"W&B: there can be no file {file.name!r}: {error.strerror}") from None
-            raise TrackerUnavailableError(f"W&B: {file.name!r} cannot be written: {error}") from None
 
     def _write(self, file: RunFile, content: Path | None) -> None:
         if file.kind is FileKind.CHECKPOINT:
