@@ -289,3 +289,16 @@ def test_the_import_of_a_session_keeps_script_arguments_and_packages(offline, id
     assert task.fields["script"]["requirements"] == {"pip": "a==1\n"}
     found = {name: item["value"] for name, item in task.hyperparams["Args"].items()}
     assert found == {"1": "ours", "lr": "3"}
+
+
+@pytest.mark.parametrize("place", ["online", "offline"])
+def test_each_callback_has_a_best_checkpoint_and_a_last_one(request, identity, place):
+    backend = request.getfixturevalue(place)
+    for name, keeper in (("a", 0), ("b", 1), ("c", 0)):
+        tracker, writer = opened(backend, identity)
+        file = checkpoint(f"{name}.ckpt", is_best=True, is_last=True)
+        writer.write(replace(file, checkpoint=replace(file.checkpoint, keeper=keeper)), None)
+        tracker.close(semconv.OUTCOME_FINISHED)
+    found = backend.stored_files(identity.run_id).checkpoints
+    aliases = {name: one.aliases for name, one in found.items()}
+    assert aliases == {"a.ckpt": set(), "b.ckpt": {"best", "latest"}, "c.ckpt": {"best", "latest"}}

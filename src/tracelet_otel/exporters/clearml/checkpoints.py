@@ -34,6 +34,8 @@ class ModelEntry:
     step: int | None
     """The trainer's step."""
     time_unix_nano: int
+    keeper: str = ""
+    """Which callback of the training keeps it, each of which has a best one and a last; empty for none."""
     is_package: bool = False
     """Whether its file in the store is an archive of a directory."""
 
@@ -41,6 +43,16 @@ class ModelEntry:
     def comment(self) -> str:
         """What is known of it, for people."""
         return "\n".join(f"{name}: {value}" for name, value in self.facts.items())
+
+
+@dataclass
+class KnownWords:
+    """What is to be known of a model when another one gets words."""
+
+    keeper: str
+    """As that of `ModelEntry`."""
+    words: list[str]
+    """Those of `ALIASES` that it has."""
 
 
 class ModelStore(Protocol):
@@ -55,8 +67,8 @@ class ModelStore(Protocol):
         """
         ...
 
-    def model_words(self) -> dict[str, list[str]]:
-        """Those of `ALIASES` that each model of the task has, by its key."""
+    def model_words(self) -> dict[str, KnownWords]:
+        """What each model of the task has, by its key."""
         ...
 
     def set_model(self, entry: ModelEntry, kept: KeptFile | None) -> None:
@@ -103,9 +115,12 @@ class ClearmlCheckpoints:
         words = aliases_of(found)
         is_package = content is not None and content.is_dir()
         reference = found.path if "://" in found.path else f"file://{found.path}"
-        entry = ModelEntry(key, file.name, words, facts_of(file), reference, file.step, file.time_unix_nano, is_package)
+        keeper = "" if found.keeper is None else str(found.keeper)
+        entry = ModelEntry(
+            key, file.name, words, facts_of(file), reference, file.step, file.time_unix_nano, keeper, is_package
+        )
         self._store.set_model(entry, None if content is None else self._keep(entry, content))
-        self._words[key] = words
+        self._words[key] = KnownWords(keeper, words)
         self._take_words(key, UNIQUE_ALIASES & set(words))
 
     def _keep(self, entry: ModelEntry, content: Path) -> KeptFile:
@@ -114,9 +129,9 @@ class ClearmlCheckpoints:
             return self._store.keep(self._places.model(entry.key, whole.name), whole)
 
     def _take_words(self, owner: str, unique: frozenset[str]) -> None:
-        """Take words that only one checkpoint can have from all others."""
-        for key, words in self._words.items():
-            kept = [word for word in words if word not in unique]
-            if key != owner and kept != words:
+        """Take words that only one checkpoint of a callback can have from its others."""
+        for key, known in self._words.items():
+            kept = [word for word in known.words if word not in unique]
+            if key != owner and known.keeper == self._words[owner].keeper and kept != known.words:
                 self._store.set_words(key, kept)
-                self._words[key] = kept
+                known.words = kept

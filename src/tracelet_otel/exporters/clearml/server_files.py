@@ -15,7 +15,7 @@ from tracelet_otel.exporters.clearml.api import (
     ApiConnection,
     ApiServer,
 )
-from tracelet_otel.exporters.clearml.checkpoints import ALIASES, FRAMEWORK, ModelEntry
+from tracelet_otel.exporters.clearml.checkpoints import ALIASES, FRAMEWORK, KnownWords, ModelEntry
 from tracelet_otel.exporters.clearml.content import Content, KeptFile
 from tracelet_otel.exporters.clearml.task import SYSTEM_TAG, add_events, find_task
 from tracelet_otel.exporters.names import with_hash
@@ -23,6 +23,8 @@ from tracelet_otel.protocol.run_identity import RunIdentity
 
 _PACKAGE: Final = "package"
 """System tag by which ClearML's client knows that a model's file is an archive of a directory."""
+_KEEPER: Final = "tracelet.keeper:"
+"""Beginning of the system tag that says which callback keeps a model's checkpoint."""
 _FIELDS: Final = ("id", "name", "uri", "tags", "system_tags", "ready")
 _LONGEST: Final = 250
 _LAST_LOG: Final = 500
@@ -36,6 +38,7 @@ class _Model:
     model_id: str
     uri: str
     words: list[str]
+    keeper: str
 
 
 class ServerFiles:
@@ -73,10 +76,10 @@ class ServerFiles:
         self._names = {one["name"]: one["model"] for one in outputs}
         self._models = {}
         for model in self._get_models({"task": [self.task_id]}):
-            for tag in model.get("system_tags") or []:
-                if tag.startswith(SYSTEM_TAG):
-                    words = [word for word in model.get("tags") or [] if word in ALIASES]
-                    self._models[tag.removeprefix(SYSTEM_TAG)] = _Model(model["id"], model.get("uri") or "", words)
+            key, keeper = (_behind(model, prefix) for prefix in (SYSTEM_TAG, _KEEPER))
+            if key:
+                words = [word for word in model.get("tags") or [] if word in ALIASES]
+                self._models[key] = _Model(model["id"], model.get("uri") or "", words, keeper)
 
     def keep(self, place: str, content: Path) -> KeptFile:
         """Send a file to the files server."""
@@ -107,9 +110,9 @@ class ServerFiles:
         """Store the installed packages."""
         self._call("tasks.set_requirements", {"task": self.task_id, "requirements": {"pip": packages}})
 
-    def model_words(self) -> dict[str, list[str]]:
-        """Words of models, by key."""
-        return {key: model.words for key, model in self._models.items()}
+    def model_words(self) -> dict[str, KnownWords]:
+        """Keepers and words of models, by key."""
+        return {key: KnownWords(model.keeper, model.words) for key, model in self._models.items()}
 
     def set_model(self, entry: ModelEntry, kept: KeptFile | None) -> None:
         """Store a model, and that it is one of the task's. A file of it that was there before goes with its address."""
@@ -120,7 +123,11 @@ class ServerFiles:
             "comment": entry.comment,
             "framework": FRAMEWORK,
             "task": self.task_id,
-            "system_tags": [SYSTEM_TAG + entry.key, *([_PACKAGE] if entry.is_package else [])],
+            "system_tags": [
+                SYSTEM_TAG + entry.key,
+                *([_KEEPER + entry.keeper] if entry.keeper else []),
+                *([_PACKAGE] if entry.is_package else []),
+            ],
         }
         known = self._models.get(entry.key)
         current = None if known is None else self._current(known.model_id)
@@ -128,7 +135,8 @@ class ServerFiles:
             if known is not None:
                 self._forget(known.model_id)
             fields |= {"tags": list(entry.words), "project": self._project, "labels": {}, "ready": False}
-            known = _Model(str(self._call("models.create", fields)["id"]), fields["uri"], list(entry.words))
+            made = str(self._call("models.create", fields)["id"])
+            known = _Model(made, fields["uri"], list(entry.words), entry.keeper)
         else:
             tags = _with_words(current, entry.words)
             self._call("models.edit", {**fields, "model": known.model_id, "tags": tags})
@@ -200,6 +208,12 @@ class ServerFiles:
 
     def _call(self, endpoint: str, data: Any) -> dict[str, Any]:
         return self._api.call(endpoint, data, self.task_id)
+
+
+def _behind(model: Mapping[str, Any], prefix: str) -> str:
+    """What the system tag of a model says that begins with a prefix; empty where it has none."""
+    found = (tag.removeprefix(prefix) for tag in model.get("system_tags") or [] if tag.startswith(prefix))
+    return next(found, "")
 
 
 def _with_words(current: Mapping[str, Any], words: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from tracelet_otel.errors import TrackerUnavailableError
-from tracelet_otel.exporters.clearml.checkpoints import ALIASES, FRAMEWORK, ModelEntry
+from tracelet_otel.exporters.clearml.checkpoints import ALIASES, FRAMEWORK, KnownWords, ModelEntry
 from tracelet_otel.exporters.clearml.content import Content, KeptFile
 from tracelet_otel.exporters.clearml.places import is_of_model
 from tracelet_otel.exporters.clearml.session import OfflineSession
@@ -20,6 +20,8 @@ from tracelet_otel.protocol.run_identity import RunIdentity
 
 _KEY: Final = "offline-"
 """Beginning of the id of a model."""
+_KEEPER: Final = "tracelet_keeper"
+"""Of a model, which callback keeps its checkpoint. The import passes it over."""
 _CHECKPOINTS: Final = "checkpoints/"
 """Beginning of the key of an artifact that is a checkpoint."""
 
@@ -78,11 +80,13 @@ class SessionFiles:
         with self._session.editing() as task:
             task["script"]["requirements"] = {"pip": packages}
 
-    def model_words(self) -> dict[str, list[str]]:
-        """Words of models, by key."""
+    def model_words(self) -> dict[str, KnownWords]:
+        """Keepers and words of models, by key."""
         with self._session.editing() as task:
             return {
-                model["id"].removeprefix(_KEY): [tag for tag in model["init"]["tags"] if tag in ALIASES]
+                model["id"].removeprefix(_KEY): KnownWords(
+                    model.get(_KEEPER, ""), [tag for tag in model["init"]["tags"] if tag in ALIASES]
+                )
                 for model in _models(task)
             }
 
@@ -90,6 +94,7 @@ class SessionFiles:
         """Store a model, which refers to where the training has written it, and its file as an artifact."""
         model = {
             "id": _KEY + entry.key,
+            _KEEPER: entry.keeper,
             "init": {
                 "name": entry.name,
                 "comment": entry.comment,
