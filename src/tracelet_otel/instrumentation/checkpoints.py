@@ -6,6 +6,7 @@ The training thread only notes that a file was written or removed. The rest is d
 from __future__ import annotations
 
 import os
+import threading
 import time
 import weakref
 from collections import deque
@@ -86,6 +87,9 @@ class Checkpoints:
         self._keepers: list[weakref.ref[Any]] = []
         """All callbacks that have had a checkpoint written."""
         self._saves = 0
+        self._taking = threading.RLock()
+        """Notes are passed on in their order: a file that is removed was written before."""
+        self._pid = os.getpid()
         if policy != OFF:
             meter_provider.get_meter(semconv.SCOPE_RUN).create_observable_counter(
                 semconv.CHECKPOINTS,
@@ -100,16 +104,20 @@ class Checkpoints:
         return self._policy == OFF
 
     def take(self) -> None:
-        """Pass on what was noted. Never raises."""
-        while self.notes:
-            note = self.notes.popleft()
-            try:
-                if note.is_removed:
-                    self._removed(note)
-                else:
-                    self._written(note)
-            except Exception as error:
-                self.report(error)
+        """Pass on what was noted. Never raises. Thread-safe."""
+        if os.getpid() != self._pid:
+            # A forked child has a copy of the lock, but not the thread that would release it.
+            self._taking, self._pid = threading.RLock(), os.getpid()
+        with self._taking:
+            while self.notes:
+                note = self.notes.popleft()
+                try:
+                    if note.is_removed:
+                        self._removed(note)
+                    else:
+                        self._written(note)
+                except Exception as error:
+                    self.report(error)
 
     def report(self, error: Exception) -> None:
         """Report that a checkpoint was not noted."""
