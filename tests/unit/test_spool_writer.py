@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -154,6 +155,19 @@ def test_a_large_file_is_linked_and_takes_no_room(writer, role, tmp_path):
     Files(writer).add_file(source, None)
     (entry,) = entries(role)
     assert (entry.content.stat().st_size, source.stat().st_nlink) == (2**31, began + 1)
+
+
+def test_what_is_copied_leaves_room_on_the_disk_and_what_is_linked_needs_none(writer, role, tmp_path, monkeypatch):
+    role.run_id = "r1"
+    source = tmp_path / "large"
+    with source.open("wb") as file:
+        file.truncate(2**31)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2**29))
+    Files(writer).add_file(source, None)
+    (tmp_path / "small").write_text("x")
+    with pytest.raises(OSError, match="are left free"):
+        Files(writer).add_file(tmp_path / "small", None)
+    assert [entry.file.name for entry in entries(role)] == ["large"]
 
 
 @pytest.mark.parametrize("missing", ["nothing", "pipe"])

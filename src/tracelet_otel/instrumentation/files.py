@@ -49,13 +49,9 @@ class Files:
         if size is None:
             raise FileNotFoundError(f"there is no file and no directory {source}")
         shown = safe_name(encodable(name or source.name))
-
-        def make(target: Path) -> None:
-            check_room(target.parent, size)
-            copied(source, _LONGEST_COPY)(target)
-
         self._note(shown)
-        self._spool.put(RunFile(shown, FileKind.FILE, time_ns(), PurePosixPath(shown).name, size), make)
+        file = RunFile(shown, FileKind.FILE, time_ns(), PurePosixPath(shown).name, size)
+        self._spool.put(file, copied(source, _LONGEST_COPY))
 
     def add_image(self, name: str, image: Any, step: int | None) -> None:
         """Record an image, as `media.write_image` takes it."""

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.tracing.files import size_of_directory, size_of_file
-from tracelet_otel.protocol.files import Make, RunFile, put_entry, remove_entry
+from tracelet_otel.protocol.files import Make, RunFile, check_room, put_entry, remove_entry
 
 
 class KnowsSpool(Protocol):
@@ -170,16 +170,20 @@ def linked(source: Path) -> Make:
 def copied(source: Path, longest_copy: int) -> Make:
     """The content is a copy of a file or directory, which may change or be removed afterwards.
 
+    A copy that leaves too little room on the disk is not made, which raises an `OSError`. A link needs no room.
+
     Args:
         source: the file or directory.
         longest_copy: a file that has more bytes is linked where the file system allows that, as a copy takes long.
     """
 
     def take(found: Path, target: Path) -> None:
-        if found.stat().st_size > longest_copy:
+        size = found.stat().st_size
+        if size > longest_copy:
             with contextlib.suppress(OSError):
                 os.link(found, target)
                 return
+        check_room(target.parent, size)
         shutil.copyfile(found, target)
 
     return lambda target: _each(source, target, take)
