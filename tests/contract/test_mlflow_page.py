@@ -102,6 +102,26 @@ def test_a_training_is_among_the_training_runs(backend, client, identity):
     assert client.get_experiment(run.info.experiment_id).tags["mlflow.experimentKind"] == "custom_model_development"
 
 
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_a_training_has_one_model_also_where_telling_so_was_cut_off(backend, client, identity, monkeypatch, is_killed):
+    def away(*_: object) -> None:
+        raise mlflow.MlflowException("away")
+
+    tracker = backend.tracker()
+    tracker.open(identity)
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "finalize_logged_model", away)
+        tracker.log_readings([reading("loss", 1.0, stage="fit")])
+    if is_killed:
+        tracker = backend.tracker()
+        tracker.open(identity)
+    tracker.log_readings([reading("loss", 1.0, 1, stage="fit")])
+    run = found(client, identity)
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert str(model.status) == "READY"
+    assert [one.model_id for one in run.outputs.model_outputs] == [model.model_id]
+
+
 def test_an_experiment_that_was_there_stays_as_it_is(backend, client, identity):
     client.create_experiment(identity.project, tags={"team": "nlp"})
     before = client.get_experiment_by_name(identity.project).tags

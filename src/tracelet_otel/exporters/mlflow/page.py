@@ -19,13 +19,15 @@ from tracelet_otel.protocol.run_identity import RunIdentity
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import LoggedModel, Metric, Run
 
 TRAINING_EXPERIMENT: Final = {"mlflow.experimentKind": "custom_model_development"}
 """Tags of an experiment of trainings. Without it, pages of servers before MLflow's switch between GenAI and model
 training take an experiment with traces for one of GenAI."""
 _NO_SUCH_PAGE: Final = "ENDPOINT_NOT_FOUND"
 """MLflow's error code where a server does not know what it is asked for."""
+_ATTEMPTS: Final = 3
+"""So often a run is to be listed where that fails, since a server may be away for a moment."""
 _FIT: Final = "fit"
 _MODEL: Final = "model"
 """Name of a run's model, as `mlflow.pytorch.autolog` has it."""
@@ -51,7 +53,8 @@ class RunPage:
         self._guard = guard
         self._info = run.info
         self._extremes = Extremes.of(run.data.tags, run.data.metrics)
-        self._is_listed = bool(run.outputs and run.outputs.model_outputs)
+        self._attempts = 0 if run.outputs and run.outputs.model_outputs else _ATTEMPTS
+        """So often it may be tried to have the run listed."""
 
     def location(self, uri: str) -> RunLocation:
         """Where people find the page, from the address of the store without credentials."""
@@ -75,7 +78,7 @@ class RunPage:
         self._client.log_batch(self._info.run_id, metrics=metrics, tags=tags, synchronous=True)
         self._extremes = extremes
         self._parent.attempt()
-        if not self._is_listed and any(reading.stage == _FIT for reading in readings):
+        if self._attempts and any(reading.stage == _FIT for reading in readings):
             self._list_as_training()
 
     def _list_as_training(self) -> None:
@@ -87,23 +90,32 @@ class RunPage:
         """
         from mlflow.entities import LoggedModelOutput
         from mlflow.exceptions import MlflowException
-        from mlflow.utils.mlflow_tags import MLFLOW_MODEL_IS_EXTERNAL
 
-        self._is_listed = True
+        self._attempts -= 1
         try:
-            model = self._client.create_logged_model(
-                self._info.experiment_id,
-                _MODEL,
-                source_run_id=self._info.run_id,
-                tags={MLFLOW_MODEL_IS_EXTERNAL: "true"},
-            )
+            model = self._model()
             # As MLflow does it where there are no files: nothing is pending.
             self._client.finalize_logged_model(model.model_id, "READY")
             self._client.log_outputs(self._info.run_id, [LoggedModelOutput(model.model_id, step=0)])
+            self._attempts = 0
         except Exception as error:
-            if not isinstance(error, MlflowException) or error.error_code != _NO_SUCH_PAGE:
+            if isinstance(error, MlflowException) and error.error_code == _NO_SUCH_PAGE:
+                self._attempts = 0
+            else:
                 # In words, since a traceback may have an address with a password.
                 self._guard.report("MLflow does not list the run among trainings", without_secrets(str(error), ()))
+
+    def _model(self) -> LoggedModel:
+        """The run's model. A relay that was killed may have made it already."""
+        from mlflow.utils.mlflow_tags import MLFLOW_MODEL_IS_EXTERNAL
+
+        wanted = f"source_run_id = '{self._info.run_id}' AND name = '{_MODEL}'"
+        found = self._client.search_logged_models([self._info.experiment_id], wanted, max_results=1)
+        if found:
+            return found[0]
+        tags = {MLFLOW_MODEL_IS_EXTERNAL: "true"}
+        run = self._info
+        return self._client.create_logged_model(run.experiment_id, _MODEL, source_run_id=run.run_id, tags=tags)
 
     def with_note(self, tags: Mapping[str, str]) -> dict[str, str]:
         """Tags to set, with what the description becomes where the note is among them."""
