@@ -38,6 +38,7 @@ def test_numbers_are_no_media(value):
     [
         ("a/config.yaml", "a/config.yaml"),
         ("config.yaml", "artifacts/config.yaml"),
+        ("exception.txt", "artifacts/exception.txt"),
         ("media/a.png", "artifacts/media/a.png"),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracelet_otel import semconv
+from tracelet_otel.exporters.wandb.folder import save
 from tracelet_otel.protocol.failure import FAILURE_FILE, Failure
 
 if TYPE_CHECKING:
@@ -17,6 +18,5 @@ def store_failure(run: wandb.Run, failure: Failure) -> None:
     run.summary[semconv.EXCEPTION_TYPE] = failure.type
     run.summary[semconv.EXCEPTION_MESSAGE] = failure.message
     if failure.stacktrace:
-        file = Path(run.dir, FAILURE_FILE)
-        file.write_text(failure.stacktrace, encoding="utf-8")
-        run.save(file, base_path=run.dir, policy="now")
+        Path(run.dir, FAILURE_FILE).write_text(failure.stacktrace, encoding="utf-8")
+        save(run, FAILURE_FILE)

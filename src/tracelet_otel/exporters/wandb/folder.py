@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+from tracelet_otel.protocol.failure import FAILURE_FILE
+
 if TYPE_CHECKING:
     import wandb
 
@@ -16,6 +18,7 @@ _OWN: Final = frozenset(
     {
         "config.yaml",
         "diff.patch",
+        FAILURE_FILE,
         "media",
         "output.log",
         "requirements.txt",
@@ -25,7 +28,7 @@ _OWN: Final = frozenset(
         "wandb-summary.json",
     }
 )
-"""First parts of paths at which W&B keeps files of its own."""
+"""First parts of paths at which W&B keeps files of its own, and we what we know of a failure."""
 _ASIDE: Final = "artifacts"
 
 
