@@ -33,6 +33,7 @@ SAFE = {
     "..": "__",
     ".hidden": ".hidden",
     "a\\b#c": "a_b_c",
+    "two\nlines\t": "two_lines_",
     "100 % of %2e%2e%2F": "100 % of _2e_2e_2F",
     "größe = 1, 損失": "größe = 1, 損失",
     f"{'x' * 200}/{'x' * 200}": f"{'x' * 200}/{'x' * 200}",

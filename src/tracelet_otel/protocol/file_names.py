@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 from typing import Final
 
 _DOTS: Final = re.compile(r"\.+")
-_UNUSABLE: Final = re.compile(r"[\\#]|%(?=[0-9a-fA-F]{2})")
-"""What MLflow takes in no name, or takes for another character when the file is read."""
+_UNUSABLE: Final = re.compile(r"[\\#\x01-\x1f\x7f]|%(?=[0-9a-fA-F]{2})")
+"""What MLflow takes in no name, or takes for another character when the file is read. Its server has no path for a name
+with an end of a line."""
 _LONGEST_PART: Final = 200
 """Of a part of a name, in bytes. File systems take 255, and trackers add to it."""
 _LONGEST_SUFFIX: Final = 20
