@@ -17,7 +17,7 @@ import pytest
 import tracelet_otel as tracelet
 from tests.integration.conftest import BOTH
 from tests.support.clearml_files import session
-from tests.support.mlflow_store import multiset, stored_run, stored_runs
+from tests.support.mlflow_store import stored_run
 from tests.support.trainings import Training, namespace
 from tests.support.waiting import wait_until
 from tests.support.wandb_files import offline_files, offline_run
@@ -60,15 +60,6 @@ def test_a_run_ends_with_its_training_and_not_with_its_delivery(tmp_path, databa
     for told in told_to:
         times = [datetime.fromisoformat(told[f"tracelet.run.{which}_time"]) for which in ("start", "end")]
         assert [int(one.timestamp() * 1e3) for one in times] == [stored.start_ms, stored.end_ms]
-
-
-def test_several_starts_at_once_make_one_database(tmp_path, start):
-    """It is not there yet, and MLflow makes its tables."""
-    children = [start("starts.py") for _ in range(4)]
-    for child in children:
-        _, errors = child.communicate(timeout=240)
-        assert child.returncode == 0, errors
-    assert [run.multiset for run in stored_runs(tmp_path / "mlflow.db")] == [multiset([("loss", 0, 1.0)])] * 4
 
 
 def test_a_second_stop_waits_for_the_first(database):

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sqlite3
-import sys
-import tempfile
 import threading
-from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -71,22 +67,12 @@ def absolute(uri: str) -> str:
     return uri
 
 
-@contextlib.contextmanager
-def process_lock(uri: str) -> Iterator[None]:
-    """Hold a lock, so that no other process of this user opens the same SQLite database meanwhile.
-
-    MLflow makes the tables of a new one in dozens of migrations, and two processes that do so at once both fail.
-    """
-    if urlsplit(uri).scheme != "sqlite" or sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    name = f"tracelet-mlflow-{hashlib.sha256(uri.encode()).hexdigest()[:16]}-{os.getuid()}.lock"
-    path = Path(tempfile.gettempdir(), name)
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def database_file(uri: str) -> Path | None:
+    """The file of a SQLite database, by the one name that it has for all; None for every other store."""
+    scheme, found, name = uri.partition(":///")
+    name = name.partition("?")[0]
+    is_file = scheme.partition("+")[0] == "sqlite" and found and name.strip("/") and not name.startswith((":", "file:"))
+    return Path(name).resolve() if is_file else None
 
 
 @lru_cache(1024)
@@ -132,8 +118,7 @@ def check_usable(uri: str) -> None:
             raise TrackerUnavailableError(
                 f"MLflow at {shown} answers with HTTP status {status}: is it starting or ill?"
             )
-    elif parts.scheme == "sqlite" and parts.path.strip("/"):
-        path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+    elif (path := database_file(uri)) is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.closing(sqlite3.connect(path, timeout=_TIMEOUT_S)) as connection:

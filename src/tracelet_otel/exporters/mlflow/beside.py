@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from tracelet_otel._support.redact import without_credentials
 from tracelet_otel.errors import TrackerUnavailableError
-from tracelet_otel.exporters.mlflow.address import check_usable, database_lock, process_lock
+from tracelet_otel.exporters.mlflow.address import check_usable, database_lock
 from tracelet_otel.exporters.mlflow.errors import translated
+from tracelet_otel.exporters.mlflow.new_store import process_lock
 from tracelet_otel.protocol.run_identity import RunIdentity
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.redact import without_credentials
 from tracelet_otel.errors import ConfigurationError, RefusedError, RunLostError
 from tracelet_otel.exporters.base import RunLocation
-from tracelet_otel.exporters.mlflow.address import check_usable, database_lock, process_lock
+from tracelet_otel.exporters.mlflow.address import check_usable, database_lock
 from tracelet_otel.exporters.mlflow.errors import translated
 from tracelet_otel.exporters.mlflow.experiments import experiment_id
 from tracelet_otel.exporters.mlflow.failure import store_failure
@@ -35,6 +35,7 @@ from tracelet_otel.exporters.mlflow.mapping import (
     storable,
     tag_key,
 )
+from tracelet_otel.exporters.mlflow.new_store import make_store, process_lock
 from tracelet_otel.exporters.mlflow.options import MlflowOptions
 from tracelet_otel.exporters.mlflow.page import RunPage
 from tracelet_otel.exporters.mlflow.traces import MlflowTraces
@@ -81,6 +82,7 @@ class MlflowTracker:
         """Create the run, or continue it. The experiment is created where it does not exist."""
         is_late, self._was_tried = self._was_tried, True
         with translated(f"MLflow at {self._shown_uri}", self._uri), database_lock(self._uri), process_lock(self._uri):
+            make_store(self._uri)
             check_usable(self._uri)
             self._client = self._connect()
             opened = self._continue(run) if self._continued else self._create(run)
