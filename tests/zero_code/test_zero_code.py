@@ -208,15 +208,6 @@ def test_a_run_is_as_long_as_its_training(instrumented, database):
     assert any(name.startswith("system/") for name, *_ in stored.points)
 
 
-def test_a_training_that_fails_before_its_first_value_is_a_run(instrumented, database):
-    child = instrumented("fails.py", "mlflow")
-    assert child.returncode == 1
-    assert "no loss today" in child.stderr
-    stored = stored_run(database)
-    assert (stored.status, stored.points) == ("FAILED", [])
-    assert stored.params["lightning/trainer/max_epochs"] == "1000"
-
-
 @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=(pytest.mark.cold, pytest.mark.slow))])
 def test_a_training_in_a_worker_says_that_it_is_not_recorded(tmp_path, instrumented, method):
     script = Path(__file__).parents[1] / "integration" / "scripts" / "trains_in_workers.py"
