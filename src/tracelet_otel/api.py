@@ -12,7 +12,7 @@ from typing import Any
 
 from tracelet_otel._support.environment import sdk_disabled
 from tracelet_otel._support.guard import Guard, log
-from tracelet_otel._support.private_names import LIGHTNING, OPENTELEMETRY_SDK
+from tracelet_otel._support.private_names import COMMAND_LINE, FABRIC, LIGHTNING, OPENTELEMETRY_SDK
 from tracelet_otel._support.private_names import check as check_names
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.registry import absolute, check_all, without_secrets
@@ -96,7 +96,8 @@ def start_logging(
         raise ConfigurationError("OTEL_SDK_DISABLED=true turns OpenTelemetry off, so nothing can be recorded: unset it")
     check_names(OPENTELEMETRY_SDK)
     if settings.track_lightning:
-        check_names(LIGHTNING)
+        for library in (LIGHTNING, FABRIC, COMMAND_LINE):
+            check_names(library)
     # Checked before the active run is ended. A relay that is joined has backends of its own.
     check_all(settings)
     if isolated:

@@ -98,11 +98,11 @@ class WorkerRuns:
         elsewhere = _elsewhere()
         found = None if elsewhere is None else elsewhere.run(waits=not self._is_said)
         if elsewhere is None or found is None:
-            self._say("the run of the process that started it is over, or takes nothing of other processes")
+            self.say_unrecorded("the run of the process that started it is over, or takes nothing of other processes")
             return None
         settings = from_plain(found.settings)
         if settings.trackers and not found.endpoint:
-            self._say("without a relay (relay=False) only the process that started it is")
+            self.say_unrecorded("without a relay (relay=False) only the process that started it is")
             return None
         if settings.workers == "same":
             self._same = self._join(settings, elsewhere.place)
@@ -110,7 +110,8 @@ class WorkerRuns:
         name = f"{found.run_name}-{_name_of_process()}-{number}-{model}"
         return self._begin_part(settings, name, elsewhere.parent(found), found.code)
 
-    def _say(self, reason: str) -> None:
+    def say_unrecorded(self, reason: str) -> None:
+        """Say, once, that something of this process is not recorded."""
         if not self._is_said:
             self._is_said = True
             log.warning("what process %d trains is not recorded: %s", os.getpid(), reason)

@@ -25,7 +25,7 @@ class PrivateName:
     """A name that its library does not promise to keep.
 
     Args:
-        module: the module that holds it, below the library's package.
+        module: the module that holds it, below the library's package; empty for that itself.
         name: what is looked for in the module, with dots for what is in a class.
         parameters: expected names of a function's first parameters, in order; more may follow.
         sets: attributes that the function sets on `self`, for attributes that exist on instances only.
@@ -139,6 +139,29 @@ LIGHTNING: Final = Library(
     tampered=dict.fromkeys((("lightning", "2.6.2"), ("lightning", "2.6.3")), "GHSA-w37p-236h-pfx3"),
 )
 
+DOES_NOTHING: Final = "_do_nothing"
+"""Function of Fabric's that its `launch` runs where the user gives none."""
+
+FABRIC: Final = Library(
+    packages={"lightning.fabric": "lightning", "lightning_fabric": "pytorch-lightning"},
+    oldest=LIGHTNING.oldest,
+    newest=LIGHTNING.newest,
+    names=(
+        # What `launch` and an overridden `run` have in common, and ranks that start as processes of `multiprocessing`.
+        PrivateName("fabric", "Fabric._wrap_and_launch", ("self", "to_run")),
+        PrivateName("fabric", DOES_NOTHING),
+        PrivateName("strategies.launchers.multiprocessing", STARTS_RANKS),
+    ),
+)
+
+COMMAND_LINE: Final = Library(
+    packages={"lightning.pytorch.cli": "lightning", "pytorch_lightning.cli": "pytorch-lightning"},
+    oldest=LIGHTNING.oldest,
+    newest=LIGHTNING.newest,
+    # The parser that the configuration of a subcommand belongs to.
+    names=(PrivateName("", "LightningCLI._parser", ("self", "subcommand")),),
+)
+
 _AGGREGATION: Final = "metrics._internal.aggregation"
 _CREATE: Final = ("self", "instrument", "attributes", "reservoir_factory", "start_time_unix_nano")
 
@@ -192,6 +215,18 @@ def check_package(library: Library, package: str) -> None:
         raise IncompatibleVersionError(message(library, library.packages[package], missing))
 
 
+def requirements(library: Library, *others: str) -> list[str]:
+    """Return requirements on those distributions that are installed, of which one is enough; with none, on the first.
+
+    Args:
+        library: the library.
+        others: more distributions of the same versions that bring a part of it.
+    """
+    distributions = (*library.packages.values(), *others)
+    found = [name for name in distributions if _installed(name) is not None]
+    return [f"{name} >= {library.oldest}" for name in found or distributions[:1]]
+
+
 def message(library: Library, distribution: str, missing: list[str]) -> str:
     """Return the message for a user about names that are missing.
 
@@ -221,10 +256,11 @@ def tampered(library: Library) -> Iterator[str]:
 
 def _missing(library: Library, package: str) -> Iterator[str]:
     for one in library.names:
-        module = sys.modules.get(f"{package}.{one.module}")
+        place = f"{package}.{one.module}".rstrip(".")
+        module = sys.modules.get(place)
         missing = one.name if module is None else one.missing(module)
         if missing:
-            yield f"{package}.{one.module}.{missing}"
+            yield f"{place}.{missing}"
 
 
 def _is_loaded(package: str) -> bool:

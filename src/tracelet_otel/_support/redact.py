@@ -60,6 +60,11 @@ _OPTION: Final = re.compile(r"--?[A-Za-z]")
 """Beginning of an argument that is an option, and not the value of the one before it."""
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether the name of an argument says that its value is secret."""
+    return bool(_SECRET_NAME.fullmatch(name))
+
+
 def without_secrets(text: str, secrets: Iterable[str]) -> str:
     """Return a text without secrets.
 

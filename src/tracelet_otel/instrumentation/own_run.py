@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from tracelet_otel import semconv
 from tracelet_otel._support.environment import environment
 from tracelet_otel._support.guard import log
 from tracelet_otel._support.spawned import is_started_by_multiprocessing
@@ -47,6 +48,8 @@ class Participation:
     """Which checkpoints are uploaded: a constant of `checkpoints`."""
     journals: Path | None = None
     """Directory of the journals, in which files wait for the relay; None where no relay takes any."""
+    ranks_apart: bool = False
+    """Whether the run keeps the values of ranks apart."""
     tracks_environment: bool = False
     """Whether the installed packages and a summary of the module are recorded."""
 
@@ -74,6 +77,7 @@ class Participation:
             settings.notes,
             settings.checkpoints,
             settings.journal_dir if settings.trackers else None,
+            settings.ranks == semconv.RANKS_EACH,
             settings.track_environment,
         )
 

@@ -64,6 +64,8 @@ class Signals:
     """Whether pictures, tables, texts and files are recorded that other loggers are handed."""
     owns_run: bool = True
     """Whether the end of this process ends the run."""
+    ranks_apart: bool = False
+    """Whether the run keeps the values of ranks apart."""
     tells_summary: bool = True
     """Whether a table of where the time went is shown on a terminal at the end of the run."""
 
@@ -145,6 +147,7 @@ def make_signals(
         gradients_every=part.gradients_every,
         captures_media=part.captures_media,
         owns_run=part.owns_run,
+        ranks_apart=part.ranks_apart,
         tells_summary=part.tells_summary,
     )
 

@@ -34,7 +34,9 @@ PACKAGES_FILE: Final = "requirements.txt"
 """Name of the file that has the packages which are installed where the training runs."""
 SUMMARY_FILE: Final = "model_summary.txt"
 """Name of the file that has a summary of the module, as `mlflow.pytorch.autolog` calls it."""
-OWN_FILES: Final = frozenset((PACKAGES_FILE, SUMMARY_FILE))
+CONFIG_FILE: Final = "config.yaml"
+"""Name of the file that has what `LightningCLI` has read, as Lightning calls it."""
+OWN_FILES: Final = frozenset((PACKAGES_FILE, SUMMARY_FILE, CONFIG_FILE))
 """Files that a run records by itself, unless the user records one of the same name."""
 _ROOM: Final = 2**29
 """In bytes. So much is left free on the disk of a spool."""

@@ -30,6 +30,7 @@ AXIS_TRAINER: Final = "trainer/global_step"  # Lightning's `_batches_that_steppe
 AXIS_EVAL_BATCH: Final = "eval_batch"  # batches seen by one evaluation dataloader
 AXIS_LOGGED: Final = "step"  # a metric that the user logged under the name `step`
 AXIS_USER: Final = "user"  # the step that the user gave, as to `Run.log_metric`
+AXIS_ROW: Final = "row"  # rows that a Fabric has been handed before: the user gave no step
 AXIS_NONE: Final = "none"  # nothing: the user gave no step, and it is 0
 
 # Names of logged metrics that are not the user's own

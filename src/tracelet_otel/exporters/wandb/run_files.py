@@ -16,7 +16,7 @@ from tracelet_otel.exporters.wandb.mapping import STEP, TIME
 from tracelet_otel.exporters.wandb.media import column_of, encoded, made_of
 from tracelet_otel.exporters.wandb.shared import SharesRun
 from tracelet_otel.protocol.console import whole
-from tracelet_otel.protocol.files import FileKind, RunFile, files_in
+from tracelet_otel.protocol.files import PACKAGES_FILE, FileKind, RunFile, files_in
 from tracelet_otel.protocol.run_identity import RunIdentity
 
 
@@ -68,8 +68,8 @@ class WandbFiles:
                 history.wait_for_file(run, names[-1])
 
         run = self._shared.begun()
-        # The packages are where W&B's own client puts them.
-        place = file.path if file.is_own else place_of(file.path)
+        # The packages are where W&B's own client puts them. Another `config.yaml` is W&B's.
+        place = file.path if file.is_own and file.path == PACKAGES_FILE else place_of(file.path)
         names = []
         for behind, found in files_in(content):
             names.append(f"{place}{behind}")

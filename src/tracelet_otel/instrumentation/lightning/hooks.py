@@ -15,6 +15,8 @@ from typing import Any
 from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.hparams import Hyperparameters
+from tracelet_otel.instrumentation.lightning.fabric.fabric_hooks import FabricHooks
+from tracelet_otel.instrumentation.lightning.fabric.launched import LaunchedFunction
 from tracelet_otel.instrumentation.lightning.lifecycle import Lifecycle
 from tracelet_otel.instrumentation.lightning.media_calls import MediaCalls
 from tracelet_otel.instrumentation.lightning.routes import RunsOfTrainers
@@ -37,6 +39,8 @@ class Hooks:
     """The threads that are handing a row to loggers."""
     media: MediaCalls
     """Records what loggers are handed beside numbers."""
+    fabric: FabricHooks
+    """Records what Fabrics log."""
     trainings: RunsOfTrainers | None = None
     """Has a run of its own for each trainer; None: all are recorded in this one."""
 
@@ -51,8 +55,9 @@ class Hooks:
         """
         lifecycle = Lifecycle(signals)
         rows, media = Rows(signals, lifecycle), MediaCalls(signals, lifecycle, handing_out)
+        fabric = FabricHooks(signals, rows)
         hparams, guard, timing = signals.hparams, signals.guard, signals.timing
-        return cls(rows, lifecycle, hparams, guard, timing, signals, handing_out, media, trainings)
+        return cls(rows, lifecycle, hparams, guard, timing, signals, handing_out, media, fabric, trainings)
 
     def fetching(self) -> AbstractContextManager[Any]:
         """What to do it in when a loop begins to fetch batches; its time is that of the phase `data_wait`."""
@@ -79,7 +84,9 @@ class Hooks:
             metrics = given.get("metrics", args[0] if args else kwargs.get("metrics"))
             step = given.get("step", args[1] if len(args) > 1 else kwargs.get("step"))
             trainer = self.lifecycle.trainer_of(logger)
-            if trainer is not None and metrics and not self.lifecycle.is_silent(trainer):
+            if trainer is None:
+                self.fabric.take_logged(logger, metrics, step)
+            elif metrics and not self.lifecycle.is_silent(trainer):
                 self.rows.take_logged(trainer, logger, metrics, step)
         except Exception as error:
             self.guard.report("a row of metrics could not be taken from a logger", error)
@@ -97,15 +104,19 @@ class Hooks:
         """
         try:
             trainer = self.lifecycle.trainer_of(logger)
-            if trainer is None or self.lifecycle.is_silent(trainer):
+            if trainer is not None and self.lifecycle.is_silent(trainer):
                 return
             params = args[0] if args else kwargs.get("params")
-            if params is not None:
-                self.hparams.update(params)
             given: Mapping[str, Any] = {}
             with suppress(TypeError):  # the logger has refused this call, too
                 given = _arguments(log_hyperparams, logger, args, kwargs)
-            if metrics := _of_hyperparams(given.get("metrics")):
+            metrics = _of_hyperparams(given.get("metrics"))
+            if trainer is None:
+                self.fabric.take_hyperparams(logger, params, metrics, given.get("step"))
+                return
+            if params is not None:
+                self.hparams.update(params)
+            if metrics:
                 self.rows.take_logged(trainer, logger, metrics, given.get("step"))
         except Exception as error:
             self.guard.report("hyperparameters could not be taken from a logger", error)
@@ -156,11 +167,14 @@ class Hooks:
         """A trainer continues in this process, which was started for it.
 
         Args:
-            trainer: the copy of a trainer that was entered elsewhere.
-            callback: the copy of our callback among those of the trainer.
+            trainer: the copy of a trainer that was entered elsewhere, or of a Fabric that was launched there.
+            callback: the copy of our callback among those of the trainer, or of what the Fabric launches.
             prepare: called with the trainer first.
         """
         try:
+            if isinstance(callback, LaunchedFunction):
+                self.fabric.enter_copy(trainer, prepare)
+                return
             prepare(trainer)
             self.lifecycle.enter_copy(trainer, callback)
         except Exception as error:

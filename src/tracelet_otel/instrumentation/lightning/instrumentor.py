@@ -13,9 +13,8 @@ import os
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, distribution
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.metrics import MeterProvider, get_meter_provider
@@ -23,19 +22,27 @@ from wrapt import register_post_import_hook
 
 from tracelet_otel._support.environment import is_recorded_elsewhere, sdk_exports_nothing
 from tracelet_otel._support.guard import Guard, log
-from tracelet_otel._support.private_names import CONNECTOR, FETCHERS, LIGHTNING, check_package, tampered
+from tracelet_otel._support.private_names import (
+    CONNECTOR,
+    FETCHERS,
+    LIGHTNING,
+    check_package,
+    requirements,
+    tampered,
+)
 from tracelet_otel.errors import IncompatibleVersionError
+from tracelet_otel.instrumentation.lightning.attachment import Attachment
+from tracelet_otel.instrumentation.lightning.command_line import CommandLines
+from tracelet_otel.instrumentation.lightning.fabric.wrappers import FabricWrappers
 from tracelet_otel.instrumentation.lightning.hooks import Hooks
 from tracelet_otel.instrumentation.lightning.own_run import end, identify, with_spans
 from tracelet_otel.instrumentation.lightning.recording_logger import RecordingLogger
-from tracelet_otel.instrumentation.lightning.routes import Routes, RunsOfTrainers
+from tracelet_otel.instrumentation.lightning.routes import Routes, RunsInWorkers, RunsOfTrainers
 from tracelet_otel.instrumentation.lightning.wrappers import METHODS, Wrappers
 from tracelet_otel.instrumentation.outcome import last_error
 from tracelet_otel.instrumentation.own_run import Nobodys, OwnRun
 from tracelet_otel.instrumentation.patching import Patch
 from tracelet_otel.instrumentation.signals import Signals, make_signals
-
-_DISTRIBUTIONS: Final = tuple(LIGHTNING.packages.values())
 
 
 class LightningInstrumentor(BaseInstrumentor):
@@ -50,12 +57,18 @@ class LightningInstrumentor(BaseInstrumentor):
             self._patches: dict[tuple[Any, str], Patch] = {}
             self.routes = Routes()
             """Which run a trainer is recorded in."""
-            self._wrappers = Wrappers(self.routes, self._patch_loggers)
             self._awaited: set[str] = set()
             self._at_exit: Callable[[], None] | None = None
             self._own_pid = 0
             self._waits_for_lightning = False
             self._meter_provider: MeterProvider | None = None
+            routes = self.routes
+            attachment = Attachment(
+                self, routes.of_thread, routes.beginning, self._patch_method, self._patch_loggers, routes.handing_out
+            )
+            self._command_lines = CommandLines(attachment)
+            self._wrappers = Wrappers(routes, self._patch_loggers, self._command_lines.report)
+            self._parts = (FabricWrappers(attachment), self._command_lines)
             self.own_run: OwnRun = Nobodys()
             """The run that is reported where `instrument` is called without `signals`."""
 
@@ -71,8 +84,7 @@ class LightningInstrumentor(BaseInstrumentor):
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Requirements on those distributions that are installed, of which one is enough; with none, on the first."""
-        installed = [name for name in _DISTRIBUTIONS if _is_installed(name)]
-        return [f"{name} >= {LIGHTNING.oldest}" for name in installed or _DISTRIBUTIONS[:1]]
+        return requirements(LIGHTNING, "lightning-fabric")
 
     def take_over(self, signals: Signals, trainings: RunsOfTrainers | None = None) -> None:
         """Report to these signals from now on, and no longer to any earlier ones.
@@ -126,7 +138,7 @@ class LightningInstrumentor(BaseInstrumentor):
             log.warning(warning)
         self._await_lightning()
 
-    def record_workers(self, runs: RunsOfTrainers) -> None:
+    def record_workers(self, runs: RunsInWorkers) -> None:
         """Record what a process trains that works for another one: this process, or one that is forked from it.
 
         Args:
@@ -138,7 +150,7 @@ class LightningInstrumentor(BaseInstrumentor):
             self._await_lightning()
 
     def _await_lightning(self) -> None:
-        for package in LIGHTNING.packages:
+        for package in (*LIGHTNING.packages, *(name for part in self._parts for name in part.modules)):
             if package in sys.modules:
                 self._patch_package(sys.modules[package])
             elif package not in self._awaited:
@@ -190,12 +202,16 @@ class LightningInstrumentor(BaseInstrumentor):
         if self._waits_for_lightning:
             self._begin_own_run()
         if not self.routes.is_used:
-            if self.routes.is_worker:
+            if self.routes.is_worker and package.__name__ in LIGHTNING.packages:
                 # Only to begin a run where this worker trains.
                 for method in METHODS:
                     self._patch_method(package.Trainer, method, self._wrappers.lifecycle)
             return
         try:
+            for part in self._parts:
+                if package.__name__ in part.modules:
+                    part.patch(package)
+                    return
             check_package(LIGHTNING, package.__name__)
             connector = sys.modules[f"{package.__name__}.{CONNECTOR}"]._LoggerConnector
             self._patch_method(connector, "log_metrics", self._wrappers.connector)
@@ -225,11 +241,3 @@ class LightningInstrumentor(BaseInstrumentor):
                     self.routes.guard.report(place, error)
         if hooks is not None:
             hooks.media.watch(trainer, self._patch_method, self)
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        distribution(name)
-    except PackageNotFoundError:
-        return False
-    return True

@@ -36,6 +36,14 @@ class RunsOfTrainers(Protocol):
         ...
 
 
+class RunsInWorkers(RunsOfTrainers, Protocol):
+    """Has a run for each trainer of a process that works for another one."""
+
+    def say_unrecorded(self, reason: str) -> None:
+        """Say, once, that something of this process is not recorded."""
+        ...
+
+
 @dataclass(frozen=True)
 class Route:
     """Where what a trainer does is sent."""
@@ -60,7 +68,7 @@ class Routes:
         """The threads that are handing a row to loggers, of whichever run."""
         self.default: Hooks | None = None
         """Of the default run; None where there is none."""
-        self.in_workers: RunsOfTrainers | None = None
+        self.in_workers: RunsInWorkers | None = None
         """Runs of what is trained in a process that works for another one, which has a run. None: not recorded."""
         self._others: list[Hooks] = []
         """Of all runs that are not the default one."""
@@ -140,6 +148,20 @@ class Routes:
                     return hooks
         return here
 
+    def of_thread(self) -> Hooks | None:
+        """The hooks for what this thread trains without a trainer; None where nothing is recorded."""
+        isolated = self._isolated.get()
+        return isolated if isolated in self._others else self.default
+
+    def beginning(self) -> Hooks | None:
+        """The same for what begins such a training: one that works for another process says that it is not recorded."""
+        if self.is_worker and not self._is_worker:
+            self.be_worker()
+        hooks = self.of_thread()
+        if hooks is None and self._is_worker and self.in_workers is not None:
+            self.in_workers.say_unrecorded("only trainers of such a process have runs, and Fabric has none")
+        return hooks
+
     def enter(self, trainer: Any, model: Any) -> Route:
         """Send what this thread does to the run of a trainer, until `leave` is called with what this returns.
 
@@ -149,8 +171,7 @@ class Routes:
         """
         if self.is_worker and not self._is_worker:
             self.be_worker()
-        isolated = self._isolated.get()
-        base = isolated if isolated in self._others else self.default
+        base = self.of_thread()
         runs = base.trainings if base is not None else self.in_workers if self._is_worker else None
         found = base
         if runs is not None:

@@ -131,7 +131,7 @@ class Rows:
             metrics: values by name.
             step: the step that was given; None for none.
         """
-        if trainer is not None and len(trainer.loggers) > 1 and self._is_copy(trainer, logger, metrics, step):
+        if trainer is not None and len(trainer.loggers) > 1 and self.is_copy(trainer, logger, metrics, step):
             return
         # Unlike the connector's values, these may be changed in place later.
         values = {name: snapshot(value) for name, value in metrics.items()}
@@ -149,8 +149,8 @@ class Rows:
                 row = row._replace(reductions=dict.fromkeys(values, semconv.REDUCTION_NONE))
         self._record(row)
 
-    def _is_copy(self, trainer: Any, logger: Any, metrics: Mapping[str, Any], step: Any) -> bool:
-        """Whether another logger of the trainer has had the same row."""
+    def is_copy(self, trainer: Any, logger: Any, metrics: Mapping[str, Any], step: Any) -> bool:
+        """Whether another logger of a trainer, or of a Fabric, has had the same row."""
         if self._handed_by() is not trainer:
             self._handed_by = weakref.ref(trainer)
             self._handed.clear()

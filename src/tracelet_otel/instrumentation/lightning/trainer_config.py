@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from tracelet_otel import semconv
@@ -76,7 +76,12 @@ def _trainer(trainer: Any) -> Iterator[tuple[str, Any]]:
 
 def _optimizers(trainer: Any) -> Iterator[tuple[str, Any]]:
     """The optimizers' settings."""
-    for index, optimizer in enumerate(trainer.optimizers):
+    return optimizer_settings(trainer.optimizers)
+
+
+def optimizer_settings(optimizers: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """Yield names and settings of optimizers, in their order."""
+    for index, optimizer in enumerate(optimizers):
         name = f"{semconv.TRAINER_PREFIX}/optimizer_{index}"
         yield f"{name}/name", type(optimizer).__name__
         for setting, value in optimizer.defaults.items():
@@ -85,8 +90,13 @@ def _optimizers(trainer: Any) -> Iterator[tuple[str, Any]]:
 
 def _parameters(trainer: Any) -> Iterator[tuple[str, Any]]:
     """The model's numbers of parameters."""
+    return parameter_counts([trainer.lightning_module])
+
+
+def parameter_counts(modules: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """Yield how many parameters modules have together."""
     # Parameters of lazy modules have no size before the first batch.
-    sized = [one for one in trainer.lightning_module.parameters() if not hasattr(one, "materialize")]
+    sized = [one for module in modules for one in module.parameters() if not hasattr(one, "materialize")]
     yield f"{semconv.TRAINER_PREFIX}/model/parameters", sum(one.numel() for one in sized)
     yield f"{semconv.TRAINER_PREFIX}/model/trainable_parameters", sum(one.numel() for one in sized if one.requires_grad)
 

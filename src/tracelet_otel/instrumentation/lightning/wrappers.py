@@ -8,6 +8,7 @@ from threading import get_ident
 from typing import Any, Final
 
 from tracelet_otel._support.private_names import CONNECTOR
+from tracelet_otel.instrumentation.lightning.hooks import Hooks
 from tracelet_otel.instrumentation.lightning.routes import Routes
 from tracelet_otel.instrumentation.patching import is_defined_in
 
@@ -22,11 +23,15 @@ class Wrappers:
     Args:
         routes: finds where a call is reported.
         patch_loggers: wraps the functions of a trainer's loggers; called when the trainer starts.
+        entered: called with the hooks and a trainer when it has started; never raises.
     """
 
-    def __init__(self, routes: Routes, patch_loggers: Callable[[Any], None]) -> None:
+    def __init__(
+        self, routes: Routes, patch_loggers: Callable[[Any], None], entered: Callable[[Hooks, Any], None]
+    ) -> None:
         self._routes = routes
         self._patch_loggers = patch_loggers
+        self._entered = entered
 
     def connector(self, log_metrics: Wrapper) -> Wrapper:
         """For `_LoggerConnector.log_metrics`, which has every row that Lightning makes."""
@@ -119,6 +124,7 @@ class Wrappers:
                 hooks = route.hooks
                 if hooks is None or not hooks.enter(trainer, self._patch_loggers, call.__name__):
                     return call(trainer, *args, **kwargs)
+                self._entered(hooks, trainer)
                 try:
                     result = call(trainer, *args, **kwargs)
                 except BaseException as error:

@@ -1,0 +1,1 @@
+"""Instrumentation of Lightning Fabric, under both of its package names."""
