@@ -79,9 +79,14 @@ def _optimizers(trainer: Any) -> Iterator[tuple[str, Any]]:
     return optimizer_settings(trainer.optimizers)
 
 
-def optimizer_settings(optimizers: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    """Yield names and settings of optimizers, in their order."""
-    for index, optimizer in enumerate(optimizers):
+def optimizer_settings(optimizers: Iterable[Any], first: int = 0) -> Iterator[tuple[str, Any]]:
+    """Yield names and settings of optimizers, in their order.
+
+    Args:
+        optimizers: the optimizers.
+        first: the number that the first of them has.
+    """
+    for index, optimizer in enumerate(optimizers, first):
         name = f"{semconv.TRAINER_PREFIX}/optimizer_{index}"
         yield f"{name}/name", type(optimizer).__name__
         for setting, value in optimizer.defaults.items():
@@ -90,15 +95,21 @@ def optimizer_settings(optimizers: Iterable[Any]) -> Iterator[tuple[str, Any]]:
 
 def _parameters(trainer: Any) -> Iterator[tuple[str, Any]]:
     """The model's numbers of parameters."""
-    return parameter_counts([trainer.lightning_module])
+    return parameter_counts(trainer.lightning_module)
 
 
-def parameter_counts(modules: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    """Yield how many parameters modules have together."""
+def parameter_counts(module: Any, number: int = 0) -> Iterator[tuple[str, Any]]:
+    """Yield how many parameters a module has.
+
+    Args:
+        module: the module.
+        number: how many have been counted before.
+    """
     # Parameters of lazy modules have no size before the first batch.
-    sized = [one for module in modules for one in module.parameters() if not hasattr(one, "materialize")]
-    yield f"{semconv.TRAINER_PREFIX}/model/parameters", sum(one.numel() for one in sized)
-    yield f"{semconv.TRAINER_PREFIX}/model/trainable_parameters", sum(one.numel() for one in sized if one.requires_grad)
+    sized = [one for one in module.parameters() if not hasattr(one, "materialize")]
+    name = f"{semconv.TRAINER_PREFIX}/model_{number}" if number else f"{semconv.TRAINER_PREFIX}/model"
+    yield f"{name}/parameters", sum(one.numel() for one in sized)
+    yield f"{name}/trainable_parameters", sum(one.numel() for one in sized if one.requires_grad)
 
 
 def _described(read: Callable[..., Any]) -> str:

@@ -17,6 +17,8 @@ from tracelet_otel._support.private_names import STARTS_RANKS
 from tracelet_otel.instrumentation.checkpoints import CheckpointNote, absolute
 from tracelet_otel.instrumentation.lightning.fabric.configuration import configuration_of
 from tracelet_otel.instrumentation.lightning.fabric.launched import LaunchedFunction
+from tracelet_otel.instrumentation.lightning.fabric.seen_fabric import SeenFabric
+from tracelet_otel.instrumentation.lightning.trainer_config import optimizer_settings, parameter_counts
 from tracelet_otel.instrumentation.recorder import Row
 from tracelet_otel.instrumentation.scalars import snapshot
 from tracelet_otel.instrumentation.signals import Signals
@@ -29,27 +31,6 @@ if TYPE_CHECKING:
 
 Prepare = Callable[[Any], None]
 """Is called with a Fabric when it is seen for the first time."""
-
-
-class SeenFabric:
-    """What is known of one Fabric.
-
-    Args:
-        fabric: the Fabric.
-    """
-
-    def __init__(self, fabric: Any) -> None:
-        self.rows = 0
-        """Rows that it has been handed so far."""
-        self.modules: weakref.WeakSet[Any] = weakref.WeakSet()
-        self.optimizers: list[Any] = []
-        """References to those that it has set up, in that order."""
-        self.look(fabric)
-
-    def look(self, fabric: Any) -> None:
-        """See what its launch has changed."""
-        self.world_size: int = fabric.world_size
-        self.is_first: bool = fabric.is_global_zero
 
 
 class FabricHooks:
@@ -134,22 +115,24 @@ class FabricHooks:
         except Exception as error:
             self._guard.report("the start of a training was not seen", error)
 
-    def set_up(self, fabric: Any, modules: tuple[Any, ...], optimizers: tuple[Any, ...], prepare: Prepare) -> None:
-        """Modules and optimizers have been set up. Never raises.
+    def set_up(self, fabric: Any, module: Any | None, optimizers: tuple[Any, ...], prepare: Prepare) -> None:
+        """A module and optimizers have been set up. Never raises.
 
         Args:
             fabric: the Fabric.
-            modules: the modules.
+            module: the module; None for none.
             optimizers: the optimizers.
             prepare: called with a Fabric that is new.
         """
         try:
             seen = self._see(fabric, prepare)
-            seen.modules.update(modules)
-            seen.optimizers += [weakref.ref(one) for one in optimizers]
+            found = {**dict(configuration_of(fabric)), **dict(optimizer_settings(optimizers, seen.optimizers))}
+            seen.optimizers += len(optimizers)
+            if module is not None:
+                found.update(parameter_counts(module, seen.modules))
+                seen.modules += 1
             if not self._is_silent(seen) and seen.is_first:
-                alive = [one for reference in seen.optimizers if (one := reference()) is not None]
-                self._signals.hparams.update(configuration_of(fabric, list(seen.modules), alive))
+                self._signals.hparams.update(found)
         except Exception as error:
             self._guard.report("the training's configuration could not be read", error)
 

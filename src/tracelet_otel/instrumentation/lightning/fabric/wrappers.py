@@ -73,7 +73,7 @@ class FabricWrappers:
             if optimizers:
                 hooks.fabric.begin(fabric, attachment.prepare)
             result = setup(fabric, module, *optimizers, **kwargs)
-            hooks.fabric.set_up(fabric, (module,), optimizers, attachment.prepare)
+            hooks.fabric.set_up(fabric, module, optimizers, attachment.prepare)
             return result
 
         return setup_and_report
@@ -88,7 +88,7 @@ class FabricWrappers:
                 return setup(fabric, *optimizers)
             hooks.fabric.begin(fabric, attachment.prepare)
             result = setup(fabric, *optimizers)
-            hooks.fabric.set_up(fabric, (), optimizers, attachment.prepare)
+            hooks.fabric.set_up(fabric, None, optimizers, attachment.prepare)
             return result
 
         return setup_and_report
