@@ -173,7 +173,7 @@ class Hooks:
         """
         try:
             if isinstance(callback, LaunchedFunction):
-                self.fabric.enter_copy(trainer, prepare)
+                self.fabric.enter_copy(trainer, callback.rows, prepare)
                 return
             prepare(trainer)
             self.lifecycle.enter_copy(trainer, callback)

@@ -151,10 +151,10 @@ class FabricHooks:
             What it is to launch instead.
         """
         try:
-            self._see(fabric, prepare)
+            seen = self._see(fabric, prepare)
             in_process = self._announce(fabric)
             self._signals.outcome.value = semconv.OUTCOME_RUNNING
-            return LaunchedFunction(function, fabric, source, in_process)
+            return LaunchedFunction(function, fabric, source, in_process, seen.rows)
         except Exception as error:
             self._guard.report("the start of a training was not seen", error)
             return function
@@ -169,14 +169,15 @@ class FabricHooks:
         except Exception as error:
             self._guard.report("the rank of a process was not seen", error)
 
-    def enter_copy(self, fabric: Any, prepare: Prepare) -> None:
+    def enter_copy(self, fabric: Any, rows: int, prepare: Prepare) -> None:
         """A Fabric continues in this process, which was started for it.
 
         Args:
             fabric: the copy of the Fabric.
+            rows: rows that it has been handed before.
             prepare: called with it.
         """
-        self._see(fabric, prepare)
+        self._see(fabric, prepare).rows = rows
         self.launched(fabric)
 
     def launch_ends(self) -> None:

@@ -24,11 +24,18 @@ class LaunchedFunction:
         fabric: the Fabric.
         source: knows where this process reports to; pickled, it is that of the other process.
         in_process: what a copy calls in another process; None for nothing.
+        rows: rows that the Fabric has been handed before, after which a copy goes on counting.
     """
 
     def __init__(
-        self, function: Callable[..., Any], fabric: Any, source: KnowsHooks, in_process: InStartedProcess | None
+        self,
+        function: Callable[..., Any],
+        fabric: Any,
+        source: KnowsHooks,
+        in_process: InStartedProcess | None,
+        rows: int,
     ) -> None:
+        self.rows = rows
         self._function = function
         self._fabric = fabric
         self._source = source
