@@ -8,23 +8,26 @@ import threading
 
 import pytest
 
+from tests.support.fabrics import quiet_fabric
 from tests.support.trainings import loader, namespace, regression
 
 pytestmark = pytest.mark.usefixtures("with_time")
 
 
-def test_it_waits_for_no_device(run, database):
-    child = run("syncs.py")
+@pytest.mark.parametrize("script", ["syncs.py", "fabric_syncs.py"])
+def test_it_waits_for_no_device(run, database, script):
+    child = run(script)
     assert child.returncode == 0, child.stderr
     without, recorded = json.loads(child.stdout.splitlines()[-1])
     assert recorded == without > 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="system calls can be forbidden on Linux only")
+@pytest.mark.parametrize("script", ["calls.py", "fabric_calls.py"])
 @pytest.mark.parametrize(("after", "code"), [([], 7), (["and calls"], -31)])
-def test_it_makes_no_system_call(run, database, after, code):
+def test_it_makes_no_system_call(run, database, script, after, code):
     """The second case shows that a call would be seen: it ends the process by SIGSYS."""
-    child = run("calls.py", 1000, *after)
+    child = run(script, 1000, *after)
     assert child.returncode == code, child.stderr
 
 
@@ -91,3 +94,34 @@ def test_it_takes_no_lock_of_ours(database, monkeypatch):
     assert queued > 16
     run.stop()
     assert run.accounts["mlflow"].pending == 0
+
+
+def test_a_row_of_fabric_takes_no_lock_of_ours(database):
+    """While somebody else holds all of them, rows are logged as ever."""
+    import tracelet_otel as tracelet
+
+    fabric = quiet_fabric(namespace("lightning.fabric"))
+    held, release, logged, in_time = threading.Event(), threading.Event(), [], []
+    run = tracelet.start_logging(config={"export_interval": 3600})
+    fabric.log("loss", 0.5, 0)
+
+    def hold() -> None:
+        taken = [lock for lock in locks_of(run) if lock.acquire(timeout=1)]
+        logged.append(len(taken))
+        held.set()
+        in_time.append(release.wait(20))
+        for lock in taken:
+            lock.release()
+
+    holder = threading.Thread(target=hold, daemon=True)
+    holder.start()
+    assert held.wait(30)
+    for step in range(20):
+        fabric.log_dict({"loss": 1.5}, step=step)
+    queued = run._signals.recorder.queued
+    release.set()
+    holder.join()
+    assert in_time == [True]
+    assert logged[0] > 5
+    assert queued >= 20
+    run.stop()

@@ -79,7 +79,9 @@ def test_each_rank_has_its_series(tmp_path, database, run):
     assert found["rank/rank_1", 50, 2.0] == 1
     assert not [name for name, *_ in found if name == "only0/rank_1"]
     first = {(name, step, value) for name, step, value in expected(tmp_path) if name == "loss"}
-    assert {(name.removesuffix("/rank_0"), step, value) for name, step, value in found if name == "loss/rank_0"} == first
+    assert {
+        (name.removesuffix("/rank_0"), step, value) for name, step, value in found if name == "loss/rank_0"
+    } == first
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A training of two ranks with Fabric: `fabric_training.py STRATEGY [WHEN]`, with the run begun before the launch, or `after`.
+"""A training of two ranks with Fabric: `fabric_training.py STRATEGY [after]`: the run begins before the launch, or after it.
 
 Rank 0 leaves what it hands to Fabric's own logger in `csv`, and each rank who it is in `process.RANK`.
 """
@@ -22,7 +22,7 @@ FAILS = os.environ.get("FAILS")
 
 
 def log(fabric, loss, step):
-    if FAILS == str(fabric.global_rank) and step == 3:
+    if str(fabric.global_rank) == FAILS and step == 3:
         raise ArithmeticError("diverged")
     fabric.log("loss", loss)
     fabric.log_dict({"rank": 1.0 + fabric.global_rank, "twice": loss * 2}, step=10 * step)
