@@ -11,41 +11,49 @@ import pytest
 
 import tracelet_otel as tracelet
 from tests.support.mlflow_store import stored_run, stored_runs
-from tests.support.trainings import NAMESPACES, Training, namespace
-from tracelet_otel._support.private_names import LIGHTNING, PrivateName, check_package
+from tests.support.trainings import Training, namespace
+from tracelet_otel._support.private_names import COMMAND_LINE, FABRIC, LIGHTNING, Library, PrivateName, check_package
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 
+LIBRARIES = (LIGHTNING, FABRIC, COMMAND_LINE)
 ROW = next(one for one in LIGHTNING.names if one.name == "_LoggerConnector.log_metrics")
 
 
 def rename(monkeypatch: pytest.MonkeyPatch, package: str, private: PrivateName) -> str:
     """Have Lightning use another name; returns how the missing one is called."""
-    module = sys.modules[f"{package}.{private.module}"]
+    place = f"{package}.{private.module}".rstrip(".")
+    module = sys.modules[place]
     *outer, last = private.name.split(".")
     owner = getattr(module, outer[0]) if outer else module
     if private.sets:
         # As if Lightning's own function set nothing.
         real = inspect.unwrap(getattr(owner, last))
         monkeypatch.setattr(real, "__code__", real.__code__.replace(co_names=()))
-        return f"{package}.{private.module}.{outer[0]}.{private.sets[0]}"
+        return f"{place}.{outer[0]}.{private.sets[0]}"
     if last in getattr(owner, "__annotations__", {}):
         monkeypatch.delitem(owner.__annotations__, last)
     if last in vars(owner):
         monkeypatch.delattr(owner, last)
-    return f"{package}.{private.module}.{private.name}"
+    return f"{place}.{private.name}"
 
 
-@pytest.mark.parametrize("package", NAMESPACES)
-def test_lightning_has_all_names(package: str) -> None:
+@pytest.mark.parametrize(
+    ("library", "package"), [(library, package) for library in LIBRARIES for package in library.packages]
+)
+def test_lightning_has_all_names(library: Library, package: str) -> None:
     namespace(package)
-    check_package(LIGHTNING, package)
+    check_package(library, package)
 
 
-@pytest.mark.parametrize("private", LIGHTNING.names, ids=lambda one: f"{one.name}{' '.join(('', *one.sets))}")
+@pytest.mark.parametrize(
+    ("library", "private"),
+    [(library, private) for library in LIBRARIES for private in library.names],
+    ids=lambda one: f"{one.name}{' '.join(('', *one.sets))}" if isinstance(one, PrivateName) else "",
+)
 def test_a_renamed_private_makes_start_logging_raise(
-    monkeypatch: pytest.MonkeyPatch, database: Path, private: PrivateName
+    monkeypatch: pytest.MonkeyPatch, database: Path, library: Library, private: PrivateName
 ) -> None:
-    for package in NAMESPACES:
+    for package in library.packages:
         namespace(package)
         with monkeypatch.context() as patch:
             missing = rename(patch, package, private)

@@ -67,12 +67,12 @@ def test_floors_are_the_versions_of_the_oldest_environment(
 def test_the_newest_versions_on_which_private_names_were_seen_are_those_of_the_constraints(
     pytestconfig: pytest.Config,
 ) -> None:
-    from tracelet_otel._support.private_names import LIGHTNING, OPENTELEMETRY_SDK
+    from tracelet_otel._support.private_names import COMMAND_LINE, FABRIC, LIGHTNING, OPENTELEMETRY_SDK
     from tracelet_otel.exporters.wandb.private_names import WANDB
 
     newest = pins(pytestconfig.rootpath / "constraints.txt")
     oldest = pins(pytestconfig.rootpath / "constraints-oldest.txt")
-    for library in (LIGHTNING, OPENTELEMETRY_SDK, WANDB):
+    for library in (LIGHTNING, FABRIC, COMMAND_LINE, OPENTELEMETRY_SDK, WANDB):
         for distribution in library.packages.values():
             assert newest[canonicalize_name(distribution)] == Version(library.newest)
             assert oldest[canonicalize_name(distribution)] == Version(library.oldest)

@@ -1,4 +1,4 @@
-"""A training of two ranks with Fabric: `fabric_training.py STRATEGY [after]`: the run begins before the launch, or after it.
+"""Two ranks of Fabric: `fabric_training.py STRATEGY [after]`; the run begins before its launch, or after.
 
 Rank 0 leaves what it hands to Fabric's own logger in `csv`, and each rank who it is in `process.RANK`.
 """
