@@ -269,3 +269,29 @@ def test_how_a_training_ended(database):
         ("raised", "FAILED"), ("caught", "FAILED"), ("again", "FINISHED"), ("no function", "FINISHED"),
     ]  # fmt: skip
     assert runs[1].tags["tracelet.exception.type"] == "ArithmeticError"
+
+
+@IN_PROCESS
+def test_a_fabric_that_runs_by_itself(fabrics, tmp_path, database):
+    """A user's own `run` is launched as a function is."""
+
+    class Own(fabrics.Fabric):
+        def run(self, steps: int, *, fails: bool = False) -> int:
+            train(self, with_steps, steps)
+            if fails:
+                raise ArithmeticError("diverged")
+            return steps
+
+    with tracelet.start_logging(config=OFTEN):
+        logger = csv_logger(fabrics, tmp_path)
+        own = Own(accelerator="cpu", devices=1, loggers=logger)
+        assert own.run(3) == 3
+        with pytest.raises(ArithmeticError):
+            own.run(2, fails=True)
+    assert own.run(1) == 1
+    stored, written = stored_run(database), in_csv(logger)
+    # The last training came after the run.
+    last = Counter({point: 1 for point in written if point[1] == 0})
+    assert set(points(stored)) == set(written)
+    assert sum(written.values()) - sum(points(stored).values()) == len(last)
+    assert stored.status == "FAILED"
