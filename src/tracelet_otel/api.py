@@ -18,13 +18,13 @@ from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.registry import absolute, check_all, without_secrets
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.lightning.capture import Scope
+from tracelet_otel.instrumentation.lightning.trainings import Trainings
 from tracelet_otel.run import Run, changing
 from tracelet_otel.session.parent import Parent
 from tracelet_otel.session.ranks.rendezvous import SpawnContext
 from tracelet_otel.session.role import Role
 from tracelet_otel.session.roles import Roles, following
 from tracelet_otel.settings import Settings, from_plain, load, to_plain, unknown_variables
-from tracelet_otel.trainings import Trainings
 from tracelet_otel.workers import WorkerRuns
 
 _active: Run | None = None

@@ -23,6 +23,7 @@ from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.registry import run_to_continue
 from tracelet_otel.instrumentation.by_hand import RecordsByHand
 from tracelet_otel.instrumentation.lightning.capture import Capture, Scope
+from tracelet_otel.instrumentation.lightning.trainings import Trainings
 from tracelet_otel.instrumentation.outcome import error_that_ended, last_error
 from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.instrumentation.signals import make_signals, traced
@@ -34,7 +35,6 @@ from tracelet_otel.session.parent import Parent
 from tracelet_otel.session.role import Role
 from tracelet_otel.session.session import Session
 from tracelet_otel.settings import Settings
-from tracelet_otel.trainings import Trainings
 
 if TYPE_CHECKING:
     from tracelet_otel.instrumentation.lightning.hooks import Hooks

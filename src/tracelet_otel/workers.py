@@ -22,12 +22,12 @@ from tracelet_otel._support.environment import (
 )
 from tracelet_otel._support.guard import log
 from tracelet_otel.errors import RunLostError
+from tracelet_otel.instrumentation.lightning.trainings import Trainings
 from tracelet_otel.resource.script import script_name
 from tracelet_otel.session.calls import Address, wait_for
 from tracelet_otel.session.parent import Parent
 from tracelet_otel.session.ranks.rendezvous import Rendezvous, RunAddress, SpawnContext
 from tracelet_otel.settings import Settings, from_plain
-from tracelet_otel.trainings import Trainings
 
 if TYPE_CHECKING:
     from tracelet_otel.instrumentation.lightning.hooks import Hooks

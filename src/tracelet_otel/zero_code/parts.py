@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tracelet_otel import semconv
-from tracelet_otel.trainings import Trainings
+from tracelet_otel.instrumentation.lightning.trainings import Trainings
 
 if TYPE_CHECKING:
     from tracelet_otel.run import Run

@@ -31,12 +31,12 @@ from tracelet_otel.zero_code.settings import role_of, settings_for
 from tracelet_otel.zero_code.stream import of_run, resource_of
 
 if TYPE_CHECKING:
+    from tracelet_otel.instrumentation.lightning.trainings import Trainings
     from tracelet_otel.instrumentation.signals import Signals
     from tracelet_otel.session.parent import Parent
     from tracelet_otel.session.role import Role
     from tracelet_otel.session.session import Session
     from tracelet_otel.settings import Settings
-    from tracelet_otel.trainings import Trainings
 
 
 class ZeroCodeRun:
