@@ -20,7 +20,6 @@ from tracelet_otel._support.environment import recorder, set_recorder
 from tracelet_otel._support.forks import ProcessLock
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError
-from tracelet_otel.exporters.registry import run_to_continue
 from tracelet_otel.instrumentation.by_hand import RecordsByHand
 from tracelet_otel.instrumentation.lightning.capture import Capture, Scope
 from tracelet_otel.instrumentation.lightning.trainings import Trainings
@@ -29,7 +28,7 @@ from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.instrumentation.signals import make_signals, traced
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.account import Account
-from tracelet_otel.resource.run_resource import default_run_name, new_run_id, run_resource
+from tracelet_otel.resource.run_resource import run_resource
 from tracelet_otel.session.calls import Address
 from tracelet_otel.session.parent import Parent
 from tracelet_otel.session.role import Role
@@ -80,8 +79,9 @@ class Run(RecordsByHand):
         scope: Scope = Scope.PROCESS,
         trainings: Trainings | None = None,
     ) -> None:
-        run_id = (run_to_continue(settings) if parent is None else None) or new_run_id()
-        self.name: str = settings.exp_name or default_run_name()
+        self._guard = Guard()
+        self._session = Session(settings, role, self._guard)
+        run_id, self.name = self._session.identify(parent=parent, goes_on=scope is Scope.PROCESS)
         """Name of the run, for people."""
         self.project: str = settings.project
         """Name of the run's project."""
@@ -90,8 +90,6 @@ class Run(RecordsByHand):
         self._on_end = on_end
         self._trainings = trainings
         self._capture = Capture(scope, trainings)
-        self._guard = Guard()
-        self._session = Session(settings, role, self._guard)
         self._role = role
         self._pid = os.getpid()
         self._thread = threading.current_thread()
@@ -99,7 +97,6 @@ class Run(RecordsByHand):
         self._stopping_thread: int | None = None
         self._ended = threading.Event()
         self._error_before = last_error()
-        below = {} if parent is None else {semconv.PARENT_RUN_ID: parent.run_id}
         identity = run_resource(
             run_id,
             self.name,
@@ -108,11 +105,11 @@ class Run(RecordsByHand):
             track_git=settings.track_git and code is None,
             track_environment=settings.track_environment,
             guard=self._guard,
-        ).merge(Resource({**settings.purpose, **(code or {}), **below}))
+        ).merge(Resource({**self._session.purpose, **(code or {})}))
         self.code = {name: value for name, value in identity.attributes.items() if name in semconv.VCS_ATTRIBUTES}
         """Resource attributes that say which code runs."""
         self._session.prepare()
-        self._session.open(identity.attributes)
+        identity = identity.merge(Resource(self._session.open(identity.attributes)))
         self._records = bool(role.exporters)
         self._tracks_lightning = settings.track_lightning and (self._records or trainings is not None)
         try:
@@ -239,8 +236,7 @@ class Run(RecordsByHand):
 
     def _give_up(self) -> None:
         """Report the rows that were not delivered, and stop at once; called where the end was interrupted."""
-        rows = self._signals.recorder.queued
-        if rows:
+        if rows := self._signals.recorder.queued:
             self._guard.report(f"{rows} rows were not delivered", "the end of the run was interrupted")
         self._role.abandon()
 

@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     """Address of the backend; it takes precedence over the backend's own environment variable."""
     run_id: str | None = Field(default=None, pattern=semconv.RUN_ID_PATTERN)
     """Id of the run to continue."""
+    resume: Literal["auto", "off"] = "off"
+    """Whether a script that is started again for the same job goes on with its run."""
+    run_key: str | None = Field(default=None, min_length=1, max_length=1000)
+    """The user's own name of the job. It also turns `resume` on, unless that is given."""
     tags: Annotated[Mapping[str, str], NoDecode] = Field(default_factory=dict)
     """Tags of the run, by name; as text `team=vision,baseline`."""
     notes: str | None = None
@@ -134,6 +138,11 @@ class Settings(BaseSettings):
     def has_relay(self) -> bool:
         """Whether trackers run in the process of a relay, which this run starts or joins."""
         return self.relay or self.relay_endpoint is not None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a run is to be continued that an earlier start for the same job has begun."""
+        return self.resume == "auto" or (self.run_key is not None and "resume" not in self.model_fields_set)
 
     @property
     def purpose(self) -> dict[str, str]:

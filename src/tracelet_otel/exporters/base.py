@@ -22,6 +22,9 @@ class RunLocation:
     """Address or path at which people look at the run."""
     hint: str = ""
     """What has to be done before the run can be seen there; empty if nothing."""
+    attempt: int | None = None
+    """The last attempt at the run that the tracker knew of (`semconv.RUN_ATTEMPT`) when the run was opened; 0 where the
+    run is new, None where it does not tell."""
 
 
 @runtime_checkable

@@ -85,9 +85,9 @@ class Delivery:
             return self._lost
 
     @property
-    def url(self) -> str | None:
-        """Address or path at which people look at the run; None until the run is open."""
-        return self._location.url if self._location else None
+    def location(self) -> RunLocation | None:
+        """Where people find the run, and what the tracker knew of it; None until the run is open."""
+        return self._location
 
     def begin(self, resource: Mapping[str, Any]) -> None:
         """Start the delivery's thread, which creates or continues the run, in as many attempts as that takes."""

@@ -31,6 +31,16 @@ def with_tags(words: Iterable[str], tags: Mapping[str, str], longest: int | None
     return list(dict.fromkeys([*kept, *(_word(name, value, longest) for name, value in set_now.items())]))
 
 
+def value_in(words: Iterable[str], name: str) -> str:
+    """The value of a tag among the words of a run; empty where it has none."""
+    return next((word.removeprefix(f"{name}:") for word in words if word.startswith(f"{name}:")), "")
+
+
+def attempt_in(text: str) -> int | None:
+    """The number of an attempt from the value of its tag (`semconv.RUN_ATTEMPT`); None where it is none."""
+    return int(text) if text.isdecimal() else None
+
+
 def cut(tags: Mapping[str, str], longest: int) -> dict[str, str]:
     """Tags whose word is cut by `with_tags`, by name, each with the reason."""
     whole = {name: _word(name, value, None) for name, value in without_failure(tags).items() if name != semconv.NOTE}

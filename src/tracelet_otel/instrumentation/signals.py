@@ -13,6 +13,7 @@ from tracelet_otel import semconv
 from tracelet_otel._support.environment import trace_carrier
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.terminal import show
+from tracelet_otel.instrumentation.attempts import Attempts
 from tracelet_otel.instrumentation.checkpoints import Checkpoints
 from tracelet_otel.instrumentation.events import Events
 from tracelet_otel.instrumentation.files import Files
@@ -44,6 +45,7 @@ class Signals:
     files: Files
     own_files: OwnFiles
     checkpoints: Checkpoints
+    attempts: Attempts
     progress: Progress
     outcome: Outcome
     membership: Membership
@@ -78,6 +80,7 @@ class Signals:
         """
         self.outcome.settle(outcome, error)
         self.checkpoints.take()
+        self.attempts.look()
         self.own_files.close()
         failure = self.outcome.failure
         if failure is not None and self.outcome.value == semconv.OUTCOME_FAILED:
@@ -138,6 +141,7 @@ def make_signals(
         files=files,
         own_files=OwnFiles(files, spool, guard, is_wanted=part.tracks_environment),
         checkpoints=Checkpoints(meter_provider, guard, events, spool, part.checkpoints),
+        attempts=Attempts(meter_provider, guard, tags, events, membership),
         progress=Progress(meter_provider, guard, membership),
         outcome=outcome,
         membership=membership,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from tracelet_otel import errors
@@ -143,6 +143,8 @@ class Status:
     """Path of the journal, which holds what is not delivered."""
     goes_on: bool = False
     """Whether the relay of a training goes on after this run, since it has child runs that are open."""
+    attempt: int | None = None
+    """The last attempt at the run that its trackers and the relay know of; 0 where it is new, None for unknown."""
 
     def line(self) -> str:
         """The status as one line of JSON."""
@@ -153,4 +155,6 @@ class Status:
         """Read a status from its line."""
         plain = json.loads(line)
         accounts = {name: Account(**account) for name, account in plain.pop("accounts").items()}
-        return cls(accounts=accounts, **plain)
+        # A relay that somebody else has started may be of a newer version, and tell more.
+        known = {one.name: plain[one.name] for one in fields(cls) if one.name in plain}
+        return cls(accounts=accounts, **known)

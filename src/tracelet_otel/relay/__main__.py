@@ -21,6 +21,7 @@ from tracelet_otel.protocol.requests import MalformedError
 from tracelet_otel.relay.children import ChildRuns
 from tracelet_otel.relay.clock import Clock
 from tracelet_otel.relay.ends import Ends
+from tracelet_otel.relay.handover import give_way
 from tracelet_otel.relay.meter import RelayMeter
 from tracelet_otel.relay.owner_process import OwnerProcess
 from tracelet_otel.relay.parts import RequestPart
@@ -38,6 +39,8 @@ from tracelet_otel.relay.uploads import Uploads
 _CHECK_INTERVAL_S: Final = 0.1
 _ANSWERING_S: Final = 5.0
 """How long a relay that was told to finish goes on to answer its owner, which asks twice a second."""
+_QUIET_S: Final = 0.5
+"""A relay gives way to the next one of its run once nothing has come for so long: what was sent is in the journal."""
 
 
 class RelayService:
@@ -61,6 +64,7 @@ class RelayService:
         )
         self._run = self._relay.run
         self._children = ChildRuns(self._relay, guard, clock, ends, resumes=order.resumes)
+        give_way(self._relay.journal.path, self._may_give_way)
         listener = listen(order.host, order.port)
         self._meter = RelayMeter(lambda: [self._run.figures, *self._children.figures])
         application = Application(
@@ -113,6 +117,10 @@ class RelayService:
         if is_complete and not self._run.status.errors:
             Path(self._order.journal_directory, f"{self._order.run_id}.log").unlink(missing_ok=True)
         return 0 if is_complete else 1
+
+    def _may_give_way(self) -> bool:
+        """Whether nothing is lost where this process ends: all that was sent is kept, and no child run is open."""
+        return self._owner.is_gone and self._run.unheard_s > _QUIET_S and not len(self._children)
 
     def _look_after_children(self) -> None:
         self._children.begun.wait()

@@ -47,7 +47,16 @@ class Deliveries:
     @property
     def urls(self) -> dict[str, str]:
         """Addresses at which people look at the run, by tracker, as far as they are known."""
-        return {name: one.url for name, one in self._by_name.items() if one.url is not None}
+        return {name: one.location.url for name, one in self._by_name.items() if one.location is not None}
+
+    def attempt(self, heard: int | None) -> int | None:
+        """The last attempt at the run that a tracker knew of when it was opened, or that has been heard since.
+
+        Args:
+            heard: what the relay itself knows; None for nothing.
+        """
+        told = (one.location.attempt for one in self._by_name.values() if one.location is not None)
+        return max((one for one in (heard, *told) if one is not None), default=None)
 
     @property
     def lost(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ from tracelet_otel._support.forks import keep_in_children
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.relay.lock import claim
 from tracelet_otel.relay.ranges import stored
-from tracelet_otel.relay.upgrade import is_of_0_1_0, upgrade
+from tracelet_otel.relay.upgrade import needs_upgrade, upgrade
 
 SUFFIX: Final = ".journal"
 SIDECAR_DIRECTORY: Final = "sidecar"
@@ -102,7 +102,7 @@ class Journal:
             keep_in_children(connection)
             # Exclusive mode keeps other processes out. It also needs no shared memory, which network file systems lack.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            is_old = _is_old(connection)
+            is_old = needs_upgrade(connection, _VERSION)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("BEGIN IMMEDIATE")
@@ -256,7 +256,12 @@ class Journal:
             raise
 
     def remove(self) -> None:
-        """Close the file and delete it."""
+        """Close the file and delete it, while it is locked: who waits for the lock could have it before that else."""
+        with self._lock, contextlib.suppress(sqlite3.Error, OSError):
+            if self._connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",):
+                self.path.unlink()
+                self._connection.close()
+                return
         self.close()
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
@@ -290,11 +295,3 @@ class Journal:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             raise JournalError(f"the journal {self.path} cannot be written: {error}") from error
-
-
-def _is_old(connection: sqlite3.Connection) -> bool:
-    """Whether a database has the tables of version 0.1.0; those of a newer version are an error."""
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found not in (0, _VERSION):
-        raise sqlite3.DatabaseError("a newer version of tracelet-otel has written it, and can deliver it")
-    return found == 0 and is_of_0_1_0(connection)

@@ -8,8 +8,9 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
 
+from tracelet_otel import semconv
 from tracelet_otel.protocol.decode import Batch, Report
-from tracelet_otel.protocol.report_kinds import REPORT_KINDS, ReportKind
+from tracelet_otel.protocol.report_kinds import REPORT_KINDS, TAGS, ReportKind
 from tracelet_otel.protocol.reports import Reports
 from tracelet_otel.relay.members import Members
 from tracelet_otel.relay.packing import Share
@@ -50,6 +51,12 @@ class Known:
     def is_empty(self) -> bool:
         """Whether no sample has come."""
         return not any(self.seen.values())
+
+    @property
+    def attempt(self) -> int | None:
+        """The last attempt at the run that has reported something; None where nobody has."""
+        tags = (report.param.text for report in self.reports[TAGS].all if report.name == semconv.RUN_ATTEMPT)
+        return max((int(text) for text in tags if text.isdecimal()), default=None if self.is_empty else 1)
 
     @property
     def memory(self) -> dict[str, Any]:

@@ -96,7 +96,10 @@ def process_of(resource: Mapping[str, Any]) -> str:
     # Only some of the SDK's detectors give a forked child another instance id than its parent;
     # the pid tells the two apart in any case.
     keys = (semconv.HOST_NAME, semconv.PROCESS_PID, semconv.SERVICE_INSTANCE_ID)
-    return "|".join(str(resource.get(key, "")) for key in keys)
+    key = "|".join(str(resource.get(key, "")) for key in keys)
+    # A container that is started again has its host and pid again, and the instance id where somebody has set that.
+    attempt = resource.get(semconv.RUN_ATTEMPT, 1)
+    return key if attempt == 1 else f"{key}|{attempt}"
 
 
 def _of_rank(reading: Reading, rank: int) -> Reading:

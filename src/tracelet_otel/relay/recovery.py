@@ -13,6 +13,7 @@ from tracelet_otel._support.processes import is_alive
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters import registry
 from tracelet_otel.relay.deaths import sweep
+from tracelet_otel.relay.handover import is_wanted
 from tracelet_otel.relay.journal import SUFFIX, Journal, JournalInUseError
 from tracelet_otel.relay.replay import deliver
 from tracelet_otel.settings import Settings, from_plain
@@ -35,6 +36,8 @@ def adopt(directory: Path, settings: Settings, is_over: Callable[[], bool]) -> N
     for path in sorted(directory.glob(f"*{SUFFIX}")):
         if is_over():
             return
+        if is_wanted(path):
+            continue
         try:
             _adopt(path, settings)
         except JournalInUseError:

@@ -123,6 +123,7 @@ class RelayedRun:
             unclosed=self._deliveries.unclosed(unwritten),
             lost=self._deliveries.lost,
             journal=str(self._journal.path),
+            attempt=self._deliveries.attempt(self.known.attempt),
         )
 
     @property
@@ -135,7 +136,7 @@ class RelayedRun:
         self._heard_s = self._now()
 
     def reopen(self) -> dict[str, Any]:
-        """Go on with a run that had ended.
+        """Go on with a run that had ended, or whose processes are gone: none of them is waited for.
 
         Returns:
             Values that the caller has to store in the journal.
@@ -143,6 +144,7 @@ class RelayedRun:
         self._phase, self._complete = Phase.OPEN, False
         self.known.ended, self.known.end_unix_nano = False, None
         self._ended_s = self._final = None
+        self._merging.leave({rank for _, rank in self._members.ranks})
         self._members.reopen()
         return reopened(self._journal.state)
 
@@ -172,9 +174,8 @@ class RelayedRun:
         """Accept those parts of requests that belong to this run. They are written to the disk together.
 
         Returns:
-            For each part None where it is on the disk, or why it is not: `EndedError` if the run is closed, or is being
-            closed; `TooLateError` if the run is closed, and the part comes from a process that does not own it;
-            `JournalError` if the journal cannot be written.
+            For each part None where it is on the disk, or why it is not: `EndedError` if the run is closed or being
+            closed, `TooLateError` if its process does not own the run besides, `JournalError` if it cannot be written.
         """
         with self._lock:
             self._heard_s = self._now()
@@ -296,5 +297,4 @@ class RelayedRun:
             self._streams.hear(process, batch, self._heard_s)
 
     def _newly_left(self) -> list[int]:
-        now_s = self._now()
-        return self._members.newly_left(lambda process: not self._streams.lacks(process, now_s))
+        return self._members.newly_left(lambda process: not self._streams.lacks(process, self._now()))

@@ -14,6 +14,7 @@ from typing import Final
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.base import Tracker
@@ -21,7 +22,8 @@ from tracelet_otel.protocol.messages import Order, Ready, Status, Taken
 from tracelet_otel.protocol.requests import MalformedError
 from tracelet_otel.relay.deaths import owner_as_plain
 from tracelet_otel.relay.ends import Ends
-from tracelet_otel.relay.journal import SUFFIX, Journal
+from tracelet_otel.relay.handover import open_journal
+from tracelet_otel.relay.journal import SUFFIX
 from tracelet_otel.relay.life import RunLife
 from tracelet_otel.relay.parts import RequestPart
 from tracelet_otel.relay.run import RelayedRun
@@ -31,7 +33,8 @@ from tracelet_otel.settings import from_plain, to_plain
 
 _CHECK_INTERVAL_S: Final = 0.1
 _JOURNAL_WAIT_S: Final = 2.0
-"""How long to wait for the journal: another relay may have opened it to check whether its training has died."""
+"""How long to wait for the journal: another relay may have opened it to check whether its training has died. A run
+that goes on waits longer."""
 
 
 class SingleRunRelay:
@@ -60,7 +63,10 @@ class SingleRunRelay:
         count_runs: Callable[[], int] = lambda: 1,
     ) -> None:
         self.settings = from_plain(order.settings)
-        self.journal = Journal(Path(order.journal_directory) / f"{order.run_id}{SUFFIX}", _JOURNAL_WAIT_S)
+        path = Path(order.journal_directory) / f"{order.run_id}{SUFFIX}"
+        # The relay of the attempt before, or one that has adopted its journal, may still be delivering.
+        wait_s = self.settings.start_timeout / 2 if semconv.RUN_ATTEMPT in order.resource else _JOURNAL_WAIT_S
+        self.journal = open_journal(path, max(wait_s, _JOURNAL_WAIT_S), asks=not order.resumes)
         self.run = RelayedRun(self.journal, guard, self.settings, now, count_runs)
         self.run_id, self.resource = order.run_id, order.resource
         self._order = order

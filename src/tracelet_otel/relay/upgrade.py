@@ -21,9 +21,20 @@ from tracelet_otel.relay.ranges import IntegerRanges, seen_of
 from tracelet_otel.settings import OTLP
 
 
-def is_of_0_1_0(connection: sqlite3.Connection) -> bool:
-    """Whether a database is a journal of version 0.1.0."""
-    return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'body'").fetchall())
+def needs_upgrade(connection: sqlite3.Connection, version: int) -> bool:
+    """Whether a database is a journal of version 0.1.0.
+
+    Args:
+        connection: the database.
+        version: number of today's tables.
+
+    Raises:
+        DatabaseError: it has the tables of a newer version.
+    """
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found not in (0, version):
+        raise sqlite3.DatabaseError("a newer version of tracelet-otel has written it, and can deliver it")
+    return found == 0 and bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'body'").fetchall())
 
 
 def upgrade(connection: sqlite3.Connection) -> None:

@@ -25,6 +25,11 @@ _VARIABLES: Final = {
     ),
     semconv.K8S_NODE_NAME: ("K8S_NODE_NAME", "NODE_NAME", "MY_NODE_NAME"),
     semconv.K8S_CONTAINER_NAME: ("K8S_CONTAINER_NAME", "CONTAINER_NAME", "MY_CONTAINER_NAME"),
+    # Not JOB_NAME, which build servers set.
+    semconv.K8S_JOB_NAME: ("K8S_JOB_NAME", "MY_JOB_NAME"),
+    semconv.K8S_JOB_UID: ("K8S_JOB_UID", "JOB_UID", "MY_JOB_UID"),
+    # Kubernetes itself sets this one, in pods of a job with `completionMode: Indexed`.
+    semconv.K8S_JOB_COMPLETION_INDEX: ("JOB_COMPLETION_INDEX",),
 }
 """Names in use for variables that the downward API sets; those with `MY_` are from Kubernetes' documentation.
 

@@ -26,6 +26,8 @@ class Membership:
 
         Only trainings that several processes share are counted: not every process needs to run the others.
         """
+        self.start_number = 1
+        """Number of the run among those that the script itself has begun, from 1. All ranks run one script."""
         self.repeats = started_in > 0
         """Whether this process is repeating what rank 0 did before it started this process."""
 

@@ -21,6 +21,7 @@ RUN_GROUP: Final = "tracelet.run.group"  # of runs that belong together
 RUN_JOB_TYPE: Final = "tracelet.run.job_type"  # what a run does in its group, as in `train` or `eval`
 PARENT_RUN_ID: Final = "tracelet.parent.run.id"  # of the run whose process has started this one's
 PARENT_RUN_NAME: Final = "tracelet.parent.run.name"  # added by the relay, where it has that run
+RUN_ATTEMPT: Final = "tracelet.run.attempt"  # number of the start of this run's script for its job, from 1
 RUN_START_TIME: Final = "tracelet.run.start_time"  # ISO 8601; only for trackers, on no time series
 SERVICE_NAME: Final = "service.name"
 SERVICE_INSTANCE_ID: Final = "service.instance.id"
@@ -75,6 +76,9 @@ K8S_POD_UID: Final = "k8s.pod.uid"
 K8S_NAMESPACE_NAME: Final = "k8s.namespace.name"
 K8S_NODE_NAME: Final = "k8s.node.name"
 K8S_CONTAINER_NAME: Final = "k8s.container.name"
+K8S_JOB_NAME: Final = "k8s.job.name"
+K8S_JOB_UID: Final = "k8s.job.uid"
+K8S_JOB_COMPLETION_INDEX: Final = "tracelet.k8s.job.completion_index"
 
 RUN_ID_PATTERN: Final = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$"
 """Form of a run's id, which is part of file names and URLs: no `.` or `..`, and no hidden file."""

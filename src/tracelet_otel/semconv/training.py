@@ -81,6 +81,17 @@ TYPE_INT: Final = "int"
 TYPE_FLOAT: Final = "float"
 TYPE_NONE: Final = "none"
 
+# A script that is started again goes on with its run
+RUN_RESTARTS: Final = "tracelet.run.restarts"  # of the run's script for its job
+RUN_RESTARTS_UNIT: Final = "{restart}"
+RUN_LOST_STEPS: Final = "tracelet.run.lost_steps"  # that are done again; absent where that is not known
+RUN_LOST_STEPS_UNIT: Final = "{step}"
+RUN_DOWNTIME: Final = "tracelet.run.downtime"  # between attempts; absent where that is not known
+RUN_DOWNTIME_UNIT: Final = "s"
+RESUMED_STEP: Final = "tracelet.trainer.resumed_step"  # at which the last fit began that resumed from a checkpoint
+RESUMED_STEP_UNIT: Final = "{step}"
+EVENT_TRAINING_RESUMED: Final = "tracelet.training.resumed"  # with STEP, EPOCH and the file's path
+
 # Why a run failed. As attributes of an event; as tags, each with the prefix
 EVENT_EXCEPTION: Final = "exception"
 

@@ -106,6 +106,11 @@ class Owner:
         trackers = self._relayed.accounts if self._relayed else {}
         return {**trackers, **({OTLP: self._stream.account} if self._stream else {})}
 
+    def ask_attempt(self) -> int | None:
+        """The last attempt at the run that its relay or trackers know of; 0 where it is new, None for unknown."""
+        status = self.connection.status(self.run_id) if self.connection is not None else None
+        return None if status is None else status.attempt
+
     @property
     def errors(self) -> Mapping[str, int]:
         """How many errors the relay has counted, by what could not be done."""

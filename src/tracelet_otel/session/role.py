@@ -63,6 +63,13 @@ class Role(Protocol):
         """Address of the run's relay at this moment; `NO_RELAY` where there is none that others reach."""
         ...
 
+    def ask_attempt(self) -> int | None:
+        """The last attempt at the run that its relay or trackers know of; 0 where it is new, None for unknown.
+
+        To be called after `open`. It waits for one answer of the relay.
+        """
+        ...
+
     @property
     def exporters(self) -> Sequence[MetricExporter]:
         """All exporters of this process. Each needs a metric reader of its own."""
@@ -190,6 +197,10 @@ class Silent:
     def address(self) -> Address:
         """`NO_RELAY`."""
         return NO_RELAY
+
+    def ask_attempt(self) -> int | None:
+        """None: there is no run."""
+        return None
 
     def wait_for_room(self, timeout_s: float) -> None:
         """Do nothing."""

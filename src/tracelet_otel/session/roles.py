@@ -15,6 +15,7 @@ from tracelet_otel._support.guard import log
 from tracelet_otel._support.spawned import is_running_main_again
 from tracelet_otel.exporters.registry import without_secrets
 from tracelet_otel.instrumentation.launching import InStartedProcess as InRank
+from tracelet_otel.resource.attempts import run_id_of_job
 from tracelet_otel.resource.membership import Membership
 from tracelet_otel.resource.rank_info import RankInfo, job_of, rank_info_of
 from tracelet_otel.session.calls import Address
@@ -55,6 +56,8 @@ class Roles:
     def _forget(self) -> None:
         self._pid = os.getpid()
         self._run_number = 0
+        self._start_number = 0
+        """How many runs the script itself has begun: those that are no parts of others."""
         self._job: str | None = None
         self._spawn_context: SpawnContext | None = None
         self._last = Membership()
@@ -77,9 +80,10 @@ class Roles:
         # Removed from the environment: processes that this one starts are no ranks of the run that it names.
         inherited = take_spawn_context()
         self._run_number += 1
+        self._start_number += parent is None
         if rank_info is None or rank_info.is_first:
             if not settings.has_relay and not settings.streams:
-                return Owner(settings, rank_info, None, parent)
+                return self._remembered(Owner(settings, rank_info, None, parent))
             # A process that has started ranks has the variables of a rank itself. Its ranks know the first job name.
             self._job = self._job or (job_of(variables) if rank_info else None) or uuid.uuid4().hex
             spawn_context = SpawnContext(self._job, self._run_number, 0)
@@ -96,6 +100,7 @@ class Roles:
 
     def _remembered(self, role: Role) -> Role:
         self._last = role.membership
+        role.membership.start_number = self._start_number
         return role
 
     def _with_world_size(self, rank_info: RankInfo | None) -> RankInfo | None:
@@ -120,12 +125,13 @@ class Roles:
         return Follower(Membership(rank_info, started_in), self._find(settings, rank_info, job), settings)
 
     def _find(self, settings: Settings, rank_info: RankInfo, job: str | None) -> Find:
-        name = settings.exp_name or settings.run_id or ""
-        if settings.run_id and not settings.trackers:
-            return by_known_id(settings.run_id, name, settings.project)
-        if settings.relay_endpoint and settings.relay_token and settings.run_id:
+        run_id = settings.run_id or run_id_of_job(settings, environment(), self._start_number)
+        name = settings.exp_name or run_id or ""
+        if run_id and not settings.trackers:
+            return by_known_id(run_id, name, settings.project)
+        if settings.relay_endpoint and settings.relay_token and run_id:
             address = Address(settings.relay_endpoint.rstrip("/"), settings.relay_token.get_secret_value())
-            return in_joined_relay(address, settings.run_id, name, settings.project)
+            return in_joined_relay(address, run_id, name, settings.project)
         if rank_info.is_on_another_node:
             return nowhere(_OTHER_NODE)
         return by_rendezvous(Rendezvous(job, self._run_number)) if job else nowhere(_NO_JOB)

@@ -8,22 +8,28 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
+from tracelet_otel._support.environment import environment
 from tracelet_otel._support.guard import Guard
+from tracelet_otel.exporters.registry import run_to_continue
 from tracelet_otel.instrumentation.signals import Signals
 from tracelet_otel.instrumentation.spool import SpoolWriter
 from tracelet_otel.protocol.files import PACKAGES_FILE
 from tracelet_otel.protocol.run_identity import to_text
+from tracelet_otel.resource.attempts import Again, begun
 from tracelet_otel.resource.packages import installed_packages
+from tracelet_otel.resource.run_resource import default_run_name, new_run_id
 from tracelet_otel.session.beside import BesideMetrics
 from tracelet_otel.session.console.capture import ConsoleCapture, console_of
 from tracelet_otel.session.faults import FaultFile, fault_file_of
 from tracelet_otel.session.outgoing import OutgoingFiles
+from tracelet_otel.session.parent import Parent
 from tracelet_otel.session.role import Role
 from tracelet_otel.settings import Settings
 from tracelet_otel.system.monitor import Hardware, hardware_of
@@ -58,6 +64,37 @@ class Session:
         """Whether all files are there, so that those which have not been sent are sent before anything else."""
         self._spool: SpoolWriter | None = None
         self._console: ConsoleCapture | None = None
+        self._again: Again | None = None
+        self._parent: Parent | None = None
+
+    def identify(
+        self, run_id: str = "", run_name: str = "", *, parent: Parent | None = None, goes_on: bool = True
+    ) -> tuple[str, str]:
+        """Find the id and the name of the run: what settings name, then what the job has had before.
+
+        Args:
+            run_id: the id where neither has any; empty for a new one.
+            run_name: the name where neither has any; empty for one of script and time.
+            parent: the run that this one is a part of, and always a new one; None for none.
+            goes_on: whether the run may be one that an earlier start for the same job has begun. Not where the runs of
+                a script begin in another order each time, as those of threads do.
+        """
+        settings, role, self._parent = self.settings, self.role, parent
+        named = run_to_continue(settings) if parent is None else None
+        if named is None and goes_on and parent is None and role.owns_run:
+            self._again = begun(settings, environment(), role.membership.start_number, self._guard)
+        again = self._again
+        name = settings.exp_name or (again.attempt.run_name if again is not None else "") or run_name
+        found = name or default_run_name()
+        if again is not None:
+            self._again = replace(again, attempt=replace(again.attempt, run_name=found))
+        return named or (again.run_id if again is not None else run_id) or new_run_id(), found
+
+    @property
+    def purpose(self) -> dict[str, str | int]:
+        """Resource attributes that say what the run is for, of which run it is a part, and which attempt this is."""
+        below = {} if self._parent is None else {semconv.PARENT_RUN_ID: self._parent.run_id}
+        return {**self.settings.purpose, **below, **(self._again.attributes if self._again is not None else {})}
 
     def prepare(self) -> None:
         """Import everything that the run needs, on the calling thread. The threads of this package import nothing."""
@@ -70,22 +107,28 @@ class Session:
         if self.settings.track_system and self.role.reports_hardware:
             monitor.prepare()
 
-    def open(self, identity: Mapping[str, Any], *, waits: bool = False) -> None:
+    def open(self, identity: Mapping[str, Any], *, waits: bool = False) -> Mapping[str, Any]:
         """Open the run in its role. The run's start time is the time at which this object was made.
 
         Args:
             identity: attributes of the run's resource.
             waits: whether to start the run even if a backend cannot be reached, and wait for that backend.
 
+        Returns:
+            Resource attributes of which some are known only now.
+
         Raises:
             TraceletError: the run cannot be created or found.
         """
         started = {semconv.RUN_START_TIME: to_text(self._began_unix_nano)}
         self.role.open({**identity, **started}, self._guard, waits=waits)
+        if self._again is not None:
+            self._again = self._again.told(self.role.ask_attempt())
         try:
             self._faults = fault_file_of(self.settings, self.role)
         except OSError as error:
             self._guard.report("where a crash happens will not be known", error)
+        return self.purpose
 
     def send(self, identity: Resource, signals: Signals) -> None:
         """Send spans, events and files of this process, also from before the run was open, and what it prints.
@@ -103,6 +146,8 @@ class Session:
         signals.events.add_exporter(self._beside)
         if signals.tracing is not None:
             signals.tracing.add_exporter(self._beside)
+        if self._again is not None:
+            signals.attempts.begin(self._again)
         self.start_console()
 
     def _find_spool(self) -> None:

@@ -239,8 +239,8 @@ class ZeroCodeRun:
     def _open(self, resource: Mapping[str, Any]) -> None:
         try:
             session = self._prepare()
-            identity = identified(resource, session.settings, self._guard, self._parent)
-            session.open(identity, waits=True)
+            identity = identified(resource, session, self._guard, self._parent)
+            identity.update(session.open(identity, waits=True))
         except Exception as error:
             self._give_up(error)
             return

@@ -30,6 +30,7 @@ from tracelet_otel.exporters.clearml.server_files import ServerFiles
 from tracelet_otel.exporters.clearml.session import OfflineSession
 from tracelet_otel.exporters.clearml.session_files import SessionFiles
 from tracelet_otel.exporters.clearml.task import ServerTask
+from tracelet_otel.exporters.words import attempt_in, value_in
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.failure import Failure, failure_in
 from tracelet_otel.protocol.run_identity import RunIdentity, to_text
@@ -40,10 +41,12 @@ class _Task(Protocol):
     """A task, on a server or in a folder."""
 
     task_id: str
+    is_continued: bool
 
     def begin(self, run: RunIdentity) -> str: ...
     def graphs(self) -> list[Graph]: ...
     def properties(self) -> dict[str, str]: ...
+    def tags(self) -> list[str]: ...
     def add(self, events: Sequence[Mapping[str, Any]]) -> None: ...
     def set_params(self, params: Mapping[str, Param]) -> None: ...
     def set_properties(self, properties: Mapping[str, str]) -> None: ...
@@ -80,12 +83,14 @@ class ClearmlTracker:
         url = self._task.begin(run)
         self._properties = self._task.properties()
         self._graphs = Graphs(known_graphs(self._task.graphs(), self._properties))
+        known = attempt_in(value_in(self._task.tags(), semconv.RUN_ATTEMPT))
         if self._session is None:
-            return RunLocation(url)
+            return RunLocation(url, attempt=known if self._task.is_continued else 0)
         return RunLocation(
             url,
             "no server is configured, so the run is offline: when it has ended, import it with `python -c "
             f"\"from clearml import Task; Task.import_offline_session('{self._session.archive}')\"`",
+            known,
         )
 
     def file_writer(self) -> ClearmlFiles:

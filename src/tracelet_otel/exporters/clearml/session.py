@@ -57,6 +57,8 @@ class OfflineSession:
         self._lock = threading.RLock()
         self.task_id = ""
         """The session's id; empty before `begin`."""
+        self.is_continued = False
+        """Whether it was there before `begin`."""
 
     @property
     def archive(self) -> Path:
@@ -99,7 +101,7 @@ class OfflineSession:
 
     def _begin(self, run: RunIdentity) -> str:
         self.task_id = f"offline-{self._wanted or run.run_id}"
-        exists = (self.folder / _TASK).exists()
+        exists = self.is_continued = (self.folder / _TASK).exists()
         if self._wanted is not None and not exists:
             raise ConfigurationError(f"no run to continue: there is no ClearML session {self.folder}")
         try:
@@ -138,6 +140,10 @@ class OfflineSession:
     def properties(self) -> dict[str, str]:
         """The session's user properties, by name."""
         return {name: item["value"] for name, item in self._task["hyperparams"].get(PROPERTIES, {}).items()}
+
+    def tags(self) -> list[str]:
+        """The session's tags."""
+        return list(self._task["tags"])
 
     def add(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Store events. Of those with the same graph and iteration, the import keeps the last."""

@@ -51,6 +51,8 @@ class ServerTask:
         self._wanted = wanted
         self.task_id = ""
         """Its id, which the server chooses; empty before `begin`."""
+        self.is_continued = False
+        """Whether it was there before `begin`."""
         self._was_tried = False
         self._parent = ParentLink({}, self._id_of, self._link)
 
@@ -70,6 +72,7 @@ class ServerTask:
                 f"no run to continue: ClearML at {self._api.shown} has no task {self._wanted!r}, neither by its id "
                 f"nor by Run.id"
             )
+        self.is_continued = found is not None
         if found is None:
             project = self._project_id(long_enough(run.project))
             tags = ["development", SYSTEM_TAG + run.run_id]
@@ -97,6 +100,10 @@ class ServerTask:
         """The task's user properties, by name."""
         section = (self._task().get("hyperparams") or {}).get(PROPERTIES) or {}
         return {name: str(item.get("value", "")) for name, item in section.items()}
+
+    def tags(self) -> list[str]:
+        """The task's tags."""
+        return list(self._task().get("tags") or [])
 
     def add(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Store events. An event replaces an earlier one of the same graph and iteration.

@@ -76,7 +76,7 @@ class MlflowTracker:
         self._tags: dict[str, str] = {}
         self._params: dict[str, str] = {}
         self._infinities: dict[str, Infinities] = {}
-        self._was_tried = False
+        self._was_tried = self._is_continued = False
 
     def open(self, run: RunIdentity) -> RunLocation:
         """Create the run, or continue it. The experiment is created where it does not exist."""
@@ -88,7 +88,7 @@ class MlflowTracker:
             opened = self._continue(run) if self._continued else self._create(run)
             self._run_id: str = opened.info.run_id
             self._page = RunPage(self._client, opened, run, self.guard, is_late=is_late)
-        return self._page.location(self._shown_uri)
+        return self._page.location(self._shown_uri, is_new=not self._is_continued)
 
     def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
         """Return none: no reading is refused before it is sent."""
@@ -249,6 +249,7 @@ class MlflowTracker:
         self._params = dict(found.data.params)
         self._tags = dict(found.data.tags)
         self._client.update_run(found.info.run_id, status="RUNNING")
+        self._is_continued = True
 
     @staticmethod
     def _search(client: MlflowClient, experiment_id: str, run_id: str) -> Run | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from tracelet_otel import semconv
 from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.redact import without_secrets
 from tracelet_otel.exporters.base import RunLocation
@@ -14,6 +15,7 @@ from tracelet_otel.exporters.mlflow.description import TRAINING_PAGE, described,
 from tracelet_otel.exporters.mlflow.extremes import EXTREMES_TAG, Extremes
 from tracelet_otel.exporters.mlflow.mapping import NOTE_TAG
 from tracelet_otel.exporters.mlflow.parents import link_children, link_to_parent
+from tracelet_otel.exporters.words import attempt_in
 from tracelet_otel.protocol.decode import Reading
 from tracelet_otel.protocol.run_identity import RunIdentity
 
@@ -55,13 +57,20 @@ class RunPage:
         self._extremes = Extremes.of(run.data.tags, run.data.metrics)
         self._attempts = 0 if run.outputs and run.outputs.model_outputs else _ATTEMPTS
         """So often it may be tried to have the run listed."""
+        self._attempt = attempt_in(run.data.tags.get(semconv.RUN_ATTEMPT, ""))
 
-    def location(self, uri: str) -> RunLocation:
-        """Where people find the page, from the address of the store without credentials."""
+    def location(self, uri: str, *, is_new: bool) -> RunLocation:
+        """Where people find the page.
+
+        Args:
+            uri: address of the store without credentials.
+            is_new: whether the run was created for this.
+        """
+        attempt = 0 if is_new else self._attempt
         if urlsplit(uri).scheme not in ("http", "https"):
-            return RunLocation(uri)
+            return RunLocation(uri, attempt=attempt)
         path = f"experiments/{self._info.experiment_id}/runs/{self._info.run_id}"
-        return RunLocation(f"{uri.rstrip('/')}/#/{path}{TRAINING_PAGE}")
+        return RunLocation(f"{uri.rstrip('/')}/#/{path}{TRAINING_PAGE}", attempt=attempt)
 
     def log_metrics(self, metrics: Sequence[Metric], readings: Sequence[Reading]) -> None:
         """Store values and, in the same call, their extremes.

@@ -36,7 +36,7 @@ from tracelet_otel.exporters.wandb.options import WandbOptions
 from tracelet_otel.exporters.wandb.private_names import check_private_names
 from tracelet_otel.exporters.wandb.rows import RowBuilder
 from tracelet_otel.exporters.wandb.run_files import WandbFiles
-from tracelet_otel.exporters.words import cut, with_tags
+from tracelet_otel.exporters.words import attempt_in, cut, value_in, with_tags
 from tracelet_otel.protocol.decode import Param, Reading
 from tracelet_otel.protocol.failure import failure_in
 from tracelet_otel.protocol.run_identity import RunIdentity, to_text
@@ -79,8 +79,9 @@ class WandbTracker:
         with self._lock, translated():
             mode = mode_of(self._settings, self._options)
             begun = self._begin(run, mode)
+        known = attempt_in(value_in(begun.tags or (), semconv.RUN_ATTEMPT))
         if mode not in OFFLINE:
-            return RunLocation(str(begun.url))
+            return RunLocation(str(begun.url), attempt=known if begun.resumed else 0)
         folder = begun.settings.sync_dir
         paths = [str(path.parent) for path in self._files(run)]
         # All in one call of `wandb sync`: in calls of their own, each would begin at the same row.

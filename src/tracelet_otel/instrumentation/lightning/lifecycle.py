@@ -15,6 +15,7 @@ from tracelet_otel.instrumentation.lightning.checkpoints import WatchedCheckpoin
 from tracelet_otel.instrumentation.lightning.gradients import GradientNorms
 from tracelet_otel.instrumentation.lightning.module_summary import parts_of, summary_of
 from tracelet_otel.instrumentation.lightning.rank_callback import RankCallback, make_rank_callback
+from tracelet_otel.instrumentation.lightning.resumption import fit_beginning
 from tracelet_otel.instrumentation.lightning.timed_trainer import TimedTrainer
 from tracelet_otel.instrumentation.lightning.trainer_config import configuration
 from tracelet_otel.instrumentation.signals import Signals
@@ -123,7 +124,8 @@ class Lifecycle:
         timing = self._signals.timing
         gradients = GradientNorms(self._signals, self.is_silent) if self._signals.gradients_every else None
         batch_ended = None if timing is None else timing.actions.batch_ended
-        callback.begin(self._report_configuration, batch_ended, gradients, self.when_set_up)
+        fit_begins = fit_beginning(self._signals, trainer, self.is_silent)
+        callback.begin(self._report_configuration, batch_ended, gradients, self.when_set_up, fit_begins)
         self._callbacks[trainer] = callback
         self._seen.add(trainer)
         self._signals.progress.watch(trainer, _step_of, advance_of)

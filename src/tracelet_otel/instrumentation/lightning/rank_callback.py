@@ -28,6 +28,7 @@ class RankCallback:
         self._batch_ended: Callable[[int | None], None] | None = None
         self._gradients: GradientNorms | None = None
         self._when_set_up: Callable[[Any], None] | None = None
+        self._fit_begins: Callable[[Any], None] | None = None
         self._in_process: InStartedProcess | None = None
         self._pid = os.getpid()
         self._is_copy = False
@@ -38,6 +39,7 @@ class RankCallback:
         batch_ended: Callable[[int | None], None] | None = None,
         gradients: GradientNorms | None = None,
         when_set_up: Callable[[Any], None] | None = None,
+        fit_begins: Callable[[Any], None] | None = None,
     ) -> None:
         """Make this callback report trainers of this process.
 
@@ -47,11 +49,14 @@ class RankCallback:
                 not known; never raises. None for nobody who wants to know.
             gradients: measures gradients before optimizers step; None for nobody who wants to know.
             when_set_up: called with the trainer when its loggers are ready; never raises. None for nobody.
+            fit_begins: called with the trainer when a checkpoint is restored, if there is one, and the first batch
+                comes; never raises. None for nobody.
         """
         self._report = report
         self._batch_ended = batch_ended
         self._gradients = gradients
         self._when_set_up = when_set_up
+        self._fit_begins = fit_begins
         self._pid, self._is_copy = os.getpid(), False
 
     def _ready(self, trainer: Any) -> None:
@@ -68,6 +73,11 @@ class RankCallback:
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Report the trainer: its optimizers exist now."""
         self._ready(trainer)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Report at which step the fit begins."""
+        if self._fit_begins is not None and os.getpid() == self._pid:
+            self._fit_begins(trainer)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Report a batch. This runs at each step, so it makes no system call."""

@@ -257,7 +257,7 @@ def console_of(
         is_of_all=settings.console == ALL,
         tell=tell_lines if settings.streams else None,
         # The file of a part before this one is not touched.
-        part=time.strftime("%Y%m%d-%H%M%S") if run_to_continue(settings) else "",
+        part=time.strftime("%Y%m%d-%H%M%S") if run_to_continue(settings) or settings.goes_on else "",
         on_put=on_put,
         guard=guard,
     )

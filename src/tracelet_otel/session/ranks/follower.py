@@ -94,6 +94,10 @@ class Follower:
         found = [one for one in self._to_relay if one.run_address is not None]
         return found[0].address() if found else NO_RELAY
 
+    def ask_attempt(self) -> int | None:
+        """None: another process knows that."""
+        return None
+
     @property
     def urls(self) -> Mapping[str, str]:
         """Addresses at which people look at the run, by tracker; empty until the run is found."""
