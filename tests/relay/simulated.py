@@ -35,11 +35,15 @@ class Trainer:
 class Rank:
     """What a rank sends, in parts of one request each."""
 
-    def __init__(self, number: int, *, owns_run: bool = False, run_id: str = RUN_ID, world_size: int = 2) -> None:
+    def __init__(
+        self, number: int, *, owns_run: bool = False, run_id: str = RUN_ID, world_size: int = 2, attempt: int = 1
+    ) -> None:
         self._world_size = world_size
         self._exporter = KeepingExporter()
         self._reader = reader(self._exporter)
         attributes = {semconv.RANK: number, "host.name": "simulated", "service.instance.id": f"{number}"}
+        if attempt > 1:
+            attributes[semconv.RUN_ATTEMPT] = attempt
         self._provider = provider(self._reader, **{**RESOURCE, **attributes, semconv.RUN_ID: run_id})
         self.signals = make_signals(self._provider, Guard(), 10, Participation(owns_run=owns_run))
         self._time = 0

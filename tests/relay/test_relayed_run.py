@@ -312,6 +312,27 @@ def test_a_rank_that_died_with_its_relay_is_waited_for_no_longer_than_any(tmp_pa
     assert stored_run(database).multiset == multiset(means)
 
 
+def test_ranks_of_the_attempt_before_are_waited_for_no_more(tmp_path, database):
+    """Their values and those of the next attempt are not merged, and none is taken for one that has come before."""
+    ranks = [Rank(0), Rank(1)]
+    journal = Journal(tmp_path / "r1.journal")
+    parts = [*(rank.logs(0, a=10.0 * number) for number, rank in enumerate(ranks)), ranks[0].logs(1, a=0.0)]
+    before = RelayedRun(journal, Guard(), Settings())
+    assert before.accept(parts) == [None, None, None]
+    assert before._merging.waiting == 1
+    journal.close()
+    run = RelayedRun(Journal(tmp_path / "r1.journal"), Guard(), Settings(rank_timeout=60))
+    run.reopen()
+    assert run._merging.waiting == 0
+    run.resume(registry.trackers(registry.absolute(Settings())), RESOURCE)
+    for number in range(2):
+        accept(run, Rank(number, attempt=2).logs(1, a=2.0 + 2 * number))
+    assert run._merging.waiting == 0
+    assert run.close(30)
+    assert run.status.errors == {}
+    assert stored_run(database).multiset == multiset([("a", 0, 5.0), ("a", 1, 0.0), ("a", 1, 3.0)])
+
+
 def test_two_exports_of_one_rank_in_one_request_the_later_one_first(tmp_path, database, away):
     """As a collector may put them together."""
     first, second = Rank(0), Rank(1)
