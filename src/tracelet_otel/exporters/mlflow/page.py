@@ -55,7 +55,7 @@ class RunPage:
         self._guard = guard
         self._info = run.info
         self._extremes = Extremes.of(run.data.tags, run.data.metrics)
-        self._attempts = 0 if run.outputs and run.outputs.model_outputs else _ATTEMPTS
+        self._listings = 0 if run.outputs and run.outputs.model_outputs else _ATTEMPTS
         """So often it may be tried to have the run listed."""
         self._attempt = attempt_in(run.data.tags.get(semconv.RUN_ATTEMPT, ""))
 
@@ -87,7 +87,7 @@ class RunPage:
         self._client.log_batch(self._info.run_id, metrics=metrics, tags=tags, synchronous=True)
         self._extremes = extremes
         self._parent.attempt()
-        if self._attempts and any(reading.stage == _FIT for reading in readings):
+        if self._listings and any(reading.stage == _FIT for reading in readings):
             self._list_as_training()
 
     def _list_as_training(self) -> None:
@@ -100,16 +100,16 @@ class RunPage:
         from mlflow.entities import LoggedModelOutput
         from mlflow.exceptions import MlflowException
 
-        self._attempts -= 1
+        self._listings -= 1
         try:
             model = self._model()
             # As MLflow does it where there are no files: nothing is pending.
             self._client.finalize_logged_model(model.model_id, "READY")
             self._client.log_outputs(self._info.run_id, [LoggedModelOutput(model.model_id, step=0)])
-            self._attempts = 0
+            self._listings = 0
         except Exception as error:
             if isinstance(error, MlflowException) and error.error_code == _NO_SUCH_PAGE:
-                self._attempts = 0
+                self._listings = 0
             else:
                 # In words, since a traceback may have an address with a password.
                 self._guard.report("MLflow does not list the run among trainings", without_secrets(str(error), ()))
