@@ -61,6 +61,8 @@ def record_of(wheel: Path) -> str:
 
 def test_a_wheel_has_the_package_and_nothing_else(built: Built, kept: set[str]) -> None:
     package = {name.removeprefix("src/") for name in kept if name.startswith("src/tracelet_otel/")}
+    # Beside the package, where the interpreter reads it at its start.
+    package.add("tracelet_otel_workers.pth")
     about = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
     stem = "-".join(built.wheel.name.split("-")[:2])
     assert "tracelet_otel/py.typed" in package

@@ -11,8 +11,8 @@ from tracelet_otel.run import Run
 FUNCTIONS = {
     "start_logging": (
         "(exp_name: 'str | None' = None, project: 'str | None' = None, backend: 'str | Sequence[str] | None' = None, "
-        "api_key: 'str | None' = None, backend_url: 'str | None' = None, config: 'Mapping[str, Any] | None' = None) "
-        "-> 'Run'"
+        "api_key: 'str | None' = None, backend_url: 'str | None' = None, config: 'Mapping[str, Any] | None' = None, *, "
+        "isolated: 'bool' = False) -> 'Run'"
     ),
     "stop_logging": "() -> 'None'",
     "get_active_run": "() -> 'Run | None'",
@@ -38,7 +38,7 @@ RUN = {
     "stop": "(self, outcome: 'str | None' = None) -> 'None'",
     "urls": "property",
 }
-INTERNAL = {"check_thread", "hand_on", "is_of_this_process"}
+INTERNAL = {"check_thread", "flush", "hand_on", "hooks", "is_of_this_process", "is_open"}
 """Public for other files of ours."""
 LOGGER = {
     "experiment": "property",

@@ -59,7 +59,7 @@ def test_a_file_that_somebody_has_cleaned_away_is_written_again(monkeypatch, tmp
     spawn_context = SpawnContext("job", 1, 0)
     rendezvous, announcement = (
         Rendezvous(spawn_context.job, 1),
-        RunAnnouncement(spawn_context, lambda _: None, at_once=True),
+        RunAnnouncement(spawn_context, lambda _: None, {}, at_once=True),
     )
     resource = {"tracelet.run.id": "r1", "tracelet.run.name": "train", "tracelet.project.name": "Default"}
     announcement.open(resource, lambda: Address("http://127.0.0.1:1", "sEcReT"), Guard())

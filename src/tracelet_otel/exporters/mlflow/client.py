@@ -103,21 +103,16 @@ class MlflowTracker:
         names = [reading.name for reading in readings]
         tags = {**exact_name_tags(zip(names, keys, strict=True)), **self._infinity_tags(readings, keys)}
         with self._run_translated():
+            # SQL stores would make 1.8e308 of an infinity. So it is stored as NaN, and its sign as a tag.
+            values = [math.nan if math.isinf(reading.value) else reading.value for reading in readings]
             metrics = [
-                # SQL stores would make 1.8e308 of an infinity. So it is stored as NaN, and its sign as a tag.
-                Metric(
-                    key,
-                    math.nan if math.isinf(reading.value) else reading.value,
-                    reading.time_unix_nano // 1_000_000,
-                    reading.step,
-                )
-                for reading, key in zip(readings, keys, strict=True)
+                Metric(key, value, reading.time_unix_nano // 1_000_000, reading.step)
+                for reading, key, value in zip(readings, keys, values, strict=True)
             ]
             try:
                 self._page.log_metrics(metrics, readings)
             except MlflowException:
-                # Servers before 3.17 refuse a NaN that they already have, for instance when the
-                # answer to a first attempt was lost.
+                # Servers before 3.17 refuse a NaN that they have, as when the answer to a first attempt was lost.
                 if len(metrics) > 1 or not math.isnan(metrics[0].value) or not self._has(metrics[0]):
                     raise
         self._set_tags(tags)
