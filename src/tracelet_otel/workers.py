@@ -96,14 +96,14 @@ class WorkerRuns:
             self._same = None if self._alone is None else self._alone()
             return self._same
         elsewhere = _elsewhere()
-        found = None if elsewhere is None else elsewhere.run(waits=not self._is_said)
-        if elsewhere is None or found is None:
-            self.say_unrecorded("the run of the process that started it is over, or takes nothing of other processes")
-            return None
-        settings = from_plain(found.settings)
-        if settings.trackers and not found.endpoint:
+        if elsewhere is None:
             self.say_unrecorded("without a relay (relay=False) only the process that started it is")
             return None
+        found = elsewhere.run(waits=not self._is_said)
+        if found is None:
+            self.say_unrecorded("the run of the process that started it is over, or its file is gone")
+            return None
+        settings = from_plain(found.settings)
         if settings.workers == "same":
             self._same = self._join(settings, elsewhere.place)
             return self._same

@@ -9,7 +9,6 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tests.support.mlflow_store import stored_run
 from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
 from tracelet_otel.exporters.otlp.settings import GRPC, HTTP
 
@@ -36,17 +35,6 @@ def test_no_thread_of_ours_imports_anything(tmp_path: Path, database: Path, run:
 def test_a_pool_is_forked_right_after_the_start(database: Path, run: Run, attempt: int) -> None:
     child = run("forked_pool.py", timeout=120)
     assert (child.returncode, child.stdout.splitlines()[-1]) == (0, "[0, 1]"), child.stderr
-
-
-@pytest.mark.parametrize("method", ["fork", "forkserver", pytest.param("spawn", marks=pytest.mark.slow)])
-def test_a_training_in_a_worker_says_that_it_is_not_recorded(database: Path, run: Run, method: str) -> None:
-    child = run("trains_in_workers.py", METHOD=method, OURS="1")
-    assert (child.returncode, child.stdout) == (0, "[0, 1]\n"), child.stderr
-    # Each worker says it once; one may have done all the work.
-    said = [line for line in child.stderr.splitlines() if "is not recorded" in line]
-    assert len(said) in (1, 2), child.stderr
-    assert said[0].endswith("Call start_logging in the process that trains")
-    assert stored_run(database).points == []
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from tests.support.clearml_files import session
 from tests.support.door import Door
 from tests.support.mlflow_files import mlflow_console
-from tests.support.mlflow_store import stored_run, stored_runs
+from tests.support.mlflow_store import multiset, stored_run, stored_runs
 from tests.support.relays import ended_clean
 from tests.support.waiting import wait_until
 from tests.zero_code.conftest import arrived, last_logged, logged, resources, run_ids
@@ -208,14 +208,25 @@ def test_a_run_is_as_long_as_its_training(instrumented, database):
     assert any(name.startswith("system/") for name, *_ in stored.points)
 
 
-@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=(pytest.mark.cold, pytest.mark.slow))])
-def test_a_training_in_a_worker_says_that_it_is_not_recorded(tmp_path, instrumented, method):
-    script = Path(__file__).parents[1] / "integration" / "scripts" / "trains_in_workers.py"
-    child = instrumented(script, "mlflow", METHOD=method)
-    assert (child.returncode, child.stdout.splitlines()[-1]) == (0, "[0, 1]"), child.stderr
-    # Each of the two says it once; one may have done all the work.
-    assert child.stderr.count("is not recorded") in (1, 2), child.stderr
-    assert {path.name for path in tmp_path.iterdir()} <= {"home"}
+@pytest.mark.parametrize("kind", ["fork", pytest.param("spawn", marks=(pytest.mark.cold, pytest.mark.slow))])
+@pytest.mark.parametrize("first", ["", "train"])
+def test_trainings_of_workers_are_recorded_whether_the_script_trains_or_not(
+    tmp_path, instrumented, database, kind, first
+):
+    script = Path(__file__).parents[1] / "integration" / "scripts" / "pools.py"
+    child = instrumented(script, "mlflow", KIND=kind, OURS="0", FIRST=first)
+    assert child.returncode == 0, child.stderr
+    runs = 5 if first else 2
+    wait_until(lambda: all(run.status != "RUNNING" for run in stored_runs(database)), 60, "the end of all runs")
+    stored = stored_runs(database)
+    # Where the script has no run, each worker has one for all that it trains; one may have done all the work.
+    assert len(stored) == runs or (not first and len(stored) == 1)
+    numbers = [0, 1, 2, 3, *([9] if first else [])]
+    logged = [json.loads((tmp_path / f"rows.{number}.json").read_text()) for number in numbers]
+    expected = multiset((name, step, value) for rows in logged for row, step in rows for name, value in row.items())
+    assert sum((run.multiset for run in stored), Counter()) == expected
+    assert sum("mlflow.parentRunId" in run.tags for run in stored) == (4 if first else 0)
+    assert {run.status for run in stored} == {"FINISHED"}
 
 
 @pytest.mark.cold
