@@ -257,13 +257,13 @@ class Journal:
 
     def remove(self) -> None:
         """Close the file and delete it, while it is locked: who waits for the lock could have it before that else."""
+        is_gone = False
         with self._lock, contextlib.suppress(sqlite3.Error, OSError):
             if self._connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",):
                 self.path.unlink()
-                self._connection.close()
-                return
+                is_gone = True
         self.close()
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in () if is_gone else ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
     def _remember(self, state: Mapping[str, Any]) -> None:
