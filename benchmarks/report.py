@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.budgets import all_threads_us, budgets, over_nothing, ratio
 from benchmarks.results import KEPT, Results
 from benchmarks.tables import grid
-from benchmarks.time_tables import checkpoints, cost_of_phases, cost_of_verdicts, phases, verdicts
+from benchmarks.time_tables import checkpoints, cost_of_phases, cost_of_verdicts, phases, pools, verdicts
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/performance.md", "docs/scale.md", "docs/time.md")
@@ -302,6 +302,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "cost of phases": cost_of_phases,
     "phases": phases,
     "checkpoints": checkpoints,
+    "pools": pools,
     "verdicts": verdicts,
     "cost of verdicts": cost_of_verdicts,
     "gpus": _gpus,

@@ -46,6 +46,24 @@ def checkpoints(results: Results) -> str:
     return grid(("a checkpoint is", "save, ms", "min to max", "x without us"), lines)
 
 
+def pools(results: Results) -> str:
+    """What a pool of trainings takes, without us and where each training is a run."""
+    found = results.load("pools")["results"]
+    # The first one is without us.
+    base = next(iter(found.values()))["pool_s"]["median"]
+    lines = (
+        (
+            case,
+            f"{one['pool_s']['median']:.2f}",
+            f"{one['pool_s']['min']:.2f} to {one['pool_s']['max']:.2f}",
+            f"{one['pool_s']['median'] / base:.3f}",
+            f"{one['fit_s']['median']:.2f}",
+        )
+        for case, one in found.items()
+    )
+    return grid(("16 trainings of 8 workers", "the pool, s", "min to max", "x without us", "a fit, s"), lines)
+
+
 def verdicts(results: Results) -> str:
     """Of each training what it measured itself, and what each tool said of it."""
     found = results.load("verdicts")

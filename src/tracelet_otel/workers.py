@@ -24,7 +24,7 @@ from tracelet_otel._support.guard import log
 from tracelet_otel.errors import RunLostError
 from tracelet_otel.instrumentation.lightning.trainings import Trainings
 from tracelet_otel.resource.script import script_name
-from tracelet_otel.session.calls import Address, wait_for
+from tracelet_otel.session.calls import Address, listens, wait_for
 from tracelet_otel.session.parent import Parent
 from tracelet_otel.session.ranks.rendezvous import Rendezvous, RunAddress, SpawnContext
 from tracelet_otel.settings import Settings, from_plain
@@ -137,12 +137,17 @@ class _Elsewhere:
 
     def parent(self, known: RunAddress) -> Parent:
         """The run as those know it that are a part of it."""
+        last = Address(known.endpoint, known.token)
 
         def find() -> Address:
+            nonlocal last
             found = self._read()
-            if found is None or found.run_id != known.run_id:
-                raise RunLostError("the run is over that this one is a part of, or the process that owned it has died")
-            return Address(found.endpoint, found.token)
+            if found is not None and found.run_id == known.run_id:
+                last = Address(found.endpoint, found.token)
+            elif not listens(last):
+                # While its parent lives, that starts it again.
+                raise RunLostError("the relay has died, and so has the process that had started it, or its run is over")
+            return last
 
         return Parent(known.run_id, known.run_name, find)
 

@@ -98,3 +98,27 @@ def test_each_trainer_of_a_script_has_a_run_where_that_is_asked_for(tmp_path, da
     assert [one.name for one in trainings] == [f"pool-{number + 1}-Net" for number in NUMBERS]
     assert [one.multiset for one in trainings] == [logged(tmp_path, number) for number in NUMBERS]
     assert {one.tags["mlflow.parentRunId"] for one in trainings} == {script.run_id}
+
+
+@pytest.mark.parametrize("event", ["parent stops", "parent is killed", "worker is killed"])
+def test_a_worker_is_recorded_whatever_happens_to_its_parent_and_its_own_death_is_told(
+    tmp_path, database, start, event: str
+) -> None:
+    child = start("outlives.py", event)
+    if event == "parent is killed":
+        wait_until(lambda: child.poll() is not None, 60, "the end of the script")
+        (tmp_path / "go").touch()
+        wait_until((tmp_path / "done").exists, 60, "the end of the worker")
+    output, errors = child.communicate(timeout=120)
+    assert (child.returncode, output) == ((-9, "") if event == "parent is killed" else (0, "{}\n")), errors
+    wait_until(lambda: ended(database, 2), 60, "the end of both runs")
+    script, training = sorted(stored_runs(database), key=lambda one: one.name != "parent")
+    assert script.status == ("KILLED" if event == "parent is killed" else "FINISHED")
+    steps = sorted(step for name, step, _, _ in training.points if name == "step")
+    if event == "worker is killed":
+        # At most what was logged in the last interval is missing.
+        assert (training.status, steps) == ("KILLED", list(range(len(steps))))
+    else:
+        assert (training.status, steps) == ("FINISHED", list(range(24)))
+        # Only once: what begins after the end of the run is said.
+        assert errors.count("is not recorded: the run of the process that started it is over") == 1

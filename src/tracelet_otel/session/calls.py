@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import encodings.idna  # noqa: F401  # for host names: otherwise the first request would import it, on a thread
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -137,6 +138,18 @@ def _beginning(file: IO[bytes], size: int) -> Iterator[bytes]:
             raise OSError("the file has become shorter while it was sent")
         size -= len(data)
         yield data
+
+
+def listens(address: Address) -> bool:
+    """Whether something listens at this address. A relay that is too busy to answer does."""
+    found = urllib3.util.parse_url(address.endpoint)
+    try:
+        with socket.create_connection((found.host or "", found.port or 0), _STATUS_TIMEOUT_S):
+            return True
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
 
 
 def fetch_status(address: Address, run_id: str, timeout_s: float = _STATUS_TIMEOUT_S) -> Status | None:

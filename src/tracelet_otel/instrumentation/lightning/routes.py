@@ -78,6 +78,8 @@ class Routes:
         """By id of the thread those of the trainer that runs in it, unless they are the default ones."""
         self._pid = os.getpid()
         self._is_worker = False
+        self._own_guard = Guard()
+        """Where there is no run."""
 
     @property
     def is_worker(self) -> bool:
@@ -88,7 +90,7 @@ class Routes:
     def guard(self) -> Guard:
         """Where problems of this thread's run are reported."""
         hooks = self.here() or next(iter(self._others), None)
-        return Guard() if hooks is None else hooks.guard
+        return self._own_guard if hooks is None else hooks.guard
 
     @property
     def is_used(self) -> bool:

@@ -1,0 +1,107 @@
+"""How much longer a pool of workers takes that train, where each training is recorded as a run of its own.
+
+    python -m benchmarks.pools
+
+Eight forked workers train, one model each at a time: without us, and below a run of ours. Its relay delivers to MLflow
+on SQLite, on the same machine. Interleaved repetitions, each in a process of its own. The time is that
+of the pool's `map`, without imports and the start of the script's run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.child import figures
+from benchmarks.options import run
+from benchmarks.report import show
+from benchmarks.results import Results, spread
+from benchmarks.servers import mlflow_database
+
+WITHOUT, OURS = "without us", "each training is a run"
+
+SCRIPT = """
+import json, multiprocessing, os, sys, time
+order = json.loads(sys.argv[1])
+os.chdir(order["home"])
+import lightning.pytorch as pl
+import torch
+from tests.support.quiet import quiet_trainer
+
+class Net(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(256, 512), torch.nn.ReLU(), torch.nn.Linear(512, 1))
+
+    def training_step(self, batch, batch_idx):
+        loss = self.layers(batch).square().mean()
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.01)
+
+def train(number):
+    torch.set_num_threads(1)
+    data = torch.utils.data.DataLoader(torch.randn(order["steps"] * 64, 256), batch_size=64)
+    trainer = quiet_trainer(pl, max_epochs=1, log_every_n_steps=50)
+    began_s = time.perf_counter()
+    trainer.fit(Net(), data)
+    return time.perf_counter() - began_s
+
+def pool():
+    with multiprocessing.get_context("fork").Pool(order["workers"]) as workers:
+        workers.map(int, range(order["workers"]))
+        began_s = time.perf_counter()
+        took = workers.map(train, range(order["trainings"]), chunksize=1)
+        return time.perf_counter() - began_s, sum(took) / len(took)
+
+if order["case"] == "without us":
+    took_s, fit_s = pool()
+else:
+    import tracelet_otel as tracelet
+    with tracelet.start_logging("bench", backend_url="sqlite:///mlflow.db"):
+        took_s, fit_s = pool()
+print("\\n" + json.dumps({"pool_s": took_s, "fit_s": fit_s}), flush=True)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is trained."""
+
+    repetitions: int = 3
+    workers: int = 8
+    trainings: int = 16
+    steps: int = 1500
+
+
+def seconds(case: str, size: Size, database: Path) -> dict[str, float]:
+    """What the pool took, and the mean of its trainings, in seconds."""
+    with tempfile.TemporaryDirectory() as home:
+        shutil.copy(database, f"{home}/mlflow.db")
+        order = {"case": case, "workers": size.workers, "trainings": size.trainings, "steps": size.steps}
+        return figures(["-c", SCRIPT], order, home)
+
+
+def main(size: Size, results: Results) -> None:
+    """Run it, print the table, and leave figures and a plot."""
+    found: dict[str, dict[str, list[float]]] = {WITHOUT: {}, OURS: {}}
+    with tempfile.TemporaryDirectory() as home:
+        database = mlflow_database(Path(home))
+        for _ in range(size.repetitions):
+            for case, of_case in found.items():
+                for name, took_s in seconds(case, size, database).items():
+                    of_case.setdefault(name, []).append(took_s)
+    measured = {case: {name: spread(took) for name, took in of_case.items()} for case, of_case in found.items()}
+    plotted = {case: of_case["pool_s"]["median"] for case, of_case in measured.items()}
+    results.bars("pools", "Trainings in a pool", "seconds", plotted)
+    told = {"repetitions": size.repetitions, "workers": size.workers, "trainings": size.trainings, "steps": size.steps}
+    results.write("pools", {**told, "results": measured})
+    show(results, "pools")
+
+
+if __name__ == "__main__":
+    run(main, Size(), smallest=Size(repetitions=1, workers=2, trainings=2, steps=20))
