@@ -114,11 +114,11 @@ def test_a_worker_is_recorded_whatever_happens_to_its_parent_and_its_own_death_i
     wait_until(lambda: ended(database, 2), 60, "the end of both runs")
     script, training = sorted(stored_runs(database), key=lambda one: one.name != "parent")
     assert script.status == ("KILLED" if event == "parent is killed" else "FINISHED")
-    steps = sorted(step for name, step, _, _ in training.points if name == "step")
+    batches = sorted(value for name, _, value, _ in training.points if name == "batches")
     if event == "worker is killed":
         # At most what was logged in the last interval is missing.
-        assert (training.status, steps) == ("KILLED", list(range(len(steps))))
+        assert (training.status, batches) == ("KILLED", [one + 1.0 for one in range(len(batches))])
     else:
-        assert (training.status, steps) == ("FINISHED", list(range(24)))
+        assert (training.status, batches) == ("FINISHED", [one + 1.0 for one in range(24)])
         # Only once: what begins after the end of the run is said.
         assert errors.count("is not recorded: the run of the process that started it is over") == 1

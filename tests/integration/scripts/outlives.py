@@ -27,7 +27,7 @@ def wait_for(path):
 
 class Waits(pl.Callback):
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        pl_module.log("step", float(trainer.global_step))
+        pl_module.log("batches", float(trainer.global_step))
         if trainer.global_step == HALF:
             Path("half").touch()
             wait_for("go")
