@@ -164,33 +164,37 @@ class Routes:
             self.in_workers.say_unrecorded("only trainers of such a process have runs, and Fabric has none")
         return hooks
 
-    def enter(self, trainer: Any, model: Any) -> Route:
+    def enter(self, trainer: Any, model: Any, function: str) -> Route:
         """Send what this thread does to the run of a trainer, until `leave` is called with what this returns.
 
         Args:
             trainer: the trainer.
             model: the module that it was given; None for none.
+            function: which of its functions was called.
         """
         if self.is_worker and not self._is_worker:
             self.be_worker()
         base = self.of_thread()
         runs = base.trainings if base is not None else self.in_workers if self._is_worker else None
         found = base
-        if runs is not None:
+        # Predictions log nothing.
+        if runs is not None and function != "predict":
             found = self._of(runs, trainer, model) or base
         before = self._entered.get(get_ident())
-        if found is not None and found is not self.default:
-            self._entered[get_ident()] = found
+        self._set(found)
         return Route(found, before, runs)
 
     def leave(self, trainer: Any, route: Route) -> None:
         """Send what this thread does to where it went before a trainer was entered."""
-        if route.before is not None and route.before in self._others:
-            self._entered[get_ident()] = route.before
-        else:
-            self._entered.pop(get_ident(), None)
+        self._set(route.before)
         if route.runs is not None:
             self._left(route.runs, trainer)
+
+    def _set(self, hooks: Hooks | None) -> None:
+        if hooks is not None and hooks in self._others:
+            self._entered[get_ident()] = hooks
+        else:
+            self._entered.pop(get_ident(), None)
 
     def _of(self, runs: RunsOfTrainers, trainer: Any, model: Any) -> Hooks | None:
         try:

@@ -119,7 +119,7 @@ class Wrappers:
         @functools.wraps(call)
         def call_and_report(trainer: Any, *args: Any, **kwargs: Any) -> Any:
             model = args[0] if args else kwargs.get("model")
-            route = routes.enter(trainer, model)
+            route = routes.enter(trainer, model, call.__name__)
             try:
                 hooks = route.hooks
                 if hooks is None or not hooks.enter(trainer, self._patch_loggers, call.__name__):
