@@ -10,6 +10,14 @@ class SIGTERMException(SystemExit):  # as Lightning has it; that it does is a te
     pass
 
 
+class TrialPruned(Exception):  # noqa: N818 (as Optuna has it; that it does is a test of its own)
+    __module__ = "optuna.exceptions"
+
+
+class Mine(TrialPruned):
+    pass
+
+
 def raised_while_handling(error: BaseException, handled: BaseException) -> BaseException:
     error.__context__ = handled
     return error
@@ -28,6 +36,9 @@ def raised_while_handling(error: BaseException, handled: BaseException) -> BaseE
         (SystemExit(0), "finished"),
         (SystemExit(None), "finished"),
         (SystemExit(2), "failed"),
+        (TrialPruned("at epoch 3"), "finished"),
+        (Mine(), "finished"),
+        (type("TrialPruned", (Exception,), {"__module__": "optunas"})(), "failed"),
     ],
 )
 def test_outcome_of_an_exception(error, outcome):
@@ -56,3 +67,27 @@ def test_the_end_of_a_run(last_training, said, error, outcome):
     meters.shutdown()
     assert exporter.batches[-1].ended
     assert exporter.batches[-1].outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("of_training", "error", "pruned"),
+    [
+        (TrialPruned("at epoch 3"), None, "at epoch 3"),
+        (TrialPruned(), None, "TrialPruned"),
+        (None, TrialPruned("after it"), "after it"),
+        (None, None, None),
+        (ValueError(), None, None),
+    ],
+)
+def test_what_was_said_when_a_trial_was_pruned(of_training, error, pruned):
+    state = Outcome(provider())
+    state.training_ended(of_training)
+    state.settle(None, error)
+    assert state.pruned == pruned
+
+
+def test_a_training_that_has_failed_is_not_finished_because_its_trial_is_pruned():
+    state = Outcome(provider())
+    state.training_ended(MemoryError())
+    state.settle(None, TrialPruned())
+    assert state.value == "failed"

@@ -15,6 +15,8 @@ from tracelet_otel._support.private_names import TERMINATED
 from tracelet_otel.instrumentation.failure import failure_of
 from tracelet_otel.protocol.failure import Failure
 
+_PRUNED: Final = ("optuna", "TrialPruned")
+"""Package and name of the exception by which an objective of Optuna says that a trial is not worth its time."""
 _MILLISECONDS_S: Final = 0.002
 """In seconds: long enough that the next collection is in another millisecond."""
 
@@ -37,6 +39,8 @@ class Outcome:
         """One of `semconv.OUTCOME_*`."""
         self.failure: Failure | None = None
         """Why the last training failed; None where it did not, or nothing is known of it."""
+        self.pruned: str | None = None
+        """What was said when the last training was pruned, as a trial of Optuna is; None where it was not."""
         self._last_value = last_value
         self._training_ended_ns = 0
         self._settled_ns = 0
@@ -80,7 +84,7 @@ class Outcome:
             error: the exception that ended it; None for none.
         """
         self.value, self._training_ended_ns = outcome_of(error), time.time_ns()
-        self.failure = _failure(error)
+        self.failure, self.pruned = _failure(error), _pruned(error)
 
     def settle(self, outcome: str | None, error: BaseException | None) -> None:
         """Decide the run's final outcome.
@@ -96,8 +100,10 @@ class Outcome:
             # Lightning turns Ctrl-C into `SystemExit`: an outcome that the training reported is more precise.
             if self.value in (semconv.OUTCOME_RUNNING, semconv.OUTCOME_FINISHED):
                 self.value, self.failure = outcome_of(error), _failure(error)
-        elif self.value == semconv.OUTCOME_RUNNING:
-            self.value = semconv.OUTCOME_FINISHED
+        else:
+            if self.value == semconv.OUTCOME_RUNNING:
+                self.value = semconv.OUTCOME_FINISHED
+            self.pruned = _pruned(error) or self.pruned
 
     def end(self) -> None:
         """Report the end from now on. Call it once all rows have been exported: whoever reads it waits for no more."""
@@ -121,9 +127,10 @@ def outcome_of(error: BaseException | None) -> str:
     """The outcome of a training, block or process that ended with an exception, or with none.
 
     After Ctrl-C, Lightning ends a fit with `SystemExit(1)`, raised while it handles the KeyboardInterrupt. After
-    SIGTERM it raises its own `SIGTERMException`, which is a `SystemExit`.
+    SIGTERM it raises its own `SIGTERMException`, which is a `SystemExit`. A trial that is pruned has not failed: Optuna
+    has decided to end it, as `EarlyStopping` does.
     """
-    if error is None:
+    if error is None or _pruned(error) is not None:
         return semconv.OUTCOME_FINISHED
     chain = list(_chain(error))
     if any(type(one).__name__ == TERMINATED for one in chain):
@@ -140,6 +147,15 @@ def _failure(error: BaseException | None) -> Failure | None:
     if error is None or outcome_of(error) != semconv.OUTCOME_FAILED:
         return None
     return failure_of(error, secrets())
+
+
+def _pruned(error: BaseException | None) -> str | None:
+    """What an exception says by which a trial of Optuna was pruned; None where it is another one."""
+    package, name = _PRUNED
+    kinds = [kind for kind in type(error).__mro__ if kind.__module__.partition(".")[0] == package]
+    if error is None or all(kind.__name__ != name for kind in kinds):
+        return None
+    return failure_of(error, secrets()).message or name
 
 
 def last_error() -> BaseException | None:

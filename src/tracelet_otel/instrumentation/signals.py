@@ -82,10 +82,12 @@ class Signals:
         self.checkpoints.take()
         self.attempts.look()
         self.own_files.close()
-        failure = self.outcome.failure
+        failure, pruned = self.outcome.failure, self.outcome.pruned
         if failure is not None and self.outcome.value == semconv.OUTCOME_FAILED:
             self.tags.find(failure.tags, f"failed: {failure.line}" if self.owns_run else "")
             self.events.emit(Event(semconv.EVENT_EXCEPTION, time_ns(), failure.line, failure.attributes, ERROR))
+        if pruned is not None and self.outcome.value == semconv.OUTCOME_FINISHED:
+            self.tags.find({semconv.PRUNED: pruned}, f"pruned: {pruned}" if self.owns_run else "")
         if self.timing is not None:
             table = self.timing.conclude()
             if self.tells_summary and not self.membership.rank:

@@ -54,6 +54,7 @@ RUN_TAG: Final = "tracelet.run.tag"
 TAG_NAME: Final = "tracelet.tag.name"
 TAG_VALUE: Final = "tracelet.tag.value"
 TAG_REVISION: Final = "tracelet.tag.revision"  # as `tracelet.hparam.revision`
+PRUNED: Final = "tracelet.pruned"  # name of the tag of a run that a search has pruned; its value says why
 NOTE: Final = "tracelet.note"  # name of the tag that is the run's description; no name of users begins with `tracelet.`
 RUN_OUTCOME: Final = "tracelet.run.outcome"
 RUN_OUTCOME_UNIT: Final = "1"
