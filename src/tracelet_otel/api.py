@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from tracelet_otel._support.environment import sdk_disabled
 from tracelet_otel._support.guard import Guard, log
@@ -30,6 +31,8 @@ from tracelet_otel.workers import WorkerRuns
 _active: Run | None = None
 _isolated: ContextVar[Run | None] = ContextVar("tracelet_isolated_run", default=None)
 """The run that a thread has for itself."""
+_of_trainers: Final[WeakValueDictionary[int, Run]] = WeakValueDictionary()
+"""The runs that trainers have for themselves, by id of their hooks."""
 
 
 def start_logging(
@@ -133,7 +136,15 @@ def stop_logging() -> None:
 
 
 def get_active_run() -> Run | None:
-    """Return the run that this thread has for itself, or else that of this process; None where neither is going on."""
+    """Return the run that this thread records in; None where none is going on.
+
+    While a trainer runs in it that has a run for itself, that is this one. Else it is the run that the thread has for
+    itself, or else that of this process.
+    """
+    hooks = LightningInstrumentor().hooks
+    of_trainer = _of_trainers.get(id(hooks))
+    if hooks is not None and of_trainer is not None and of_trainer.hooks is hooks and of_trainer.is_open:
+        return of_trainer
     own = _isolated.get()
     run = own if own is not None and own.is_open else _active
     return run if run is not None and run.is_of_this_process else None
@@ -212,7 +223,7 @@ def record_workers(alone: Callable[[], Settings] | None = None) -> None:
 
     def begin_alone() -> Run:
         settings = alone() if alone is not None else load({}, None)
-        return Run(settings, next_role(settings), _forget, scope=Scope.TRAINER)
+        return _of_trainer(settings, next_role(settings))
 
     runs = WorkerRuns(begin_part, _join_as_worker, None if alone is None else begin_alone)
     LightningInstrumentor().record_workers(runs)
@@ -234,7 +245,7 @@ def begin_part(settings: Settings, name: str, parent: Parent, code: Mapping[str,
     own = settings.model_copy(update={"exp_name": name, **others})
     with changing:
         role = next_role(own, parent=parent)
-    return Run(own, role, _forget, parent=parent, code=code, scope=Scope.TRAINER)
+    return _of_trainer(own, role, parent=parent, code=code)
 
 
 def _join_as_worker(settings: Settings, place: SpawnContext) -> Run:
@@ -247,7 +258,14 @@ def _join_as_worker(settings: Settings, place: SpawnContext) -> Run:
     Raises:
         TraceletError: it cannot begin.
     """
-    return Run(settings, following(place, settings), _forget, scope=Scope.TRAINER)
+    return _of_trainer(settings, following(place, settings))
+
+
+def _of_trainer(settings: Settings, role: Role, **more: Any) -> Run:
+    run = Run(settings, role, _forget, scope=Scope.TRAINER, **more)
+    if run.hooks is not None:
+        _of_trainers[id(run.hooks)] = run
+    return run
 
 
 def _forget(run: Run) -> None:

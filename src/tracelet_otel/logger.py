@@ -6,11 +6,13 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 from tracelet_otel import semconv
+from tracelet_otel._support.environment import environment
 from tracelet_otel._support.guard import log
 from tracelet_otel.api import get_active_run, start_logging
 from tracelet_otel.instrumentation.by_hand import ByHand, RecordsByHand
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.lightning.recording_logger import RecordingLogger
+from tracelet_otel.resource.rank_info import rank_info_of
 from tracelet_otel.settings import DEFAULT_PROJECT
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ class TraceletLogger(RecordingLogger):
     None is needed to record what Lightning logs, and with this one it is recorded once. It is for code that calls
     `self.logger`, and for a folder of checkpoints for each run: `<project>/<run id>/checkpoints`.
 
-    Where no run is active when it is made, it starts one with the settings of the environment. It never ends a run.
+    Where no run is active when it is made, it starts one with the settings of the environment; not in a worker of a
+    script that has one, whose trainers have runs of their own. It never ends a run.
 
     Args:
         save_dir: directory of these folders. Default: the trainer's `default_root_dir`.
@@ -42,7 +45,11 @@ class TraceletLogger(RecordingLogger):
         self._project, self._run_id = DEFAULT_PROJECT, ""
         self._is_said = False
         # Under zero code there is a run, and no object for it.
-        if get_active_run() is None and not LightningInstrumentor().is_instrumented_by_opentelemetry:
+        if (
+            get_active_run() is None
+            and not LightningInstrumentor().is_instrumented_by_opentelemetry
+            and not _is_worker()
+        ):
             start_logging()
         self._look()
 
@@ -88,3 +95,8 @@ class TraceletLogger(RecordingLogger):
             identity = hooks.signals.identity
             self._project = str(identity.get(semconv.PROJECT_NAME, DEFAULT_PROJECT))
             self._run_id = str(identity.get(semconv.RUN_ID, self._run_id))
+
+
+def _is_worker() -> bool:
+    """Whether this process works for another one that has a run, and is no rank that takes part in that one."""
+    return LightningInstrumentor().routes.is_worker and rank_info_of(environment()) is None

@@ -57,6 +57,7 @@ def test_each_training_of_a_worker_is_a_run_below_that_of_the_script(tmp_path, d
     assert {number_of(one): one.multiset for one in trainings} == {one: logged(tmp_path, one) for one in NUMBERS}
     for one in trainings:
         assert one.status == "FINISHED"
+        assert one.tags["trained"] == str(number_of(one))
         assert one.tags["mlflow.parentRunId"] == script.run_id
         assert one.experiment == "workers"
         assert one.name.startswith("pool-")

@@ -37,6 +37,11 @@ class Net(pl.LightningModule):
         self.number = number
         self.layer = torch.nn.Linear(4, 1)
 
+    def on_train_start(self):
+        run = tracelet.get_active_run()
+        if run is not None:
+            run.set_tags({"trained": str(self.number)})
+
     def training_step(self, batch, batch_idx):
         loss = self.layer(batch).square().mean()
         self.log("number", float(self.number))
@@ -54,7 +59,9 @@ def train(number):
     pl.seed_everything(number, verbose=False)
     logger, quiet = Recording(), {"enable_progress_bar": False, "enable_model_summary": False}
     options = {"accelerator": "cpu", "enable_checkpointing": False, "log_every_n_steps": 1, "max_epochs": 3, **quiet}
-    trainer, data = pl.Trainer(logger=logger, **options), torch.utils.data.DataLoader(torch.randn(8, 4), batch_size=2)
+    # One that is made in a worker begins no run.
+    loggers = [logger, *([tracelet.TraceletLogger()] if os.environ["KIND"] == "executor" else [])]
+    trainer, data = pl.Trainer(logger=loggers, **options), torch.utils.data.DataLoader(torch.randn(8, 4), batch_size=2)
     trainer.fit(Net(number), data)
     trainer.test(trainer.lightning_module, data, verbose=False)
     Path(f"rows.{number}.json").write_text(json.dumps(logger.rows))
