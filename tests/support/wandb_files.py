@@ -33,6 +33,7 @@ class OfflineRun:
     project: str = ""
     name: str = ""
     group: str = ""
+    sweep: str = ""
     job_type: str = ""
     notes: str = ""
     tags: list[str] = field(default_factory=list)
@@ -84,6 +85,7 @@ def offline_run(path: Path) -> OfflineRun:
         if kind == "run":
             run = record.run
             found.run_id, found.project, found.name = run.run_id, run.project, run.display_name
+            found.sweep = run.sweep_id
             found.group, found.job_type, found.notes, found.tags = (
                 run.run_group,
                 run.job_type,

@@ -18,6 +18,7 @@ SPEC: Final = TrackerSpec(
         "WANDB_ERROR_REPORTING": "false",
         "WANDB_SILENT": "true",
     },
-    # This variable names the wandb-core process of the training, which ends with the training.
-    not_inherited=("WANDB_SERVICE",),
+    # The first names the wandb-core process of the training, which ends with the training. With one of the others W&B's
+    # client gives every run of its process the id that the sweep has chosen; we tell it of the run that has it.
+    not_inherited=("WANDB_SERVICE", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH"),
 )

@@ -61,10 +61,14 @@ def init(run: RunIdentity, mode: str, settings: Settings, options: WandbOptions,
     """
     import wandb
 
-    project = run.project if run.project != DEFAULT_PROJECT else options.wandb_project or run.project
+    named = run.project if run.project != DEFAULT_PROJECT else None
+    # The agent of a sweep names the project in which the sweep is.
+    first, other = (named, options.wandb_project) if options.wandb_sweep_id is None else (options.wandb_project, named)
+    project = first or other or run.project
     key = settings.api_key.get_secret_value() if settings.api_key else None
     group, job_type = purpose(run.attributes, wandb.setup().settings)
-    own: dict[str, Any] = {"base_url": options.wandb_base_url, "api_key": key}
+    sweep, config = sweep_of(run.attributes, options)
+    own: dict[str, Any] = {"base_url": options.wandb_base_url, "api_key": key, "sweep_id": sweep}
     return wandb.init(
         mode=mode,  # type: ignore[arg-type]
         project=project,
@@ -75,6 +79,7 @@ def init(run: RunIdentity, mode: str, settings: Settings, options: WandbOptions,
         id=settings.run_id or options.wandb_run_id or run.run_id,
         resume=_resume(settings, options),  # type: ignore[arg-type]
         dir=options.wandb_dir,
+        config=config,
         reinit="create_new",
         settings=wandb.Settings(
             **{name: value for name, value in own.items() if value is not None},
@@ -110,6 +115,21 @@ def purpose(attributes: Mapping[str, Any], known: wandb.Settings) -> tuple[str |
     if parent is not None and not job_type and not known.run_job_type:
         job_type = semconv.JOB_TYPE_WORKER
     return group, job_type
+
+
+def sweep_of(attributes: Mapping[str, Any], options: WandbOptions) -> tuple[str | None, str | None]:
+    """The sweep that a run belongs to, and the file with what the sweep has chosen for it; None where there is none.
+
+    The agent of a sweep starts a script for one run. Runs below that one are not the sweep's.
+
+    Args:
+        attributes: attributes of the run.
+        options: options of the tracker.
+    """
+    if options.wandb_sweep_id is None or semconv.PARENT_RUN_ID in attributes:
+        return None, None
+    path = options.wandb_sweep_param_path
+    return options.wandb_sweep_id, None if path is None or not path.exists() else str(path)
 
 
 def _resume(settings: Settings, options: WandbOptions) -> str | None:

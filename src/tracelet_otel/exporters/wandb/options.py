@@ -29,6 +29,10 @@ class WandbOptions(TrackerOptions):
     """Id of the run to begin or to continue."""
     wandb_resume: str | None = Field(default=None, alias="WANDB_RESUME")
     """Whether that run has to exist, in the words of W&B's argument `resume`."""
+    wandb_sweep_id: str | None = Field(default=None, alias="WANDB_SWEEP_ID")
+    """Id of the sweep whose agent has started the training."""
+    wandb_sweep_param_path: Path | None = Field(default=None, alias="WANDB_SWEEP_PARAM_PATH")
+    """The file in which the agent has left the hyperparameters that the sweep has chosen."""
     wandb_netrc: Path | None = Field(default=None, alias="NETRC")
     """The netrc file, which may hold W&B's credentials; by default the one in the home directory."""
 
@@ -39,5 +43,7 @@ class WandbOptions(TrackerOptions):
         return {"wandb_netrc": values["netrc"], **values} if "netrc" in values else values
 
     def resolved(self) -> WandbOptions:
-        """Return a copy with an absolute folder, which is the same in any working directory."""
-        return self._with("wandb_dir", (self.wandb_dir or Path.cwd()).expanduser().absolute())
+        """Return a copy with absolute paths, which are the same in any working directory."""
+        path = self.wandb_sweep_param_path
+        own = self._with("wandb_sweep_param_path", None if path is None else path.absolute())
+        return own._with("wandb_dir", (self.wandb_dir or Path.cwd()).expanduser().absolute())
