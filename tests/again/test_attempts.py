@@ -170,7 +170,8 @@ def test_offline_on_another_machine_there_are_two_folders_of_one_run(tmp_path, a
 def test_what_torchrun_starts_again_goes_on_with_its_run(tmp_path, database, run, request):
     torchrun = importlib.util.find_spec("torch.distributed.run")
     assert torchrun is not None
-    options = ["--nproc_per_node", 2, "--master_port", free_port(), "--max_restarts", 1]
+    # One rank: with more, gloo may look for the rank that was killed where it was before.
+    options = ["--nproc_per_node", 1, "--master_port", free_port(), "--max_restarts", 1]
     script = request.path.with_name("scripts") / "attempt.py"
     child = run(torchrun.origin, *options, script, "mlflow", TRACELET_RESUME="auto", TRACELET_TRACK_GIT="false")
     assert child.returncode == 0, child.stderr

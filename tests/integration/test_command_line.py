@@ -146,7 +146,7 @@ def test_each_tracker_has_it(cli, tmp_path, database, monkeypatch):
         command_line(cli, ["fit", *PLAIN, "--model.head.api_key=sEcReT-1"])
     text = (tmp_path / "config.yaml").read_text()
     assert "sEcReT-1" in text
-    hidden = text.replace("sEcReT-1", "***")
+    hidden = text.replace("sEcReT-1", "'***'")
     assert config_of(database) == hidden
     assert stored_run(database).params["model.head.init_args.api_key"] == "***"
     (path,) = {path.resolve() for path in offline_files(tmp_path / "wandb", run.id)}

@@ -35,7 +35,8 @@ def places(*, sudden: bool, at_once: set[str] = AT_ONCE) -> pytest.MarkDecorator
 def check(place: str, database: Path) -> None:
     """The only run of a database is that of a training that failed at a place."""
     ending, run = failing.ENDINGS[place], stored_run(database)
-    kind, message, trace = (run.tags.get(f"tracelet.exception.{what}") for what in ("type", "message", "stacktrace"))
+    kind, message = (run.tags.get(f"tracelet.exception.{what}") for what in ("type", "message"))
+    trace = run.tags.get("mlflow.tracelet.exception.stacktrace", "")
     assert run.status == ending.status
     assert [step for name, step, *_ in run.points if name == "loss"] == list(range(ending.steps))
     assert (kind and kind.rpartition(".")[2]) == ending.kind

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import weakref
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -23,6 +24,9 @@ from tracelet_otel.protocol.files import CONFIG_FILE
 
 _SAVES: Final = "SaveConfigCallback"
 """Class of the callback with which Lightning saves the configuration."""
+
+_BARE: Final = re.compile(rf"(?m)((?::|-)[ \t]+){re.escape(HIDDEN)}$")
+"""A hidden value that is not in quotes. In YAML an asterisk begins an alias."""
 
 
 class CommandLines:
@@ -72,7 +76,7 @@ class CommandLines:
             named, hidden = without_secret_values(arguments)
             signals.hparams.update(named)
             shown = without_secrets(text, [*secrets(), *hidden])
-            signals.own_files.add(CONFIG_FILE, lambda: shown)
+            signals.own_files.add(CONFIG_FILE, lambda: _BARE.sub(rf"\1'{HIDDEN}'", shown))
         except Exception as error:
             signals.guard.report("the configuration of the command line is not recorded", error)
 

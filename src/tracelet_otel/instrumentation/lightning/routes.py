@@ -81,6 +81,11 @@ class Routes:
         self._own_guard = Guard()
         """Where there is no run."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A user's logger that is pickled by value contains the wrappers, and they refer to this object. Unpickling
+        # gives that of the other process.
+        return _routes_of_this_process, ()
+
     @property
     def is_worker(self) -> bool:
         """Whether this process works for another one, and has no run by itself."""
@@ -209,3 +214,9 @@ class Routes:
             runs.left(trainer)
         except Exception as error:
             self.guard.report("the end of a training was not seen", error)
+
+
+def _routes_of_this_process() -> Routes:
+    from tracelet_otel.instrumentation.lightning.instrumentor import LightningInstrumentor
+
+    return LightningInstrumentor().routes

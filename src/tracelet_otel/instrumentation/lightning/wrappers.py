@@ -60,10 +60,11 @@ class Wrappers:
 
     def logger(self, log_metrics: Wrapper) -> Wrapper:
         """For `log_metrics` of a logger, which callbacks and users call."""
-        routes, handing_out = self._routes, self._routes.handing_out
+        routes = self._routes
 
         @functools.wraps(log_metrics)
         def log_metrics_and_record(logger: Any, *args: Any, **kwargs: Any) -> Any:
+            handing_out = routes.handing_out
             if get_ident() in handing_out.threads:
                 hooks = routes.here()
                 if hooks is None:
@@ -96,10 +97,11 @@ class Wrappers:
 
     def hyperparams(self, log_hyperparams: Wrapper) -> Wrapper:
         """For `log_hyperparams` of a logger."""
-        routes, handing_out = self._routes, self._routes.handing_out
+        routes = self._routes
 
         @functools.wraps(log_hyperparams)
         def log_hyperparams_and_record(logger: Any, *args: Any, **kwargs: Any) -> Any:
+            handing_out = routes.handing_out
             hooks = None if get_ident() in handing_out.threads else routes.of_logger(logger)
             if hooks is None:
                 return log_hyperparams(logger, *args, **kwargs)
