@@ -65,7 +65,7 @@ def is_secret_name(name: str) -> bool:
     return bool(_SECRET_NAME.fullmatch(name))
 
 
-def without_secrets(text: str, secrets: Iterable[str]) -> str:
+def without_secrets(text: str, secrets: Iterable[str], *, by_name: bool = True) -> str:
     """Return a text without secrets.
 
     Hidden are those that are known, user and password of each address, and what has a token's form. So are values of
@@ -76,12 +76,13 @@ def without_secrets(text: str, secrets: Iterable[str]) -> str:
     Args:
         text: any text.
         secrets: known ones. Those with less than six characters are passed over.
+        by_name: whether to hide values of names that say that they are secret, which may be `None` or a default.
     """
     for secret in sorted(set(secrets), key=len, reverse=True):
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, "\n".join([HIDDEN] * (secret.count("\n") + 1)))
     text = _SHAPE.sub(HIDDEN, _IN_TEXT.sub(f"{HIDDEN}@", text))
-    for behind_a_name in (_HEADER, _QUERY, _SURE_PAIR, _SURE_OPTION):
+    for behind_a_name in (_HEADER, _QUERY, _SURE_PAIR, _SURE_OPTION) if by_name else (_QUERY,):
         text = behind_a_name.sub(rf"\1{HIDDEN}", text)
     return text
 

@@ -75,7 +75,7 @@ class CommandLines:
             arguments = json.loads(parser.dump(config, format="json", skip_none=False, skip_link_targets=False))
             named, hidden = without_secret_values(arguments)
             signals.hparams.update(named)
-            shown = without_secrets(text, [*secrets(), *hidden])
+            shown = without_secrets(text, [*secrets(), *hidden], by_name=False)
             signals.own_files.add(CONFIG_FILE, lambda: _BARE.sub(rf"\1'{HIDDEN}'", shown))
         except Exception as error:
             signals.guard.report("the configuration of the command line is not recorded", error)
