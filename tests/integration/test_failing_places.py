@@ -25,8 +25,8 @@ AT_ONCE = {
 """Places that stand for the others, which are tested before a change lands."""
 
 
-def places(*, sudden: bool, at_once: set[str] = AT_ONCE) -> pytest.MarkDecorator:
-    found = [name for name, one in failing.ENDINGS.items() if one.is_sudden == sudden]
+def places(*, sudden: bool, at_once: set[str] = AT_ONCE, without: frozenset[str] = frozenset()) -> pytest.MarkDecorator:
+    found = [name for name, one in failing.ENDINGS.items() if one.is_sudden == sudden and name not in without]
     return pytest.mark.parametrize(
         "place", [pytest.param(name, marks=() if name in at_once else pytest.mark.slow) for name in found]
     )
