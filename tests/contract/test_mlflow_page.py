@@ -136,8 +136,8 @@ def test_an_experiment_that_was_there_stays_as_it_is(backend, client, identity):
     ("error", "said"),
     [
         (mlflow.MlflowException("no such endpoint", ENDPOINT_NOT_FOUND), {}),
-        (mlflow.MlflowException("not you", PERMISSION_DENIED), {"MLflow does not list the run among trainings": 1}),
-        (ValueError("a bug at https://me:word@host"), {"MLflow does not list the run among trainings": 1}),
+        (mlflow.MlflowException("not you", PERMISSION_DENIED), {"MLflow does not list the run among trainings": 2}),
+        (ValueError("a bug at https://me:word@host"), {"MLflow does not list the run among trainings": 2}),
     ],
     ids=["a server that knows none", "a user who may not", "a bug"],
 )

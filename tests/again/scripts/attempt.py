@@ -81,7 +81,7 @@ if __name__ == "__main__":
         max_steps=100,
         enable_checkpointing=True,
         callbacks=[saving, Killed()] if number == 1 else [saving],
-        **({} if restarts is None else {"strategy": "ddp", "devices": 2}),
+        **({} if restarts is None else {"strategy": "ddp", "devices": int(os.environ["WORLD_SIZE"])}),
     )
     trainer.fit(Net(), DataLoader(torch.ones(160, 4), 4), ckpt_path=str(last) if last.exists() else None)
     if backends:
