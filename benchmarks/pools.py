@@ -72,10 +72,10 @@ print("\\n" + json.dumps({"pool_s": took_s, "fit_s": fit_s}), flush=True)
 class Size:
     """How much is trained."""
 
-    repetitions: int = 3
+    repetitions: int = 2
     workers: int = 8
     trainings: int = 16
-    steps: int = 1500
+    steps: int = 300
 
 
 def seconds(case: str, size: Size, database: Path) -> dict[str, float]:

@@ -141,7 +141,8 @@ class Session:
         self._spool = signals.spool
         self._spool.open(self.role, self._notice_files)
         self.role.when_found(self._find_spool)
-        if signals.owns_run:
+        if signals.owns_run and semconv.PARENT_RUN_ID not in identity.attributes:
+            # Those of a run below another one are that one's.
             signals.own_files.add(PACKAGES_FILE, installed_packages)
         signals.events.add_exporter(self._beside)
         if signals.tracing is not None:
