@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -110,7 +110,9 @@ def start_logging(
             _active.check_thread()
             _active.stop()
         record_workers()
-        _active = Run(settings, next_role(settings), _forget, trainings=_trainings_of(settings, lambda: _active))
+        _active = Run(
+            settings, next_role(settings), _forget, trainings=trainings_of(settings, lambda: _as_parent(_active))
+        )
         return _active
 
 
@@ -120,7 +122,7 @@ def _start_isolated(settings: Settings) -> Run:
     with changing:
         role = next_role(settings)
     # Not while others wait: each thread starts a relay, which takes a second or two.
-    run = Run(settings, role, _forget, scope=Scope.THREAD, trainings=_trainings_of(settings, lambda: run))
+    run = Run(settings, role, _forget, scope=Scope.THREAD, trainings=trainings_of(settings, lambda: _as_parent(run)))
     _isolated.set(run)
     return run
 
@@ -200,17 +202,26 @@ def _say_unknown_variables() -> None:
         log.warning("without effect, since there is no such setting: %s", variable)
 
 
-def _trainings_of(settings: Settings, run: Callable[[], Run | None]) -> Trainings | None:
-    """What begins a run for each training of a run, where its settings ask for that."""
+def trainings_of(settings: Settings, find: Callable[[], tuple[Parent, Mapping[str, Any]] | None]) -> Trainings | None:
+    """What begins a run for each training of a run, where its settings ask for that.
+
+    Args:
+        settings: of that run.
+        find: returns that run as its parts know it, and the attributes that say its code; None where it is not open.
+    """
 
     def begin(number: int, model: str) -> Run | None:
-        script = run()
+        script = find()
         if script is None:
             return None
-        parent = Parent(script.id, script.name, script.relay_address)
-        return begin_part(settings, f"{script.name}-{number}-{model}", parent, script.code)
+        parent, code = script
+        return begin_part(settings, f"{parent.name}-{number}-{model}", parent, code)
 
     return Trainings(begin) if settings.runs == "trainer" else None
+
+
+def _as_parent(run: Run | None) -> tuple[Parent, Mapping[str, Any]] | None:
+    return None if run is None else (Parent(run.id, run.name, run.relay_address), run.code)
 
 
 def record_workers(alone: Callable[[], Settings] | None = None) -> None:
@@ -221,11 +232,11 @@ def record_workers(alone: Callable[[], Settings] | None = None) -> None:
             worker is not recorded.
     """
 
-    def begin_alone() -> Run:
-        settings = alone() if alone is not None else load({}, None)
+    def begin_alone(load_settings: Callable[[], Settings]) -> Run:
+        settings = load_settings()
         return _of_trainer(settings, next_role(settings))
 
-    runs = WorkerRuns(begin_part, _join_as_worker, None if alone is None else begin_alone)
+    runs = WorkerRuns(begin_part, _join_as_worker, None if alone is None else partial(begin_alone, alone))
     LightningInstrumentor().record_workers(runs)
 
 

@@ -28,7 +28,7 @@ from tracelet_otel.instrumentation.own_run import Participation
 from tracelet_otel.instrumentation.signals import make_signals, traced
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.account import Account
-from tracelet_otel.resource.run_resource import run_resource
+from tracelet_otel.resource.run_resource import code_of, run_resource
 from tracelet_otel.session.calls import Address
 from tracelet_otel.session.parent import Parent
 from tracelet_otel.session.role import Role
@@ -106,7 +106,7 @@ class Run(RecordsByHand):
             track_environment=settings.track_environment,
             guard=self._guard,
         ).merge(Resource({**self._session.purpose, **(code or {})}))
-        self.code = {name: value for name, value in identity.attributes.items() if name in semconv.VCS_ATTRIBUTES}
+        self.code = code_of(identity.attributes)
         """Resource attributes that say which code runs."""
         self._session.prepare()
         identity = identity.merge(Resource(self._session.open(identity.attributes)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import json
 from collections import Counter
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.ranks.witness import process
+from tests.support.csv_points import csv_points
 from tests.support.mlflow_store import stored_run
 from tests.support.relays import ended_clean
 from tests.support.waiting import free_port, wait_until
@@ -31,11 +31,7 @@ def command(launcher: str, *more: object) -> list[Any]:
 def expected(directory: Path) -> Counter[tuple[str, int, float]]:
     """What rank 0 has handed to Fabric's logger, and what is logged before there are ranks."""
     (path,) = directory.glob("csv/*/*/metrics.csv")
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return Counter(
-        (name, int(row["step"]), float(text)) for row in rows for name, text in row.items() if text and name != "step"
-    )
+    return csv_points(path)
 
 
 def in_store(database: Path) -> Counter[tuple[str, int, float]]:

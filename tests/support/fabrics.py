@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,8 @@ from types import ModuleType
 from typing import Any
 
 import torch
+
+from tests.support.csv_points import csv_points
 
 Point = tuple[str, int, float]
 Log = Callable[[Any, Any, int], None]
@@ -48,11 +49,7 @@ def train(fabric: Any, log: Log, steps: int = 6) -> Any:
 def in_csv(logger: Any) -> Counter[Point]:
     """What a `CSVLogger` has written. It numbers rows by itself, from 0 after each time that it writes."""
     logger.save()
-    with (Path(logger.log_dir) / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return Counter(
-        (name, int(row["step"]), float(text)) for row in rows for name, text in row.items() if text and name != "step"
-    )
+    return csv_points(Path(logger.log_dir) / "metrics.csv")
 
 
 def in_tensorboard(logger: Any) -> Counter[Point]:

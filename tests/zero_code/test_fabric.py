@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import signal
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.support.csv_points import csv_points
 from tests.support.mlflow_store import stored_run, stored_runs
 from tests.support.waiting import wait_until
 
@@ -19,11 +19,7 @@ slow = pytest.mark.slow
 def expected(directory: Path) -> Counter[tuple[str, int, float]]:
     """What Fabric's own logger has."""
     (path,) = directory.glob("csv/*/*/metrics.csv")
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return Counter(
-        (name, int(row["step"]), float(text)) for row in rows for name, text in row.items() if text and name != "step"
-    )
+    return csv_points(path)
 
 
 def in_store(database: Path) -> Counter[tuple[str, int, float]]:

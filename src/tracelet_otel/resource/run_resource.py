@@ -86,6 +86,11 @@ def completed(
     return {**found, **own, **given, **(_command(guard) if settings.track_environment else {}), **run}
 
 
+def code_of(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """Those attributes of a resource that say which code runs."""
+    return {name: value for name, value in resource.items() if name in semconv.VCS_ATTRIBUTES}
+
+
 def _command(guard: Guard) -> Mapping[str, str | tuple[str, ...]]:
     try:
         return command_attributes()

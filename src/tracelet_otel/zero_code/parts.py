@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tracelet_otel import semconv
-from tracelet_otel.instrumentation.lightning.trainings import Trainings
 
 if TYPE_CHECKING:
-    from tracelet_otel.run import Run
+    from tracelet_otel.instrumentation.lightning.trainings import Trainings
+    from tracelet_otel.session.parent import Parent
     from tracelet_otel.session.role import Role
     from tracelet_otel.settings import Settings
 
@@ -24,17 +24,16 @@ class ScriptsRun(Protocol):
 
 def trainings_of(run: ScriptsRun, settings: Settings | None) -> Trainings | None:
     """What begins a run for each trainer, where the settings of the script's run ask for that."""
+    from tracelet_otel import api
 
-    def begin(number: int, model: str) -> Run | None:
-        from tracelet_otel.api import begin_part
+    def find() -> tuple[Parent, Mapping[str, Any]] | None:
+        from tracelet_otel.resource.run_resource import code_of
         from tracelet_otel.session.parent import Parent
 
         found = run.open_now()
-        if found is None or settings is None:
+        if found is None:
             return None
         role, identity = found
-        parent = Parent(str(identity[semconv.RUN_ID]), str(identity[semconv.RUN_NAME]), role.address)
-        code = {name: value for name, value in identity.items() if name in semconv.VCS_ATTRIBUTES}
-        return begin_part(settings, f"{parent.name}-{number}-{model}", parent, code)
+        return Parent(str(identity[semconv.RUN_ID]), str(identity[semconv.RUN_NAME]), role.address), code_of(identity)
 
-    return Trainings(begin) if settings is not None and settings.runs == "trainer" else None
+    return None if settings is None else api.trainings_of(settings, find)

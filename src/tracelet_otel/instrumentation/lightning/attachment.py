@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tracelet_otel.instrumentation.lightning.hooks import Hooks
     from tracelet_otel.instrumentation.lightning.media_calls import KnowsHooks, Wrap
-    from tracelet_otel.instrumentation.lightning.rows import HandingOut
 
 
 @dataclass(frozen=True)
@@ -26,5 +25,3 @@ class Attachment:
     """Puts a wrapper around a method, given by its class and its name."""
     prepare: Callable[[Any], None]
     """Wraps what the loggers of a trainer or a Fabric are handed."""
-    handing_out: HandingOut
-    """The threads that are handing a row to loggers."""

@@ -54,7 +54,7 @@ class Hooks:
             trainings: has a run of its own for each trainer; None for nobody.
         """
         lifecycle = Lifecycle(signals)
-        rows, media = Rows(signals, lifecycle), MediaCalls(signals, lifecycle, handing_out)
+        rows, media = Rows(signals, lifecycle), MediaCalls(signals, lifecycle)
         fabric = FabricHooks(signals, rows)
         hparams, guard, timing = signals.hparams, signals.guard, signals.timing
         return cls(rows, lifecycle, hparams, guard, timing, signals, handing_out, media, fabric, trainings)

@@ -63,9 +63,7 @@ class LightningInstrumentor(BaseInstrumentor):
             self._waits_for_lightning = False
             self._meter_provider: MeterProvider | None = None
             routes = self.routes
-            attachment = Attachment(
-                self, routes.of_thread, routes.beginning, self._patch_method, self._patch_loggers, routes.handing_out
-            )
+            attachment = Attachment(self, routes.of_thread, routes.beginning, self._patch_method, self._patch_loggers)
             self._command_lines = CommandLines(attachment)
             self._wrappers = Wrappers(routes, self._patch_loggers, self._command_lines.report)
             self._parts = (FabricWrappers(attachment), self._command_lines)

@@ -26,7 +26,6 @@ from tracelet_otel.protocol.files import FileKind
 
 if TYPE_CHECKING:
     from tracelet_otel.instrumentation.lightning.hooks import Hooks
-    from tracelet_otel.instrumentation.lightning.rows import HandingOut
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Makes the wrapper of a function."""
@@ -60,13 +59,11 @@ class MediaCalls:
     Args:
         signals: where files go.
         lifecycle: knows trainers, and is told what to do when one is set up.
-        handing_out: the threads in which calls are nested in one that is recorded.
     """
 
-    def __init__(self, signals: Signals, lifecycle: Lifecycle, handing_out: HandingOut) -> None:
+    def __init__(self, signals: Signals, lifecycle: Lifecycle) -> None:
         self._signals = signals
         self._lifecycle = lifecycle
-        self.handing_out = handing_out
         self._put: Callable[[Any, str, Wrap], None] | None = None
         self._source: KnowsHooks | None = None
         self._experiments: list[tuple[Any, Any]] = []
@@ -230,13 +227,13 @@ def recorded(source: KnowsHooks, method: str) -> Wrap:
             # A logger of Lightning's uploads checkpoints by such calls, which are recorded where they are written.
             if (
                 hooks is None
-                or get_ident() in (media := hooks.media).handing_out.threads
+                or get_ident() in hooks.handing_out.threads
                 or str(sys._getframe(1).f_globals.get("__name__")).startswith(_LOGGERS)
-                or (logger := media.logger_of(owner)) is None
+                or (logger := (media := hooks.media).logger_of(owner)) is None
             ):
                 return function(owner, *args, **kwargs)
             handed = media.read(call, owner, logger, args, kwargs)
-            with media.handing_out:
+            with hooks.handing_out:
                 result = function(owner, *args, **kwargs)
             media.record(call, owner, logger, handed)
             return result

@@ -89,7 +89,7 @@ class Routes:
     @property
     def is_worker(self) -> bool:
         """Whether this process works for another one, and has no run by itself."""
-        return self._is_worker or (self._has_runs and os.getpid() != self._pid)
+        return self._is_worker or (self.is_used and os.getpid() != self._pid)
 
     @property
     def guard(self) -> Guard:
@@ -100,10 +100,6 @@ class Routes:
     @property
     def is_used(self) -> bool:
         """Whether something is recorded."""
-        return self._has_runs
-
-    @property
-    def _has_runs(self) -> bool:
         return self.default is not None or bool(self._others)
 
     def be_worker(self) -> None:

@@ -10,6 +10,7 @@ from tracelet_otel import semconv
 from tracelet_otel._support.environment import set_spawn_context
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.instrumentation.launching import InStartedProcess
+from tracelet_otel.resource.run_resource import code_of
 from tracelet_otel.session.calls import Address
 from tracelet_otel.session.ranks.rendezvous import Rendezvous, SpawnContext, address_from_this_process
 
@@ -67,7 +68,7 @@ class RunAnnouncement:
         address = self._address()
         names = (semconv.RUN_ID, semconv.RUN_NAME, semconv.PROJECT_NAME)
         run_id, run_name, project = (str(self._resource[name]) for name in names)
-        code = {name: value for name, value in self._resource.items() if name in semconv.VCS_ATTRIBUTES}
+        code = code_of(self._resource)
         run_address = address_from_this_process(
             run_id, run_name, project, address.endpoint, address.token, self._settings, code
         )

@@ -46,15 +46,15 @@ class FabricWrappers:
             self._attachment.put(module.Fabric, method, make_wrapper)
 
     def _wrap_log_dict(self, log_dict: Callable[..., Any]) -> Callable[..., Any]:
-        current, prepare, handing_out = self._attachment.current, self._attachment.prepare, self._attachment.handing_out
+        current, prepare = self._attachment.current, self._attachment.prepare
 
         @functools.wraps(log_dict)
         def log_dict_and_record(fabric: Any, metrics: Any, step: Any = None) -> Any:
             hooks = current()
-            if hooks is None or get_ident() in handing_out.threads:
+            if hooks is None or get_ident() in hooks.handing_out.threads:
                 return log_dict(fabric, metrics, step)
             try:
-                with handing_out:
+                with hooks.handing_out:
                     return log_dict(fabric, metrics, step)
             finally:
                 # Also where a user's logger raises: the row was logged all the same.
