@@ -2,9 +2,10 @@
 
     python -m benchmarks.pools
 
-Eight forked workers train, one model each at a time: without us, and below a run of ours. Its relay delivers to MLflow
-on SQLite, on the same machine. Interleaved repetitions, each in a process of its own. The time is that
-of the pool's `map`, without imports and the start of the script's run.
+Eight forked workers train a model each: with no logger, with an `MLFlowLogger` in each worker, and below a run of ours.
+MLflow is on SQLite, on the same machine. Trainings are short and longer, since what a run costs is the same for both.
+Interleaved repetitions, each in a process of its own. The time is that of the pool's `map`, without imports and the
+start of the script's run.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from benchmarks.report import show
 from benchmarks.results import Results, spread
 from benchmarks.servers import mlflow_database
 
-WITHOUT, OURS = "without us", "each training is a run"
+WITHOUT, THEIRS, OURS = "no logger", "MLFlowLogger", "ours: each training is a run"
 
 SCRIPT = """
 import json, multiprocessing, os, sys, time
@@ -29,6 +30,8 @@ os.chdir(order["home"])
 import lightning.pytorch as pl
 import torch
 from tests.support.quiet import quiet_trainer
+
+STORE = "sqlite:///mlflow.db"
 
 class Net(pl.LightningModule):
     def __init__(self):
@@ -46,7 +49,8 @@ class Net(pl.LightningModule):
 def train(number):
     torch.set_num_threads(1)
     data = torch.utils.data.DataLoader(torch.randn(order["steps"] * 64, 256), batch_size=64)
-    trainer = quiet_trainer(pl, max_epochs=1, log_every_n_steps=50)
+    logger = pl.loggers.MLFlowLogger("bench", tracking_uri=STORE) if order["case"] == "MLFlowLogger" else False
+    trainer = quiet_trainer(pl, max_epochs=1, log_every_n_steps=50, logger=logger)
     began_s = time.perf_counter()
     trainer.fit(Net(), data)
     return time.perf_counter() - began_s
@@ -55,15 +59,17 @@ def pool():
     with multiprocessing.get_context("fork").Pool(order["workers"]) as workers:
         workers.map(int, range(order["workers"]))
         began_s = time.perf_counter()
-        took = workers.map(train, range(order["trainings"]), chunksize=1)
+        took = workers.map(train, range(order["workers"]), chunksize=1)
         return time.perf_counter() - began_s, sum(took) / len(took)
 
-if order["case"] == "without us":
-    took_s, fit_s = pool()
-else:
+if order["case"] == "MLFlowLogger":
+    import mlflow
+if order["case"].startswith("ours"):
     import tracelet_otel as tracelet
-    with tracelet.start_logging("bench", backend_url="sqlite:///mlflow.db"):
+    with tracelet.start_logging("bench", backend_url=STORE):
         took_s, fit_s = pool()
+else:
+    took_s, fit_s = pool()
 print("\\n" + json.dumps({"pool_s": took_s, "fit_s": fit_s}), flush=True)
 """
 
@@ -74,34 +80,42 @@ class Size:
 
     repetitions: int = 2
     workers: int = 8
-    trainings: int = 16
-    steps: int = 300
+    steps: tuple[int, ...] = (300, 4000)
 
 
-def seconds(case: str, size: Size, database: Path) -> dict[str, float]:
+def seconds(case: str, workers: int, steps: int, database: Path) -> dict[str, float]:
     """What the pool took, and the mean of its trainings, in seconds."""
     with tempfile.TemporaryDirectory() as home:
         shutil.copy(database, f"{home}/mlflow.db")
-        order = {"case": case, "workers": size.workers, "trainings": size.trainings, "steps": size.steps}
+        order = {"case": case, "workers": workers, "steps": steps}
         return figures(["-c", SCRIPT], order, home)
 
 
 def main(size: Size, results: Results) -> None:
     """Run it, print the table, and leave figures and a plot."""
-    found: dict[str, dict[str, list[float]]] = {WITHOUT: {}, OURS: {}}
+    found: dict[str, dict[str, dict[str, list[float]]]] = {
+        f"{steps:,} steps": {case: {} for case in (WITHOUT, THEIRS, OURS)} for steps in size.steps
+    }
     with tempfile.TemporaryDirectory() as home:
         database = mlflow_database(Path(home))
         for _ in range(size.repetitions):
-            for case, of_case in found.items():
-                for name, took_s in seconds(case, size, database).items():
-                    of_case.setdefault(name, []).append(took_s)
-    measured = {case: {name: spread(took) for name, took in of_case.items()} for case, of_case in found.items()}
-    plotted = {case: of_case["pool_s"]["median"] for case, of_case in measured.items()}
+            for steps, cases in zip(size.steps, found.values(), strict=True):
+                for case, of_case in cases.items():
+                    for name, took_s in seconds(case, size.workers, steps, database).items():
+                        of_case.setdefault(name, []).append(took_s)
+    measured = {
+        length: {case: {name: spread(took) for name, took in of_case.items()} for case, of_case in cases.items()}
+        for length, cases in found.items()
+    }
+    plotted = {
+        f"{case}, {length}": of_case["pool_s"]["median"]
+        for length, cases in measured.items()
+        for case, of_case in cases.items()
+    }
     results.bars("pools", "Trainings in a pool", "seconds", plotted)
-    told = {"repetitions": size.repetitions, "workers": size.workers, "trainings": size.trainings, "steps": size.steps}
-    results.write("pools", {**told, "results": measured})
+    results.write("pools", {"repetitions": size.repetitions, "workers": size.workers, "results": measured})
     show(results, "pools")
 
 
 if __name__ == "__main__":
-    run(main, Size(), smallest=Size(repetitions=1, workers=2, trainings=2, steps=20))
+    run(main, Size(), smallest=Size(repetitions=1, workers=2, steps=(20,)))

@@ -133,7 +133,25 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     yield
     left = tracelet_otel.get_active_run()
     tracelet_otel.stop_logging()
+    _restore_loaders()
     assert left is None, "the test left a run active"
+
+
+def _restore_loaders() -> None:
+    """Undo what Lightning leaves on the classes of loaders where two threads train at once, or a launch raises.
+
+    It wraps their `__init__` while it looks for loaders, and a class that stays wrapped breaks a later `predict`.
+    """
+    if (data := sys.modules.get("torch.utils.data")) is None:
+        return
+    classes = [data.DataLoader, data.BatchSampler]
+    for cls in classes:
+        classes += [one for one in cls.__subclasses__() if one not in classes]
+        for name in ("__init__", "__setattr__", "__delattr__"):
+            method = cls.__dict__.get(name)
+            while getattr(getattr(method, "__code__", None), "co_filename", "").endswith("fabric/utilities/data.py"):
+                method = method.__wrapped__
+                setattr(cls, name, method)
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import BatchSampler, DataLoader
 
 import tracelet_otel as tracelet
 from tests.integration.conftest import IN_PROCESS
@@ -23,19 +22,6 @@ from tests.support.trainings import loader, namespace, regression
 OFTEN = {"export_interval": 0.05}
 NEVER = 10_000
 """Rows after which a `CSVLogger` writes, and begins to count anew."""
-
-
-@pytest.fixture(autouse=True)
-def _loaders_as_before() -> Iterator[None]:
-    """Fabric changes these classes while it launches something, and leaves them so where that raises."""
-    yield
-    classes = [DataLoader, BatchSampler]
-    for cls in classes:
-        classes += [one for one in cls.__subclasses__() if one not in classes]
-        for name in ("__init__", "__setattr__", "__delattr__"):
-            if f"__old{name}" in cls.__dict__:
-                setattr(cls, name, cls.__dict__[f"__old{name}"])
-                delattr(cls, f"__old{name}")
 
 
 def with_steps(fabric: Any, loss: Any, step: int) -> None:
