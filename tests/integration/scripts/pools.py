@@ -1,4 +1,4 @@
-"""Four trainings in processes that KIND starts, each with its own seed; `rows.<n>.json` has what its logger got.
+"""COUNT trainings (four) in processes that KIND starts, each with its own seed; `rows.<n>.json` has what its logger got.
 
 With OURS=0 the script does not know us; with FIRST it has trained before.
 """
@@ -100,15 +100,16 @@ def main():
     if len(sys.argv) > 1:
         train(int(sys.argv[1]))
         return
+    numbers = range(int(os.environ.get("COUNT", "4")))
     if os.environ.get("OURS", "1") == "1":
         config = json.loads(os.environ.get("CONFIG", "{}"))
         with tracelet.start_logging("pool", project="workers", config={"export_interval": 0.1, **config}) as run:
-            run_all(os.environ["KIND"], range(4))
+            run_all(os.environ["KIND"], numbers)
             print(run.errors)
     else:
         if os.environ.get("FIRST"):
             train(9)
-        run_all(os.environ["KIND"], range(4))
+        run_all(os.environ["KIND"], numbers)
 
 
 if __name__ == "__main__":
