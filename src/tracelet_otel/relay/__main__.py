@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -152,8 +153,9 @@ class RelayService:
         """
         limit_s = self._relay.settings.stop_timeout if self._run.known.ended else _ANSWERING_S
         over_s = time.monotonic()
-        while not self._owner.is_gone and not (self._finish.is_set() and time.monotonic() - over_s > limit_s):
-            time.sleep(_CHECK_INTERVAL_S)
+        while not self._owner.wait(_CHECK_INTERVAL_S):
+            if self._finish.is_set() and time.monotonic() - over_s > limit_s:
+                return
 
     def _adopt(self) -> None:
         adopt(self._relay.journal.path.parent, self._relay.settings, lambda: self._run.is_over)
@@ -175,11 +177,21 @@ def main() -> int:
     os.dup2(2, 1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     order = Order.from_line(sys.stdin.buffer.readline().decode())
+    exit_code = 1
+
+    def end() -> None:
+        logging.shutdown()
+        os._exit(exit_code)
+
+    # The owner waits for this process. To free all that clients of trackers have loaded would take it a fifth of a
+    # second, so the process ends without, once what libraries have registered since is done.
+    atexit.register(end)
     try:
-        return RelayService(order, answer_fd).run()
+        exit_code = RelayService(order, answer_fd).run()
     except (TraceletError, OSError) as error:
         os.write(answer_fd, f"{Ready.from_error(error).line()}\n".encode())
         raise
+    return exit_code
 
 
 if __name__ == "__main__":

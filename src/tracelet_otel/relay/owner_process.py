@@ -31,6 +31,10 @@ class OwnerProcess:
         """Whether the owner has closed the pipe, or its process has ended."""
         return self._closed.is_set() or not is_alive(self._pid, self._start)
 
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the owner's end, at most `timeout_s` seconds; returns whether it is gone."""
+        return self._closed.wait(timeout_s) or self.is_gone
+
     def _watch(self, pipe: BinaryIO) -> None:
         while pipe.read(4096):
             pass

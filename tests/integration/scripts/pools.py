@@ -1,4 +1,4 @@
-"""COUNT trainings (four) in processes that KIND starts, each with its own seed; `rows.<n>.json` has what its logger got.
+"""COUNT trainings (four) in processes that KIND starts, each with its own seed. `rows.<n>.json` has what a logger got.
 
 With OURS=0 the script does not know us; with FIRST it has trained before.
 """
