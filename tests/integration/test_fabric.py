@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from opentelemetry.sdk.metrics import MeterProvider
 
 import tracelet_otel as tracelet
 from tests.integration.conftest import IN_PROCESS
@@ -18,6 +20,9 @@ from tests.support.fabrics import in_csv, in_tensorboard, quiet_fabric, train
 from tests.support.mlflow_files import mlflow_files
 from tests.support.mlflow_store import StoredRun, stored_run, stored_runs
 from tests.support.trainings import loader, namespace, regression
+from tracelet_otel._support.guard import Guard
+from tracelet_otel.instrumentation.lightning.instrumentor import LightningInstrumentor
+from tracelet_otel.instrumentation.signals import make_signals
 
 OFTEN = {"export_interval": 0.05}
 NEVER = 10_000
@@ -119,6 +124,52 @@ def test_what_loggers_are_handed_is_there_once(fabrics, tmp_path, database):
 
 
 @IN_PROCESS
+def test_what_loggers_are_handed_before_anything_else(fabrics, tmp_path, database):
+    logger, tensorboard = csv_logger(fabrics, tmp_path), fabrics.loggers.TensorBoardLogger(tmp_path / "tensorboard")
+    with tracelet.start_logging(config=OFTEN) as run:
+        fabric = quiet_fabric(fabrics, loggers=[logger, tensorboard])
+        tensorboard.log_hyperparams({"width": 4})
+        fabric.logger.log_metrics({"early": 1.5}, step=3)
+        train(fabric, with_steps)
+    stored = stored_run(database)
+    assert points(stored) == in_csv(logger)
+    assert stored.params["width"] == "4"
+    assert run.errors == {}
+
+
+@IN_PROCESS
+def test_a_module_that_is_set_up_where_it_is(fabrics, database):
+    with tracelet.start_logging(config=OFTEN) as run:
+        quiet_fabric(fabrics).setup_module(torch.nn.Linear(4, 1), False)
+    assert stored_run(database).params["lightning/model/parameters"] == "5"
+    assert run.errors == {}
+
+
+@IN_PROCESS
+@pytest.mark.parametrize("first", ["row", "row of a logger", "optimizer"])
+def test_a_training_begins_with_the_first_row_or_optimizer(tmp_path, first: str):
+    """Also where the Fabric was used for something else before."""
+    fabrics = importlib.import_module("lightning.fabric")
+    begun: list[int] = []
+    signals = make_signals(MeterProvider(), Guard())
+    LightningInstrumentor().take_over(replace(signals, training_begins=lambda: begun.append(1)))
+    try:
+        fabric = quiet_fabric(fabrics, loggers=csv_logger(fabrics, tmp_path))
+        fabric.launch()
+        module = fabric.setup_module(torch.nn.Linear(4, 1))
+        assert begun == []
+        if first == "row":
+            fabric.log("loss", 1.0)
+        elif first == "optimizer":
+            fabric.setup_optimizers(torch.optim.SGD(module.parameters(), 0.1))
+        else:
+            fabric.logger.log_metrics({"loss": 1.0})
+        assert begun == [1]
+    finally:
+        LightningInstrumentor().uninstrument()
+
+
+@IN_PROCESS
 def test_a_logger_of_both_a_trainer_and_a_fabric(tmp_path, database):
     pl, fabrics = namespace("lightning.pytorch"), importlib.import_module("lightning.fabric")
     logger = pl.loggers.CSVLogger(tmp_path / "csv", flush_logs_every_n_steps=NEVER)
@@ -177,7 +228,9 @@ def trained(fabrics: ModuleType, directory: Path) -> tuple[Any, ...]:
 
 @IN_PROCESS
 def test_the_training_is_as_without_us(fabrics, tmp_path, database):
-    names = ("log", "log_dict", "setup", "setup_module", "setup_optimizers", "save", "launch", "_wrap_and_launch")
+    names = (
+        "__init__", "log", "log_dict", "setup", "setup_module", "setup_optimizers", "save", "launch", "_wrap_and_launch"
+    )  # fmt: skip
     functions = [vars(fabrics.Fabric)[name] for name in names]
     alone = trained(fabrics, tmp_path / "alone")
     with tracelet.start_logging(config=OFTEN):

@@ -52,6 +52,18 @@ class FabricHooks:
         """Returns the Fabric of `_known`."""
         self._known: SeenFabric | None = None
 
+    def made(self, fabric: Any, prepare: Prepare) -> None:
+        """A Fabric was made: what its loggers are handed is recorded from now on. Never raises.
+
+        Args:
+            fabric: the Fabric.
+            prepare: called with it.
+        """
+        try:
+            self._see(fabric, prepare)
+        except Exception as error:
+            self._guard.report("what the loggers of a Fabric are handed will be missing", error)
+
     def take(self, fabric: Any, metrics: Any, step: Any, prepare: Prepare) -> None:
         """Record a row. Never raises.
 
@@ -66,10 +78,7 @@ class FabricHooks:
         """
         try:
             known = self._known if fabric is self._last() else None
-            if known is None:
-                known = self._see(fabric, prepare)
-                self._begin(known)
-            self._put(known, metrics, step)
+            self._put(known or self._see(fabric, prepare), metrics, step)
         except Exception as error:
             self._guard.report("a row of metrics could not be taken from Fabric", error)
 
@@ -219,11 +228,14 @@ class FabricHooks:
         return seen
 
     def _begin(self, seen: SeenFabric) -> None:
+        seen.has_begun = True
         self._signals.outcome.value = semconv.OUTCOME_RUNNING
         if not self._is_silent(seen):
             self._signals.training_begins()
 
     def _put(self, seen: SeenFabric, metrics: Mapping[str, Any], step: Any) -> None:
+        if not seen.has_begun:
+            self._begin(seen)
         # Numbers of rows as `CSVLogger` counts them: also those before a row that have a step.
         number, seen.rows = seen.rows, seen.rows + 1
         if not metrics or self._is_silent(seen):

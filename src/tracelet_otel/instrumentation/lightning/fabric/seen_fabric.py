@@ -19,6 +19,8 @@ class SeenFabric:
         """How many it has set up so far."""
         self.modules = 0
         """How many modules it has set up so far."""
+        self.has_begun = False
+        """Whether it has begun to train: it has set up an optimizer, or was handed a row."""
         self.look(fabric)
 
     def look(self, fabric: Any) -> None:

@@ -14,7 +14,7 @@ from tracelet_otel.instrumentation.lightning.fabric.launched import does_somethi
 
 
 class FabricWrappers:
-    """Wraps `log_dict`, which `log` calls, `setup` and its like, `save`, and what `launch` and `run` call.
+    """Wraps `__init__`, `log_dict`, which `log` calls, `setup` and its like, `save`, and what `launch` and `run` call.
 
     Args:
         attachment: what the instrumentor lends its parts.
@@ -35,15 +35,28 @@ class FabricWrappers:
         """
         check_package(FABRIC, module.__name__)
         wrappers = {
+            "__init__": self._wrap_init,
             "log_dict": self._wrap_log_dict,
             "setup": self._wrap_setup,
-            "setup_module": self._wrap_setup,
+            "setup_module": self._wrap_setup_module,
             "setup_optimizers": self._wrap_setup_optimizers,
             "save": self._wrap_save,
             "_wrap_and_launch": self._wrap_launch,
         }
         for method, make_wrapper in wrappers.items():
             self._attachment.put(module.Fabric, method, make_wrapper)
+
+    def _wrap_init(self, init: Callable[..., Any]) -> Callable[..., Any]:
+        attachment = self._attachment
+
+        @functools.wraps(init)
+        def init_and_report(fabric: Any, *args: Any, **kwargs: Any) -> None:
+            init(fabric, *args, **kwargs)
+            hooks = attachment.current()
+            if hooks is not None:
+                hooks.fabric.made(fabric, attachment.prepare)
+
+        return init_and_report
 
     def _wrap_log_dict(self, log_dict: Callable[..., Any]) -> Callable[..., Any]:
         current, prepare = self._attachment.current, self._attachment.prepare
@@ -74,6 +87,19 @@ class FabricWrappers:
                 hooks.fabric.begin(fabric, attachment.prepare)
             result = setup(fabric, module, *optimizers, **kwargs)
             hooks.fabric.set_up(fabric, module, optimizers, attachment.prepare)
+            return result
+
+        return setup_and_report
+
+    def _wrap_setup_module(self, setup: Callable[..., Any]) -> Callable[..., Any]:
+        attachment = self._attachment
+
+        @functools.wraps(setup)
+        def setup_and_report(fabric: Any, module: Any, *args: Any, **kwargs: Any) -> Any:
+            result = setup(fabric, module, *args, **kwargs)
+            hooks = attachment.beginning()
+            if hooks is not None:
+                hooks.fabric.set_up(fabric, module, (), attachment.prepare)
             return result
 
         return setup_and_report
