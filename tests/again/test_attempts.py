@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import signal
+import subprocess
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -12,7 +13,7 @@ import pytest
 from tests.again.left import last_attempt
 from tests.support.clearml_files import session
 from tests.support.clearml_server import ClearmlServer
-from tests.support.mlflow_store import StoredRun, stored_run
+from tests.support.mlflow_store import StoredRun, stored_run, stored_runs
 from tests.support.relays import relays
 from tests.support.waiting import free_port, wait_until
 from tests.support.wandb_files import offline_files, offline_run
@@ -163,6 +164,16 @@ def test_offline_on_another_machine_there_are_two_folders_of_one_run(tmp_path, a
     assert tasks[0].task_id == tasks[1].task_id == f"offline-{first[0].run_id}"
     steps = [{step for title, _, step in task.points if title == "by"} for task in tasks]
     assert steps == [set(range(KILLED_AT)), set(range(SAVED_AT, STEPS))]
+
+
+def test_of_two_that_start_at_the_same_time_each_has_a_run(database, start):
+    both = [start("held.py", stdin=subprocess.PIPE, **KEY) for _ in range(2)]
+    ids = {child.stdout.readline().strip() for child in both}
+    said = "".join(child.communicate(timeout=60)[1] for child in both)
+    assert [child.returncode for child in both] == [0, 0], said
+    assert {run.tags["tracelet.run.id"] for run in stored_runs(database)} == ids
+    assert len(ids) == 2
+    assert said.count("records the run of this job already") == 1
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def attempt(settings: Settings, number: int = 1, **environment: str) -> Again | None:
     guard = Guard()
-    found = begun(settings, environment, number, guard)
+    found = begun(settings, environment, number, "a name", guard)
     assert not guard.counts
     return found
 
@@ -145,6 +146,58 @@ def test_who_still_runs_keeps_its_run(settings, caplog):
     first.keep(replace(first.attempt, pid=os.getppid(), started=started(os.getppid())))
     assert attempt(settings, **SLURM, SLURM_RESTART_COUNT="1") is None
     assert "records the run of this job already" in caplog.text
+
+
+def test_of_those_that_start_at_the_same_time_one_has_the_run(settings):
+    named = settings.model_copy(update={"run_key": "k"})
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(1, 21):
+            begin = [pool.submit(attempt, named, number) for _ in range(8)]
+            assert sum(one.result() is not None for one in begin) == 1
+    assert not list(settings.journal_dir.glob("*.lock"))
+
+
+def test_who_was_killed_at_its_start_has_been_an_attempt(settings):
+    named = settings.model_copy(update={"run_key": "k"})
+    first = attempt(named)
+    assert first is not None
+    first.path.write_text(first.path.read_text().replace(f'"pid": {os.getpid()}', '"pid": 4194305'))
+    second = attempt(named)
+    assert second is not None
+    assert (second.attempt.number, second.attempt.lost_steps, second.attempt.run_name) == (2, 0, "a name")
+
+
+def test_who_could_not_begin_has_been_none(settings):
+    named = settings.model_copy(update={"run_key": "k"})
+    first = attempt(named)
+    assert first is not None
+    first.withdraw()
+    assert not first.path.exists()
+    leave(first, step=70, trainings=1)
+    second = attempt(named)
+    assert second is not None
+    second.withdraw()
+    third = attempt(named)
+    assert third is not None
+    assert (third.attempt.number, third.attempt.step) == (2, 70)
+
+
+def test_old_files_of_others_hinder_nobody(settings, monkeypatch):
+    first = attempt(settings, **SLURM)
+    assert first is not None
+    leave(first, step=70)
+    old = first.path.with_name("old.attempt")
+    old.touch()
+    os.utime(old, (0, 0))
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(path)
+
+    unlink = Path.unlink
+    monkeypatch.setattr(Path, "unlink", lambda path, **more: (refuse if path == old else unlink)(path, **more))
+    second = attempt(settings, **SLURM, SLURM_RESTART_COUNT="1")
+    assert second is not None
+    assert second.attempt.step == 70
 
 
 def test_without_a_job_it_says_so(settings, caplog):

@@ -7,6 +7,7 @@ lost is not known.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tracelet_otel import semconv
 from tracelet_otel._support.environment import is_recorded_elsewhere
+from tracelet_otel._support.file_lock import file_lock
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.processes import is_alive, started
 from tracelet_otel.resource.same_job import SameJob, job_of_process
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".attempt"
 _NEW: Final = ".new"
+_LOCK: Final = ".lock"
 _OLD_S: Final = 90 * 86400.0
 """A file that nothing was written to for so long is deleted: no job waits so long for its next start."""
 
@@ -107,6 +110,17 @@ class Again:
             json.dump(asdict(attempt), file)
         new.replace(self.path)
 
+    def withdraw(self) -> None:
+        """Leave what was there before: this attempt could not begin.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self.before is None:
+            self.path.unlink(missing_ok=True)
+        else:
+            self.keep(self.before)
+
 
 def job_of(settings: Settings, environment: Mapping[str, str]) -> SameJob | None:
     """The job that this process runs for, where its run is to go on at the next start; None where it is not."""
@@ -128,13 +142,14 @@ def run_id_of_job(settings: Settings, environment: Mapping[str, str], number: in
     return None if job is None else job.run_id(_project(settings), number)
 
 
-def begun(settings: Settings, environment: Mapping[str, str], number: int, guard: Guard) -> Again | None:
-    """Determine which attempt this process makes, and at which run; nothing is written.
+def begun(settings: Settings, environment: Mapping[str, str], number: int, run_name: str, guard: Guard) -> Again | None:
+    """Determine which attempt this process makes, and at which run, and write it down: nobody else makes it now.
 
     Args:
         settings: settings of the run.
         environment: environment variables of this process.
         number: number of the run among those of this process, from 1.
+        run_name: name of the run, where neither settings nor an attempt before have one.
         guard: where errors are reported.
 
     Returns:
@@ -150,29 +165,50 @@ def begun(settings: Settings, environment: Mapping[str, str], number: int, guard
         return None
     run_id = job.run_id(_project(settings), number)
     path = settings.journal_dir / f"{run_id}{SUFFIX}"
-    try:
-        _sweep(path)
-        before = _read(path)
-    except OSError as error:
-        guard.report("what an earlier attempt has left is not known", error)
-        before = None
-    if before is not None and before.is_running:
+    _sweep(path)
+    before = None
+    with contextlib.ExitStack() as alone:
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # The job may be started twice at the same time: the second one has to see the first.
+            alone.enter_context(file_lock(path.with_name(f"{path.name}{_LOCK}")))
+        except OSError as error:
+            guard.report("another start for this job at the same time is not seen", error)
+        try:
+            before = _read(path)
+        except OSError as error:
+            guard.report("what an earlier attempt has left is not known", error)
+        if before is not None and not _goes_on(before, job):
+            return None
+        name = settings.exp_name or ("" if before is None else before.run_name) or run_name
+        attempt = _next(before, job, name)
+        made = Again(run_id, attempt, before, path, before is not None or job.restarts is not None)
+        try:
+            made.keep(attempt)
+        except OSError as error:
+            guard.report("the next attempt will not know of this one", error)
+    return made
+
+
+def _goes_on(before: Attempt, job: SameJob) -> bool:
+    """Whether this start goes on with the run of an attempt; says why where it does not."""
+    if before.is_running:
         log.warning(
             "resume: process %d records the run of this job already, so this is a run of its own: give it a "
             "TRACELET_RUN_KEY of its own, if it is another job",
             before.pid,
         )
-        return None
-    if before is not None and not job.goes_on_after(before.launch, before.agent):
+        return False
+    if not job.goes_on_after(before.launch, before.agent):
         log.warning(
             "resume: this job has run the same command before, without being started again by its launcher, so this "
             "is a run of its own: name it in TRACELET_RUN_KEY, if it is another attempt of that"
         )
-        return None
-    return Again(run_id, _next(before, job), before, path, before is not None or job.restarts is not None)
+        return False
+    return True
 
 
-def _next(before: Attempt | None, job: SameJob) -> Attempt:
+def _next(before: Attempt | None, job: SameJob, run_name: str) -> Attempt:
     now_s = time.time()
     fewest = 1 + (job.restarts or 0)
     number = max(fewest, 1 if before is None else before.number + 1)
@@ -184,7 +220,7 @@ def _next(before: Attempt | None, job: SameJob) -> Attempt:
         downtime_s = before.downtime_s + max(now_s - before.seen_s, 0)
     return Attempt(
         number,
-        "" if before is None else before.run_name,
+        run_name,
         job.launch,
         job.agent,
         platform.node(),
@@ -213,5 +249,7 @@ def _read(path: Path) -> Attempt | None:
 
 def _sweep(own: Path) -> None:
     for path in own.parent.glob(f"*{SUFFIX}"):
-        if path != own and time.time() - path.stat().st_mtime > _OLD_S:
-            path.unlink(missing_ok=True)
+        # It may be deleted by another process, or be another user's.
+        with contextlib.suppress(OSError):
+            if path != own and time.time() - path.stat().st_mtime > _OLD_S:
+                path.unlink()

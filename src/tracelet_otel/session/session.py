@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -81,14 +80,13 @@ class Session:
         """
         settings, role, self._parent = self.settings, self.role, parent
         named = run_to_continue(settings) if parent is None else None
+        name = settings.exp_name or run_name or default_run_name()
         if named is None and goes_on and parent is None and role.owns_run:
-            self._again = begun(settings, environment(), role.membership.start_number, self._guard)
+            self._again = begun(settings, environment(), role.membership.start_number, name, self._guard)
         again = self._again
-        name = settings.exp_name or (again.attempt.run_name if again is not None else "") or run_name
-        found = name or default_run_name()
         if again is not None:
-            self._again = replace(again, attempt=replace(again.attempt, run_name=found))
-        return named or (again.run_id if again is not None else run_id) or new_run_id(), found
+            run_id, name = again.run_id, again.attempt.run_name
+        return named or run_id or new_run_id(), name
 
     @property
     def purpose(self) -> dict[str, str | int]:
@@ -121,7 +119,11 @@ class Session:
             TraceletError: the run cannot be created or found.
         """
         started = {semconv.RUN_START_TIME: to_text(self._began_unix_nano)}
-        self.role.open({**identity, **started}, self._guard, waits=waits)
+        try:
+            self.role.open({**identity, **started}, self._guard, waits=waits)
+        except BaseException:
+            self._withdraw()
+            raise
         if self._again is not None:
             self._again = self._again.told(self.role.ask_attempt())
         try:
@@ -129,6 +131,14 @@ class Session:
         except OSError as error:
             self._guard.report("where a crash happens will not be known", error)
         return self.purpose
+
+    def _withdraw(self) -> None:
+        """The run could not begin, so this was no attempt at it."""
+        if self._again is not None:
+            try:
+                self._again.withdraw()
+            except OSError as error:
+                self._guard.report("an attempt is counted that could not begin", error)
 
     def send(self, identity: Resource, signals: Signals) -> None:
         """Send spans, events and files of this process, also from before the run was open, and what it prints.

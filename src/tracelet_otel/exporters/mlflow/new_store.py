@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from tracelet_otel._support.file_lock import file_lock
 from tracelet_otel.exporters.mlflow.address import database_file
 
 _QUIET_S: Final = 3.0
@@ -42,36 +43,9 @@ def process_lock(uri: str) -> Iterator[None]:
     if path is None or sys.platform == "win32":
         yield
         return
-    import fcntl
-
     name = f"tracelet-mlflow-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}-{os.getuid()}.lock"
-    lock = Path(tempfile.gettempdir(), name)
-    descriptor = _locked(lock)
-    try:
+    with file_lock(Path(tempfile.gettempdir(), name)):
         yield
-    finally:
-        # Removed while it is still held: whoever waits for it finds that it is not the file of that name any more.
-        lock.unlink(missing_ok=True)
-        # A child that was forked meanwhile has the descriptor too: closing ours alone would leave the lock with it.
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
-
-
-def _locked(lock: Path) -> int:
-    """Open a file and lock it; the file is still there under its name then."""
-    import fcntl
-
-    while True:
-        descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), lock.stat(follow_symlinks=False)):
-                    return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
 
 
 def make_store(uri: str) -> None:
