@@ -20,7 +20,7 @@ from tests.support.command_line import DEFAULTS, command_line
 from tests.support.mlflow_store import stored_run, stored_runs
 from tests.support.waiting import wait_until
 from tests.support.wandb_files import offline_files, offline_run
-from tracelet_otel.instrumentation.lightning.command_line import without_secret_values
+from tracelet_otel.instrumentation.lightning.secret_arguments import arguments_by_name, yaml_without_secrets
 
 pytestmark = pytest.mark.usefixtures("with_environment")
 OFTEN = {"export_interval": 0.05}
@@ -143,10 +143,10 @@ def test_nothing_of_the_command_line_is_changed(cli, tmp_path, database):
 def test_each_tracker_has_it(cli, tmp_path, database, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     with tracelet.start_logging("all", backend=["mlflow", "wandb", "clearml"], config=OFTEN) as run:
-        command_line(cli, ["fit", *PLAIN, "--model.head.api_key=sEcReT-1"])
+        command_line(cli, ["fit", *PLAIN, "--model.head.api_key=@it's sEcReT-1"])
     text = (tmp_path / "config.yaml").read_text()
-    assert "sEcReT-1" in text
-    hidden = text.replace("sEcReT-1", "'***'")
+    hidden = text.replace("'@it''s sEcReT-1'", "'***'")
+    assert hidden != text
     assert config_of(database) == hidden
     assert stored_run(database).params["model.head.init_args.api_key"] == "***"
     (path,) = {path.resolve() for path in offline_files(tmp_path / "wandb", run.id)}
@@ -172,16 +172,42 @@ def test_a_configuration_that_cannot_be_read_is_said(cli, database, monkeypatch)
 
 
 def test_names_and_secrets() -> None:
-    named, hidden = without_secret_values(
+    named, hidden = arguments_by_name(
         {
-            "model": {"lr": 0.1, "token": "abc", "pad_token": 0, "none": {}},
-            "callbacks": [{"class_path": "A", "init_args": {"api_key": "hidden value", "size": 1}}],
-            "deep": {"er": {"password": "one\ntwo", "key": None}},
-        }
+            "model": {
+                "lr": 0.1,
+                "token": "abc",
+                "pad_token": 0,
+                "none": {},
+                "password": 12345,
+                "api_keys": ["k1", "k2"],
+            },
+            "callbacks": [{"class_path": "A", "init_args": {"api_key": "it's hidden", "size": 1}}],
+            "deep": {"er": {"password": "one\ntwo", "key": None, "use_auth": True}},
+            "data": {"url": "http://me:pw@host/it's hidden"},
+        },
+        ["known secret"],
     )
-    assert named["model.lr"] == 0.1
-    assert (named["model.token"], named["model.pad_token"], named["model.none"]) == ("***", 0, {})
-    assert "hidden value" not in named["callbacks"]
-    assert "'size': 1" in named["callbacks"]
-    assert (named["deep.er.password"], named["deep.er.key"]) == ("***", None)
-    assert hidden == ["abc", "hidden value", "one", "two"]
+    assert named == {
+        "model.lr": 0.1, "model.token": "***", "model.pad_token": 0, "model.none": {}, "model.password": "***",
+        "model.api_keys": "['***', '***']",
+        "callbacks": "[{'class_path': 'A', 'init_args': {'api_key': ***, 'size': 1}}]",
+        "deep.er.password": "***", "deep.er.key": None, "deep.er.use_auth": True, "data.url": "http://***@host/***",
+    }  # fmt: skip
+    assert hidden == ["abc", "k1", "k2", "it's hidden", "one\ntwo"]
+
+
+SECRET = 'it\'s "so": # secret ' + "word " * 30
+
+
+@pytest.mark.parametrize("style", [None, "'", '"', "|", ">"])
+def test_a_secret_is_hidden_in_yaml_however_it_is_written(style: str | None) -> None:
+    def document(secret: object, number: object) -> dict[str, Any]:
+        inner = [{"password": secret, "size": 1}, {"api_keys": [secret, secret], "pad_token": 7}]
+        return {"a": {"token": secret, "lr": 0.1}, "callbacks": inner, "pin_secret": number, "key": None, "z": "end"}
+
+    text = yaml.safe_dump(document(SECRET, 4321), default_style=style, sort_keys=False)
+    hidden = yaml_without_secrets(text)
+    assert yaml.safe_load(hidden) == document("***", "***")
+    unharmed = yaml.safe_dump(document(None, None), default_style=style, sort_keys=False)
+    assert yaml_without_secrets(unharmed) == unharmed

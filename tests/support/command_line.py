@@ -23,7 +23,7 @@ DEFAULTS = {
 class Head:
     """A part of the module."""
 
-    def __init__(self, width: int = 4, api_key: str = "none") -> None:
+    def __init__(self, width: int = 4, api_key: str = "") -> None:
         self.width = width
         self.api_key = api_key
 

@@ -34,6 +34,7 @@ _WORDS: Final = (
 )
 _SECRET_NAME: Final = re.compile(rf"(?:{_WORDS})", re.IGNORECASE)
 """Name of an argument whose value is secret. It hides too much rather than too little, as in `--sort-key`."""
+_SURE_NAME: Final = re.compile(rf"(?:{_SURE})", re.IGNORECASE)
 _BEFORE: Final = r"(?<![\w.@/+~-])"
 _PAIR: Final = re.compile(rf"""{_BEFORE}(["']?(?:{_WORDS})["']?[ \t]*[:=][ \t]*){_VALUE}""", re.IGNORECASE)
 """A secret name and its value within an argument, as in JSON, a header, or the query of an address."""
@@ -63,6 +64,17 @@ _OPTION: Final = re.compile(r"--?[A-Za-z]")
 def is_secret_name(name: str) -> bool:
     """Whether the name of an argument says that its value is secret."""
     return bool(_SECRET_NAME.fullmatch(name))
+
+
+def is_secret(name: str, value: object) -> bool:
+    """Whether a value with a name is a secret: a text, or a number whose name says nothing else.
+
+    A switch is none, as in `use_auth: true`, and a number may be the index of a token.
+    """
+    if isinstance(value, str):
+        return bool(value) and is_secret_name(name)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and bool(_SURE_NAME.fullmatch(name))
 
 
 def without_secrets(text: str, secrets: Iterable[str], *, by_name: bool = True) -> str:

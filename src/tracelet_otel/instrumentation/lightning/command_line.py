@@ -11,15 +11,16 @@ import functools
 import json
 import re
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
 from tracelet_otel._support.environment import secrets
 from tracelet_otel._support.private_names import COMMAND_LINE, check_package
-from tracelet_otel._support.redact import HIDDEN, is_secret_name, without_secrets
+from tracelet_otel._support.redact import HIDDEN, without_secrets
 from tracelet_otel.instrumentation.lightning.attachment import Attachment
 from tracelet_otel.instrumentation.lightning.hooks import Hooks
+from tracelet_otel.instrumentation.lightning.secret_arguments import arguments_by_name, yaml_without_secrets
 from tracelet_otel.protocol.files import CONFIG_FILE
 
 _SAVES: Final = "SaveConfigCallback"
@@ -73,9 +74,10 @@ class CommandLines:
             text = parser.dump(config, skip_none=False)
             # With targets of links, which the file lacks since they follow from the rest.
             arguments = json.loads(parser.dump(config, format="json", skip_none=False, skip_link_targets=False))
-            named, hidden = without_secret_values(arguments)
+            known = secrets()
+            named, hidden = arguments_by_name(arguments, known)
             signals.hparams.update(named)
-            shown = without_secrets(text, [*secrets(), *hidden], by_name=False)
+            shown = without_secrets(yaml_without_secrets(text), [*known, *hidden], by_name=False)
             signals.own_files.add(CONFIG_FILE, lambda: _BARE.sub(rf"\1'{HIDDEN}'", shown))
         except Exception as error:
             signals.guard.report("the configuration of the command line is not recorded", error)
@@ -104,47 +106,3 @@ class CommandLines:
             return result
 
         return instantiate_and_remember
-
-
-def without_secret_values(arguments: Any) -> tuple[dict[str, Any], list[str]]:
-    """Arguments by name, without the values of those whose names say that they are secret.
-
-    Args:
-        arguments: nested mappings.
-
-    Returns:
-        Values by the names that the command line has for them, such as `model.init_args.lr`; lists stay one value. And
-        the values that were hidden.
-    """
-    named: dict[str, Any] = {}
-    hidden: list[str] = []
-    for name, value in _named(arguments, ""):
-        if isinstance(value, (dict, list)):
-            hidden += [text for inner, text in _texts(value) if is_secret_name(inner)]
-            named[name] = without_secrets(str(value), hidden) if value else value
-        elif isinstance(value, str) and value and is_secret_name(name):
-            hidden += value.splitlines()
-            named[name] = HIDDEN
-        else:
-            named[name] = value
-    return named, hidden
-
-
-def _named(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and (value or not prefix):
-        for name, inner in value.items():
-            yield from _named(inner, f"{prefix}.{name}" if prefix else str(name))
-    else:
-        yield prefix, value
-
-
-def _texts(value: Any) -> Iterator[tuple[str, str]]:
-    """Names and values of all texts in mappings that are anywhere in lists and mappings."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            if isinstance(inner, str) and inner:
-                yield str(name), inner
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
