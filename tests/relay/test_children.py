@@ -131,6 +131,27 @@ def test_a_child_that_is_killed_is_closed_and_one_that_has_trained_is_finished(p
     assert parent.errors == {}
 
 
+def test_what_goes_on_with_a_child_elsewhere_keeps_its_journal(parent, kid, tmp_path):
+    """A later script may go on with the run of a child, with a relay of its own, while this one is remembered."""
+
+    def journal_of_one_that_has_ended(name: str) -> Path:
+        child = kid(name, address_of(parent), parent.id)
+        (journal,) = tmp_path.rglob(f"{child.run_id}.journal")
+        child.do("log", 10)
+        child.do("stop")
+        child.end()
+        wait_until(lambda: not journal.exists(), 30, "the end of its journal")
+        return journal
+
+    journal = journal_of_one_that_has_ended("ended")
+    journal.write_text("of another relay")
+    # The relay looks after each run once a second.
+    for number in range(2):
+        journal_of_one_that_has_ended(f"later {number}")
+    assert journal.read_text() == "of another relay"
+    journal.unlink()
+
+
 def test_a_relay_that_is_killed_and_started_again_goes_on_with_children(parent, kid, database, tmp_path):
     address = address_of(parent)
     kids = [kid(f"child {number}", address, parent.id) for number in range(3)]

@@ -139,10 +139,11 @@ class ChildRuns(Runs):
 
     def _settle(self, kept: KeptRun) -> None:
         with self._lock:
-            if kept.is_replaced or not (kept.run.status.complete and self._is_known(kept)):
+            if kept.is_settled or kept.is_replaced or not (kept.run.status.complete and self._is_known(kept)):
                 return
             try:
                 kept.run.forget()
+                kept.is_settled = True
             except OSError as error:
                 self._guard.report("a journal cannot be removed", error)
         kept.life.clean()

@@ -54,6 +54,8 @@ class KeptRun:
     """Whether it is being ended in each tracker, or is over."""
     is_told: bool = False
     """Whether its process has asked for the final status."""
+    is_settled: bool = False
+    """Whether nothing is left of it on the disk. What has its names from now on is another relay's."""
     is_replaced: bool = False
     """Whether it goes on as another object, which has its journal."""
     over_s: float = field(default_factory=time.monotonic)
