@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.waiting import wait_until
-from tracelet_otel.relay.handover import is_wanted, open_journal
-from tracelet_otel.relay.journal import Journal, JournalInUseError
+from tracelet_otel.relay.handover import is_wanted, left_for_others, open_journal
+from tracelet_otel.relay.journal import Journal, JournalInUseError, Position
+from tracelet_otel.settings import Settings, load, to_plain
 
 
 @pytest.fixture
@@ -67,3 +68,16 @@ def test_who_has_asked_and_was_killed_is_forgotten(path):
     assert is_wanted(path)
     os.utime(wanted, (time.time() - 120,) * 2)
     assert not is_wanted(path)
+
+
+def test_what_is_left_for_a_tracker_that_the_next_attempt_leaves_out_is_known(path):
+    def of(*backends: str) -> Settings:
+        return load({}, {"backend": list(backends)})
+
+    journal = Journal(path)
+    assert left_for_others(journal, of("wandb")) == {}
+    journal.write([(3, b""), (4, b"")], state={"settings": to_plain(of("mlflow", "clearml"))})
+    journal.move({"mlflow": Position(after=1, row=2, taken=1), "clearml": Position(after=2)})
+    assert left_for_others(journal, of("wandb")) == {"mlflow": 3}
+    assert left_for_others(journal, of("wandb", "mlflow")) == {}
+    journal.close()

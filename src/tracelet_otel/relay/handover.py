@@ -15,6 +15,7 @@ from typing import Final
 
 from tracelet_otel._support.guard import log
 from tracelet_otel.relay.journal import Journal, JournalInUseError
+from tracelet_otel.settings import Settings, from_plain
 
 _SUFFIX: Final = ".wanted"
 _CHECK_INTERVAL_S: Final = 0.1
@@ -63,6 +64,25 @@ def is_wanted(journal: Path) -> bool:
         return time.time() - journal.with_suffix(_SUFFIX).stat().st_mtime < _ASKED_S
     except OSError:
         return False
+
+
+def left_for_others(journal: Journal, settings: Settings) -> dict[str, int]:
+    """How many readings a journal has for trackers of the attempt before, of which this one has none any more.
+
+    Args:
+        journal: journal of the run, as the attempt before has left it.
+        settings: those of this attempt.
+
+    Returns:
+        Numbers of readings, by name of the tracker; only of those that lack some.
+    """
+    state = journal.state
+    if "settings" not in state:
+        return {}
+    gone = set(from_plain(state["settings"]).trackers) - set(settings.trackers)
+    positions = {name: journal.position(name) for name in sorted(gone)}
+    left = {name: journal.readings_after(one.after) - one.taken for name, one in positions.items()}
+    return {name: number for name, number in left.items() if number > 0}
 
 
 def give_way(journal: Path, may_end: Callable[[], bool]) -> None:

@@ -15,14 +15,15 @@ from typing import Final
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from tracelet_otel import semconv
-from tracelet_otel._support.guard import Guard
+from tracelet_otel._support.guard import Guard, log
+from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters import registry
 from tracelet_otel.exporters.base import Tracker
 from tracelet_otel.protocol.messages import Order, Ready, Status, Taken
 from tracelet_otel.protocol.requests import MalformedError
 from tracelet_otel.relay.deaths import owner_as_plain
 from tracelet_otel.relay.ends import Ends
-from tracelet_otel.relay.handover import open_journal
+from tracelet_otel.relay.handover import left_for_others, open_journal
 from tracelet_otel.relay.journal import SUFFIX
 from tracelet_otel.relay.life import RunLife
 from tracelet_otel.relay.parts import RequestPart
@@ -70,6 +71,7 @@ class SingleRunRelay:
         self.run = RelayedRun(self.journal, guard, self.settings, now, count_runs)
         self.run_id, self.resource = order.run_id, order.resource
         self._order = order
+        self._guard = guard
         # The journal of a run that is continued may hold readings. They are delivered first, and the run goes on.
         # So does a run whose relay was told to finish before its owner had ended it.
         reopens = not order.resumes or (self.run.is_over and not self.run.known.ended)
@@ -110,6 +112,7 @@ class SingleRunRelay:
         if "settings" not in self.journal.state:
             self.journal.remember(state)
         places = self.run.open(self._trackers(), self._order.resource)
+        self._say_left()
         self.journal.remember(state)
         urls = {name: place.url for name, place in places.items()}
         hints = {name: place.hint for name, place in places.items() if place.hint}
@@ -175,6 +178,18 @@ class SingleRunRelay:
             self.life.clean()
         else:
             self.journal.close()
+
+    def _say_left(self) -> None:
+        """Say what the attempt before has not delivered and this one cannot: it has other backends."""
+        try:
+            left = left_for_others(self.journal, self.settings)
+        except (TraceletError, LookupError, ValueError, TypeError) as error:
+            self._guard.report("what an earlier attempt has left is not known", error)
+            return
+        for name, number in left.items():
+            what = f"values of an earlier attempt are not delivered to {name}, which this one leaves out"
+            log.warning("%d %s", number, what)
+            self._guard.count(what, number)
 
     def _trackers(self) -> dict[str, Tracker]:
         return registry.trackers(self.settings)
