@@ -9,7 +9,8 @@ from typing import Final
 
 import urllib3
 
-from tracelet_otel.doctor.findings import Chapter, Finding, Level
+from tracelet_otel._support.findings import Finding, Level
+from tracelet_otel.doctor.findings import Chapter
 from tracelet_otel.doctor.quantities import age, size
 from tracelet_otel.protocol.messages import CONTENT_TYPE, RELAY_PATH
 from tracelet_otel.relay.figures import RelayFigures, TrackerFigures

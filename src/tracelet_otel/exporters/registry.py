@@ -12,6 +12,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from tracelet_otel._support.environment import environment
+from tracelet_otel._support.findings import Finding
 from tracelet_otel._support.guard import log
 from tracelet_otel.errors import ConfigurationError, MissingDependencyError
 from tracelet_otel.exporters.base import Tracker
@@ -221,6 +222,20 @@ def tracker(backend: str, settings: Settings) -> Tracker:
 def _made(backend: str, settings: Settings) -> Tracker:
     made: Tracker = resolve_name(spec_of(backend).tracker)(settings, options_of(backend, settings))
     return made
+
+
+def probe(backend: str, settings: Settings) -> list[Finding] | None:
+    """Look whether the store of a tracker can be reached and written to, without beginning a run.
+
+    Args:
+        backend: name of the tracker.
+        settings: as `absolute` returns them.
+
+    Returns:
+        What was found; None where the tracker has no such function.
+    """
+    spec = spec_of(backend)
+    return [*resolve_name(spec.probe)(settings, options_of(backend, settings))] if spec.probe else None
 
 
 def takes_traces(settings: Settings) -> bool:

@@ -14,6 +14,8 @@ from tracelet_otel._support.redact import without_credentials
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.settings import problems
 
+PROBE_S = 5.0
+"""Seconds that a probe waits for an answer."""
 ENTRY_POINTS = "tracelet_otel.trackers"
 """Name of the entry point group. Each entry has the name of a tracker and refers to its `TrackerSpec`."""
 _Own = TypeVar("_Own", bound="TrackerOptions")
@@ -154,5 +156,11 @@ class TrackerSpec:
     """Whether it takes spans, as a tracker that is a `TakesTraces`."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables that are set in processes that deliver to trackers, where they are not set already."""
+    probe: str = ""
+    """For `tracelet-otel doctor`: the function that looks whether runs can be written, as `module:function`.
+
+    It is called with the run's `Settings` and with the tracker's options, and returns or yields `Finding`s. It begins
+    no run, leaves nothing behind, and waits for no answer longer than `PROBE_S`. Without one nobody looks.
+    """
     not_inherited: tuple[str, ...] = ()
     """Environment variables of the training's process that a process that delivers must not inherit."""

@@ -8,6 +8,7 @@ from tracelet_otel.exporters.spec import TrackerSpec
 SPEC: Final = TrackerSpec(
     "clearml",
     tracker="tracelet_otel.exporters.clearml.client:ClearmlTracker",
+    probe="tracelet_otel.exporters.clearml.probe:probe",
     options=ClearmlOptions,
     package="clearml",
     install="tracelet-otel[clearml]",

@@ -54,6 +54,10 @@ class ApiServer:
     """Address of its files server; None where it is not known."""
 
 
+class NotLetInError(TrackerUnavailableError):
+    """The server does not accept the credentials."""
+
+
 class AnswerError(Exception):
     """An error with which the server has answered a request."""
 
@@ -79,18 +83,31 @@ class ApiConnection:
 
     Args:
         server: the server.
+        request_s: how long the server may send nothing within one request, in seconds.
 
     Raises from each method:
         TrackerUnavailableError: the server does not answer, or does not accept the credentials.
     """
 
-    def __init__(self, server: ApiServer) -> None:
+    def __init__(self, server: ApiServer, request_s: float = REQUEST_S) -> None:
         self.server: Final = server
+        self._request_s = request_s
         self.shown: Final = without_credentials(server.api)
         """Its address, without credentials."""
         self._session = requests.Session()
         self._session.verify = server.verify
         self._token: str | None = None
+
+    def log_in(self) -> None:
+        """Log in, as the first call does by itself.
+
+        Raises:
+            NotLetInError: the server does not accept the credentials.
+        """
+        try:
+            self._log_in()
+        except AnswerError as error:
+            raise self.translated(error) from None
 
     def call(self, endpoint: str, data: Any, task_id: str = "") -> dict[str, Any]:
         """Call an endpoint of the API.
@@ -216,7 +233,7 @@ class ApiConnection:
         except AnswerError as error:
             if error.code != requests.codes.unauthorized:
                 raise
-            raise TrackerUnavailableError(
+            raise NotLetInError(
                 f"ClearML at {self.shown} does not let us in ({error}): are CLEARML_API_ACCESS_KEY and "
                 f"CLEARML_API_SECRET_KEY, or those in clearml.conf, for this server?"
             ) from None
@@ -232,7 +249,7 @@ class ApiConnection:
                 data=(data if batch else json.dumps(data)).encode(),
                 headers={**headers, "Content-Type": kind},
                 auth=auth,
-                timeout=(_CONNECT_S, REQUEST_S),
+                timeout=(_CONNECT_S, self._request_s),
             )
             content = answer.json()
             meta = content["meta"]

@@ -71,7 +71,7 @@ class ClearmlTracker:
 
     def __init__(self, settings: Settings, options: ClearmlOptions) -> None:
         self._wanted = settings.run_id or options.clearml_task_id
-        self._server, directory = _configured(options)
+        self._server, directory = configured(options)
         self._session = OfflineSession(directory, self._wanted) if self._server is None else None
         self._task: _Task = self._session or ServerTask(self._server, self._wanted)  # type: ignore[arg-type]
         self._graphs = Graphs()
@@ -135,7 +135,7 @@ class ClearmlTracker:
         self._task.end(outcome, self._failure)
 
 
-def _configured(options: ClearmlOptions) -> tuple[ApiServer | None, Path]:
+def configured(options: ClearmlOptions) -> tuple[ApiServer | None, Path]:
     """The server that ClearML's own configuration names, if any, and the directory of offline sessions."""
     import clearml.config
     import pathlib2

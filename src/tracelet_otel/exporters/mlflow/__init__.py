@@ -9,6 +9,7 @@ from tracelet_otel.exporters.spec import TrackerSpec
 SPEC: Final = TrackerSpec(
     "mlflow",
     tracker="tracelet_otel.exporters.mlflow.client:MlflowTracker",
+    probe="tracelet_otel.exporters.mlflow.probe:probe",
     options=MlflowOptions,
     package="mlflow",
     install="tracelet-otel[mlflow]",

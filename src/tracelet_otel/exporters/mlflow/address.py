@@ -93,8 +93,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=database_lock.cache_clear)
 
 
-def check_usable(uri: str) -> None:
+def check_usable(uri: str, timeout_s: float = _TIMEOUT_S) -> None:
     """Fail at once where MLflow's own client would retry for minutes.
+
+    Args:
+        uri: the store's address.
+        timeout_s: seconds to wait for the server, or for another process that writes to the database.
 
     Raises:
         TrackerUnavailableError: no server answers, or another process writes to the database for long.
@@ -106,7 +110,7 @@ def check_usable(uri: str) -> None:
         import requests
 
         try:
-            status = requests.get(f"{uri.rstrip('/')}/health", timeout=_TIMEOUT_S).status_code
+            status = requests.get(f"{uri.rstrip('/')}/health", timeout=timeout_s).status_code
         except requests.exceptions.SSLError:
             # A server answers. Which certificates are accepted is decided by MLflow's client and its variables.
             return
@@ -121,7 +125,7 @@ def check_usable(uri: str) -> None:
     elif (path := database_file(uri)) is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.closing(sqlite3.connect(path, timeout=_TIMEOUT_S)) as connection:
+            with contextlib.closing(sqlite3.connect(path, timeout=timeout_s)) as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.rollback()
         except (OSError, sqlite3.Error) as error:

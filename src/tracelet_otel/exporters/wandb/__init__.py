@@ -8,6 +8,7 @@ from tracelet_otel.exporters.wandb.options import WandbOptions
 SPEC: Final = TrackerSpec(
     "wandb",
     tracker="tracelet_otel.exporters.wandb.client:WandbTracker",
+    probe="tracelet_otel.exporters.wandb.probe:probe",
     options=WandbOptions,
     package="wandb",
     install="tracelet-otel[wandb]",

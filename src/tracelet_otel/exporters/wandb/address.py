@@ -14,8 +14,8 @@ from tracelet_otel.errors import TrackerUnavailableError
 _TIMEOUT_S: Final = 10.0
 
 
-def is_in_netrc(url: str, path: Path | None) -> bool:
-    """Whether there is a key for a server in the netrc file, where `wandb login` saves it.
+def netrc_key(url: str, path: Path | None) -> str | None:
+    """The key for a server in the netrc file, where `wandb login` saves it; None where there is none.
 
     Args:
         url: the server's address; like W&B's client, it is looked up with its port.
@@ -24,10 +24,16 @@ def is_in_netrc(url: str, path: Path | None) -> bool:
     places = [path] if path else [Path("~/.netrc"), Path("~/_netrc")]
     found = next((place.expanduser() for place in places if place.expanduser().is_file()), None)
     try:
-        return found is not None and netrc.netrc(found).authenticators(urlsplit(url).netloc) is not None
+        known = netrc.netrc(found).authenticators(urlsplit(url).netloc) if found is not None else None
     except (OSError, netrc.NetrcParseError):
         # W&B's client warns about such a file, and gets no key from it either.
-        return False
+        return None
+    return None if known is None else known[2]
+
+
+def is_in_netrc(url: str, path: Path | None) -> bool:
+    """Whether there is a key for a server in the netrc file, as for `netrc_key`."""
+    return netrc_key(url, path) is not None
 
 
 def check_reachable(url: str, proxies: Mapping[str, str | None]) -> None:
