@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
-from tracelet_otel.doctor.findings import Chapter, Finding, Level
+from tracelet_otel._support.findings import Finding, Level, problem
+from tracelet_otel._support.writable import why_not_writable
+from tracelet_otel.doctor.findings import Chapter
 from tracelet_otel.doctor.quantities import size
 from tracelet_otel.protocol.files import SPOOL_SUFFIX, entry_names
 from tracelet_otel.relay.journal import SUFFIX
 from tracelet_otel.relay.lock import is_open
 from tracelet_otel.relay.replay import journals
 from tracelet_otel.settings import Settings
+
+_LITTLE_BYTES: Final = 64 * 2**20
+"""A disk with less room is as good as full."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +36,24 @@ class FoundJournal:
 
 
 def check_journals(settings: Settings) -> Chapter:
-    """Look for journals in the journal directory, and in that of sidecars."""
+    """Look for journals in the journal directory, and in that of sidecars, and for room for new ones."""
     directory = settings.journal_dir
     found = [_found(path) for path in journals(directory)] if directory.is_dir() else []
-    findings = [*map(_finding, found), *_unsent(directory)] or [Finding(Level.OK, "there is none, so nothing waits")]
+    waiting = [*map(_finding, found), *_unsent(directory)] or [Finding(Level.OK, "there is none, so nothing waits")]
+    findings = [*_room(directory), *waiting]
     return Chapter(f"journals in {directory}", findings, facts={"journals": [asdict(one) for one in found]})
+
+
+def _room(directory: Path) -> Iterator[Finding]:
+    mend = "free some of the disk, or name another directory as TRACELET_JOURNAL_DIR"
+    why = why_not_writable(directory)
+    if why is not None:
+        yield problem(f"it cannot be written, so no run can begin: {why}", f"make {directory} writable; {mend}")
+        return
+    there = next(one for one in (directory, *directory.parents) if one.exists())
+    free = shutil.disk_usage(there).free
+    if free < _LITTLE_BYTES:
+        yield problem(f"its disk has {size(free)} left: runs lose values when it is full", mend)
 
 
 def _found(path: Path) -> FoundJournal:
