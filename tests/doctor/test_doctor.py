@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import tracelet_otel as tracelet
+from tests.doctor.asking import doctor
 from tests.relay.simulated import Rank
 from tests.support.collector import Collector
 from tests.support.sidecar import TOKEN, Relay
@@ -43,25 +44,10 @@ def sidecar(tmp_path: Path, database: Path, warm_server: Callable[[], str], monk
         relay.end(signal.SIGKILL)
 
 
-def doctor(*options: str) -> tuple[int, dict[str, list[tuple[str, str]]], dict[str, dict]]:
-    """Exit code, and of each chapter its findings as level and text, and its facts."""
-    told = CliRunner().invoke(main, ["doctor", *options, "--json"], catch_exceptions=False)
-    plain = json.loads(told.stdout)
-    assert told.exit_code == int(plain["problem"])
-    assert TOKEN not in told.stdout
-    found = [finding for chapter in plain["chapters"] for finding in chapter["findings"]]
-    assert [bool(finding["mend"]) for finding in found] == [finding["level"] != "ok" for finding in found]
-    return (
-        told.exit_code,
-        {one["title"]: [(found["level"], found["text"]) for found in one["findings"]] for one in plain["chapters"]},
-        {one["title"]: one["facts"] for one in plain["chapters"]},
-    )
-
-
 def about_relay(*options: str) -> tuple[int, list[tuple[str, str]]]:
-    code, found, _ = doctor(*options)
-    [findings] = [findings for title, findings in found.items() if title.startswith("relay")]
-    return code, findings
+    told = doctor(*options)
+    [findings] = [findings for title, findings in told.found.items() if title == "relay" or title.startswith("relay h")]
+    return told.code, findings
 
 
 def test_all_is_well(sidecar, tmp_path, monkeypatch):
@@ -71,14 +57,13 @@ def test_all_is_well(sidecar, tmp_path, monkeypatch):
         run.log_metric("loss", 0.5, 0)
         wait_until(lambda: run.accounts["mlflow"].delivered == 1, 30, "the value")
         journal = tmp_path / "journals/sidecar" / f"{run.id}.journal"
-        code, found, facts = doctor("--relay", endpoint)
-        [(level, text)] = found.pop(f"journals in {tmp_path}/journals")
+        told = doctor("--relay", endpoint)
+        facts = told.facts
+        [(level, text)] = told.about("journals in")
         assert (level, text.startswith(f"{journal} ("), text.endswith("): a relay has it open")) == ("ok", True, True)
-        assert found == {
-            "settings": [("ok", "they can be read")],
-            f"relay {endpoint}": [("ok", "it answers, and takes the token")],
-        }
-        assert code == 0
+        assert told.about(f"relay {endpoint}") == [("ok", "it answers, and takes the token")]
+        assert told.about("backend mlflow") == [("ok", "the relay that is joined delivers to it")]
+        assert told.code == 0
         figures = RelayFigures.from_line(json.dumps(facts[f"relay {endpoint}"]))
         assert (figures.runs.readings, figures.runs.open_runs) == (1, 1)
         assert figures.runs.trackers == {"mlflow": TrackerFigures()}
@@ -87,15 +72,11 @@ def test_all_is_well(sidecar, tmp_path, monkeypatch):
 
 
 def test_no_relay_and_no_journal(tmp_path):
-    assert doctor() == (
-        0,
-        {
-            "settings": [("ok", "they can be read")],
-            "relay": [("ok", "no relay is named, so start_logging starts one for each run")],
-            f"journals in {tmp_path}/journals": [("ok", "there is none, so nothing waits")],
-        },
-        {"settings": {}, "relay": {}, f"journals in {tmp_path}/journals": {"journals": []}},
-    )
+    told = doctor()
+    assert told.code == 0
+    assert about_relay() == (0, [("ok", "no relay is named, so start_logging starts one for each run")])
+    assert told.found[f"journals in {tmp_path}/journals"] == [("ok", "there is none, so nothing waits")]
+    assert told.facts[f"journals in {tmp_path}/journals"] == {"journals": []}
 
 
 def test_a_relay_that_is_behind_with_everything(sidecar, database, monkeypatch):
@@ -180,10 +161,10 @@ def test_what_a_relay_has_turned_away_dropped_and_refused(tmp_path, monkeypatch)
     try:
         with HttpConnection() as connection:
             assert connection.post(address, b"").status == 503
-        code, found, facts = doctor("--relay", address.endpoint)
+        told = doctor("--relay", address.endpoint)
         title = f"relay {address.endpoint}"
-        assert (code, [level for level, _ in found[title]]) == (1, ["ok", *["problem"] * 5])
-        texts = [text for _, text in found[title]]
+        assert (told.code, [level for level, _ in told.found[title]]) == (1, ["ok", *["problem"] * 5])
+        texts = [text for _, text in told.found[title]]
         assert texts[1].startswith("it has answered 503 to 1 requests, last ")
         assert texts[2:] == [
             "a: 5 readings were dropped before it had them, since a journal was full",
@@ -191,11 +172,11 @@ def test_what_a_relay_has_turned_away_dropped_and_refused(tmp_path, monkeypatch)
             "a: 9 readings wait, the first for 2 h (no such run)",
             "b: 1 readings wait, for a time that is not known",
         ]
-        assert facts[title]["requests"] == {"200": 0, "503": 1}
+        assert told.facts[title]["requests"] == {"200": 0, "503": 1}
         text = CliRunner().invoke(main, ["doctor", "--relay", address.endpoint])
         assert text.exit_code == 1
         lines = [line for line in text.stdout.splitlines() if "503 to" not in line and "memory" not in line]
-        assert lines[3:] == AS_TEXT.format(title=title, journals=tmp_path / "journals").splitlines()
+        assert lines[lines.index(title) :] == AS_TEXT.format(title=title, journals=tmp_path / "journals").splitlines()
     finally:
         server.stop()
 
@@ -230,13 +211,10 @@ def test_something_that_is_no_relay(mlflow_server, monkeypatch):
 
 
 def test_settings_that_are_wrong(monkeypatch):
-    code, found, _ = doctor("--relay", "http://127.0.0.1:1")
-    assert (code, list(found), found["settings"][0][0]) == (1, ["settings"], "problem")
-    assert "TRACELET_RELAY_TOKEN" in found["settings"][0][1]
-    monkeypatch.setenv("TRACELET_BAKEND", "mlflow")
-    assert doctor()[1]["settings"] == [
-        ("note", "there is no setting TRACELET_BAKEND, did you mean 'TRACELET_BACKEND'?")
-    ]
+    told = doctor("--relay", "http://127.0.0.1:1")
+    [(title, text, _)] = told.mended()
+    assert (told.code, title, list(told.found)[-1]) == (1, "settings", "settings")
+    assert "TRACELET_RELAY_TOKEN" in text
 
 
 def test_a_journal_that_waits_until_it_is_replayed(sidecar, tmp_path, database):
@@ -251,19 +229,19 @@ def test_a_journal_that_waits_until_it_is_replayed(sidecar, tmp_path, database):
     [journal] = (tmp_path / "journals/sidecar").glob("*.journal")
     before = [(path, path.read_bytes()) for path in sorted(journal.parent.iterdir())]
     title = f"journals in {tmp_path}/journals"
-    code, found, facts = doctor()
-    [(level, text)] = found[title]
-    assert (code, level) == (1, "problem")
+    asked = doctor()
+    [(chapter, text, mend)] = asked.mended()
+    assert (asked.code, chapter, mend) == (1, title, f"tracelet-otel replay {journal}")
     assert text.endswith(": no relay has it open, and what is in it is not delivered")
     files = [path for path, _ in before if path.name.removeprefix(journal.name) in ("", "-wal")]
     size_bytes = sum(path.stat().st_size for path in files)
     expected = {"path": str(journal), "size_bytes": size_bytes, "is_open": False, "files": 0}
-    assert facts[title] == {"journals": [expected]}
+    assert asked.facts[title] == {"journals": [expected]}
     told = CliRunner().invoke(main, ["doctor"]).stdout
     assert f"-> tracelet-otel replay {journal}\n" in told
     assert [(path, path.read_bytes()) for path in sorted(journal.parent.iterdir())] == before, "looking changes nothing"
     assert CliRunner().invoke(main, ["replay", str(journal)]).exit_code == 0
-    assert doctor()[1][title] == [("ok", "there is none, so nothing waits")]
+    assert doctor().found[title] == [("ok", "there is none, so nothing waits")]
 
 
 def test_files_that_wait(tmp_path):
@@ -273,7 +251,7 @@ def test_files_that_wait(tmp_path):
             (journals / f"{run_id}.files" / entry_name()).mkdir(parents=True)
     (journals / "empty.files").mkdir()
     Journal(journals / "waits.journal").close()
-    found = doctor()[1][f"journals in {journals}"]
+    found = doctor().found[f"journals in {journals}"]
     told = [(level, re.sub(r"\d+\.\d KiB", "SIZE", text)) for level, text in found]
     left = "no relay has it open, and what is in it is not delivered"
     assert told == [

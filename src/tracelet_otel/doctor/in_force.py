@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from pydantic import SecretStr
@@ -11,6 +12,7 @@ from tracelet_otel._support.environment import environment
 from tracelet_otel._support.findings import fine, note
 from tracelet_otel._support.redact import HIDDEN, without_credentials
 from tracelet_otel.doctor.findings import Chapter
+from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.exporters.registry import options_of, spec_of
 from tracelet_otel.settings import Settings, unknown_variables
 
@@ -49,7 +51,9 @@ def _values(settings: Settings) -> Iterator[tuple[str, tuple[Any, str]]]:
             source = _OPTION
         yield name, (_shown(getattr(settings, name), value), source or _DEFAULT)
     for backend in settings.trackers:
-        yield from _options(backend, settings)
+        # What is wrong with it is said where it is looked at.
+        with suppress(ConfigurationError):
+            yield from _options(backend, settings)
 
 
 def _options(backend: str, settings: Settings) -> Iterator[tuple[str, tuple[Any, str]]]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from tracelet_otel._support.environment import environment, sdk_disabled
 from tracelet_otel._support.findings import Finding, fine, note, problem
+from tracelet_otel._support.redact import HIDDEN, without_credentials
 from tracelet_otel.doctor.findings import Chapter
 from tracelet_otel.settings import Settings, did_you_mean
 
@@ -19,13 +20,21 @@ _ZERO_CODE: Final = "opentelemetry/instrumentation/auto_instrumentation"
 """End of the directory that `opentelemetry-instrument` puts into the module search path of what it starts."""
 _DEFAULT: Final = "otlp"
 _NONE: Final = "none"
+_HEADERS: Final = "HEADERS"
+"""A part of the names of variables whose values log in."""
 
 
 def check_sdk_variables(_settings: Settings) -> Chapter:
     """Look at OpenTelemetry's variables that say whether anything is recorded."""
     variables = {name: value.strip() for name, value in environment().items() if value.strip()}
     findings = [*_disabled(variables), *_exporters(variables)]
-    return Chapter("OpenTelemetry", findings or [fine("no variable of OpenTelemetry turns recording off")])
+    shown = {
+        name: HIDDEN if _HEADERS in name else without_credentials(value)
+        for name, value in sorted(variables.items())
+        if name.startswith("OTEL_")
+    }
+    well = fine("no variable of OpenTelemetry turns recording off")
+    return Chapter("OpenTelemetry", findings or [well], [*shown.items()], {"variables": shown})
 
 
 def _disabled(variables: Mapping[str, str]) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ from tracelet_otel.settings import Settings
 
 _PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 """Ports of databases where the address names none."""
-_NOT_LET_IN: Final = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
+_NOT_LET_IN: Final = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 _SHORT_RUN: Final = "begin a short run to see"
 _RESTORE: Final = "restore it with `mlflow experiments restore`, or give another project"
 _START: Final = "start the server, or correct MLFLOW_TRACKING_URI"
