@@ -7,15 +7,19 @@ import socket
 import sqlite3
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
+from importlib.metadata import entry_points
 
 import pytest
 
 from tests.doctor.asking import Told, doctor
+from tests.doctor.distributions import install
 from tests.support.failing_server import FailingServer
 from tests.support.mlflow_store import stored_runs
 from tests.support.otlp_receiver import GrpcReceiver, HttpReceiver
 from tests.support.waiting import free_port
 from tracelet_otel.doctor import report
+from tracelet_otel.exporters import registry
+from tracelet_otel.exporters.spec import ENTRY_POINTS
 
 
 @pytest.fixture
@@ -289,6 +293,29 @@ def test_a_backend_that_hangs_keeps_nobody_waiting(monkeypatch, wandb_server, cl
             "see that there is a network, and that WANDB_BASE_URL is right; WANDB_MODE=offline keeps runs in a folder",
         ),
         ("backend clearml", text, mend),
+    ]
+
+
+TRACKER = """
+from tracelet_otel.exporters.spec import Finding, Level, TrackerSpec
+
+def probe(settings, options):
+    return [Finding(Level.PROBLEM, f"no room for {settings.project}", "make some")]
+
+WITH = TrackerSpec("with", tracker="csv_tracker:Tracker", probe="csv_tracker:probe")
+WITHOUT = TrackerSpec("without", tracker="csv_tracker:Tracker")
+"""
+
+
+def test_trackers_of_others(monkeypatch, tmp_path):
+    entries = "[tracelet_otel.trackers]\nwith = csv_tracker:WITH\nwithout = csv_tracker:WITHOUT\n"
+    install(monkeypatch, tmp_path, "csv-tracker", "1.0", entries)
+    (tmp_path / "packages/csv_tracker.py").write_text(TRACKER)
+    known = {**registry._found(), **{one.name: one for one in entry_points(group=ENTRY_POINTS, module="csv_tracker")}}
+    monkeypatch.setattr(registry, "_found", lambda: known)
+    assert told_of("with", monkeypatch).mended() == [("backend with", "no room for Default", "make some")]
+    assert told_of("without", monkeypatch).about("backend") == [
+        ("note", "its tracker cannot be asked before a run begins")
     ]
 
 

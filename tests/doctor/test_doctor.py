@@ -146,6 +146,8 @@ AS_TEXT = """\
 
 journals in {journals}
   ok       there is none, so nothing waits
+
+5 problems, 1 note
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -78,8 +79,13 @@ def has_problem(chapters: Sequence[Chapter]) -> bool:
 
 
 def as_text(chapters: Sequence[Chapter]) -> str:
-    """The chapters for people."""
-    return "\n\n".join("\n".join([chapter.title, *_lines(chapter)]) for chapter in chapters)
+    """The chapters for people, and how much is wrong in a last line."""
+    texts = ["\n".join([chapter.title, *_lines(chapter)]) for chapter in chapters]
+    levels = Counter(finding.level for chapter in chapters for finding in chapter.findings)
+    counts = [
+        f"{levels[one]} {one.value}{'s' * (levels[one] > 1)}" for one in (Level.PROBLEM, Level.NOTE) if levels[one]
+    ]
+    return "\n\n".join([*texts, ", ".join(counts) or "nothing is wrong"])
 
 
 def as_json(chapters: Sequence[Chapter]) -> str:

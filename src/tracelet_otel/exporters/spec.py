@@ -10,6 +10,8 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from tracelet_otel import semconv
+from tracelet_otel._support.findings import Finding as Finding  # noqa: PLC0414  # for who writes a probe
+from tracelet_otel._support.findings import Level as Level  # noqa: PLC0414
 from tracelet_otel._support.redact import without_credentials
 from tracelet_otel.errors import ConfigurationError
 from tracelet_otel.settings import problems
