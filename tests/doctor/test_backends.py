@@ -269,6 +269,15 @@ def test_receivers_of_otlp(monkeypatch, kind, protocol, dead):
     assert f"({protocol}) cannot be reached: " in text
 
 
+def test_a_collector_beside_the_backends(monkeypatch, dead):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", dead)
+    [(title, text, _)] = doctor().mended()
+    assert (title, text.startswith(f"the receiver at {dead} (grpc) cannot be reached: ")) == ("collector", True)
+    # Nothing is sent there.
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "tracelet")
+    assert doctor().mended() == []
+
+
 def test_what_does_not_take_otlp(monkeypatch, asks_who):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", asks_who.uri)

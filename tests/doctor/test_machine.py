@@ -55,6 +55,7 @@ def test_where_all_is_well_nothing_is_a_problem_and_nothing_is_left(tmp_path, da
 
 def test_what_is_installed_and_too_old_or_missing(monkeypatch, tmp_path):
     install(monkeypatch, tmp_path, "click", "7.0")
+    install(monkeypatch, tmp_path, "tenacity", "9.9.0rc1")
     uninstall(monkeypatch, "wrapt")
     told = doctor()
     assert [(title, mend) for title, _, mend in told.mended()] == [

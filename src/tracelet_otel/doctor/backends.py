@@ -42,6 +42,14 @@ def check_backend(backend: str, settings: Settings) -> Chapter:
     )
 
 
+def check_collector() -> Chapter:
+    """Look at the receiver that the environment names, where it is no backend of a run.
+
+    Zero code sends there, and relays send figures of their own.
+    """
+    return Chapter("collector", [probe_receiver(None)])
+
+
 def late(backend: str, patience_s: float) -> Finding:
     """What is said of a backend that takes too long.
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, requires
 from typing import Final
-
-from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
 
 from tracelet_otel._support.findings import Finding, fine, problem
 from tracelet_otel._support.private_names import LIGHTNING
 from tracelet_otel.doctor.findings import Chapter
+from tracelet_otel.doctor.versions import installed, is_met
 
 _OWN: Final = "tracelet-otel"
 _SHOWN: Final = ("torch", *LIGHTNING.packages.values(), "opentelemetry-sdk", "opentelemetry-distro")
@@ -26,8 +25,8 @@ def check_installed() -> Chapter:
     asked = _requirements()
     versions = {
         "python": platform.python_version(),
-        **{name: _version(name) for name in (_OWN, *_SHOWN)},
-        **{name: _version(name) for name, extra, _ in asked if extra},
+        **{name: installed(name) for name in (_OWN, *_SHOWN)},
+        **{name: installed(name) for name, extra, _ in asked if extra},
     }
     extras: dict[str, list[str]] = {}
     for name, extra, _ in asked:
@@ -55,17 +54,8 @@ def _requirements() -> list[tuple[str, str, str]]:
 
 def _conflicts(asked: list[tuple[str, str, str]]) -> Iterator[Finding]:
     for name, extra, requirement in asked:
-        conflict = get_dependency_conflicts([requirement])
+        there = installed(name)
         # An extra may be left out, and what is installed of it has to be new enough.
-        if conflict is not None and (conflict.found or not extra):
-            yield problem(
-                f"tracelet-otel needs {requirement}, and {conflict.found or f'{name} is not installed'}",
-                f"pip install '{requirement}'",
-            )
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
+        if not is_met(requirement) and (there or not extra):
+            what = f"{name} {there}" if there else f"{name} is not installed"
+            yield problem(f"tracelet-otel needs {requirement}, and {what}", f"pip install '{requirement}'")

@@ -10,16 +10,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
-
-from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
 
 from tracelet_otel._support.child_environment import child_environment
 from tracelet_otel._support.environment import environment
 from tracelet_otel._support.findings import Finding, fine, problem
 from tracelet_otel._support.private_names import LIGHTNING, check_package, tampered
 from tracelet_otel.doctor.findings import Chapter
+from tracelet_otel.doctor.versions import installed, is_met
 from tracelet_otel.errors import IncompatibleVersionError
 
 _IMPORT_S: Final = 60.0
@@ -30,9 +28,9 @@ _NOTHING: Final = "no training is recorded without it"
 def check_lightning() -> Chapter:
     """Look for Lightning, its version, and the functions that are wrapped."""
     found = {
-        package: installed
+        package: there
         for package, distribution in LIGHTNING.packages.items()
-        if (installed := _version(distribution)) is not None
+        if (there := installed(distribution)) is not None
     }
     if not found:
         return Chapter(
@@ -40,23 +38,23 @@ def check_lightning() -> Chapter:
             [problem(f"Lightning is not installed: {_NOTHING}", f"pip install '{_wanted('lightning')}'")],
             facts={"versions": {}},
         )
-    findings = [finding for package, installed in found.items() for finding in _of(package, installed)]
+    findings = [finding for package, there in found.items() for finding in _of(package, there)]
     return Chapter("Lightning", findings, facts={"versions": {LIGHTNING.packages[one]: found[one] for one in found}})
 
 
-def _of(package: str, installed: str) -> Iterator[Finding]:
+def _of(package: str, release: str) -> Iterator[Finding]:
     distribution = LIGHTNING.packages[package]
-    what = f"{distribution} {installed}"
-    if get_dependency_conflicts([f"{distribution}>={LIGHTNING.oldest}"]) is not None:
+    what = f"{distribution} {release}"
+    if not is_met(f"{distribution}>={LIGHTNING.oldest}"):
         yield problem(f"{what} is too old: {_NOTHING}", f"pip install --upgrade '{_wanted(distribution)}'")
-    elif (distribution, installed) in LIGHTNING.tampered:
+    elif (distribution, release) in LIGHTNING.tampered:
         # It must not be imported.
         for warning in tampered(LIGHTNING):
             text, _, mend = warning.rpartition(". ")
             yield problem(text, mend)
     elif package in sys.modules:
         yield _fits(what, _misfit(package))
-    elif get_dependency_conflicts([f"{distribution}<={LIGHTNING.newest}"]) is None:
+    elif is_met(f"{distribution}<={LIGHTNING.newest}"):
         yield fine(
             f"{what} has what is wrapped: {LIGHTNING.oldest} to {LIGHTNING.newest} are known to, so it is not imported"
         )
@@ -100,10 +98,3 @@ def _imported(package: str) -> str:
 def _wanted(distribution: str) -> str:
     bad = sorted(release for name, release in LIGHTNING.tampered if name == distribution)
     return ",".join([f"{distribution}>={LIGHTNING.oldest}", *(f"!={release}" for release in bad)])
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None

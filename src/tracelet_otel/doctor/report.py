@@ -12,7 +12,7 @@ from typing import Any, Final
 from tracelet_otel._support.environment import secrets
 from tracelet_otel._support.findings import Level, problem
 from tracelet_otel._support.redact import without_secrets
-from tracelet_otel.doctor.backends import check_backend, late
+from tracelet_otel.doctor.backends import check_backend, check_collector, late
 from tracelet_otel.doctor.entry_points import check_entry_points
 from tracelet_otel.doctor.findings import Chapter
 from tracelet_otel.doctor.gpus import check_gpus
@@ -26,8 +26,9 @@ from tracelet_otel.doctor.running import check_running
 from tracelet_otel.doctor.sdk_variables import check_sdk_variables
 from tracelet_otel.doctor.side_by_side import Begun
 from tracelet_otel.errors import ConfigurationError
+from tracelet_otel.exporters.otlp.exporter import collector_variables
 from tracelet_otel.exporters.registry import absolute
-from tracelet_otel.settings import Settings, load
+from tracelet_otel.settings import OTLP, Settings, load
 
 _SETTINGS: Final = "settings"
 _WITHOUT_SETTINGS: Final[Sequence[tuple[str, Callable[[], Chapter]]]] = (
@@ -68,6 +69,8 @@ def examine(relay: str | None) -> list[Chapter]:
         return [_bare(chapter) for chapter in (*(one.result for one in begun), wrong)]
     begun += [_begin(title, partial(check, settings)) for title, check in _BEFORE_BACKENDS]
     begun += [_begin_backend(backend, settings) for backend in settings.backend]
+    if OTLP not in settings.backend and collector_variables():
+        begun.append(_begin("collector", check_collector))
     begun += [_begin(title, partial(check, settings)) for title, check in _BEHIND_BACKENDS]
     known = [value.get_secret_value() for value in (settings.api_key, settings.relay_token) if value is not None]
     return [_bare(one.result, known) for one in begun]
