@@ -109,18 +109,17 @@ def start_logging(
         if _active is not None:
             _active.check_thread()
             _active.stop()
+        role = next_role(settings)
         record_workers()
-        _active = Run(
-            settings, next_role(settings), _forget, trainings=trainings_of(settings, lambda: _as_parent(_active))
-        )
+        _active = Run(settings, role, _forget, trainings=trainings_of(settings, lambda: _as_parent(_active)))
         return _active
 
 
 def _start_isolated(settings: Settings) -> Run:
     run: Run | None = None
-    record_workers()
     with changing:
         role = next_role(settings)
+    record_workers()
     # Not while others wait: each thread starts a relay, which takes a second or two.
     run = Run(settings, role, _forget, scope=Scope.THREAD, trainings=trainings_of(settings, lambda: _as_parent(run)))
     _isolated.set(run)
@@ -232,9 +231,9 @@ def record_workers(alone: Callable[[], Settings] | None = None) -> None:
             worker is not recorded.
     """
 
-    def begin_alone(load_settings: Callable[[], Settings]) -> Run:
+    def begin_alone(load_settings: Callable[[], Settings]) -> Run | None:
         settings = load_settings()
-        return _of_trainer(settings, next_role(settings))
+        return None if settings.workers == "off" else _of_trainer(settings, next_role(settings))
 
     runs = WorkerRuns(begin_part, _join_as_worker, None if alone is None else partial(begin_alone, alone))
     LightningInstrumentor().record_workers(runs)

@@ -16,7 +16,6 @@ from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
-from tracelet_otel._support.environment import recorder, set_recorder
 from tracelet_otel._support.forks import ProcessLock
 from tracelet_otel._support.guard import Guard
 from tracelet_otel.errors import ConfigurationError
@@ -30,6 +29,7 @@ from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.resource.run_resource import code_of, run_resource
 from tracelet_otel.session.calls import Address
+from tracelet_otel.session.offered import offered
 from tracelet_otel.session.parent import Parent
 from tracelet_otel.session.role import Role
 from tracelet_otel.session.session import Session
@@ -118,9 +118,8 @@ class Run(RecordsByHand):
             role.abandon()
             self._session.close()
             raise
-        self._place = role.launching.place
-        if scope is not Scope.TRAINER and settings.workers != "off" and recorder()[0] != str(self._pid):
-            set_recorder(self._pid, self._place)
+        if scope is not Scope.TRAINER and self._records:
+            offered.offer(self, settings, role.launching.place)
         atexit.register(self._stop_at_exit)
 
     def _record(self, identity: Resource) -> None:
@@ -211,8 +210,7 @@ class Run(RecordsByHand):
             if first:
                 self._stopping_thread = threading.get_ident()
                 self._on_end(self)
-                if recorder() == (str(self._pid), self._place):
-                    set_recorder(None)
+                offered.withdraw(self)
                 self._session.guarded(self._capture.end)
         if not first:
             # Another thread is ending the run. Return only once everything is delivered.

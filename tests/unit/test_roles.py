@@ -159,3 +159,15 @@ def test_a_run_without_trackers_is_not_looked_for_in_a_relay(roles, monkeypatch)
     told(monkeypatch, RANK="1", MASTER_PORT="1")
     config = {"backend": "otlp", "relay_endpoint": "http://127.0.0.1:1", "relay_token": "t" * 16, "run_id": "known"}
     assert roles.next(settings(**config))._find(None).run_id == "known"
+
+
+def test_a_rank_works_for_the_run_of_its_training_in_no_other_way(roles, monkeypatch):
+    told(monkeypatch, **CHILD_OF_DDP, TRACELET_HANDOVER="ab12.1.1", TRACELET_RECORDER="1:ab12.1.0")
+    assert isinstance(roles.next(settings()), Follower)
+    assert "TRACELET_RECORDER" not in os.environ
+
+
+def test_a_rank_of_a_training_in_a_worker_works_for_that_worker_and_its_parent(roles, monkeypatch):
+    told(monkeypatch, **CHILD_OF_DDP, TRACELET_HANDOVER="ab12.1.1", TRACELET_RECORDER="1:parent.1.0")
+    assert isinstance(roles.next(settings()), Follower)
+    assert os.environ["TRACELET_RECORDER"] == "1:parent.1.0"

@@ -40,9 +40,13 @@ def take_spawn_context() -> str | None:
     return os.environ.pop(_HANDOVER, None)
 
 
-def has_spawn_context() -> bool:
-    """Whether a training has started this process as one of its ranks, and nobody has taken the text."""
-    return _HANDOVER in os.environ
+def is_rank_of_recorder() -> bool:
+    """Whether a training of the process that has the run has started this one as a rank; known until that is taken.
+
+    A rank of a training in a worker is none: its run has a name of its own in that text.
+    """
+    job = os.environ.get(_HANDOVER, "").partition(".")[0]
+    return job != "" and job == recorder()[1].partition(".")[0]
 
 
 def set_spawn_context(value: str | None) -> None:
@@ -69,18 +73,28 @@ def leave_run(pid: int, run_id: str) -> None:
     os.environ[_RUN] = f"{pid}.{run_id}"
 
 
-def set_recorder(pid: int | None, place: str = "", *, is_opening: bool = False) -> None:
-    """Leave the pid of the process that has a run in the environment, for processes that are started from here.
+def recorder_text_of(pid: int, place: str, *, is_opening: bool = False) -> str:
+    """The text by which processes know that the one which has started them has a run.
 
     Args:
-        pid: pid of that process; None where no process has a run.
-        place: text that says where its run is found.
+        pid: pid of that process.
+        place: text that says where its run is found; empty where it takes nothing of others.
         is_opening: whether the run is not there yet.
     """
-    if pid is None:
+    return f"{pid}:{place}{_OPENING if is_opening else ''}"
+
+
+def set_recorder_text(text: str | None) -> None:
+    """Leave such a text in the environment, for processes that are started from here; None where none has a run."""
+    if text is None:
         os.environ.pop(_RECORDER, None)
     else:
-        os.environ[_RECORDER] = f"{pid}:{place}{_OPENING if is_opening else ''}"
+        os.environ[_RECORDER] = text
+
+
+def recorder_text() -> str | None:
+    """The text that is there now; None for none."""
+    return os.environ.get(_RECORDER)
 
 
 def recorder() -> tuple[str, str]:

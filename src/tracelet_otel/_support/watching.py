@@ -11,7 +11,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from tracelet_otel._support.environment import has_spawn_context
+from tracelet_otel._support.environment import is_rank_of_recorder
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -26,8 +26,8 @@ def watch(take_up: Callable[[], None]) -> None:
     Args:
         take_up: called when it does. An error in it is reported and does not reach the import.
     """
-    if has_spawn_context():
-        # A training has started it as a rank, and it runs the same script.
+    if is_rank_of_recorder():
+        # It runs the same script, which begins the run, and works for that in no other way.
         return
     if any(name in sys.modules for name in LIGHTNING):
         _await(take_up)

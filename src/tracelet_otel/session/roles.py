@@ -10,7 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from tracelet_otel._support.environment import environment, take_spawn_context
+from tracelet_otel._support.environment import (
+    environment,
+    is_rank_of_recorder,
+    is_recorded_elsewhere,
+    set_recorder_text,
+    take_spawn_context,
+)
 from tracelet_otel._support.guard import log
 from tracelet_otel._support.spawned import is_running_main_again
 from tracelet_otel.exporters.registry import without_secrets
@@ -78,7 +84,7 @@ class Roles:
         variables = environment()
         rank_info = self._with_world_size(rank_info_of(variables))
         # Removed from the environment: processes that this one starts are no ranks of the run that it names.
-        inherited = take_spawn_context()
+        is_rank, inherited = is_rank_of_recorder(), take_spawn_context()
         self._run_number += 1
         self._start_number += parent is None
         if rank_info is None or rank_info.is_first:
@@ -96,7 +102,11 @@ class Roles:
             )
             return self._remembered(Owner(settings, rank_info, announcement, parent))
         self._spawn_context = self._spawn_context or SpawnContext.from_text(inherited or "")
-        return self._remembered(self._rank(settings, rank_info, job_of(variables)))
+        role = self._rank(settings, rank_info, job_of(variables))
+        if is_rank and is_recorded_elsewhere():
+            # This process works for that run as its rank, and in no other way.
+            set_recorder_text(None)
+        return self._remembered(role)
 
     def _remembered(self, role: Role) -> Role:
         self._last = role.membership

@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
-from tracelet_otel._support.environment import environment, recorder, set_recorder
+from tracelet_otel._support.environment import environment
 from tracelet_otel._support.guard import UNDELIVERED, Guard, log
 from tracelet_otel._support.spawned import is_started_by_multiprocessing
 from tracelet_otel.errors import TrackerUnavailableError
@@ -24,6 +24,7 @@ from tracelet_otel.protocol.metrics_data import sample_count, with_attributes
 from tracelet_otel.protocol.samples import resource_attributes
 from tracelet_otel.resource.membership import Membership
 from tracelet_otel.resource.rank_info import rank_info_of
+from tracelet_otel.session.offered import offered
 from tracelet_otel.zero_code.identity import identified
 from tracelet_otel.zero_code.launching import OpensRun
 from tracelet_otel.zero_code.parts import trainings_of
@@ -173,8 +174,7 @@ class ZeroCodeRun:
         if self._kept:
             self._give_up(TrackerUnavailableError("the run could not begin in time (start_timeout)"))
         self._closed = True
-        if recorder()[0] == str(self._pid):
-            set_recorder(None)
+        offered.withdraw(self)
         try:
             if self._session is not None and self._is_open:
                 self._session.stop_measuring()
@@ -184,12 +184,9 @@ class ZeroCodeRun:
         finally:
             if self._session is not None:
                 self._session.close()
-            self._say_missing()
-
-    def _say_missing(self) -> None:
-        missing = self._guard.counts.get(UNDELIVERED, 0)
-        if missing:
-            log.error("%d values were not delivered: %s", missing, "; ".join(self._guard.counts))
+            missing = self._guard.counts.get(UNDELIVERED, 0)
+            if missing:
+                log.error("%d values were not delivered: %s", missing, "; ".join(self._guard.counts))
 
     def _take_role(self) -> Role:
         if self._role is None:
@@ -210,7 +207,9 @@ class ZeroCodeRun:
     def _start_opening(self, resource: Mapping[str, Any]) -> None:
         """Must be called with `_changed` held."""
         if self._claim():
-            set_recorder(self._pid, self._take_role().launching.place, is_opening=True)
+            place = self._take_role().launching.place
+            assert self._settings is not None  # noqa: S101
+            offered.offer(self, self._settings, place, is_opening=True)
             opening = threading.Thread(target=self._open, args=(resource,), name="tracelet-zero-code", daemon=True)
             try:
                 opening.start()
@@ -250,7 +249,7 @@ class ZeroCodeRun:
             is_late = self._closed or self._given_up
             if not is_late:
                 self._identity, self._is_open = identity, True
-                set_recorder(self._pid, session.role.launching.place)
+                offered.offer(self, session.settings, session.role.launching.place)
                 signals = self._signals
                 if signals is not None:
                     session.guarded(lambda: session.send(Resource(dict(identity)), signals))
@@ -292,6 +291,7 @@ class ZeroCodeRun:
     def _give_up(self, error: Exception) -> None:
         with self._changed:
             self._given_up = True
+            offered.withdraw(self)
             lost = sum(sample_count(data, semconv.SCOPE_LOGGED) for data in self._kept)
             self._kept.clear()
             self._changed.notify_all()

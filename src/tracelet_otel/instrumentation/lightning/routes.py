@@ -88,7 +88,7 @@ class Routes:
 
     @property
     def is_worker(self) -> bool:
-        """Whether this process works for another one, and has no run by itself."""
+        """Whether this process works for another one: what it trains while it has no run of its own is that one's."""
         return self._is_worker or (self.is_used and os.getpid() != self._pid)
 
     @property
@@ -111,7 +111,7 @@ class Routes:
         """Make these the hooks of the default run."""
         if os.getpid() != self._pid:
             self.be_worker()
-        self.default, self._is_worker = hooks, False
+        self.default = hooks
 
     def add(self, hooks: Hooks, *, isolated: bool) -> None:
         """Take up the hooks of another run.
