@@ -11,12 +11,13 @@ import multiprocessing.util
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tracelet_otel._support.environment import (
     is_opening_elsewhere,
+    is_rank_of_recorder,
     is_recorded_elsewhere,
     recorder,
 )
@@ -51,10 +52,11 @@ class WorkerRuns:
     Args:
         begin: begins a run below another one.
         join: sends what is logged here to the run of another process.
-        alone: begins a run for all that this process trains, where no other one has a run; None: nothing is recorded.
+        alone: begins a run for all that this process trains, where no other one has a run; None, from it, too: nothing
+            is recorded.
     """
 
-    def __init__(self, begin: BeginPart, join: Join, alone: Callable[[], Run] | None = None) -> None:
+    def __init__(self, begin: BeginPart, join: Join, alone: Callable[[], Run | None] | None = None) -> None:
         self._begin_part = begin
         self._join = join
         self._alone = alone
@@ -72,7 +74,9 @@ class WorkerRuns:
         if os.getpid() != self._pid:
             self._forget()
         if self._same is not None and self._same.is_open:
-            return self._same.hooks
+            if not self._has_moved(self._same):
+                return self._same.hooks
+            self._same.stop()
         if self._trainings is None:
             self._trainings = Trainings(self._begin, lambda run: run.flush())
             # A worker may skip the handlers of `atexit`, but always runs these.
@@ -95,20 +99,28 @@ class WorkerRuns:
             # It has no run, or its settings leave out what others train.
             self._same = None if self._alone is None else self._alone()
             return self._same
-        elsewhere = _elsewhere()
-        if elsewhere is None:
+        place = _place()
+        if place is None:
             self.say_unrecorded("without a relay (relay=False) only the process that started it is")
             return None
-        found = elsewhere.run(waits=not self._is_said)
+        found = _find(place, waits=not self._is_said)
         if found is None:
             self.say_unrecorded("the run of the process that started it is over, or its file is gone")
             return None
-        settings = from_plain(found.settings)
+        settings = from_plain(found.address.settings)
+        if settings.workers == "off":
+            return None
         if settings.workers == "same":
-            self._same = self._join(settings, elsewhere.place)
+            self._same = self._join(settings, found.place)
             return self._same
-        name = f"{found.run_name}-{_name_of_process()}-{number}-{model}"
-        return self._begin_part(settings, name, elsewhere.parent(found), found.code)
+        name = f"{found.address.run_name}-{_name_of_process()}-{number}-{model}"
+        return self._begin_part(settings, name, found.parent, found.address.code)
+
+    def _has_moved(self, run: Run) -> bool:
+        """Whether the run of the other process to which this one sends is over, and that process has begun another."""
+        place = _place()
+        found = None if place is None or not run.id else _find(place, waits=False)
+        return found is not None and found.address.run_id != run.id
 
     def say_unrecorded(self, reason: str) -> None:
         """Say, once, that something of this process is not recorded."""
@@ -118,30 +130,21 @@ class WorkerRuns:
 
 
 @dataclass(frozen=True)
-class _Elsewhere:
-    """The run of the process that has started this one, or of an ancestor."""
+class _Found:
+    """A run of the process that has started this one, or of an ancestor."""
 
     place: SpawnContext
+    address: RunAddress
 
-    def run(self, *, waits: bool) -> RunAddress | None:
-        """Where the run is; None where it is over.
-
-        Args:
-            waits: whether to wait for a run that was about to begin when this process was started.
-        """
-        found = self._read()
-        if found is None and waits and is_opening_elsewhere():
-            wait_for(lambda: self._read() is not None, time.monotonic() + _OPENING_S)
-            found = self._read()
-        return found
-
-    def parent(self, known: RunAddress) -> Parent:
+    @property
+    def parent(self) -> Parent:
         """The run as those know it that are a part of it."""
+        known = self.address
         last = Address(known.endpoint, known.token)
 
         def find() -> Address:
             nonlocal last
-            found = self._read()
+            found = _at(self.place).read()
             if found is not None and found.run_id == known.run_id:
                 last = Address(found.endpoint, found.token)
             elif not listens(last):
@@ -151,20 +154,36 @@ class _Elsewhere:
 
         return Parent(known.run_id, known.run_name, find)
 
-    def _read(self) -> RunAddress | None:
-        return Rendezvous(self.place.job, self.place.run_number).read()
-
 
 def parent_run() -> Parent | None:
     """The run of the process that has started this one, or of an ancestor; None where none takes other runs."""
-    elsewhere = _elsewhere() if is_recorded_elsewhere() else None
-    found = None if elsewhere is None else elsewhere.run(waits=True)
-    return None if elsewhere is None or found is None or not found.endpoint else elsewhere.parent(found)
+    place = _place() if is_recorded_elsewhere() and not is_rank_of_recorder() else None
+    found = None if place is None else _find(place, waits=True)
+    return found.parent if found is not None and found.address.endpoint else None
 
 
-def _elsewhere() -> _Elsewhere | None:
-    place = SpawnContext.from_text(recorder()[1])
-    return None if place is None else _Elsewhere(place)
+def _place() -> SpawnContext | None:
+    return SpawnContext.from_text(recorder()[1])
+
+
+def _at(place: SpawnContext) -> Rendezvous:
+    return Rendezvous(place.job, place.run_number)
+
+
+def _find(place: SpawnContext, *, waits: bool) -> _Found | None:
+    """Find the run of a place, or else one that its process has begun later: a pool may outlive a run.
+
+    Args:
+        place: says where the run was when this process was started.
+        waits: whether to wait for a run that was about to begin then.
+    """
+    if waits and is_opening_elsewhere():
+        wait_for(lambda: _at(place).read() is not None, time.monotonic() + _OPENING_S)
+    for one in (_at(place), *_at(place).later()):
+        address = one.read()
+        if address is not None:
+            return _Found(replace(place, run_number=one.run_number), address)
+    return None
 
 
 def _name_of_process() -> str:

@@ -125,3 +125,35 @@ def test_a_worker_is_recorded_whatever_happens_to_its_parent_and_its_own_death_i
         assert (training.status, batches) == ("FINISHED", [one + 1.0 for one in range(24)])
         # Only once: what begins after the end of the run is said.
         assert errors.count("is not recorded: the run of the process that started it is over") == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        ("the pool outlives a run", {"first": [1], "second": [2]}),
+        ("a run of a thread ends before", {"first": [1]}),
+        ("the worker has a run of its own", {"first": [1, 3], "own": [2]}),
+        pytest.param("each process starts a run", {"first": [1]}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_worker_belongs_to_the_run_that_goes_on_when_it_trains(
+    database, run: Run, event: str, expected: dict[str, list[int]]
+) -> None:
+    child = run("runs_and_workers.py", EVENT=event)
+    assert (child.returncode, child.stdout) == (0, ""), child.stderr
+    assert "not recorded" not in child.stderr
+    names = {"first", "second", "own", "isolated"}
+    wait_until(lambda: all(run.status != "RUNNING" for run in stored_runs(database)), 60, "the end of all runs")
+    runs = stored_runs(database)
+    trained = [(run.tags.get("mlflow.parentRunId", run.run_id), number_of(run)) for run in runs if run.points]
+    found = {run.run_id: run.name for run in runs if run.name in names}
+    assert sorted((found[run_id], number) for run_id, number in trained) == sorted(
+        (name, number) for name, numbers in expected.items() for number in numbers
+    )
+
+
+def test_all_of_a_pool_belongs_to_the_run_that_goes_on_where_workers_have_none(database, run: Run) -> None:
+    child = run("runs_and_workers.py", EVENT="the pool outlives a run", WORKERS="same")
+    assert (child.returncode, child.stdout) == (0, ""), child.stderr
+    wait_until(lambda: ended(database, 2), 60, "the end of both runs")
+    assert {run.name: number_of(run) for run in stored_runs(database)} == {"first": 1, "second": 2}

@@ -136,3 +136,11 @@ def test_what_a_process_is_told_in_its_environment_has_no_secret():
 @pytest.mark.parametrize("text", ["", "ab12", "ab12.2", "../x.1.1", "ab12.a.1", "ab12.1.1.1"])
 def test_what_is_no_handover(text):
     assert SpawnContext.from_text(text) is None
+
+
+def test_later_runs_of_a_process_are_found_in_their_order(tmp_path):
+    for job, number in (("job", 1), ("job", 2), ("job", 10), ("job", 3), ("other", 4)):
+        Rendezvous(job, number, tmp_path).publish(address_from_this_process("id", "name", "project", "", ""))
+    later = list(Rendezvous("job", 2, tmp_path).later())
+    assert [one.path.name for one in later] == ["job.3.run", "job.10.run"]
+    assert list(Rendezvous("job", 10, tmp_path).later()) == []

@@ -92,6 +92,9 @@ class Rendezvous:
 
     def __init__(self, job: str, run_number: int, directory: Path | None = None) -> None:
         self._given = directory
+        self._job = job
+        self.run_number = run_number
+        """Number of the run, from 1."""
         self._name = f"{job}.{run_number}{_SUFFIX}"
 
     @property
@@ -162,6 +165,15 @@ class Rendezvous:
         except OSError as error:
             raise RendezvousError(f"{self.path} cannot be read: {error}") from error
         return run_address if run_address.is_on else None
+
+    def later(self) -> Iterator[Rendezvous]:
+        """Those of the runs that the same process has begun after this one, the oldest first."""
+        with contextlib.suppress(OSError, RendezvousError):
+            files = self._directory.glob(f"{self._job}.*{_SUFFIX}")
+            numbers = [path.name.removesuffix(_SUFFIX).rpartition(".")[2] for path in files]
+            for number in sorted(int(one) for one in numbers if one.isdigit()):
+                if number > self.run_number:
+                    yield Rendezvous(self._job, number, self._given)
 
     def withdraw(self) -> None:
         """Delete the file, if this process has written it."""
