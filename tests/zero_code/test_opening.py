@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.sdk import exported
 from tests.support.waiting import wait_until
+from tracelet_otel._support.environment import is_opening_elsewhere, recorder_text
+from tracelet_otel.errors import TrackerError
 from tracelet_otel.session.role import Silent
 from tracelet_otel.settings import load
 from tracelet_otel.zero_code.run import ZeroCodeRun
@@ -46,6 +48,20 @@ def opening(run):
     with run._changed:
         run._start_opening({})
     wait_until(lambda: run._role.opened, 30, "the opening")
+
+
+def test_a_run_that_could_not_be_opened_is_looked_for_by_no_worker(run, monkeypatch):
+    monkeypatch.delenv("TRACELET_RECORDER", raising=False)
+
+    def fail(resource, guard, *, waits=False):
+        assert is_opening_elsewhere()
+        raise TrackerError("no such run")
+
+    monkeypatch.setattr(run._role, "open", fail)
+    with run._changed:
+        run._start_opening({})
+    wait_until(lambda: run._given_up, 30, "the end of the opening")
+    wait_until(lambda: recorder_text() is None, 30, "the end of what workers find")
 
 
 def test_whoever_begins_it_while_it_is_opened_opens_no_second_one(run):

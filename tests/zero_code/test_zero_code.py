@@ -229,6 +229,15 @@ def test_trainings_of_workers_are_recorded_whether_the_script_trains_or_not(
     assert {run.status for run in stored} == {"FINISHED"}
 
 
+@pytest.mark.parametrize("first", ["", "train"])
+def test_workers_are_left_out_where_that_is_asked_for(instrumented, database, first):
+    script = Path(__file__).parents[1] / "integration" / "scripts" / "pools.py"
+    child = instrumented(script, "mlflow", KIND="fork", OURS="0", FIRST=first, TRACELET_WORKERS="off")
+    assert child.returncode == 0, child.stderr
+    assert "not recorded" not in child.stderr
+    assert len(stored_runs(database)) == (1 if first else 0)
+
+
 @pytest.mark.cold
 def test_no_thread_of_ours_imports_anything(tmp_path, instrumented, database):
     """Nor does one of the SDK for us; see the test of the facade."""
