@@ -31,3 +31,14 @@ def test_each_training_is_a_run_with_the_values_of_both_ranks(tmp_path, database
         assert one.multiset == multiset([*steps, *test, ("by hand", 0, 10.0 * fold + 0.5)])
     written = [json.loads(path.read_text()) for path in tmp_path.glob("errors.*")]
     assert written == [{}] * (2 if launcher == "ddp" else 1)
+
+
+@pytest.mark.slow
+def test_a_training_in_a_script_that_a_script_starts_has_the_values_of_both_ranks(database, run):
+    done = run("started_with_ddp.py")
+    assert done.returncode == 0, done.stderr
+    assert "not recorded" not in done.stderr
+    wait_until(lambda: [one.end_ms is None for one in stored_runs(database)] == [False] * 2, 60, "the end of both runs")
+    script, training = stored_runs(database)
+    assert training.tags["mlflow.parentRunId"] == script.run_id
+    assert {value for name, _, value, _ in training.points if name == "rank"} == {0.5}
