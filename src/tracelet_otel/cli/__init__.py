@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from tracelet_otel.cli.run import run
 from tracelet_otel.errors import TraceletError
 
 
@@ -17,6 +18,13 @@ from tracelet_otel.errors import TraceletError
 @click.version_option(package_name="tracelet-otel")
 def main() -> None:
     """PyTorch Lightning training, observable through OpenTelemetry."""
+
+
+main.add_command(run)
+
+
+def _becomes_a_deliverer() -> None:
+    """Set what clients of trackers read in a process that delivers. Not for one that becomes a training."""
     from tracelet_otel._support.environment import set_environment_defaults
     from tracelet_otel.exporters.registry import delivering_environment
 
@@ -33,6 +41,7 @@ def relay(backend: str, backend_url: str | None, bind: str) -> None:
     from tracelet_otel.relay.sidecar import Sidecar
     from tracelet_otel.settings import load
 
+    _becomes_a_deliverer()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = load({"backend": backend, "backend_url": backend_url}, {"relay_bind": bind})
@@ -65,6 +74,7 @@ def replay(path: Path, backend_url: str | None, patience: float) -> None:
     from tracelet_otel.relay.replay import journals
     from tracelet_otel.relay.replay import replay as deliver
 
+    _becomes_a_deliverer()
     left = False
     try:
         found = journals(path)
@@ -96,6 +106,7 @@ def doctor(relay: str | None, *, wants_json: bool) -> None:
     """Look for what is wrong, and say how it is mended. Exit code 1 says that there is a problem."""
     from tracelet_otel.doctor.report import as_json, as_text, examine, has_problem
 
+    _becomes_a_deliverer()
     chapters = examine(relay)
     click.echo(as_json(chapters) if wants_json else as_text(chapters))
     if has_problem(chapters):
