@@ -15,6 +15,7 @@ from tests.support.sdk import decoded
 from tracelet_otel import semconv
 from tracelet_otel.protocol.decode import Batch, Param, Reading
 from tracelet_otel.protocol.samples import Moment, Samples
+from tracelet_otel.protocol.trainer_state import TrainerState
 
 moments = st.builds(
     Moment,
@@ -90,7 +91,11 @@ def test_a_process_has_a_trainer_where_it_tells_of_one():
     expected = Batch({}, (), (), None, samples=3, queued=2)
     assert batches_of(scope(semconv.SCOPE_RUN, *of_a_run)) == [expected]
     of_a_trainer = (semconv.GLOBAL_STEP, 0, [], {})
-    assert batches_of(scope(semconv.SCOPE_RUN, *of_a_run, of_a_trainer)) == [replace(expected, has_trainer=True)]
+    begun = replace(expected, has_trainer=True, trainer=TrainerState(0, None, None, None))
+    assert batches_of(scope(semconv.SCOPE_RUN, *of_a_run, of_a_trainer)) == [begun]
+    more = (semconv.TRAINER_EPOCH, 3, [], {}), (semconv.TRAINER_PROGRESS, 0.25, [], {})
+    (batch,) = batches_of(scope(semconv.SCOPE_RUN, of_a_trainer, *more, (semconv.TRAINER_TIME_REMAINING, 8.5, [], {})))
+    assert batch.trainer == TrainerState(0, 3, 0.25, 8.5)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,16 @@ import logging
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import click
 
 from tracelet_otel.cli.run import run
 from tracelet_otel.errors import TraceletError
+
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 @click.group()
@@ -111,3 +115,49 @@ def doctor(relay: str | None, *, wants_json: bool) -> None:
     click.echo(as_json(chapters) if wants_json else as_text(chapters))
     if has_problem(chapters):
         sys.exit(1)
+
+
+@main.command()
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON.")
+def runs(*, wants_json: bool) -> None:
+    """Show the runs of this user on this machine: those that go on, and those that wait in journals.
+
+    The journals are those in TRACELET_JOURNAL_DIR, as for the trainings. Nothing is changed.
+    """
+    from tracelet_otel.cli.found import find_runs
+    from tracelet_otel.cli.runs import as_json, as_text
+    from tracelet_otel.settings import load
+
+    try:
+        found = find_runs(load({}, None).journal_dir)
+    except TraceletError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(as_json(found) if wants_json else as_text(found, time.time()))
+
+
+@main.command()
+@click.argument("run", required=False)
+@click.option("--once", is_flag=True, help="Print it once.")
+@click.option(
+    "--every",
+    "every_s",
+    type=click.FloatRange(min=0.05),
+    metavar="SECONDS",
+    help="Time between two looks; default: 1 on a terminal, else 10.",
+)
+@click.option("--system", "with_system", is_flag=True, help="Show what was measured on GPU and host, too.")
+def tail(run: str | None, every_s: float | None, *, once: bool, with_system: bool) -> None:
+    """Show the last values of RUN until it ends: a name, an id, or the beginning of one.
+
+    Without RUN it is the one that runs; of several, the one that began last.
+    """
+    from tracelet_otel.cli.found import find_runs
+    from tracelet_otel.cli.tail import chosen, follow
+    from tracelet_otel.settings import load
+
+    try:
+        follow(chosen(find_runs(load({}, None).journal_dir), run), every_s, once=once, with_system=with_system)
+    except TraceletError as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)

@@ -21,6 +21,7 @@ from opentelemetry.proto.metrics.v1 import metrics_pb2
 from tracelet_otel import semconv
 from tracelet_otel.protocol.report_kinds import REPORT_KINDS, ReportKind
 from tracelet_otel.protocol.requests import MalformedError, points, resource_of
+from tracelet_otel.protocol.trainer_state import TrainerState, trainer_state
 
 _NONFINITE: Final = {"NaN": math.nan, "+Inf": math.inf, "-Inf": -math.inf}
 _MOST_RANKS: Final = 2**16
@@ -113,6 +114,8 @@ class Batch:
     """Rows that the process has yet to send."""
     has_trainer: bool = False
     """Whether the process reports the step of a trainer."""
+    trainer: TrainerState | None = None
+    """How far that one is."""
     is_system: bool = False
     """Whether the readings are of GPU and host, which have sequence numbers of their own."""
 
@@ -177,6 +180,7 @@ def _batch(found: metrics_pb2.ResourceMetrics, resource: Mapping[str, Any]) -> B
         samples=int(numbers.get(semconv.SAMPLES, 0)),
         queued=int(numbers.get(semconv.QUEUE_SIZE, 0)),
         has_trainer=semconv.GLOBAL_STEP in run,
+        trainer=trainer_state(numbers),
     )
 
 

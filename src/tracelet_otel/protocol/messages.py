@@ -143,6 +143,8 @@ class Status:
     """Path of the journal, which holds what is not delivered."""
     goes_on: bool = False
     """Whether the relay of a training goes on after this run, since it has child runs that are open."""
+    outcome: str | None = None
+    """How the run ended, or goes: one of `semconv.OUTCOME_*`; None where none was reported."""
     attempt: int | None = None
     """The last attempt at the run that its trackers and the relay know of; 0 where it is new, None for unknown."""
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from tracelet_otel._support.forks import keep_in_children
 from tracelet_otel.errors import TraceletError
+from tracelet_otel.protocol.notice import NOTICE_SUFFIX
 from tracelet_otel.relay.lock import claim
 from tracelet_otel.relay.ranges import stored
 from tracelet_otel.relay.upgrade import needs_upgrade, upgrade
@@ -258,6 +259,7 @@ class Journal:
     def remove(self) -> None:
         """Close the file and delete it, while it is locked: who waits for the lock could have it before that else."""
         is_gone = False
+        self.path.with_suffix(NOTICE_SUFFIX).unlink(missing_ok=True)
         with self._lock, contextlib.suppress(sqlite3.Error, OSError):
             if self._connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",):
                 self.path.unlink()

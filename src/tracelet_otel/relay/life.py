@@ -10,6 +10,7 @@ from tracelet_otel.protocol.decode import Batch
 from tracelet_otel.relay.deaths import Deaths
 from tracelet_otel.relay.ends import Ends
 from tracelet_otel.relay.journal import Journal
+from tracelet_otel.relay.notice import RunNotice
 from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.settings import Settings
 
@@ -46,6 +47,7 @@ class RunLife:
         self._guard = guard
         self._settings = settings
         self._is_owner_gone = is_owner_gone
+        self._notice = RunNotice(run, journal, settings)
         self._deaths: Deaths | None = None
         if state is not None:
             try:
@@ -60,11 +62,14 @@ class RunLife:
 
     def hear(self, batches: Iterable[Batch]) -> None:
         """Watch the processes that have sent something."""
+        batches = tuple(batches)
+        self._notice.hear(batches)
         self._of_deaths(lambda deaths: deaths.hear(batches))
 
     def look(self) -> None:
         """Pass on what has waited too long, and take note of the run's processes; to be called regularly."""
         self._run.look()
+        self._notice.look()
         self._of_deaths(Deaths.look)
 
     def is_over(self, *, is_told_to_finish: bool = False) -> bool:
@@ -89,12 +94,14 @@ class RunLife:
     def close(self, patience_s: float, *, marks: bool = False) -> bool:
         """Say why the run's processes are gone, where they are, and close the run, as `RelayedRun.close` does."""
         self._of_deaths(lambda deaths: deaths.tell(self._run, self._journal.state))
-        is_complete = self._run.close(patience_s, marks=marks)
+        with self._notice.while_closing():
+            is_complete = self._run.close(patience_s, marks=marks)
         self.forget()
         return is_complete
 
     def forget(self) -> None:
-        """Watch the run's processes no more: it is over."""
+        """Watch the run's processes no more, and tell nothing more of it: it is over."""
+        self._notice.close()
         self._of_deaths(Deaths.forget)
 
     def clean(self) -> None:

@@ -60,6 +60,8 @@ class Merging:
         self._guard = guard
         self.taken = 0
         """How many readings requests have brought to this relay; a repeated one counts once."""
+        self.last: dict[str, Reading] = {}
+        """By name, the newest reading that this relay has passed on to trackers."""
         # What the merge has passed on and is not written to the journal yet.
         self._ready: list[Reading] = []
         self._done_parts: list[int] = []
@@ -136,6 +138,7 @@ class Merging:
             JournalError: nothing was written.
         """
         number = self._outbox.write(ready, pack_shares(shares) if shares else None, state=state)
+        self.last.update((reading.name, reading) for reading in ready)
         self.taken += len(ready) + sum(len(one.readings) for one in shares)
         if number is None:
             return 0
@@ -214,5 +217,6 @@ class Merging:
         except JournalError as error:
             self._guard.report("values that are merged wait for room on the disk", error)
             return
+        self.last.update((reading.name, reading) for reading in self._ready)
         self._ready, self._done_parts, self._state, self._has_news = [], [], {}, False
         self._on_rows()

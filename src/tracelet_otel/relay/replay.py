@@ -10,6 +10,7 @@ from tracelet_otel.exporters import registry
 from tracelet_otel.protocol.messages import Status
 from tracelet_otel.relay.deaths import Deaths
 from tracelet_otel.relay.journal import SIDECAR_DIRECTORY, SUFFIX, Journal
+from tracelet_otel.relay.notice import RunNotice
 from tracelet_otel.relay.run import RelayedRun
 from tracelet_otel.settings import Settings, from_plain
 
@@ -78,7 +79,9 @@ def deliver(journal: Journal, settings: Settings, patience_s: float) -> Status:
             patient = settings.model_copy(update={"relay_patience": patience_s})
             run.resume(registry.trackers(patient), journal.state["resource"])
             _tell_death(run, journal, guard)
-    if run.close(patience_s):
+    with RunNotice(run, journal, settings).while_closing():
+        is_complete = run.close(patience_s)
+    if is_complete:
         journal.path.with_suffix(".log").unlink(missing_ok=True)
     return run.status
 

@@ -73,6 +73,8 @@ class RelayedRun:
         self.spans, self.files = self._deliveries.spans, self._deliveries.files
         merge = Merge(limit_s, max(_UNHEARD_S, interval_s))
         self._merging = Merging(self._outbox, merge, state, self._streams, guard, self._deliveries.wake, now)
+        self.last = self._merging.last
+        """By name, the newest reading that was passed on to trackers; to be changed by the merge only."""
         self._meter = RunMeter(journal, self._outbox, self._merging, self._deliveries, self._lock)
         self._merging.resume(journal.unmerged(), self._members.ranks)
         self._new_row_s = self._heard_s = self._now()
@@ -123,6 +125,7 @@ class RelayedRun:
             unclosed=self._deliveries.unclosed(unwritten),
             lost=self._deliveries.lost,
             journal=str(self._journal.path),
+            outcome=self._members.outcome,
             attempt=self._deliveries.attempt(self.known.attempt),
         )
 
@@ -136,11 +139,7 @@ class RelayedRun:
         self._heard_s = self._now()
 
     def reopen(self) -> dict[str, Any]:
-        """Go on with a run that had ended, or whose processes are gone: none of them is waited for.
-
-        Returns:
-            Values that the caller has to store in the journal.
-        """
+        """Go on with a run that had ended, without processes that are gone; returns what the caller has to store."""
         self._phase, self._complete = Phase.OPEN, False
         self.known.ended, self.known.end_unix_nano = False, None
         self._ended_s = self._final = None
@@ -229,8 +228,7 @@ class RelayedRun:
 
         Args:
             patience_s: give up on a tracker that takes nothing for this many seconds.
-            marks: whether to keep a journal which says that all is delivered, until `forget` is called. The next relay
-                reads it if this one is killed.
+            marks: whether to keep a journal that says so until `forget` is called, for a relay after this one.
 
         Returns:
             Whether everything is delivered. Then the journal is deleted, or says so.

@@ -218,6 +218,23 @@ class Rendezvous:
                     yield path
 
 
+def published() -> list[RunAddress]:
+    """Addresses of all runs that processes of this user have on this machine now, as their files have them."""
+    try:
+        directory = Rendezvous("any", 1).path.parent
+        names = sorted(path.name for path in directory.glob(f"*{_SUFFIX}"))
+    except (OSError, RendezvousError):
+        return []
+    found = []
+    for name in names:
+        job, _, number = name.removesuffix(_SUFFIX).rpartition(".")
+        with contextlib.suppress(RendezvousError, ValueError):
+            run_address = Rendezvous(job, int(number)).read()
+            if run_address is not None:
+                found.append(run_address)
+    return found
+
+
 def address_from_this_process(
     run_id: str,
     run_name: str,
