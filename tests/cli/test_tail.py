@@ -60,7 +60,8 @@ class Terminal:
         self.text = ""
 
     def wait_for(self, text: str) -> None:
-        wait_until(lambda: text in self.read(), 60, f"{text!r} in {self.text!r}")
+        wait_until(lambda: text in self.read() or self.process.poll() is not None, 60, text)
+        assert text in self.read(), (self.text, self.process.communicate())
 
     def read(self) -> str:
         with contextlib.suppress(OSError):  # there is nothing, or nobody writes any more
@@ -104,11 +105,11 @@ def test_a_terminal_is_drawn_in_place_until_the_run_ends(database, warm_server):
     wait_until(lambda: "0.125" in tail(run.id, "--once"), 60, "the value")
     following, stopped = (Terminal(warm_server, "live", "--every", "0.1") for _ in range(2))
     for one in (following, stopped):
-        one.wait_for("0.125      3")
+        one.wait_for("0.125     3")
     stopped.process.send_signal(signal.SIGINT)
     assert stopped.end() == (130, "")
     run.log_metric("loss", 0.25, 4)
-    following.wait_for("0.25      4")
+    following.wait_for("0.25     4")
     run.stop()
     assert following.end() == (0, "")
     blocks = following.text.split("\x1b[J")

@@ -76,7 +76,7 @@ def follow(run: FoundRun, every_s: float | None, *, once: bool, with_system: boo
     file = _opened(journal, wait_s=_BEGIN_S if run.has_relay else 0)
     on_terminal = sys.stdout.isatty()
     interval_s = every_s or (_TERMINAL_S if on_terminal else _PIPE_S)
-    screen = Screen(is_terminal=on_terminal and not once)
+    screen = Blocks(is_terminal=on_terminal and not once)
     with file:
         while True:
             is_removed = file.is_removed
@@ -125,7 +125,7 @@ def _seen(run: FoundRun, notice: Notice, *, is_removed: bool) -> FoundRun:
     return replace(of_journal(run.journal), accounts=notice.accounts, notice=notice)
 
 
-class Screen:
+class Blocks:
     """Shows blocks of lines, on a terminal each in the place of the one before.
 
     Args:
