@@ -204,6 +204,8 @@ class RunNotice:
 
     def _write(self, line: bytes) -> None:
         if self._descriptor is None:
+            if not self._journal.path.exists():
+                return  # nothing would remove the file
             self._descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
         os.pwrite(self._descriptor, line, 0)
         os.ftruncate(self._descriptor, len(line))
