@@ -5,7 +5,7 @@ BIN := .venv/bin
 TESTS := -m pytest -n 3 --dist worksteal --durations 10 --durations-min 0.5
 PYTEST := $(BIN)/python $(TESTS)
 
-.PHONY: venv demo fast test test-all test-oldest test-newest test-small check bench clean
+.PHONY: venv demo docs fast test test-all test-oldest test-newest test-small check bench clean
 
 venv: .venv/.installed
 
@@ -21,6 +21,10 @@ BACKEND ?= mlflow
 demo: venv
 	mkdir -p demo-output
 	cd demo-output && PATH="$(CURDIR)/$(BIN):$$PATH" python ../examples/digits.py --backend $(BACKEND)
+
+# The site of docs/, in docs/_build/index.html. A warning is an error, and so is a link that leads nowhere.
+docs: venv
+	$(BIN)/sphinx-build -q -W --keep-going -n -c docs . docs/_build
 
 check: venv
 	$(BIN)/ruff check .
@@ -93,4 +97,4 @@ bench: venv
 	$(BIN)/python -m benchmarks.report
 
 clean:
-	rm -rf .venv .venv-* demo-output build dist
+	rm -rf .venv .venv-* demo-output build dist docs/_build

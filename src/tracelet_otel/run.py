@@ -147,7 +147,7 @@ class Run(RecordsByHand):
 
     @property
     def urls(self) -> dict[str, str]:
-        """Where to look at the run, by backend: an address, or the path of an offline run."""
+        """Where to look at the run, by backend. This is an address, or the path of an offline run."""
         return dict(self._role.urls)
 
     @property

@@ -12,10 +12,10 @@ class Account:
     delivered: int
     """Readings that it has taken."""
     refused: int
-    """Readings that it will never have: it has refused them, or there was no room for them."""
+    """Readings that it will never have, since it has refused them or there was no room for them."""
     pending: int
     """Readings that it has yet to take."""
     problem: str | None
     """Why readings are pending or were refused, in the tracker's words."""
     incomplete: int = 0
-    """Values, among all of these, that were merged without a rank that runs: its own came too late, or never."""
+    """Values, among all of these, that were merged without a rank that runs, whose own came too late or never."""
