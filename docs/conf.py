@@ -29,6 +29,7 @@ extensions = [
     "sphinxcontrib.mermaid",
     "links",
     "reference",
+    "llms",
 ]
 
 # Headings have the anchors that they have in the repository's pages.
