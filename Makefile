@@ -22,9 +22,10 @@ demo: venv
 	mkdir -p demo-output
 	cd demo-output && PATH="$(CURDIR)/$(BIN):$$PATH" python ../examples/digits.py --backend $(BACKEND)
 
-# The site of docs/, in docs/_build/index.html. A warning is an error, and so is a link that leads nowhere.
+# The site of docs/, in docs/_build/index.html, as a whole each time, since much of it is made from the code. A warning is an
+# error, and so is a link that leads nowhere.
 docs: venv
-	$(BIN)/sphinx-build -q -W --keep-going -n -c docs . docs/_build
+	$(BIN)/sphinx-build -q -E -W --keep-going -n -c docs . docs/_build
 
 check: venv
 	$(BIN)/ruff check .

@@ -185,7 +185,7 @@ def descriptions(model: type[BaseModel]) -> dict[str, str]:
     """What stands below each field of a model, by name."""
     (body,) = (node.body for node in ast.parse(inspect.getsource(model)).body if isinstance(node, ast.ClassDef))
     return {
-        node.target.id: " ".join(text.value.value.split())
+        node.target.id: " ".join(str(text.value.value).split())
         for node, text in pairwise(body)
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
@@ -217,8 +217,8 @@ def _value(found: re.Match[str]) -> str:
 
 
 def _entry(name: str, field: FieldInfo, variable: str, description: str) -> Iterator[str]:
-    yield f"```{{confval}} {name}\n:type: {_type(field)}\n:default: {_default(field)}\n"
-    yield f"{description}\n\nEnvironment variable: `{variable}`\n```\n"
+    yield f"```{{confval}} {name}\n{description}\n"
+    yield f"Type: {_type(field)}. Default: {_default(field)}. Variable: `{variable}`.\n```\n"
 
 
 def _type(field: FieldInfo) -> str:
