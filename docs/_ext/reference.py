@@ -133,8 +133,8 @@ def instruments() -> Mapping[str, list[Instrument]]:
     provider = _Noting()
     guard = Guard()
     for owns_run in (True, False):
-        signals = make_signals(provider, guard, participation=Participation(owns_run=owns_run, tracks_time=True))
-        traced(signals, provider, lambda: "")
+        part = Participation(owns_run=owns_run, tracks_time=True, checkpoints="reference")
+        traced(make_signals(provider, guard, participation=part), provider, lambda: "")
     observe_filesystem(provider)
     observe_devices(provider, guard, Devices(guard, dict))
     # Without what it exports to.
