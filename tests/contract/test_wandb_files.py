@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +13,7 @@ import psutil
 import pytest
 
 from tests.support.waiting import wait_until
+from tests.support.wandb_entries import TIME_NS, again, checkpoint, core_of, kill, plain, table, text
 from tests.support.wandb_files import offline_files
 from tests.support.wandb_stored import files_of_online_run
 from tracelet_otel import semconv
@@ -21,59 +21,10 @@ from tracelet_otel._support.child_environment import child_environment
 from tracelet_otel._support.environment import environment
 from tracelet_otel.errors import RefusedError, TrackerUnavailableError
 from tracelet_otel.exporters.registry import delivering_environment
-from tracelet_otel.protocol.files import Checkpoint, FileKind, RunFile
+from tracelet_otel.protocol.files import FileKind, RunFile
 from tracelet_otel.testing import reading
 
 SCRIPT = Path(__file__).parent / "scripts" / "rows_beside_an_upload.py"
-TIME_NS = 1_700_000_000_000_000_000
-
-
-def text(directory, step):
-    content = directory / f"{step:08d}.txt"
-    content.write_text(f"text {step}")
-    return RunFile("my text", FileKind.TEXT, TIME_NS + 1_000_000_000 * step, content.name, step=step), content
-
-
-def table(directory, step):
-    content = directory / f"{step:08d}.json"
-    content.write_text(json.dumps({"columns": ["a"], "data": [[step]]}))
-    return RunFile("my table", FileKind.TABLE, TIME_NS + 1_000_000_000 * step, content.name, step=step), content
-
-
-def plain(directory, name):
-    content = directory / "entry" / name
-    content.parent.mkdir(exist_ok=True)
-    content.write_text(name)
-    return RunFile(name, FileKind.FILE, TIME_NS, name), content
-
-
-def checkpoint(directory, step):
-    content = directory / f"step={step}.ckpt"
-    content.write_bytes(b"%d" % step * 100)
-    facts = Checkpoint(f"/scratch/{content.name}", epoch=0, monitor="loss", score=0.5, mode="min", is_last=True)
-    return RunFile(content.name, FileKind.CHECKPOINT, TIME_NS, content.name, 100, step, facts), content
-
-
-def kill(process):
-    os.kill(process.pid, signal.SIGKILL)
-    wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, 10, "the death")
-
-
-def core_of(tracker):
-    children = psutil.Process(tracker.process.pid).children(recursive=True)
-    (found,) = [child for child in children if "wandb-core" in child.name()]
-    return found
-
-
-def again(write):
-    """Call until it can be done, as a relay does it."""
-    for _ in range(10):
-        try:
-            write()
-        except TrackerUnavailableError:
-            continue
-        return
-    raise AssertionError("it could not be done")
 
 
 @pytest.mark.parametrize("place", ["offline", pytest.param("online", marks=pytest.mark.slow)])

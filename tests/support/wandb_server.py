@@ -91,6 +91,8 @@ class WandbServer(FailingServer):
 
     def __init__(self) -> None:
         self.retry_after: str | None = None
+        self.refused: set[str] = set()
+        """Operations that are refused, as where there is no login; `files` is the stream of rows."""
         self.runs: dict[str, StoredRun] = {}
         self.requests: list[str] = []
         self.lock = threading.Lock()
@@ -162,8 +164,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.well_again.wait(120)
         elif ill in ("500", "429"):
             self._say(int(ill), {"error": "ill"}, {"Retry-After": after} if after else {})
-        elif kind not in ("upload", KIND) and (
-            ill == "401" or not self.server.knows(self.headers.get("Authorization"))
+        elif name in self.server.refused or (
+            kind not in ("upload", KIND) and (ill == "401" or not self.server.knows(self.headers.get("Authorization")))
         ):
             self._refuse(name)
         else:

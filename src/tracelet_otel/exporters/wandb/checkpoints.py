@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tracelet_otel.errors import RefusedError, TrackerUnavailableError
+from tracelet_otel.errors import RefusedError
 from tracelet_otel.exporters.wandb.folder import put
 from tracelet_otel.exporters.wandb.history import RunHistory
 from tracelet_otel.exporters.wandb.shared import SharesRun
+from tracelet_otel.exporters.wandb.upload import wait_for_upload
 from tracelet_otel.protocol.files import UNIQUE_ALIASES, RunFile, aliases_of, files_in
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ _FACTS: Final = "checkpoint.json"
 """File of a version that has no checkpoint in it."""
 _FOLDER: Final = "checkpoints"
 """In the folder of a run. What W&B uploads of checkpoints is there, offline until `wandb sync`."""
-
-_REFUSED: Final = re.compile(r"returned error (400|403|404|413|422)\b")
-"""What wandb-core says of a server that will never take an artifact. It asks by itself again after other statuses."""
 
 
 class WandbCheckpoints:
@@ -122,9 +119,4 @@ def _upload(run: wandb.Run, artifact: wandb.Artifact, aliases: list[str]) -> Non
         logged = run.log_artifact(artifact, aliases=aliases)
     except ValueError as error:
         raise RefusedError(f"W&B does not take the checkpoint: {error}") from None
-    try:
-        logged.wait()
-    except ValueError as error:
-        if _REFUSED.search(str(error)):
-            raise RefusedError(f"W&B does not take the checkpoint: {error}") from None
-        raise TrackerUnavailableError(f"W&B has not taken the checkpoint: {error}") from None
+    wait_for_upload(logged, "the checkpoint")

@@ -71,16 +71,19 @@ class WandbTracker:
         self._lock = threading.RLock()
         """Held where the run is used. Files are written on another thread than rows."""
         self._run: wandb.Run | None = None
+        self._before: list[Path] = []
+        """Files of the run that were there before it was begun."""
+        self._is_whole = False
+        """Whether the run, as it was begun, has all that processes before have left."""
         self._is_closed = False
         self._identity: RunIdentity | None = None
 
     def open(self, run: RunIdentity) -> RunLocation:
         """Start the run, or continue it."""
-        with self._lock, translated():
-            mode = mode_of(self._settings, self._options)
-            begun = self._begin(run, mode)
+        with self._lock:
+            begun = self._connect(run)
         known = attempt_in(value_in(begun.tags or (), semconv.RUN_ATTEMPT))
-        if mode not in OFFLINE:
+        if not begun.offline:
             return RunLocation(str(begun.url), attempt=known if begun.resumed else 0)
         folder = begun.settings.sync_dir
         paths = [str(path.parent) for path in self._files(run)]
@@ -181,23 +184,30 @@ class WandbTracker:
             known = wandb.setup().settings
             address = self._options.wandb_base_url or known.base_url
             check_reachable(address, {"http": known.http_proxy, "https": known.https_proxy})
-        before = self._files(run)
-        begun = self._run = init(run, mode, self._settings, self._options, self._patience_s)
+        self._before = self._files(run)
+        self._is_whole = False
+        return init(run, mode, self._settings, self._options, self._patience_s)
+
+    def _continue(self, begun: wandb.Run, run: RunIdentity) -> None:
+        """Give a run that was begun all that processes before have left. Where this fails, it is to be called again."""
         # Offline, config and summary are empty, also for a run that is continued.
         self._facts = dict(begun.config.get("otel", {}))  # type: ignore[no-untyped-call]
         columns = set(begun.summary.keys())  # type: ignore[no-untyped-call]
-        earlier = self._history.begin(begun, before[-1] if before else None)
+        earlier = self._history.begin(begun, self._before)
         self._facts.update(earlier.facts)
         columns |= earlier.columns
         if self._identity is None:
             self._rows = RowBuilder(column_names(exact_names(columns, self._facts)))
         self._identity = run
-        self._set_facts(begun, run.attributes)
+        self._facts.update(run.attributes)
+        # Also where nothing has changed: whoever comes next may read this file only.
+        self._store_facts(begun)
         publish_environment(begun, run)
         # Charts have the training's step as their x axis, as those of `WandbLogger`.
         begun.define_metric(STEP)
         begun.define_metric("*", step_metric=STEP, step_sync=True)
-        return begun
+        self._history.catch_up(begun)
+        self._is_whole = True
 
     def _finish(self, run: wandb.Run, exit_code: int) -> str | None:
         folder = run.settings.sync_dir
@@ -210,16 +220,25 @@ class WandbTracker:
             problem = f"nothing more within {self._patience_s:g} s"
         return problem and f"{problem}. All of it is in {folder}, for `wandb sync --include-online {folder}`"
 
-    def _connect(self) -> wandb.Run:
-        """The run. Where wandb-core has died, it is begun again, with what is not in its files."""
+    def _connect(self, first: RunIdentity | None = None) -> wandb.Run:
+        """The run. Where wandb-core has died, it is begun again, with what is not in its files.
+
+        Args:
+            first: the run, where it may not have begun yet.
+        """
         if self._is_closed:
             raise TrackerUnavailableError("the run is closed in W&B")
-        if self._run is not None:
+        if self._run is not None and self._is_whole:
             return self._run
-        if self._identity is None:
+        identity = first or self._identity
+        if identity is None:
             raise TrackerUnavailableError("the run has not begun in W&B")
         with translated():
-            begun = self._begin(self._identity, mode_of(self._settings, self._options))
+            begun = self._run = self._run or self._begin(identity, mode_of(self._settings, self._options))
+            try:
+                self._continue(begun, identity)
+            except ConnectionError as error:
+                raise self._died(begun, error) from None
         if self._params:
             self.log_params(self._params)
         if self._tags:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +21,8 @@ _ONLINE: Final = "run-"
 _FATAL: Final = "filestream: fatal error"
 _UPLOADED: Final = "tracelet-uploaded"
 """Name of an empty file in the folder of a run of which the server has everything."""
+_BEGUN: Final = "tracelet-begun"
+"""Name of an empty file in the folder of a run that needs no folder before it any more: the server or it has all."""
 
 
 def upload_error(log: Path) -> str | None:
@@ -77,6 +79,20 @@ def files_of(directory: Path, run_id: str) -> list[Path]:
     return sorted(found, key=lambda path: path.parent.name.removeprefix("offline-"))
 
 
+def that_matter(paths: Sequence[Path]) -> list[Path]:
+    """The files that whoever continues a run needs.
+
+    Args:
+        paths: all files of the run, oldest first.
+
+    Returns:
+        The last one that needs none before it, and those behind it: processes died before these had all.
+    """
+    begun = [number for number, path in enumerate(paths) if (path.parent / _BEGUN).exists()]
+    # A version of this package that made no such marks has begun a file only where it has read the one before.
+    return list(paths[begun[-1] :] if begun else paths[-1:])
+
+
 def may_lack(path: Path) -> bool:
     """Whether the server may lack something of a file that was to be uploaded at once."""
     return path.parent.name.startswith(_ONLINE) and not (path.parent / _UPLOADED).exists()
@@ -86,6 +102,12 @@ def mark_uploaded(folder: Path) -> None:
     """Take note that the server has everything of a run's folder."""
     with contextlib.suppress(OSError):
         (folder / _UPLOADED).touch()
+
+
+def mark_begun(folder: Path) -> None:
+    """Take note that the server and a run's folder have everything that is in folders before it."""
+    with contextlib.suppress(OSError):
+        (folder / _BEGUN).touch()
 
 
 def records(path: Path) -> Iterator[HistoryRow | Config | SavedFile | Output]:

@@ -69,9 +69,11 @@ def save(run: wandb.Run, name: str) -> None:
     run.save(Path(run.dir, name), base_path=run.dir, policy="now", glob=False)
 
 
-def take_over(run: wandb.Run, folder: Path, name: str) -> None:
-    """Have a file uploaded that is in the folder of the process before, unless it is gone."""
+def take_over(run: wandb.Run, folder: Path, name: str) -> bool:
+    """Have a file uploaded that is in the folder of a process before; returns False where it is gone."""
     old = folder / "files" / name
-    if old.is_file() and not Path(run.dir, name).exists():
-        put(old.resolve(), Path(run.dir, name))
-        save(run, name)
+    if not old.is_file() or Path(run.dir, name).exists():
+        return False
+    put(old.resolve(), Path(run.dir, name))
+    save(run, name)
+    return True

@@ -1,7 +1,8 @@
 """The history of a run: rows that wandb-core was given, and how far they are in its file.
 
 wandb-core may die at any time, and with it a relay. What it has written is read from its file; what the server does not
-have of that is logged again.
+have of that is logged again. A process may die before it has done that. So it marks its folder when all is done, and
+whoever comes next reads the last file that has the mark, and those behind it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tracelet_otel.exporters.wandb.files import Config, Output, SavedFile, may_lack, records
+from tracelet_otel.exporters.wandb.files import (
+    Config,
+    HistoryRow,
+    Output,
+    SavedFile,
+    mark_begun,
+    may_lack,
+    records,
+    that_matter,
+)
 from tracelet_otel.exporters.wandb.folder import take_over
 from tracelet_otel.exporters.wandb.init import FLUSH_S
 from tracelet_otel.exporters.wandb.mapping import STEP, TIME
@@ -54,44 +64,62 @@ class RunHistory:
         """Media at the end of the file of the process before: column and time."""
         self._outputs: deque[str] = deque(maxlen=_LONGEST_MEDIA)
         """Output at the end of that file."""
+        self._lacking: list[dict[str, Any]] = []
+        """Rows that are to be logged again."""
+        self._lacking_files: dict[str, Path] = {}
+        """Files that are to be saved again: names, each with the folder of the process that has saved it."""
         self._logged = 0
         """Rows that wandb-core was given since it has begun the run."""
         self._file: Path | None = None
         """The one that wandb-core writes; None where its rows cannot be seen."""
 
-    def begin(self, run: wandb.Run, before: Path | None) -> Earlier:
-        """Begin with a run that wandb-core has just begun, and log again what the process before has not uploaded.
+    def begin(self, run: wandb.Run, before: Sequence[Path]) -> Earlier:
+        """Begin with a run that wandb-core has begun: find what is to be logged again, which `catch_up` does.
 
         Args:
             run: the run.
-            before: the file of the process before; None where there is none.
+            before: the files of all processes before, oldest first.
+
+        Raises:
+            TrackerUnavailableError: one cannot be read.
         """
         self._logged, self._file = 0, Path(run.settings.sync_file)
         earlier = Earlier(set(), {})
-        if before is None:
-            return earlier
         tail: deque[dict[str, Any]] = deque(maxlen=self._longest_batch)
-        self._media.clear()
-        self._outputs.clear()
-        is_missing = may_lack(before)
-        for record in records(before):
-            if isinstance(record, Config):
-                earlier.facts.update(record.values.get("otel", {}))
-            elif isinstance(record, Output):
-                self._outputs.append(record.text)
-            elif isinstance(record, SavedFile):
-                if is_missing:
-                    take_over(run, before.parent, record.path)
-            else:
-                cells = self._numbers_of(record.cells)
-                if cells:
-                    tail.append(cells)
-                    earlier.columns.update(cells)
-                if is_missing and float(record.cells["_step"]) >= run.starting_step:
-                    self._log_again(run, record.cells, cells, before.parent)
-        for row in self._sent.continued(tail):
-            self._log(run, row)
+        for memory in (self._media, self._outputs, self._lacking, self._lacking_files):
+            memory.clear()
+        last_step = -1.0
+        for path in that_matter(before):
+            is_missing = may_lack(path)
+            for record in records(path):
+                if isinstance(record, Config):
+                    earlier.facts.update(record.values.get("otel", {}))
+                elif isinstance(record, Output):
+                    self._outputs.append(record.text)
+                elif isinstance(record, SavedFile):
+                    if is_missing:
+                        self._lacking_files[record.path] = path.parent
+                else:
+                    step = float(record.cells["_step"])
+                    if is_missing and step <= last_step:
+                        # A process that died before it had logged all again has logged what is in the file before.
+                        continue
+                    last_step = max(step, last_step) if is_missing else last_step
+                    self._read_row(record, earlier.columns, tail, is_missing=is_missing and step >= run.starting_step)
+        self._lacking.extend(self._sent.continued(tail))
         return earlier
+
+    def catch_up(self, run: wandb.Run) -> None:
+        """Log again what is to be logged again, and wait until all of that is on the disk."""
+        # Files come first: these may fail, and this may be called once more then.
+        saved = [name for name, folder in self._lacking_files.items() if take_over(run, folder, name)]
+        for row in self._lacking:
+            self._log(run, row)
+        if self._lacking:
+            self.wait_for_rows(run)
+        elif saved:
+            self.wait_for_file(run, saved[-1])
+        mark_begun(Path(run.settings.sync_dir))
 
     def add(self, run: wandb.Run, made: Sequence[dict[str, Any]]) -> None:
         """Log rows, without what an earlier process has written already."""
@@ -158,18 +186,25 @@ class RunHistory:
         time.sleep(2 * FLUSH_S)
         return False
 
-    def _numbers_of(self, cells: dict[str, Any]) -> dict[str, float]:
-        """The values of a row of a file; empty where it is one of media, which are remembered."""
-        media = media_of_row(cells)
-        if media is None:
-            return {name: float(value) for name, value in cells.items()}
-        self._media.append((media.column, float(cells[TIME])))
-        return {}
+    def _read_row(self, row: HistoryRow, columns: set[str], tail: deque[dict[str, Any]], *, is_missing: bool) -> None:
+        """Take note of a row of a file.
 
-    def _log_again(self, run: wandb.Run, cells: dict[str, Any], numbers: dict[str, float], folder: Path) -> None:
-        media = media_of_row(cells)
-        if media is None:
-            self._log(run, {name: value for name, value in numbers.items() if name not in ("_step", "_runtime")})
-            return
-        place: dict[str, Any] = {name: float(cells[name]) for name in (TIME, STEP) if name in cells}
-        self._log(run, {**place, media.column: media.again(run, folder)})
+        Args:
+            row: the row.
+            columns: gets columns that have values.
+            tail: gets the row's values.
+            is_missing: whether the server does not have it.
+        """
+        media = media_of_row(row.cells)
+        again: dict[str, Any]
+        if media is not None:
+            self._media.append((media.column, float(row.cells[TIME])))
+            place: dict[str, Any] = {name: float(row.cells[name]) for name in (TIME, STEP) if name in row.cells}
+            again = {**place, media.column: dict(media.value)}
+        else:
+            numbers = {name: float(value) for name, value in row.cells.items()}
+            tail.append(numbers)
+            columns.update(numbers)
+            again = {name: value for name, value in numbers.items() if name not in ("_step", "_runtime")}
+        if is_missing:
+            self._lacking.append(again)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _TYPE: Final = "._type"
 """End of the column that says of which type media are."""
-_TABLE: Final = "table-file"
 _LONGEST_PART: Final = 180
 """In bytes. W&B's client makes a file's name of a part of a column, and adds 50 bytes at most."""
 _LONGEST: Final = 100
@@ -66,25 +65,23 @@ def encoded(run: wandb.Run, column: str, made: Any) -> dict[str, Any]:
     return value
 
 
+def artifact_of(made: Any) -> wandb.Artifact | None:
+    """The artifact that W&B's page shows media from; None where it shows them from the run's files.
+
+    Args:
+        made: what `made_of` has returned, and `encoded` was called with.
+    """
+    target = made._artifact_target
+    artifact: wandb.Artifact | None = target and target.artifact
+    return artifact
+
+
 @dataclass(frozen=True)
 class LoggedMedia:
     """Media in a row of history that was read from a file."""
 
     column: str
     value: Mapping[str, Any]
-
-    def again(self, run: wandb.Run, folder: Path) -> dict[str, Any]:
-        """Return what is to be logged where the server does not have the row.
-
-        Args:
-            run: the run as it goes on. It has the files by now.
-            folder: the one of the process that has logged them.
-        """
-        old = folder / "files" / str(self.value.get("path"))
-        if self.value[_TYPE[1:]] == _TABLE and old.is_file():
-            # W&B's page shows it from an artifact, which ended with wandb-core.
-            return encoded(run, self.column, _table(old))
-        return dict(self.value)
 
 
 def media_of_row(cells: Mapping[str, Any]) -> LoggedMedia | None:

@@ -14,6 +14,7 @@ WANDB: Final = Library(
         PrivateName("proto.wandb_internal_pb2", "EnvironmentRecord"),
         PrivateName("proto.wandb_internal_pb2", "Record"),
         PrivateName("sdk.data_types._private", "MEDIA_TMP"),
+        PrivateName("sdk.data_types.base_types.wb_value", "WBValue._artifact_target"),
         PrivateName("sdk.data_types.utils", "val_to_json", parameters=("run", "key", "val", "namespace")),
         PrivateName("sdk.interface.interface", "InterfaceBase.publish_environment", parameters=("self", "environment")),
         PrivateName("sdk.wandb_run", "Run._interface"),

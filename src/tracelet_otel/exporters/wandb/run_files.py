@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracelet_otel.errors import RefusedError, TrackerUnavailableError
 from tracelet_otel.exporters.files import NO_PATH, told_where_gone
@@ -13,11 +13,15 @@ from tracelet_otel.exporters.wandb.errors import translated
 from tracelet_otel.exporters.wandb.folder import place_of, put, save
 from tracelet_otel.exporters.wandb.history import RunHistory
 from tracelet_otel.exporters.wandb.mapping import STEP, TIME
-from tracelet_otel.exporters.wandb.media import column_of, encoded, made_of
+from tracelet_otel.exporters.wandb.media import artifact_of, column_of, encoded, made_of
 from tracelet_otel.exporters.wandb.shared import SharesRun
+from tracelet_otel.exporters.wandb.upload import wait_for_upload
 from tracelet_otel.protocol.console import whole
 from tracelet_otel.protocol.files import PACKAGES_FILE, FileKind, RunFile, files_in
 from tracelet_otel.protocol.run_identity import RunIdentity
+
+if TYPE_CHECKING:
+    import wandb
 
 
 class WandbFiles:
@@ -88,5 +92,14 @@ class WandbFiles:
         if file.step is not None:
             place[STEP] = file.step
         run = self._shared.begun()
-        value = self._shared.beside(run, lambda: encoded(run, column, made))
+        value = self._shared.beside(run, lambda: _uploaded(run, column, made))
         self._shared.alone(run, lambda history: history.add_media(run, column, value, place))
+
+
+def _uploaded(run: wandb.Run, column: str, made: Any) -> dict[str, Any]:
+    """Put media among the run's files; what W&B's page shows from an artifact is on the server before its row is."""
+    value = encoded(run, column, made)
+    artifact = None if run.offline else artifact_of(made)
+    if artifact is not None:
+        wait_for_upload(artifact, "the table")
+    return value
