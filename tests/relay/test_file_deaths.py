@@ -93,10 +93,14 @@ def spool(directory: Path) -> Path:
     return found
 
 
+def stored(mlflow_server, run_id: str) -> dict[str, bytes]:
+    return mlflow_files(mlflow_server.uri, mlflow_server.database, run_id).files
+
+
 def check(mlflow_server, run_id: str, status: str) -> None:
     (run,) = [one for one in stored_runs(mlflow_server.database) if one.tags.get(semconv.RUN_ID) == run_id]
     assert run.status == status
-    assert mlflow_files(mlflow_server.uri, mlflow_server.database, run_id).files == EXPECTED
+    assert stored(mlflow_server, run_id) == EXPECTED
 
 
 def test_a_store_that_is_away_for_the_whole_run_gets_all_files_afterwards(begin, mlflow_server, tmp_path):
@@ -106,6 +110,28 @@ def test_a_store_that_is_away_for_the_whole_run_gets_all_files_afterwards(begin,
     training.open_store()
     training.wait_for_relay()
     check(mlflow_server, training.run_id, "FINISHED")
+
+
+def test_a_file_that_a_store_does_not_take_keeps_no_other_waiting(begin, door, mlflow_server):
+    door.ill_at = "texts/2.txt"
+    training = begin("waits", ill="503")
+    others = {name: content for name, content in EXPECTED.items() if name != "texts/2.txt"}
+    wait_until(lambda: stored(mlflow_server, training.run_id) == others, 60, "all others")
+    training.open_store()
+    training.end()
+    training.wait_for_relay()
+    check(mlflow_server, training.run_id, "FINISHED")
+
+
+def test_a_file_that_a_store_never_takes_is_given_up_at_the_end(begin, door, mlflow_server, tmp_path):
+    door.ill_at = "texts/2.txt"
+    training = begin("ends", ill="500")
+    training.end()
+    training.wait_for_relay()
+    others = {name: content for name, content in EXPECTED.items() if name != "texts/2.txt"}
+    assert stored(mlflow_server, training.run_id) == others
+    (log,) = (tmp_path / "journals").glob("*.log")
+    assert log.read_text().count("mlflow has refused a file: 'texts/2' 16 times, while it took others: ") == 1
 
 
 def test_a_training_that_is_killed_during_an_upload_has_all_files(begin, mlflow_server):

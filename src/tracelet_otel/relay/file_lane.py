@@ -1,4 +1,4 @@
-"""Gives the files of a run to one tracker, one after another."""
+"""Gives the files of a run to one tracker, one after another. A file that it does not take keeps no other waiting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from tracelet_otel._support.pauses import spread
 from tracelet_otel._support.progress_condition import ProgressCondition
 from tracelet_otel.errors import TraceletError, TrackerUnavailableError
 from tracelet_otel.exporters.files import FileWriter
+from tracelet_otel.protocol.files import FileKind, RunFile
 from tracelet_otel.protocol.run_identity import RunIdentity
+from tracelet_otel.relay.misses import Misses
 from tracelet_otel.relay.spool import Spool
 
 _FIRST_PAUSE_S: Final = 0.5
@@ -52,8 +54,8 @@ class FileLane:
         self._waiting: list[str] = []
         self._known: set[str] = set()
         """All entries of the spool that were taken up."""
-        self._failed: dict[str, int] = {}
-        """How often each waiting entry has failed that the run has recorded by itself. Nothing waits for such a one."""
+        self._misses = Misses()
+        """Those that wait and were tried. Used by the thread, and under the lock by others."""
         self._thread: threading.Thread | None = None
         self._is_open = False
         self._is_lost = False
@@ -99,16 +101,17 @@ class FileLane:
             patience_s: give up when nothing was taken for so many seconds; an upload that is going on has longer.
         """
         with self._changed:
-            before = dict(self._failed)
+            before = self._misses.counts()
 
             def is_done() -> bool:
-                return all(self._failed.get(name, 0) > before.get(name, 0) for name in self._waiting)
+                now = self._misses.counts()
+                return all(now.get(one, 0) > before.get(one, 0) and is_own(self._spool, one) for one in self._waiting)
 
             while self._waiting and self._thread is not None:
                 if self._changed.wait_until(is_done, patience_s) or time.monotonic() > self._slow_until_s:
                     break
             self._closed = True
-            given_up = [name for name in self._waiting if name in self._failed]
+            given_up = [name for name in self._waiting if name in self._misses and is_own(self._spool, name)]
             self._changed.notify_all()
         for name in given_up:
             reason = self.problem or "it was not taken"
@@ -133,32 +136,61 @@ class FileLane:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
                 if self._closed:
                     return
-                name = min(self._waiting, key=lambda one: (self._failed.get(one, 0), one))
+                name = self._misses.next_of(self._waiting, self._read)
             try:
                 self._deliver(name)
             except (TrackerUnavailableError, OSError) as error:
                 self.problem = str(error)
-                self._guard.report(f"{self._tracker} takes no files; they are kept and sent again", str(error))
-                with self._changed:
-                    # Whoever waits for the end has no time for long pauses.
-                    now_s = _FIRST_PAUSE_S if self._changed.is_awaited else pause_s
-                    if is_own(self._spool, name):
-                        self._failed[name] = self._failed.get(name, 0) + 1
-                        self._changed.notify_all()
-                        self._changed.wait_for(lambda: self._closed or self._has_others, spread(now_s))
-                    else:
-                        self._changed.wait_for(lambda: self._closed, spread(now_s))
+                self._missed(name, str(error), pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             else:
                 pause_s = _FIRST_PAUSE_S
 
+    def _missed(self, name: str, reason: str, pause_s: float) -> None:
+        """Take note that an entry was not taken, and wait until it is time to try the next one.
+
+        Args:
+            name: its name.
+            reason: why it was not taken.
+            pause_s: so long, in seconds, where the tracker may be away.
+        """
+        file = self._read(name) or RunFile(name, FileKind.FILE, 0)
+        with self._changed:
+            miss = self._misses.add(name, file, reason)
+        is_there = miss.tries is not None
+        what = "does not take a file, but others" if is_there else "takes no files"
+        self._guard.report(f"{self._tracker} {what}; {'it is' if is_there else 'they are'} kept and sent again", reason)
+        with self._changed:
+            # Whoever waits for the end has no time for long pauses.
+            is_awaited = self._changed.is_awaited
+            now_s = _FIRST_PAUSE_S if is_awaited else miss.pause_s if is_there else pause_s
+
+            def is_time() -> bool:
+                has_others = (is_there or file.is_own) and self._misses.has_fresh(self._waiting, self._read)
+                return self._closed or has_others or self._changed.is_awaited != is_awaited
+
+            self._changed.notify_all()
+            self._changed.wait_for(is_time, spread(now_s))
+
+    def _read(self, name: str) -> RunFile | None:
+        try:
+            return self._spool.read(name).file
+        except (OSError, ValueError):
+            return None
+
     def _deliver(self, name: str) -> None:
-        """Write one entry, unless the tracker refuses it.
+        """Write one entry, unless the tracker refuses it, or has not taken it so often that this is no other thing.
 
         Raises:
             TrackerUnavailableError: it may be written later.
             OSError: the same.
         """
+        miss = self._misses.refused(name)
+        if miss is not None:
+            self._done(name)
+            reason = f"{miss.file.name!r} {miss.count} times, while it took others: {miss.reason}"
+            self._guard.report(f"{self._tracker} has refused a file", reason)
+            return
         try:
             if not self._is_open and not self._is_lost:
                 self._open()
@@ -167,22 +199,17 @@ class FileLane:
         except (TrackerUnavailableError, OSError):
             raise
         except Exception as error:
-            reason = str(error) if isinstance(error, TraceletError) else error
-            self._guard.report(f"{self._tracker} has refused a file", reason)
+            why = str(error) if isinstance(error, TraceletError) else error
+            self._guard.report(f"{self._tracker} has refused a file", why)
         self._done(name)
 
     def _done(self, name: str) -> None:
         self._spool.mark(name, self._tracker, self._trackers)
         with self._changed:
-            self._failed.pop(name, None)
+            self._misses.remove(name)
             if name in self._waiting:
                 self._waiting.remove(name)
         self._changed.advance()
-
-    @property
-    def _has_others(self) -> bool:
-        """Whether an entry waits that has not failed, or somebody waits for the end."""
-        return self._changed.is_awaited or any(name not in self._failed for name in self._waiting)
 
     def _open(self) -> None:
         try:
@@ -205,7 +232,9 @@ class FileLane:
             return
         self._slow_until_s = time.monotonic() + (entry.file.size or 0) / _SLOWEST
         try:
-            self._writer.write(entry.file, entry.content)
+            self._writer.write(self._misses.as_it_is_now(name, entry.file), entry.content)
+            with self._changed:
+                self._misses.taken(name, entry.file)
         except FileNotFoundError as error:
             if entry.directory.exists():
                 self._guard.report("a file was gone before it was recorded", f"{entry.file.name}: {error}")
