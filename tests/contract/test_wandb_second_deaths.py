@@ -44,6 +44,19 @@ def test_a_table_has_no_row_before_it_has_its_artifact(online, identity, tmp_pat
     assert online.server.runs[identity.run_id].history == []
 
 
+@pytest.mark.timeout(60)
+def test_where_its_core_does_not_start_that_is_said_and_it_is_started_again(online, identity, tmp_path, monkeypatch):
+    tracker = online.tracker()
+    with monkeypatch.context() as patched:
+        # So many seconds W&B's client waits for wandb-core.
+        patched.setenv("WANDB_X_SERVICE_WAIT", "0")
+        with pytest.raises(TrackerUnavailableError, match="W&B: "):
+            tracker.open(identity)
+    tracker.open(identity)
+    tracker.close(semconv.OUTCOME_FINISHED)
+    assert online.server.runs[identity.run_id].exit_code == 0
+
+
 def begun_and_killed(folder: Path, first: Path, length: int) -> None:
     """Make the folder of a process that has logged again a part of what was in the file before, and was killed then.
 

@@ -22,7 +22,7 @@ from tracelet_otel.exporters.wandb.errors import translated
 from tracelet_otel.exporters.wandb.failure import store_failure
 from tracelet_otel.exporters.wandb.files import files_of, mark_uploaded, upload_error
 from tracelet_otel.exporters.wandb.history import RunHistory
-from tracelet_otel.exporters.wandb.init import OFFLINE, init, mode_of
+from tracelet_otel.exporters.wandb.init import OFFLINE, init, mode_of, prepare
 from tracelet_otel.exporters.wandb.mapping import (
     EXIT_CODES,
     KILLED,
@@ -33,7 +33,6 @@ from tracelet_otel.exporters.wandb.mapping import (
     nested,
 )
 from tracelet_otel.exporters.wandb.options import WandbOptions
-from tracelet_otel.exporters.wandb.private_names import check_private_names
 from tracelet_otel.exporters.wandb.rows import RowBuilder
 from tracelet_otel.exporters.wandb.run_files import WandbFiles
 from tracelet_otel.exporters.words import attempt_in, cut, value_in, with_tags
@@ -177,7 +176,6 @@ class WandbTracker:
         return 0.9 * self._settings.relay_patience
 
     def _begin(self, run: RunIdentity, mode: str) -> wandb.Run:
-        check_private_names()
         if mode not in OFFLINE:
             import wandb
 
@@ -234,11 +232,14 @@ class WandbTracker:
         if identity is None:
             raise TrackerUnavailableError("the run has not begun in W&B")
         with translated():
+            prepare()
             begun = self._run = self._run or self._begin(identity, mode_of(self._settings, self._options))
             try:
                 self._continue(begun, identity)
-            except ConnectionError as error:
-                raise self._died(begun, error) from None
+            except Exception:
+                # Where wandb-core has died, not every error says so, but that of the next call does.
+                self._ask(begun)
+                raise
         if self._params:
             self.log_params(self._params)
         if self._tags:
@@ -252,6 +253,17 @@ class WandbTracker:
                 return call(run)
             except ConnectionError as error:
                 raise self._died(run, error) from None
+
+    def _ask(self, run: wandb.Run) -> None:
+        """Ask wandb-core whether it lives.
+
+        Raises:
+            TrackerUnavailableError: it does not.
+        """
+        try:
+            self._store_facts(run)
+        except ConnectionError as error:
+            raise self._died(run, error) from None
 
     def _died(self, run: wandb.Run, error: ConnectionError) -> TrackerUnavailableError:
         """Take note that wandb-core has died, and with it all runs of this process."""

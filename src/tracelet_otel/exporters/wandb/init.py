@@ -9,6 +9,7 @@ from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError, TrackerUnavailableError
 from tracelet_otel.exporters.wandb.address import is_in_netrc
 from tracelet_otel.exporters.wandb.options import WandbOptions
+from tracelet_otel.exporters.wandb.private_names import check_private_names
 from tracelet_otel.protocol.run_identity import RunIdentity
 from tracelet_otel.settings import DEFAULT_PROJECT, Settings
 
@@ -21,6 +22,21 @@ OFFLINE: Final = ("offline", "dryrun")
 """Modes in which the run is a folder."""
 _INIT_S: Final = 25.0
 """The longest wait for the server when a run begins, in seconds."""
+
+
+def prepare() -> None:
+    """Check W&B's client, and turn off its analytics in this process.
+
+    Where wandb-core dies while it starts, the client tells its analytics, and these wait for ever for a lock that their
+    own thread holds.
+
+    Raises:
+        IncompatibleVersionError: something private that is needed is missing.
+    """
+    from wandb.analytics.opentelemetry import opentelemetry_proxy
+
+    check_private_names()
+    opentelemetry_proxy.disable()
 
 
 def mode_of(settings: Settings, options: WandbOptions) -> str:

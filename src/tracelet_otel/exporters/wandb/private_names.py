@@ -11,6 +11,7 @@ WANDB: Final = Library(
     oldest="0.31.0",
     newest="0.31.0",
     names=(
+        PrivateName("analytics.opentelemetry.opentelemetry_proxy", "disable"),
         PrivateName("proto.wandb_internal_pb2", "EnvironmentRecord"),
         PrivateName("proto.wandb_internal_pb2", "Record"),
         PrivateName("sdk.data_types._private", "MEDIA_TMP"),
