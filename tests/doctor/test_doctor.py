@@ -133,6 +133,8 @@ AS_TEXT = """\
            -> look for the first of them in the relay's log
   problem  a: 9 readings wait, the first for 2 h (no such run)
            -> see that the tracker answers at the address that the relay was given, and takes its credentials
+  problem  b: it has refused 2 files
+           -> look for the first of them in the relay's log
   problem  b: 1 readings wait, for a time that is not known
            -> see that the tracker answers at the address that the relay was given, and takes its credentials
     open runs                   1
@@ -153,7 +155,7 @@ journals in {journals}
 
 def test_what_a_relay_has_turned_away_dropped_and_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("TRACELET_RELAY_TOKEN", TOKEN)
-    trackers = {"a": TrackerFigures(9, 7200.0, 5, 8, "no such run"), "b": TrackerFigures(1, None, 0, 0)}
+    trackers = {"a": TrackerFigures(9, 7200.0, 5, 8, "no such run"), "b": TrackerFigures(1, None, 0, 0, None, 2)}
     meter = RelayMeter(lambda: [RunFigures(open_runs=1, trackers=trackers)])
     application = Application(
         TOKEN, lambda requests: [BusyError("no room") for _ in requests], {}.get, Guard(), Clock(), meter
@@ -165,13 +167,14 @@ def test_what_a_relay_has_turned_away_dropped_and_refused(tmp_path, monkeypatch)
             assert connection.post(address, b"").status == 503
         told = doctor("--relay", address.endpoint)
         title = f"relay {address.endpoint}"
-        assert (told.code, [level for level, _ in told.found[title]]) == (1, ["ok", *["problem"] * 5])
+        assert (told.code, [level for level, _ in told.found[title]]) == (1, ["ok", *["problem"] * 6])
         texts = [text for _, text in told.found[title]]
         assert texts[1].startswith("it has answered 503 to 1 requests, last ")
         assert texts[2:] == [
             "a: 5 readings were dropped before it had them, since a journal was full",
             "a: it has refused 3 readings (no such run)",
             "a: 9 readings wait, the first for 2 h (no such run)",
+            "b: it has refused 2 files",
             "b: 1 readings wait, for a time that is not known",
         ]
         assert told.facts[title]["requests"] == {"200": 0, "503": 1}

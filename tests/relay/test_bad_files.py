@@ -85,6 +85,7 @@ def test_what_is_never_taken_is_given_up_said_once_and_counted(spool, caplog, mo
         files.close()
     assert store.taken == ["a", "b"]
     assert not spool.exists()
+    assert files.refused("t") == 1
     assert (store.tries, guard.counts) == (4, {AWAY: 1, KEPT: 3, REFUSED: 1})
     assert caplog.text.count("t has refused a file: 'bad' 4 times, while it took others: HTTP 500") == 1
 

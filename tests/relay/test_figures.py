@@ -136,10 +136,11 @@ def test_what_is_dropped_is_counted_by_tracker(run, monkeypatch):
 
 
 def test_figures_of_several_runs():
-    fast = RunFigures(1, 10, 2, 100, 0.0, 1, 2, {"a": TrackerFigures(3, 1.0, 0, 1), "b": TrackerFigures(0, 0.0)})
-    slow = RunFigures(1, 5, 0, 50, 60.0, 0, 1, {"b": TrackerFigures(2, 60.0, 4, 4, "down")})
+    both = {"a": TrackerFigures(3, 1.0, 0, 1), "b": TrackerFigures(0, 0.0, refused_files=1)}
+    fast = RunFigures(1, 10, 2, 100, 0.0, 1, 2, both)
+    slow = RunFigures(1, 5, 0, 50, 60.0, 0, 1, {"b": TrackerFigures(2, 60.0, 4, 4, "down", 2)})
     assert total([fast, slow]) == RunFigures(
-        2, 15, 2, 150, 60.0, 1, 3, {"a": TrackerFigures(3, 1.0, 0, 1), "b": TrackerFigures(2, 60.0, 4, 4, "down")}
+        2, 15, 2, 150, 60.0, 1, 3, {"a": TrackerFigures(3, 1.0, 0, 1), "b": TrackerFigures(2, 60.0, 4, 4, "down", 3)}
     )
     assert total([]) == RunFigures()
     assert total([slow.counts]) == RunFigures(readings=5, incomplete=1, trackers={"b": TrackerFigures(dropped=4)})

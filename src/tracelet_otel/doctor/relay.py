@@ -113,6 +113,12 @@ def _of_tracker(name: str, figures: TrackerFigures) -> Iterator[Finding]:
             f"{name}: it has refused {figures.refused - figures.dropped} readings{why}",
             "look for the first of them in the relay's log",
         )
+    if figures.refused_files:
+        yield Finding(
+            Level.PROBLEM,
+            f"{name}: it has refused {figures.refused_files} files",
+            "look for the first of them in the relay's log",
+        )
     if figures.lag_s is None or figures.lag_s > _LONG_LAG_S:
         since = "for a time that is not known" if figures.lag_s is None else f"the first for {age(figures.lag_s)}"
         yield Finding(

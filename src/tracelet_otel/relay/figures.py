@@ -25,6 +25,8 @@ class TrackerFigures:
     were dropped are among them."""
     problem: str | None = None
     """Why readings wait or were refused, in the tracker's words."""
+    refused_files: int = 0
+    """Files that it will never have, of the runs that the relay has not forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ def _both(first: TrackerFigures | None, second: TrackerFigures | None) -> Tracke
         dropped=first.dropped + second.dropped,
         refused=first.refused + second.refused,
         problem=first.problem or second.problem,
+        refused_files=first.refused_files + second.refused_files,
     )
 
 

@@ -63,6 +63,8 @@ class FileLane:
         self._closed = False
         self.problem: str | None = None
         """Why the tracker took nothing at the last attempt that failed."""
+        self.refused = 0
+        """How many entries it will never have."""
         self._slow_until_s = 0.0
         """How long the upload that is going on may take, on the monotonic clock."""
 
@@ -188,8 +190,7 @@ class FileLane:
         miss = self._misses.refused(name)
         if miss is not None:
             self._done(name)
-            reason = f"{miss.file.name!r} {miss.count} times, while it took others: {miss.reason}"
-            self._guard.report(f"{self._tracker} has refused a file", reason)
+            self._refused(f"{miss.file.name!r} {miss.count} times, while it took others: {miss.reason}")
             return
         try:
             if not self._is_open and not self._is_lost:
@@ -199,9 +200,12 @@ class FileLane:
         except (TrackerUnavailableError, OSError):
             raise
         except Exception as error:
-            why = str(error) if isinstance(error, TraceletError) else error
-            self._guard.report(f"{self._tracker} has refused a file", why)
+            self._refused(str(error) if isinstance(error, TraceletError) else error)
         self._done(name)
+
+    def _refused(self, reason: Exception | str) -> None:
+        self.refused += 1
+        self._guard.report(f"{self._tracker} has refused a file", reason)
 
     def _done(self, name: str) -> None:
         self._spool.mark(name, self._tracker, self._trackers)

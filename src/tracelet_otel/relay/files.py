@@ -106,6 +106,11 @@ class RunFiles:
         lane = self._lanes.get(tracker)
         return lane.problem if lane is not None and lane.is_pending else None
 
+    def refused(self, tracker: str) -> int:
+        """How many files a tracker has refused."""
+        lane = self._lanes.get(tracker)
+        return 0 if lane is None else lane.refused
+
     def end(self, *, has_ended: bool, has_failed: bool) -> None:
         """Take nothing more from other machines, and give each tracker what was printed as a whole.
 

@@ -64,7 +64,14 @@ class RunMeter:
             late=late,
             incomplete=found,
             trackers={
-                name: TrackerFigures(account.pending, lags[name], lanes[name].dropped, account.refused, account.problem)
+                name: TrackerFigures(
+                    account.pending,
+                    lags[name],
+                    lanes[name].dropped,
+                    account.refused,
+                    account.problem,
+                    self._deliveries.files.refused(name),
+                )
                 for name, account in accounts.items()
             },
         )
