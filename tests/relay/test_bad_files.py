@@ -100,3 +100,18 @@ def test_where_nothing_is_taken_nothing_is_given_up(spool, monkeypatch):
     files.close()
     assert len(entry_names(spool)) == 2
     assert guard.counts.keys() == {AWAY, "files were not delivered"}
+
+
+def test_nothing_is_said_where_a_run_is_there_later_than_its_first_file(spool):
+    class Later(Store):
+        def open(self, run: Any) -> None:
+            self.tries += 1
+            if self.tries < 3:
+                raise TrackerUnavailableError("the run is not there yet")
+
+    store, guard = Later(), Guard()
+    put(spool, ("a", "a"))
+    files = begun(spool, store, guard)
+    files.finish("t", 10)
+    files.close()
+    assert (store.taken, guard.counts) == (["a"], {})

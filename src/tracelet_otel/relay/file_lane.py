@@ -161,7 +161,10 @@ class FileLane:
             miss = self._misses.add(name, file, reason)
         is_there = miss.tries is not None
         what = "does not take a file, but others" if is_there else "takes no files"
-        self._guard.report(f"{self._tracker} {what}; {'it is' if is_there else 'they are'} kept and sent again", reason)
+        # A run that begins in the background may not be there yet when its first file is.
+        if self._is_open or pause_s == _LONGEST_PAUSE_S:
+            kept = "it is" if is_there else "they are"
+            self._guard.report(f"{self._tracker} {what}; {kept} kept and sent again", reason)
         with self._changed:
             # Whoever waits for the end has no time for long pauses.
             is_awaited = self._changed.is_awaited
