@@ -64,6 +64,11 @@ def pool():
 
 if order["case"] == "MLFlowLogger":
     import mlflow
+    # Loggers that make the experiment at the same time fail, and a connection to a database is not to be forked.
+    making = lambda: mlflow.MlflowClient(STORE).create_experiment("bench")
+    maker = multiprocessing.get_context("fork").Process(target=making)
+    maker.start()
+    maker.join()
 if order["case"].startswith("ours"):
     import tracelet_otel as tracelet
     with tracelet.start_logging("bench", backend_url=STORE):
