@@ -9,6 +9,9 @@ _RESTS: Final = 3
 _LONGEST_REST_S: Final = 2.0
 _REST_OF_EACH_S: Final = 0.04
 """It rests at least so long for each run: a tracker gets 25 calls a second at most from all runs of a relay."""
+_REST_OF_FEW_S: Final = 0.2
+"""And so long for each run beside it, up to the longest rest: a call costs much even with few readings, and takes the
+time from a pool that trains."""
 
 
 def rest_s(took_s: float, runs: int) -> float:
@@ -18,4 +21,5 @@ def rest_s(took_s: float, runs: int) -> float:
         took_s: how long it took.
         runs: how many runs share this process and its trackers.
     """
-    return max(min(_RESTS * took_s, _LONGEST_REST_S), _REST_OF_EACH_S * runs)
+    gathering_s = max(_RESTS * took_s, _REST_OF_FEW_S * (runs - 1))
+    return max(min(gathering_s, _LONGEST_REST_S), _REST_OF_EACH_S * runs)
