@@ -2,10 +2,11 @@
 
     python -m benchmarks.pools
 
-Forked workers train a model each, one with a processor to spare, and eight: with no logger, with an `MLFlowLogger` in
-each worker, and below a run of ours. MLflow is on SQLite, on the same machine. Trainings are short and longer, since
-what a run costs is the same for both. Interleaved repetitions, each in a process of its own. The time is that of the
-pool's `map`, without imports and the start of the script's run.
+Eight forked workers train a model each: with no logger, with an `MLFlowLogger` in each worker, and below a run of ours.
+MLflow is on SQLite, on the same machine. Trainings are short and longer, since what a run costs is the same for both.
+And there are some whose steps wait, as for a device: their workers leave processors to others, which the rest do
+not. Interleaved repetitions, each in a process of its own. The time is that of the pool's `map`, without imports and
+the start of the script's run.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Net(pl.LightningModule):
         self.layers = torch.nn.Sequential(torch.nn.Linear(256, 512), torch.nn.ReLU(), torch.nn.Linear(512, 1))
 
     def training_step(self, batch, batch_idx):
+        time.sleep(order["wait_s"])
         loss = self.layers(batch).square().mean()
         self.log("loss", loss)
         return loss
@@ -80,48 +82,60 @@ print("\\n" + json.dumps({"pool_s": took_s, "fit_s": fit_s}), flush=True)
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps of a training."""
+
+    number: int
+    wait_s: float = 0.0
+    """How long each waits, in seconds."""
+
+    def __str__(self) -> str:
+        waiting = f" that wait {self.wait_s * 1e3:.0f} ms each" if self.wait_s else ""
+        return f"{self.number:,} steps{waiting}"
+
+
+@dataclass(frozen=True, slots=True)
 class Size:
     """How much is trained."""
 
-    repetitions: int = 3
-    workers: tuple[int, ...] = (1, 8)
-    steps: tuple[int, ...] = (300, 4000)
+    repetitions: int = 2
+    workers: int = 8
+    steps: tuple[Steps, ...] = (Steps(300), Steps(4000), Steps(1000, 0.03))
 
 
-def seconds(case: str, workers: int, steps: int, database: Path) -> dict[str, float]:
+def seconds(case: str, workers: int, steps: Steps, database: Path) -> dict[str, float]:
     """What the pool took, and the mean of its trainings, in seconds."""
     with tempfile.TemporaryDirectory() as home:
         shutil.copy(database, f"{home}/mlflow.db")
-        order = {"case": case, "workers": workers, "steps": steps}
+        order = {"case": case, "workers": workers, "steps": steps.number, "wait_s": steps.wait_s}
         return figures(["-c", SCRIPT], order, home)
 
 
 def main(size: Size, results: Results) -> None:
     """Run it, print the table, and leave figures and a plot."""
-    kinds = [(workers, steps) for workers in size.workers for steps in size.steps]
-    found: list[dict[str, dict[str, list[float]]]] = [{case: {} for case in (WITHOUT, THEIRS, OURS)} for _ in kinds]
+    found: dict[Steps, dict[str, dict[str, list[float]]]] = {
+        steps: {case: {} for case in (WITHOUT, THEIRS, OURS)} for steps in size.steps
+    }
     with tempfile.TemporaryDirectory() as home:
         database = mlflow_database(Path(home))
         for _ in range(size.repetitions):
-            for (workers, steps), cases in zip(kinds, found, strict=True):
+            for steps, cases in found.items():
                 for case, of_case in cases.items():
-                    for name, took_s in seconds(case, workers, steps, database).items():
+                    for name, took_s in seconds(case, size.workers, steps, database).items():
                         of_case.setdefault(name, []).append(took_s)
     measured = {
-        f"{workers}, {steps:,} steps each": {
-            case: {name: spread(took) for name, took in of_case.items()} for case, of_case in cases.items()
-        }
-        for (workers, steps), cases in zip(kinds, found, strict=True)
+        str(steps): {case: {name: spread(took) for name, took in of_case.items()} for case, of_case in cases.items()}
+        for steps, cases in found.items()
     }
     plotted = {
-        f"{case}, {kind}": of_case["pool_s"]["median"]
-        for kind, cases in measured.items()
+        f"{case}, {steps}": of_case["pool_s"]["median"]
+        for steps, cases in measured.items()
         for case, of_case in cases.items()
     }
     results.bars("pools", "Trainings in a pool", "seconds", plotted)
-    results.write("pools", {"repetitions": size.repetitions, "results": measured})
+    results.write("pools", {"repetitions": size.repetitions, "workers": size.workers, "results": measured})
     show(results, "pools")
 
 
 if __name__ == "__main__":
-    run(main, Size(), smallest=Size(repetitions=1, workers=(2,), steps=(20,)))
+    run(main, Size(), smallest=Size(repetitions=1, workers=2, steps=(Steps(20, 0.001),)))

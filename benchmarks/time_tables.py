@@ -51,7 +51,7 @@ def pools(results: Results) -> str:
     found = results.load("pools")["results"]
     lines = (
         (
-            kind,
+            steps,
             case,
             f"{one['pool_s']['median']:.2f}",
             f"{one['pool_s']['min']:.2f} to {one['pool_s']['max']:.2f}",
@@ -59,10 +59,10 @@ def pools(results: Results) -> str:
             f"{one['pool_s']['median'] / next(iter(cases.values()))['pool_s']['median']:.3f}",
             f"{one['fit_s']['median']:.2f}",
         )
-        for kind, cases in found.items()
+        for steps, cases in found.items()
         for case, one in cases.items()
     )
-    return grid(("workers", "", "the pool, s", "min to max", "x no logger", "a fit, s"), lines)
+    return grid(("each of 8 workers trains", "", "the pool, s", "min to max", "x no logger", "a fit, s"), lines)
 
 
 def verdicts(results: Results) -> str:

@@ -149,7 +149,7 @@ AS_TEXT = """\
 journals in {journals}
   ok       there is none, so nothing waits
 
-5 problems, 1 note
+6 problems, 1 note
 """
 
 
