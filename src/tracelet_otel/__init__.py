@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 from tracelet_otel._support.environment import is_recorded_elsewhere
 
 if TYPE_CHECKING:
+    __version__: str
+    """Version of the package."""
+
     from tracelet_otel.api import get_active_run, start_logging, stop_logging
     from tracelet_otel.errors import (
         ConfigurationError,
@@ -45,6 +48,10 @@ _ERRORS = frozenset(name for name in __all__ if name.endswith("Error"))
 if not TYPE_CHECKING:  # a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("tracelet-otel")
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name in _ERRORS:
@@ -57,7 +64,7 @@ if not TYPE_CHECKING:  # a type checker would accept any name
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, "__version__"]
 
 
 def _record_worker() -> None:

@@ -6,13 +6,12 @@ import atexit
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel import semconv
@@ -28,6 +27,7 @@ from tracelet_otel.instrumentation.signals import make_signals, traced
 from tracelet_otel.protocol import samples
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.resource.run_resource import code_of, run_resource
+from tracelet_otel.session import card
 from tracelet_otel.session.calls import Address
 from tracelet_otel.session.offered import offered
 from tracelet_otel.session.parent import Parent
@@ -85,6 +85,7 @@ class Run(RecordsByHand):
         """Name of the run, for people."""
         self.project: str = settings.project
         """Name of the run's project."""
+        self.backends: Sequence[str] = settings.backend
         self.relay_address: Callable[[], Address] = role.address
         """Returns the address of the run's relay at this moment."""
         self._on_end = on_end
@@ -123,11 +124,13 @@ class Run(RecordsByHand):
         atexit.register(self._stop_at_exit)
 
     def _record(self, identity: Resource) -> None:
-        self._readers = [self._reader(exporter) for exporter in self._role.exporters]
+        role, settings = self._role, self._session.settings
+        interval = {"export_interval_millis": settings.export_interval * 1e3}
+        limits = samples.cardinality_limits()
+        self._readers = [samples.Reader(one, **interval, cardinality_limits=limits) for one in role.exporters]
         provider = MeterProvider(self._readers, identity, shutdown_on_exit=False)
         # At most half of the time is spent on draining the queue, however many rows come.
-        budget_s = min(self._session.settings.export_interval / 2, _LONGEST_DRAIN_S)
-        role, settings = self._role, self._session.settings
+        budget_s = min(settings.export_interval / 2, _LONGEST_DRAIN_S)
         part = Participation.of(settings, role.membership, role.launching, owns_run=role.owns_run)
         self._signals = traced(make_signals(provider, self._guard, budget_s, part), provider, lambda: self._role.run_id)
         self._session.send(identity, self._signals)
@@ -149,6 +152,11 @@ class Run(RecordsByHand):
     def urls(self) -> dict[str, str]:
         """Where to look at the run, by backend. This is an address, or the path of an offline run."""
         return dict(self._role.urls)
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """The id of the run in each backend, for the backend's own client, as in `ids["mlflow"]`."""
+        return dict(self._role.ids)
 
     @property
     def is_of_this_process(self) -> bool:
@@ -238,6 +246,12 @@ class Run(RecordsByHand):
             self._guard.report(f"{rows} rows were not delivered", "the end of the run was interrupted")
         self._role.abandon()
 
+    def __repr__(self) -> str:
+        return card.as_text(self)
+
+    def _repr_html_(self) -> str:
+        return card.as_html(self)
+
     def __enter__(self) -> Run:
         return self
 
@@ -245,13 +259,6 @@ class Run(RecordsByHand):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop(None, error)
-
-    def _reader(self, exporter: MetricExporter) -> samples.Reader:
-        return samples.Reader(
-            exporter,
-            export_interval_millis=self._session.settings.export_interval * 1e3,
-            cardinality_limits=samples.cardinality_limits(),
-        )
 
     def _drain(self) -> None:
         while True:

@@ -39,6 +39,28 @@ def test_an_interrupted_end_says_what_is_missing(database, caplog):
     assert tracelet.get_active_run() is None
 
 
+def test_a_run_tells_its_id_in_each_backend_and_a_value_without_a_step_is_at_that_of_the_trainer(
+    tmp_path, database, mode
+):
+    others = ["wandb", "clearml"] if mode == "relay" else ["clearml"]
+    run = tracelet.start_logging("ids", backend=["mlflow", *others])
+    run.log_metric("before", 1.0)
+    Training({"max_epochs": 1})(namespace("lightning.pytorch"), False)
+    run.log_metric("after", 2.0)
+    ids = run.ids
+    assert repr(run) == f"<Run 'ids' in 'Default': recording, {', '.join(['mlflow', *others])}, id {run.id}>"
+    assert all(url in run._repr_html_() for url in run.urls.values())
+    run.stop()
+    stored = stored_run(database)
+    steps = {name: step for name, step, *_ in stored.points}
+    assert (steps["before"], steps["after"]) == (0, max(steps.values()))
+    assert ids == run.ids
+    assert sorted(ids) == sorted(["mlflow", *others])
+    assert ids["mlflow"] == stored.run_id
+    assert (tmp_path / "clearml" / "offline" / f"{ids['clearml']}.zip").exists()
+    assert ("wandb" in others) == bool(offline_files(tmp_path / "wandb", ids.get("wandb", run.id)))
+
+
 def test_a_run_ends_with_its_training_and_not_with_its_delivery(tmp_path, database, mode):
     before_ns = time.time_ns()
     # Without a relay there is no W&B.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from importlib.metadata import version
 
 import tracelet_otel
 from tracelet_otel.logger import TraceletLogger
@@ -21,6 +22,7 @@ RUN = {
     "accounts": "property",
     "errors": "property",
     "id": "property",
+    "ids": "property",
     "log_artifact": "(self, path: 'str | Path', name: 'str | None' = None) -> 'None'",
     "log_audio": (
         "(self, name: 'str', audio: 'Any', sample_rate: 'int | None' = None, step: 'int | None' = None) -> 'None'"
@@ -31,7 +33,7 @@ RUN = {
         "(self, name: 'str', data: 'Any', columns: 'Sequence[str] | None' = None, step: 'int | None' = None) -> 'None'"
     ),
     "log_text": "(self, name: 'str', text: 'str', step: 'int | None' = None) -> 'None'",
-    "log_metric": "(self, name: 'str', value: 'Any', step: 'int') -> 'None'",
+    "log_metric": "(self, name: 'str', value: 'Any', step: 'int | None' = None) -> 'None'",
     "log_params": "(self, params: 'Mapping[str, Any]') -> 'None'",
     "set_note": "(self, text: 'str') -> 'None'",
     "set_tags": "(self, tags: 'Mapping[str, str]') -> 'None'",
@@ -84,6 +86,11 @@ def test_names_and_signatures():
     assert of_run.keys() - RUN.keys() == INTERNAL
     assert str(inspect.signature(TraceletLogger)) == "(save_dir: 'str | PathLike[str] | None' = None) -> 'None'"
     assert {name: shown(found) for name, found in named(TraceletLogger).items()} == LOGGER
+
+
+def test_the_version_is_that_of_the_distribution():
+    assert tracelet_otel.__version__ == version("tracelet-otel")
+    assert "__version__" in dir(tracelet_otel)
 
 
 def test_users_can_import_what_they_know():

@@ -25,6 +25,8 @@ class RunLocation:
     attempt: int | None = None
     """The last attempt at the run that the tracker knew of (`semconv.RUN_ATTEMPT`) when the run was opened; 0 where the
     run is new, None where it does not tell."""
+    id: str | None = None
+    """The tracker's own id of the run, by which its client finds it; None where it does not tell."""
 
 
 @runtime_checkable

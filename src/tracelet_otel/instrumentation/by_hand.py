@@ -27,20 +27,23 @@ class RecordsByHand(ABC):
     _signals: Signals
     _heir: RecordsByHand | None = None
 
-    def log_metric(self, name: str, value: Any, step: int) -> None:
+    def log_metric(self, name: str, value: Any, step: int | None = None) -> None:
         """Record one value of your own.
 
         Args:
             name: the metric's name; any text.
             value: a number, or a tensor of one element.
-            step: position on the x axis, an integer.
+            step: position on the x axis, an integer. By default that of the trainer, as of what Lightning logs: 0
+                before anything was trained.
 
         Example:
             >>> run.log_metric("score", 0.93, step=120)
         """
 
         def record(signals: Signals) -> None:
-            row = Row(time.time_ns(), {name: snapshot(value)}, snapshot(step), semconv.AXIS_USER, "")
+            axis = semconv.AXIS_TRAINER if step is None else semconv.AXIS_USER
+            at = signals.progress.step if step is None else snapshot(step)
+            row = Row(time.time_ns(), {name: snapshot(value)}, at, axis, "")
             membership = signals.membership
             if (membership.world_size or 1) > 1:
                 row = row._replace(training=membership.training, world_size=membership.world_size)

@@ -147,6 +147,8 @@ class Status:
     """How the run ended, or goes: one of `semconv.OUTCOME_*`; None where none was reported."""
     attempt: int | None = None
     """The last attempt at the run that its trackers and the relay know of; 0 where it is new, None for unknown."""
+    ids: Mapping[str, str] = field(default_factory=dict)
+    """The backends' own ids of the run, as far as they are known."""
 
     def line(self) -> str:
         """The status as one line of JSON."""

@@ -49,6 +49,12 @@ class Deliveries:
         """Addresses at which people look at the run, by tracker, as far as they are known."""
         return {name: one.location.url for name, one in self._by_name.items() if one.location is not None}
 
+    @property
+    def ids(self) -> dict[str, str]:
+        """The trackers' own ids of the run, as far as they are known."""
+        told = {name: one.location.id for name, one in self._by_name.items() if one.location is not None}
+        return {name: one for name, one in told.items() if one is not None}
+
     def attempt(self, heard: int | None) -> int | None:
         """The last attempt at the run that a tracker knew of when it was opened, or that has been heard since.
 

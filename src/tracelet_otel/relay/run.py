@@ -127,6 +127,7 @@ class RelayedRun:
             journal=str(self._journal.path),
             outcome=self._members.outcome,
             attempt=self._deliveries.attempt(self.known.attempt),
+            ids=self._deliveries.ids,
         )
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tracelet_otel._support.guard import Guard, log
+from tracelet_otel._support.guard import Guard
 from tracelet_otel._support.processes import started
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.exporters.otlp.backlog import Body
@@ -107,9 +107,8 @@ class EmbeddedRelay:
             self._thread.join(wait_s)
 
     def _began(self, ready: Ready) -> None:
+        # What has to be done before people see the run was said by the delivery, which is in this process.
         self.urls = ready.urls
-        for name, hint in ready.hints.items():
-            log.warning("%s: %s", name, hint)
 
     def _deliver(self) -> None:
         try:

@@ -101,6 +101,11 @@ class Owner:
         return {**trackers, **({OTLP: self._stream.receiver} if self._stream else {})}
 
     @property
+    def ids(self) -> Mapping[str, str]:
+        """The trackers' own ids of the run, as far as they are known."""
+        return self._relayed.ids if self._relayed else {}
+
+    @property
     def accounts(self) -> dict[str, Account]:
         """How many readings each backend has taken; those that the relay has not accepted yet are in no number."""
         trackers = self._relayed.accounts if self._relayed else {}

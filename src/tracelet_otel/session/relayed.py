@@ -114,6 +114,12 @@ class Relayed:
         return dict(status.accounts) if status else {}
 
     @property
+    def ids(self) -> Mapping[str, str]:
+        """The trackers' own ids of the run, as far as they are known."""
+        status = self._ask()
+        return status.ids if status else {}
+
+    @property
     def errors(self) -> Mapping[str, int]:
         """How many errors the relay has counted, by what could not be done."""
         status = self._ask()

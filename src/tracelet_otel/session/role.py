@@ -104,6 +104,11 @@ class Role(Protocol):
         ...
 
     @property
+    def ids(self) -> Mapping[str, str]:
+        """The backends' own ids of the run, as far as they are known."""
+        ...
+
+    @property
     def accounts(self) -> dict[str, Account]:
         """How many readings each backend has taken, has refused, and still has to take."""
         ...
@@ -174,6 +179,7 @@ class Silent:
         self.exporters: Sequence[MetricExporter] = ()
         self.streams: Sequence[MetricExporter] = ()
         self.urls: Mapping[str, str] = {}
+        self.ids: Mapping[str, str] = {}
         self.accounts: dict[str, Account] = {}
         self.errors: Mapping[str, int] = {}
 

@@ -85,12 +85,13 @@ class ClearmlTracker:
         self._graphs = Graphs(known_graphs(self._task.graphs(), self._properties))
         known = attempt_in(value_in(self._task.tags(), semconv.RUN_ATTEMPT))
         if self._session is None:
-            return RunLocation(url, attempt=known if self._task.is_continued else 0)
+            return RunLocation(url, attempt=known if self._task.is_continued else 0, id=self._task.task_id)
         return RunLocation(
             url,
             "no server is configured, so the run is offline: when it has ended, import it with `python -c "
             f"\"from clearml import Task; Task.import_offline_session('{self._session.archive}')\"`",
             known,
+            self._task.task_id,
         )
 
     def file_writer(self) -> ClearmlFiles:

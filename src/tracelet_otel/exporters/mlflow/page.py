@@ -68,9 +68,9 @@ class RunPage:
         """
         attempt = 0 if is_new else self._attempt
         if urlsplit(uri).scheme not in ("http", "https"):
-            return RunLocation(uri, attempt=attempt)
+            return RunLocation(uri, attempt=attempt, id=self._info.run_id)
         path = f"experiments/{self._info.experiment_id}/runs/{self._info.run_id}"
-        return RunLocation(f"{uri.rstrip('/')}/#/{path}{TRAINING_PAGE}", attempt=attempt)
+        return RunLocation(f"{uri.rstrip('/')}/#/{path}{TRAINING_PAGE}", attempt=attempt, id=self._info.run_id)
 
     def log_metrics(self, metrics: Sequence[Metric], readings: Sequence[Reading]) -> None:
         """Store values and, in the same call, their extremes.

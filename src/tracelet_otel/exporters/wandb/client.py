@@ -83,11 +83,12 @@ class WandbTracker:
             begun = self._connect(run)
         known = attempt_in(value_in(begun.tags or (), semconv.RUN_ATTEMPT))
         if not begun.offline:
-            return RunLocation(str(begun.url), attempt=known if begun.resumed else 0)
+            return RunLocation(str(begun.url), attempt=known if begun.resumed else 0, id=begun.id)
         folder = begun.settings.sync_dir
         paths = [str(path.parent) for path in self._files(run)]
         # All in one call of `wandb sync`: in calls of their own, each would begin at the same row.
-        return RunLocation(folder, f"the run is offline: upload it with `wandb sync {' '.join(paths) or folder}`")
+        hint = f"the run is offline: upload it with `wandb sync {' '.join(paths) or folder}`"
+        return RunLocation(folder, hint, id=begun.id)
 
     def refusals(self, readings: Sequence[Reading]) -> Mapping[int, str]:
         """Return none: no reading is refused before it is sent."""

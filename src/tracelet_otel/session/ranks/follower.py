@@ -105,6 +105,12 @@ class Follower:
         return status.urls if status else {}
 
     @property
+    def ids(self) -> Mapping[str, str]:
+        """The trackers' own ids of the run; empty until the run is found."""
+        status = self._status()
+        return status.ids if status else {}
+
+    @property
     def accounts(self) -> dict[str, Account]:
         """How many readings each tracker has taken, of all ranks together; empty until the run is found."""
         status = self._status()

@@ -1,0 +1,5 @@
+"""`python -m tracelet_otel` is the command `tracelet-otel`."""
+
+from tracelet_otel.cli import main
+
+main(prog_name="python -m tracelet_otel")
