@@ -2,4 +2,5 @@
 
 from tracelet_otel.cli import main
 
-main(prog_name="python -m tracelet_otel")
+if __name__ == "__main__":
+    main(prog_name="python -m tracelet_otel")

@@ -41,6 +41,7 @@ def shows(run: tracelet.Run) -> None:
     assert_type(run.name, str)
     assert_type(run.project, str)
     assert_type(run.urls, dict[str, str])
+    assert_type(run.ids, dict[str, str])
     assert_type(run.errors, dict[str, int])
     account = run.accounts["mlflow"]
     assert_type((account.delivered, account.refused, account.pending), tuple[int, int, int])
@@ -67,6 +68,7 @@ def for_lightning(logger: ForeignLogger) -> None:
 
 def takes(run: tracelet.Run, params: dict[str, float]) -> None:
     run.log_metric("score", 0.93, step=120)
+    run.log_metric("score", 0.93)
     run.log_params(params)
     run.log_params({"lr": 0.1, "model": {"width": 64}})
     run.set_tags({"team": "vision", "baseline": ""})

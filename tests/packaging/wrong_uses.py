@@ -21,7 +21,7 @@ def ends() -> None:
 
 
 def takes(run: tracelet.Run) -> None:
-    run.log_metric("score", 0.93)  # refused: call-arg
+    run.log_metric("score")  # refused: call-arg
     run.log_metric("score", 0.93, step="120")  # refused: arg-type
     run.log_metric(120, 0.93, step=120)  # refused: arg-type
     run.log_params(["lr"])  # refused: arg-type
