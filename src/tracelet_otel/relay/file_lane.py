@@ -107,13 +107,13 @@ class FileLane:
 
             def is_done() -> bool:
                 now = self._misses.counts()
-                return all(now.get(one, 0) > before.get(one, 0) and is_own(self._spool, one) for one in self._waiting)
+                return all(now.get(one, 0) > before.get(one, 0) and self._spool.is_own(one) for one in self._waiting)
 
             while self._waiting and self._thread is not None:
                 if self._changed.wait_until(is_done, patience_s) or time.monotonic() > self._slow_until_s:
                     break
             self._closed = True
-            given_up = [name for name in self._waiting if name in self._misses and is_own(self._spool, name)]
+            given_up = [name for name in self._waiting if name in self._misses and self._spool.is_own(name)]
             self._changed.notify_all()
         for name in given_up:
             reason = self.problem or "it was not taken"
@@ -138,7 +138,7 @@ class FileLane:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
                 if self._closed:
                     return
-                name = self._misses.next_of(self._waiting, self._read)
+                name = self._misses.next_of(self._waiting, self._spool.file_of)
             try:
                 self._deliver(name)
             except (TrackerUnavailableError, OSError) as error:
@@ -156,7 +156,7 @@ class FileLane:
             reason: why it was not taken.
             pause_s: so long, in seconds, where the tracker may be away.
         """
-        file = self._read(name) or RunFile(name, FileKind.FILE, 0)
+        file = self._spool.file_of(name) or RunFile(name, FileKind.FILE, 0)
         with self._changed:
             miss = self._misses.add(name, file, reason)
         is_there = miss.tries is not None
@@ -171,17 +171,11 @@ class FileLane:
             now_s = _FIRST_PAUSE_S if is_awaited else miss.pause_s if is_there else pause_s
 
             def is_time() -> bool:
-                has_others = (is_there or file.is_own) and self._misses.has_fresh(self._waiting, self._read)
+                has_others = (is_there or file.is_own) and self._misses.has_fresh(self._waiting, self._spool.file_of)
                 return self._closed or has_others or self._changed.is_awaited != is_awaited
 
             self._changed.notify_all()
             self._changed.wait_for(is_time, spread(now_s))
-
-    def _read(self, name: str) -> RunFile | None:
-        try:
-            return self._spool.read(name).file
-        except (OSError, ValueError):
-            return None
 
     def _deliver(self, name: str) -> None:
         """Write one entry, unless the tracker refuses it, or has not taken it so often that this is no other thing.
@@ -245,11 +239,3 @@ class FileLane:
         except FileNotFoundError as error:
             if entry.directory.exists():
                 self._guard.report("a file was gone before it was recorded", f"{entry.file.name}: {error}")
-
-
-def is_own(spool: Spool, name: str) -> bool:
-    """Whether an entry was recorded by the run itself, and not by the user."""
-    try:
-        return spool.read(name).file.is_own
-    except (OSError, ValueError):
-        return False

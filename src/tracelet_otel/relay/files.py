@@ -14,7 +14,7 @@ from tracelet_otel.exporters.files import TakesFiles
 from tracelet_otel.protocol.console import end_console, is_printing, join
 from tracelet_otel.protocol.files import FileKind
 from tracelet_otel.protocol.run_identity import run_identity
-from tracelet_otel.relay.file_lane import FileLane, is_own
+from tracelet_otel.relay.file_lane import FileLane
 from tracelet_otel.relay.phase import EndedError, TooLateError
 from tracelet_otel.relay.spool import Spool
 
@@ -156,7 +156,7 @@ class RunFiles:
         if not self._lanes:
             # Nobody takes files, so nobody will.
             for name in self._spool.names:
-                if not is_own(self._spool, name):
+                if not self._spool.is_own(name):
                     self._guard.report("a file was not recorded", "no tracker of this run takes files")
                 self._spool.remove(name)
         left = self._spool.names if self.may_go_on and isinstance(self._refusal, EndedError) else self._spool.close()

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from tracelet_otel.protocol.files import SpoolEntry, entry_names, read_entry, remove_entry
+from tracelet_otel.protocol.files import RunFile, SpoolEntry, entry_names, read_entry, remove_entry
 
 _DONE: Final = ".done-"
 """Beginning of the name of an empty file in an entry, which says that a tracker is done with it."""
@@ -39,6 +39,18 @@ class Spool:
             ValueError: it is no entry.
         """
         return read_entry(self.directory / name)
+
+    def file_of(self, name: str) -> RunFile | None:
+        """What an entry is; None where it cannot be read."""
+        try:
+            return self.read(name).file
+        except (OSError, ValueError):
+            return None
+
+    def is_own(self, name: str) -> bool:
+        """Whether an entry was recorded by the run itself, and not by the user."""
+        file = self.file_of(name)
+        return file is not None and file.is_own
 
     def is_done(self, name: str, tracker: str) -> bool:
         """Whether a tracker is done with an entry."""
