@@ -125,12 +125,11 @@ class Run(RecordsByHand):
 
     def _record(self, identity: Resource) -> None:
         role, settings = self._role, self._session.settings
-        interval = {"export_interval_millis": settings.export_interval * 1e3}
-        limits = samples.cardinality_limits()
-        self._readers = [samples.Reader(one, **interval, cardinality_limits=limits) for one in role.exporters]
+        interval_s, limits = settings.export_interval, samples.cardinality_limits()
+        self._readers = [samples.Reader(one, interval_s, cardinality_limits=limits) for one in role.exporters]
         provider = MeterProvider(self._readers, identity, shutdown_on_exit=False)
         # At most half of the time is spent on draining the queue, however many rows come.
-        budget_s = min(settings.export_interval / 2, _LONGEST_DRAIN_S)
+        budget_s = min(interval_s / 2, _LONGEST_DRAIN_S)
         part = Participation.of(settings, role.membership, role.launching, owns_run=role.owns_run)
         self._signals = traced(make_signals(provider, self._guard, budget_s, part), provider, lambda: self._role.run_id)
         self._session.send(identity, self._signals)

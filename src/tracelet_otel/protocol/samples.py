@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple, overload
 from opentelemetry.context import Context, create_key
 from opentelemetry.metrics import MeterProvider, Synchronous
 from opentelemetry.sdk.metrics import Counter, Exemplar, ObservableGauge
-from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import Aggregation, LastValueAggregation, SumAggregation
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor
@@ -241,7 +241,16 @@ class Reader(PeriodicExportingMetricReader):
     """A periodic reader that runs only in the process that made it.
 
     The SDK starts a reader's thread again in a forked child. Each worker of a DataLoader would then measure the host.
+
+    Args:
+        exporter: gets what is collected.
+        interval_s: seconds between two collections; None for what the SDK's environment variable says.
+        options: as the SDK's reader takes them.
     """
+
+    def __init__(self, exporter: MetricExporter, interval_s: float | None = None, **options: Any) -> None:
+        interval_ms = None if interval_s is None else interval_s * 1e3
+        super().__init__(exporter, export_interval_millis=interval_ms, **options)
 
     def _at_fork_reinit(self) -> None:
         pass

@@ -52,7 +52,7 @@ class RelayTelemetry:
         self._read = read
         self._guard = guard
         self._figures: RelayFigures | None = None
-        self._reader = Reader(exporter, export_interval_millis=interval_s * 1e3)
+        self._reader = Reader(exporter, interval_s)
         provider = MeterProvider([self._reader], _resource(run), shutdown_on_exit=False)
         self._observe(provider.get_meter(semconv.SCOPE_RELAY))
 

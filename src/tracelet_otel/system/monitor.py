@@ -109,10 +109,7 @@ class Hardware:
         self._guard = guard
         self._stopped = False
         self._gpus: Passes | None = None
-        self._reader = Reader(
-            SystemExporter(exporters.exporters, exporters.streams, step, guard),
-            export_interval_millis=interval_s * 1e3,
-        )
+        self._reader = Reader(SystemExporter(exporters.exporters, exporters.streams, step, guard), interval_s)
         provider = MeterProvider([self._reader], identity, shutdown_on_exit=False)
         try:
             self._gpus = observe_gpus(provider, guard, environment())
