@@ -64,9 +64,9 @@ def _await(take_up: Callable[[], None]) -> None:
     try:
         from wrapt import register_post_import_hook
 
-        from tracelet_otel._support.private_names import LIGHTNING
+        from tracelet_otel._support import private_names
 
-        for package in LIGHTNING.packages:
+        for package in private_names.LIGHTNING.packages:
             if package in sys.modules:
                 take_up_guarded()
             else:

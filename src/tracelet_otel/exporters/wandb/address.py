@@ -31,11 +31,6 @@ def netrc_key(url: str, path: Path | None) -> str | None:
     return None if known is None else known[2]
 
 
-def is_in_netrc(url: str, path: Path | None) -> bool:
-    """Whether there is a key for a server in the netrc file, as for `netrc_key`."""
-    return netrc_key(url, path) is not None
-
-
 def check_reachable(url: str, proxies: Mapping[str, str | None]) -> None:
     """Fail at once where W&B's own client would retry until its timeout.
 

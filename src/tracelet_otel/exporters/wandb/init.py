@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tracelet_otel import semconv
 from tracelet_otel.errors import ConfigurationError, TrackerUnavailableError
-from tracelet_otel.exporters.wandb.address import is_in_netrc
+from tracelet_otel.exporters.wandb.address import netrc_key
 from tracelet_otel.exporters.wandb.options import WandbOptions
 from tracelet_otel.exporters.wandb.private_names import check_private_names
 from tracelet_otel.protocol.run_identity import RunIdentity
@@ -57,7 +57,7 @@ def mode_of(settings: Settings, options: WandbOptions) -> str:
     known = wandb.setup().settings
     host = options.wandb_base_url or known.base_url
     own_key = settings.api_key or known.api_key or known.identity_token_file
-    has_key = own_key or is_in_netrc(host, options.wandb_netrc)
+    has_key = own_key or netrc_key(host, options.wandb_netrc) is not None
     if mode is not None and not has_key:
         raise TrackerUnavailableError(
             f"WANDB_MODE={mode} and no API key: set WANDB_API_KEY, or log in with `wandb login`"
