@@ -41,9 +41,8 @@ class Rank:
         self.guard = Guard()
         address = Address(order["endpoint"], order["token"])
         exporter = relay_exporter(lambda: address, lambda: None, self.guard)
-        reader = samples.Reader(
-            exporter, order["export_interval_s"] * 1e3, cardinality_limits=samples.cardinality_limits()
-        )
+        limits = samples.cardinality_limits()
+        reader = samples.Reader(exporter, order["export_interval_s"], cardinality_limits=limits)
         resource = {
             semconv.RUN_ID: order["run_id"],
             semconv.RUN_NAME: "chaos",
