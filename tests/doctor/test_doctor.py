@@ -265,6 +265,14 @@ def test_files_that_wait(tmp_path):
     ]
 
 
+def test_many_directories_of_files_that_wait(tmp_path):
+    journals = tmp_path / "journals"
+    for run in range(40):
+        (journals / f"{run}.files" / entry_name()).mkdir(parents=True)
+    what = f"40 directories *.files in {journals}: 40 files that a training sends to a relay elsewhere, or had not sent"
+    assert doctor().found[f"journals in {journals}"] == [("note", what)]
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(None, "unknown"), (0.0, "0 s"), (119.4, "119 s"), (120.0, "2 min"), (7200.0, "2 h"), (200_000.0, "2 d")],

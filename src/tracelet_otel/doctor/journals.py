@@ -20,6 +20,8 @@ from tracelet_otel.settings import Settings
 
 _LITTLE_BYTES: Final = 64 * 2**20
 """A disk with less room is as good as full."""
+_FEW: Final = 3
+"""So many directories of unsent files are listed one by one."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,15 @@ def _found(path: Path) -> FoundJournal:
 
 
 def _unsent(directory: Path) -> list[Finding]:
-    """Files of trainings whose relay is elsewhere."""
-    waiting = {path: len(entry_names(path)) for path in sorted(directory.glob(f"*{SPOOL_SUFFIX}"))}
+    """Files of trainings whose relay is elsewhere: each directory of them, or one finding for many."""
+    spools = {path: len(entry_names(path)) for path in sorted(directory.glob(f"*{SPOOL_SUFFIX}"))}
+    waiting = {path: number for path, number in spools.items() if number and not path.with_suffix(SUFFIX).exists()}
+    what = "files that a training sends to a relay elsewhere, or had not sent"
     mend = "record them by hand, and delete the directory, if that training is over"
-    return [
-        Finding(Level.NOTE, f"{path}: {number} files that a training sends to a relay elsewhere, or had not sent", mend)
-        for path, number in waiting.items()
-        if number and not path.with_suffix(SUFFIX).exists()
-    ]
+    if len(waiting) > _FEW:
+        where = f"{len(waiting)} directories *{SPOOL_SUFFIX} in {directory}"
+        return [Finding(Level.NOTE, f"{where}: {sum(waiting.values())} {what}", mend)]
+    return [Finding(Level.NOTE, f"{path}: {number} {what}", mend) for path, number in waiting.items()]
 
 
 def _finding(journal: FoundJournal) -> Finding:
