@@ -93,7 +93,7 @@ def test_a_training_shows_its_values_its_progress_and_what_its_time_goes_to(with
     assert re.search(r"^mlflow: \d+ delivered, \d+ wait$", text, re.MULTILINE)
     assert row(text, "train/loss_step")[2] == row(text, "train/loss_epoch")[2] == row(text, "val/loss")[2] == "7"
     assert float(row(text, "val/loss")[1]) > 0
-    assert re.search(r"^  [\d,]+ samples a second \(\d+ s ago\)$", text, re.MULTILINE)
+    assert re.search(r"^  [\d,]+ samples a second in each process \(\d+ s ago\)$", text, re.MULTILINE)
     assert re.search(r"^  a step of .* ms: .*forward \d+%", text, re.MULTILINE)
     assert "ended" not in text
     run.stop()
@@ -170,7 +170,7 @@ one: http://one/1
   a            nan      7  10 min
   b       0.333333  1,200     2 s
   and 1 of GPU and host, with --system
-  1,234 samples a second (3 s ago)
+  1,234 samples a second in each process (3 s ago)
   a step of 40 ms: forward 75%, data_wait 25%"""
 
 

@@ -91,7 +91,7 @@ def _time(timed: list[LastValue], now_s: float) -> list[str]:
     spent = {one.name.removeprefix(semconv.TIME_PREFIX): one.value for one in timed}
     rate = spent.pop(semconv.TIME_SAMPLES_PER_SECOND.removeprefix(semconv.TIME_PREFIX), None)
     total_s = sum(spent.values())
-    lines = [] if rate is None else [f"  {rate:,.0f} samples a second ({_age(newest, now_s)} ago)"]
+    lines = [] if rate is None else [f"  {rate:,.0f} samples a second in each process ({_age(newest, now_s)} ago)"]
     if total_s > 0:
         large = {phase: s / total_s for phase, s in spent.items() if s >= _SMALLEST * total_s}
         parts = [f"{phase} {share:.0%}" for phase, share in sorted(large.items(), key=lambda one: -one[1])]
