@@ -64,17 +64,17 @@ def members(kind: type) -> Iterator[str]:
 @pytest.mark.parametrize("logger", ["MLFlowLogger", "WandbLogger"])
 def test_loggers_of_lightning(package: str, logger: str) -> None:
     kind = getattr(importlib.import_module(f"{package}.loggers"), logger)
-    check(set(parameters(kind.__init__)), section(logger, "Its arguments"), "argument")
-    check(set(members(kind)), section(logger, "Its methods and properties"), "member")
+    check(set(parameters(kind.__init__)), section(logger, "Arguments"), "argument")
+    check(set(members(kind)), section(logger, "Methods and properties"), "member")
 
 
 @pytest.mark.whole
 def test_arguments_of_clearml() -> None:
     from clearml import OutputModel, Task
 
-    of_init = section("ClearML", "The arguments of `Task.init`")
+    of_init = section("ClearML", "Arguments of `Task.init`")
     check(set(parameters(Task.init)), of_init, "argument")
-    of_artifacts = section("ClearML", "The arguments of `Task.upload_artifact`")
+    of_artifacts = section("ClearML", "Arguments of `Task.upload_artifact`")
     check(set(parameters(Task.upload_artifact)), of_artifacts, "argument")
     check(set(parameters(OutputModel.__init__)), section("ClearML", "`OutputModel`"), "argument")
 
@@ -84,7 +84,7 @@ def test_methods_of_clearml() -> None:
     from clearml import Logger, OutputModel
 
     reports = {name for name in dir(Logger) if name.startswith("report_")}
-    check(reports, section("ClearML", "The methods of its `Logger`"), "method")
+    check(reports, section("ClearML", "Methods of `Logger`"), "method")
     own = {name for name in vars(OutputModel) if not name.startswith("_")}
     check(own, section("ClearML", "`OutputModel`"), "member")
 
@@ -95,7 +95,7 @@ def test_frameworks_that_clearml_binds() -> None:
 
     words = inspect.getdoc(Task.init) or ""
     (example,) = re.findall(r"auto_connect_frameworks=\{\n(.*?)\}", words, re.DOTALL)
-    check(set(re.findall(r"'(\w+)':", example)), section("ClearML", "What it records by itself"), "framework")
+    check(set(re.findall(r"'(\w+)':", example)), section("ClearML", "What Task.init records automatically"), "framework")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_frameworks_that_clearml_binds() -> None:
     [({"a", "new"}, "lacks"), (set(), "not there any more"), ({"a"}, None), ({"a", "some"}, None)],
 )
 def test_a_name_that_is_missing_or_gone_is_found(there: set[str], problem: str | None) -> None:
-    text = f"| argument | with us |\n|---|---|\n| `a` | as `b` |\n| `some` {IN_SOME} | as `c` |\n"
+    text = f"| argument | with tracelet-otel |\n|---|---|\n| `a` | as `b` |\n| `some` {IN_SOME} | as `c` |\n"
     if problem is None:
         check(there, text, "argument")
     else:
