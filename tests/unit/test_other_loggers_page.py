@@ -95,7 +95,7 @@ def test_frameworks_that_clearml_binds() -> None:
 
     words = inspect.getdoc(Task.init) or ""
     (example,) = re.findall(r"auto_connect_frameworks=\{\n(.*?)\}", words, re.DOTALL)
-    check(set(re.findall(r"'(\w+)':", example)), section("ClearML", "What Task.init records automatically"), "framework")
+    check(set(re.findall(r"'(\w+)':", example)), section("ClearML", "What it records automatically"), "framework")
 
 
 @pytest.mark.parametrize(
