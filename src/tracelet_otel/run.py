@@ -248,8 +248,9 @@ class Run(RecordsByHand):
     def __repr__(self) -> str:
         return card.as_text(self)
 
-    def _repr_html_(self) -> str:
-        return card.as_html(self)
+    def _repr_html_(self) -> str | None:
+        # A cell that begins a run has its card already.
+        return None if self._session.screen.is_shown_here else card.as_html(self)
 
     def __enter__(self) -> Run:
         return self

@@ -74,7 +74,9 @@ class Settings(BaseSettings):
     track_gradients: int | None = Field(default=None, ge=0)
     """The norm of the gradients is recorded before every so manieth step of an optimizer; never for None and 0."""
     summary: bool = True
-    """Whether a table of where the time went is shown at the end of a run, where standard error is a terminal."""
+    """Whether what is shown at the end of a run says where the time went."""
+    quiet: bool = False
+    """Whether nothing is shown of a run but warnings and errors."""
     track_system: bool = True
     """Whether GPU and host are measured."""
     track_git: bool = True

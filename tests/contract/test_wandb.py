@@ -45,7 +45,7 @@ def test_offline_without_a_key_says_how_to_upload(offline, identity, caplog, tmp
     delivery = FedDelivery(offline.tracker(), Guard())
     place = delivery.open(identity.attributes)
     assert place.url.startswith(str(tmp_path / "wandb" / "offline-run-"))
-    assert f"the run is offline: upload it with `wandb sync {place.url}`" in caplog.text
+    assert f"the run is offline: upload it with `wandb sync {place.url}`" in place.hint
     delivery.close(30)
 
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
+from tracelet_otel.errors import TraceletError
+
 UNDELIVERED: Final = "values were not delivered"
 """The place at which every value that was not delivered is counted."""
 
@@ -36,14 +38,35 @@ class _Log(_Adapter):
                 print(f"tracelet: {words} (this could not be logged: {error!r})", file=sys.stderr)  # noqa: T201
 
 
-log: Final = _Log(logging.getLogger("tracelet_otel"), {})
+class _LastResort(logging.Handler):
+    """Prints warnings to standard error where nobody has configured logging, as Python's own last resort does.
+
+    Python's prints no more than the message, so that nobody would know who says it.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__(logging.WARNING)
+        self.setFormatter(logging.Formatter("tracelet: %(message)s"))
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record, unless a handler of somebody else gets it."""
+        others = len(self._logger.handlers) > 1 or (self._logger.propagate and logging.getLogger().handlers)
+        if not others:
+            with suppress(OSError, ValueError):  # standard error may be closed, or its reader gone
+                print(self.format(record), file=sys.stderr)  # noqa: T201
+
+
+_logger: Final = logging.getLogger("tracelet_otel")
+_logger.addHandler(_LastResort(_logger))
+log: Final = _Log(_logger, {})
 
 
 class Guard:
     """Keeps errors away from the caller without hiding them.
 
-    The first error at each place is logged with its traceback. Every error is counted, so that the closing report of a
-    run can name what happened.
+    The first error at each place is logged, with its traceback where it is none of `tracelet_otel.errors`, whose
+    message says all. Every error is counted, so that the closing report of a run can name what happened.
     """
 
     def __init__(self) -> None:
@@ -79,7 +102,7 @@ class Guard:
             self._counts[place] += 1
             first = self._counts[place] == 1
         if first:
-            trace = error if isinstance(error, BaseException) else None
+            trace = error if isinstance(error, BaseException) and not isinstance(error, TraceletError) else None
             log.warning("%s: %s (said once, counted from now on)", place, error, exc_info=trace)
 
 

@@ -105,7 +105,7 @@ class Delivery:
         except OSError as error:
             raise TrackerUnavailableError(f"{self._tracker.name}: {type(error).__name__}: {error}") from error
         if location.hint:
-            log.warning("%s: %s", self._tracker.name, location.hint)
+            log.info("%s: %s", self._tracker.name, location.hint)
         self._opened, self._location, self._resource = True, location, resource
         return location
 

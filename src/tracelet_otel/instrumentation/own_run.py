@@ -39,7 +39,7 @@ class Participation:
     captures_media: bool = False
     """Whether pictures, tables, texts and files are recorded that other loggers are handed."""
     tells_summary: bool = True
-    """Whether that is shown on a terminal at the end of the run."""
+    """Whether that is shown at the end of the run."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Tags that the settings give the run."""
     note: str | None = None
@@ -72,7 +72,7 @@ class Participation:
             settings.track_time,
             settings.track_gradients or 0,
             settings.capture_media,
-            settings.summary,
+            settings.summary and not settings.quiet,
             settings.tags,
             settings.notes,
             settings.checkpoints,
@@ -95,6 +95,9 @@ def _settings() -> Settings:
 
 class OwnRun(Protocol):
     """A run that was not started by `start_logging`. The instrumentor calls it at each of these events."""
+
+    shows_end: bool
+    """Whether it shows itself how it has ended."""
 
     def begin(self) -> Participation | None:
         """Lightning has been imported, so something may be logged.
@@ -128,6 +131,8 @@ class OwnRun(Protocol):
 
 class Nobodys:
     """An `OwnRun` without an exporter of this package: only the configured SDK exports what is recorded."""
+
+    shows_end = False
 
     def begin(self) -> Participation | None:
         """Take the rank from the environment; None in a process that `multiprocessing` started."""

@@ -90,6 +90,8 @@ class Recorder:
         self._drain_lock = threading.Lock()
         self._sequence = 0
         self._measured = 0
+        self.rows = 0
+        """How many rows were drained from the queue."""
         self.last_unix_nano = 0
         """When the latest of the drained rows was logged, in nanoseconds since the epoch; 0 for none."""
         self._milliseconds = Milliseconds()
@@ -143,6 +145,7 @@ class Recorder:
                     except IndexError:
                         break
                     self._take(logged)
+                    self.rows += 1
                     if time.monotonic() >= deadline:
                         break
             finally:

@@ -12,7 +12,6 @@ from opentelemetry.metrics import MeterProvider
 from tracelet_otel import semconv
 from tracelet_otel._support.environment import trace_carrier
 from tracelet_otel._support.guard import Guard
-from tracelet_otel._support.terminal import show
 from tracelet_otel.instrumentation.attempts import Attempts
 from tracelet_otel.instrumentation.checkpoints import Checkpoints
 from tracelet_otel.instrumentation.events import Events
@@ -69,7 +68,12 @@ class Signals:
     ranks_apart: bool = False
     """Whether the run keeps the values of ranks apart."""
     tells_summary: bool = True
-    """Whether a table of where the time went is shown on a terminal at the end of the run."""
+    """Whether it is shown at the end of the run where the time went."""
+
+    @property
+    def time_spent(self) -> str:
+        """Where the time of this process's trainings went, as lines of text, once it is settled; empty for nowhere."""
+        return self.timing.table if self.timing is not None and self.tells_summary else ""
 
     def settle(self, outcome: str | None, error: BaseException | None) -> None:
         """Decide the run's final outcome, and judge what its time went to. Call it when nothing trains any more.
@@ -89,9 +93,7 @@ class Signals:
         if pruned is not None and self.outcome.value == semconv.OUTCOME_FINISHED:
             self.tags.find({semconv.PRUNED: pruned}, f"pruned: {pruned}" if self.owns_run else "")
         if self.timing is not None:
-            table = self.timing.conclude()
-            if self.tells_summary and not self.membership.rank:
-                show(table)
+            self.timing.conclude()
         if self.tracing is not None:
             self.tracing.finish(error)
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from tracelet_otel import errors
 from tracelet_otel.protocol.account import Account
+from tracelet_otel.protocol.main_metrics import MetricRange
 
 CONTENT_TYPE: Final = "application/x-protobuf"
 METRICS_PATH: Final = "/v1/metrics"
@@ -149,6 +150,10 @@ class Status:
     """The last attempt at the run that its trackers and the relay know of; 0 where it is new, None for unknown."""
     ids: Mapping[str, str] = field(default_factory=dict)
     """The backends' own ids of the run, as far as they are known."""
+    hints: Mapping[str, str] = field(default_factory=dict)
+    """What has to be done before people can see the run, by backend."""
+    values: Sequence[MetricRange] = ()
+    """The values of what was logged, once the run is over."""
 
     def line(self) -> str:
         """The status as one line of JSON."""
@@ -161,4 +166,5 @@ class Status:
         accounts = {name: Account(**account) for name, account in plain.pop("accounts").items()}
         # A relay that somebody else has started may be of a newer version, and tell more.
         known = {one.name: plain[one.name] for one in fields(cls) if one.name in plain}
+        known["values"] = [MetricRange(*one) for one in known.get("values", ())]
         return cls(accounts=accounts, **known)

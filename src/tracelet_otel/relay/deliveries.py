@@ -50,6 +50,12 @@ class Deliveries:
         return {name: one.location.url for name, one in self._by_name.items() if one.location is not None}
 
     @property
+    def hints(self) -> dict[str, str]:
+        """What has to be done before people can see the run, by tracker; only of those where that is anything."""
+        places = {name: one.location for name, one in self._by_name.items()}
+        return {name: place.hint for name, place in places.items() if place is not None and place.hint}
+
+    @property
     def ids(self) -> dict[str, str]:
         """The trackers' own ids of the run, as far as they are known."""
         told = {name: one.location.id for name, one in self._by_name.items() if one.location is not None}

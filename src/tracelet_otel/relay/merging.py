@@ -15,6 +15,7 @@ from tracelet_otel._support.guard import Guard
 from tracelet_otel.protocol.decode import Reading
 from tracelet_otel.relay.incomplete import Incomplete
 from tracelet_otel.relay.journal import JournalError
+from tracelet_otel.relay.latest import LatestValues
 from tracelet_otel.relay.matches import Late, Result, Source
 from tracelet_otel.relay.merge import Merge
 from tracelet_otel.relay.outbox import Outbox
@@ -60,8 +61,8 @@ class Merging:
         self._guard = guard
         self.taken = 0
         """How many readings requests have brought to this relay; a repeated one counts once."""
-        self.last: dict[str, Reading] = {}
-        """By name, the newest reading that this relay has passed on to trackers."""
+        self.latest = LatestValues(is_whole="resource" not in state)
+        """The newest values that this relay has passed on to trackers."""
         # What the merge has passed on and is not written to the journal yet.
         self._ready: list[Reading] = []
         self._done_parts: list[int] = []
@@ -138,7 +139,7 @@ class Merging:
             JournalError: nothing was written.
         """
         number = self._outbox.write(ready, pack_shares(shares) if shares else None, state=state)
-        self.last.update((reading.name, reading) for reading in ready)
+        self.latest.take(ready)
         self.taken += len(ready) + sum(len(one.readings) for one in shares)
         if number is None:
             return 0
@@ -217,6 +218,6 @@ class Merging:
         except JournalError as error:
             self._guard.report("values that are merged wait for room on the disk", error)
             return
-        self.last.update((reading.name, reading) for reading in self._ready)
+        self.latest.take(self._ready)
         self._ready, self._done_parts, self._state, self._has_news = [], [], {}, False
         self._on_rows()

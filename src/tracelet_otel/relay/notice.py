@@ -188,7 +188,7 @@ class RunNotice:
 
     def _last_values(self) -> tuple[LastValue, ...]:
         # Another thread adds to it.
-        for one in list(self._run.last.values()):
+        for one in list(self._run.latest.newest.values()):
             told = LastValue(one.name, one.value, one.step, one.axis, one.time_unix_nano, one.is_system)
             self._values[one.name] = told
         found = sorted(self._values.values(), key=lambda one: -one.time_unix_nano)

@@ -73,8 +73,8 @@ class RelayedRun:
         self.spans, self.files = self._deliveries.spans, self._deliveries.files
         merge = Merge(limit_s, max(_UNHEARD_S, interval_s))
         self._merging = Merging(self._outbox, merge, state, self._streams, guard, self._deliveries.wake, now)
-        self.last = self._merging.last
-        """By name, the newest reading that was passed on to trackers; to be changed by the merge only."""
+        self.latest = self._merging.latest
+        """The newest values that were passed on to trackers."""
         self._meter = RunMeter(journal, self._outbox, self._merging, self._deliveries, self._lock)
         self._merging.resume(journal.unmerged(), self._members.ranks)
         self._new_row_s = self._heard_s = self._now()
@@ -128,6 +128,8 @@ class RelayedRun:
             outcome=self._members.outcome,
             attempt=self._deliveries.attempt(self.known.attempt),
             ids=self._deliveries.ids,
+            hints=self._deliveries.hints,
+            values=self.latest.ranges() if self.is_over else (),
         )
 
     @property
@@ -205,8 +207,7 @@ class RelayedRun:
         if self.known.ended and self._phase is Phase.OPEN:
             self._phase, self._ended_s = Phase.ENDED, self._heard_s
         self._hear(batches)
-        if news.has_rows:
-            self._new_row_s = self._heard_s
+        self._new_row_s = self._heard_s if news.has_rows else self._new_row_s
         self._merging.add(news.shares, number)
         if self._streams.have_ended:
             self._merging.leave(self._newly_left())

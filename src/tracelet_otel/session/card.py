@@ -44,9 +44,34 @@ def as_text(run: Shown) -> str:
 
 def as_html(run: Shown) -> str:
     """The run for a notebook, with links."""
-    rows = "".join(f"<tr><td>{escape(name)}</td><td>{_link(url)}</td></tr>" for name, url in run.urls.items())
-    title = f"<b>{escape(run.name)}</b> in {escape(run.project)}: {_state(run)}"
-    return f"<div>{title}<br><code>{escape(run.id)}</code><table>{rows}</table></div>"
+    return as_card(run.name, run.project, run.id, _state(run), run.urls)
+
+
+def as_card(
+    name: str,
+    project: str,
+    run_id: str,
+    state: str,
+    places: Mapping[str, str],
+    figures: Mapping[str, str] | None = None,
+    table: str = "",
+) -> str:
+    """A card of HTML.
+
+    Args:
+        name: name of the run.
+        project: its project.
+        run_id: its id.
+        state: in words.
+        places: where to look at it, by backend.
+        figures: more to say of it, by name.
+        table: lines of text below, in which columns stand below each other.
+    """
+    rows = "".join(f"<tr><td>{escape(key)}</td><td>{_link(place)}</td></tr>" for key, place in places.items())
+    rows += "".join(f"<tr><td>{escape(key)}</td><td>{escape(one)}</td></tr>" for key, one in (figures or {}).items())
+    title = f"<b>{escape(name)}</b> in {escape(project)}: {escape(state)}"
+    below = f"<pre>{escape(table)}</pre>" if table else ""
+    return f"<div>{title}<br><code>{escape(run_id)}</code><table>{rows}</table>{below}</div>"
 
 
 def _state(run: Shown) -> str:

@@ -63,6 +63,8 @@ class EmbeddedRelay:
         self._relay = SingleRunRelay(order, self._guard, self._finish.is_set)
         self.urls: Mapping[str, str] = {}
         """Addresses at which people look at the run, by backend."""
+        self.hints: Mapping[str, str] = {}
+        """What has to be done before people can see the run, by backend."""
         try:
             self._relay.open(0, self._began)
         except BaseException:
@@ -107,8 +109,7 @@ class EmbeddedRelay:
             self._thread.join(wait_s)
 
     def _began(self, ready: Ready) -> None:
-        # What has to be done before people see the run was said by the delivery, which is in this process.
-        self.urls = ready.urls
+        self.urls, self.hints = ready.urls, ready.hints
 
     def _deliver(self) -> None:
         try:

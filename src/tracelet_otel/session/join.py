@@ -15,6 +15,7 @@ from opentelemetry.sdk.resources import Resource
 
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.registry import check_joined
+from tracelet_otel.protocol.messages import Status
 from tracelet_otel.session.calls import Address, HttpConnection, fetch_status, is_collector
 from tracelet_otel.session.transport import HttpRelay
 from tracelet_otel.settings import Settings
@@ -52,8 +53,11 @@ class JoinedRelay(HttpRelay):
         self._announce(resource, deadline_s, settings.start_timeout)
         self.tells = not is_collector(self.address)
         """Whether it reports how far the delivery is, which a collector does not."""
-        self.urls: Mapping[str, str] = self._wait_for_urls(settings, run_id, deadline_s) if self.tells else {}
+        status = self._wait_for_urls(settings, run_id, deadline_s) if self.tells else None
+        self.urls: Mapping[str, str] = status.urls if status is not None else {}
         """Addresses at which people look at the run, by backend; empty for a collector."""
+        self.hints: Mapping[str, str] = status.hints if status is not None else {}
+        """What has to be done before people can see the run, by backend."""
 
     @property
     def address(self) -> Address:
@@ -103,7 +107,7 @@ class JoinedRelay(HttpRelay):
                 f"what listens at {self.address.endpoint} is no relay of ours: it answers {status}"
             )
 
-    def _wait_for_urls(self, settings: Settings, run_id: str, deadline_s: float) -> Mapping[str, str]:
+    def _wait_for_urls(self, settings: Settings, run_id: str, deadline_s: float) -> Status:
         while True:
             status = fetch_status(self.address, run_id, min(_left_s(deadline_s), _STATUS_S))
             problem = "it does not answer"
@@ -118,7 +122,7 @@ class JoinedRelay(HttpRelay):
                     raise TrackerError(f"{name}: {reason}")
                 waiting = [name for name in status.accounts if name not in status.urls]
                 if not waiting:
-                    return status.urls
+                    return status
                 problem = "; ".join(f"{name}: {status.accounts[name].problem or 'no answer'}" for name in waiting)
             if time.monotonic() >= deadline_s:
                 raise TrackerUnavailableError(
@@ -149,6 +153,8 @@ class ParentsRelay(HttpRelay):
             connection.post(self._address, _announcement(resource), timeout_s=_TOLD_S)
         self.tells = not is_collector(self._address)
         """Whether it reports how far the delivery is, which a collector does not."""
+        self.hints: Mapping[str, str] = {}
+        """Nothing: what has to be done is said of the parent."""
 
     @property
     def address(self) -> Address:

@@ -18,7 +18,6 @@ from typing import IO, Any, Final
 
 from tracelet_otel._support.child_environment import child_environment
 from tracelet_otel._support.environment import environment
-from tracelet_otel._support.guard import log
 from tracelet_otel._support.processes import started
 from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.otlp.exporter import collector_variables
@@ -78,12 +77,12 @@ class RelayProcess(HttpRelay):
             # A relay that was killed could not remove its empty journal itself.
             remove_empty(settings.journal_dir / f"{run_id}{SUFFIX}")
             raise
-        for name, hint in ready.hints.items():
-            log.warning("%s: %s", name, hint)
         self.tells = True
         """The relay reports how far the delivery is."""
         self.urls: Mapping[str, str] = ready.urls
         """Addresses at which people look at the run, by backend."""
+        self.hints: Mapping[str, str] = ready.hints
+        """What has to be done before people can see the run, by backend."""
 
     @property
     def address(self) -> Address:

@@ -23,6 +23,7 @@ from tracelet_otel.exporters.registry import import_trackers, specs, takes_trace
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.files import SPOOL_SUFFIX
+from tracelet_otel.protocol.messages import Status
 from tracelet_otel.resource.membership import Membership
 from tracelet_otel.resource.rank_info import RankInfo, is_first_of_node
 from tracelet_otel.session.calls import NO_RELAY, Address
@@ -99,6 +100,11 @@ class Owner:
         """Addresses at which people look at the run, by tracker, and the collector's endpoint."""
         trackers = self.connection.urls if self.connection else {}
         return {**trackers, **({OTLP: self._stream.receiver} if self._stream else {})}
+
+    @property
+    def hints(self) -> Mapping[str, str]:
+        """What has to be done before people can see the run, by tracker; only of those where that is anything."""
+        return self.connection.hints if self.connection else {}
 
     @property
     def ids(self) -> Mapping[str, str]:
@@ -188,13 +194,14 @@ class Owner:
         for exporter in self._own_exporters:
             exporter.wait_for_room(timeout_s)
 
-    def finish(self, deadline_s: float) -> None:
+    def finish(self, deadline_s: float, say: Callable[[str], None]) -> Status | None:
         """Wait for the trackers, but not with the relay of a parent, which goes on.
 
         The collector was waited for already, when its exporter was shut down.
         """
-        if self._relayed is not None and self._parent is None:
-            self._relayed.finish(deadline_s)
+        if self._relayed is None or self._parent is not None:
+            return None
+        return self._relayed.finish(deadline_s, say)
 
     def abandon(self) -> None:
         """Stop sending at once. A relay still delivers what it has accepted."""

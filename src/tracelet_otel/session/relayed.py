@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
@@ -21,9 +20,9 @@ from tracelet_otel.session.calls import Address, wait_for
 from tracelet_otel.session.transport import TO_RELAY
 
 _QUIET_S: Final = 2.0
-"""How long the end of a run is waited for before progress is printed."""
+"""How long the end of a run is waited for before it is said what is waited for."""
 _PROGRESS_S: Final = 1.0
-"""Time between two lines of progress."""
+"""Seconds until that is said anew."""
 _EXIT_S: Final = 2.0
 """How long the relay is waited for once it has delivered everything."""
 _LEFT_TO_RELAY: Final = "The relay goes on; what it cannot deliver"
@@ -57,6 +56,11 @@ class RelayConnection(Protocol):
     @property
     def urls(self) -> Mapping[str, str]:
         """Addresses at which people look at the run, by backend."""
+        ...
+
+    @property
+    def hints(self) -> Mapping[str, str]:
+        """What has to be done before people can see the run, by backend."""
         ...
 
     @property
@@ -125,7 +129,7 @@ class Relayed:
         status = self._ask()
         return status.errors if status else {}
 
-    def finish(self, deadline_s: float) -> None:
+    def finish(self, deadline_s: float, say: Callable[[str], None]) -> Status | None:
         """Wait until the relay has delivered everything, log what is missing, and release the relay.
 
         A relay process goes on with what is left.
@@ -133,11 +137,15 @@ class Relayed:
         Args:
             deadline_s: when to give up, a time of the monotonic clock in seconds. It does not apply to a relay that
                 ends with this process, as that gives up by itself on a tracker that takes nothing.
+            say: called each second with what is waited for, once that takes long.
+
+        Returns:
+            The last that the relay has said of the run; None where it has said nothing.
         """
         if not self._connection.tells:
             # There is nothing to wait for: this process cannot learn what becomes of what it has sent.
             self._connection.release(0)
-            return
+            return None
         if not self._connection.outlives_process:
             # The relay may not know that the run has ended: with a full disk it accepts no report of that.
             self._connection.release(0)
@@ -153,17 +161,18 @@ class Relayed:
             now_s = time.monotonic()
             if now_s - began_s > _QUIET_S and now_s - said_s > _PROGRESS_S:
                 said_s = now_s
-                self._say_progress()
+                self._say_progress(say)
             return False
 
         try:
             over = wait_for(is_done, deadline_s if self._connection.outlives_process else math.inf)
             self._finished = True
         finally:
-            self._say_result(time.monotonic() - began_s > _QUIET_S)
+            self._say_result()
         # A relay that has child runs of this one ends when they do.
         is_last = over and self._last is not None and not self._last.goes_on
         self._connection.release(_EXIT_S if is_last else 0)
+        return self._last
 
     def _ask(self) -> Status | None:
         if self._finished:
@@ -183,15 +192,15 @@ class Relayed:
             self._guard.report("the relay could not be started again", problem)
         self._on_revived()
 
-    def _say_progress(self) -> None:
+    def _say_progress(self, say: Callable[[str], None]) -> None:
         if self._last is not None:
             parts = [
                 f"{name} has {account.delivered} of {account.delivered + account.pending}"
                 for name, account in self._last.accounts.items()
             ]
-            print(f"tracelet: waiting for delivery: {', '.join(parts)}", file=sys.stderr, flush=True)  # noqa: T201
+            say(f"waiting for delivery: {', '.join(parts)}")
 
-    def _say_result(self, took_long: bool) -> None:
+    def _say_result(self) -> None:
         status = self._last
         if status is None:
             self._guard.report(
@@ -219,5 +228,3 @@ class Relayed:
                     account.refused,
                     account.problem,
                 )
-            elif took_long:
-                print(f"tracelet: {name} has all {account.delivered} readings", file=sys.stderr, flush=True)  # noqa: T201

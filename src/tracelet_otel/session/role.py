@@ -14,6 +14,7 @@ from tracelet_otel.exporters.otlp.events import OtlpEvents
 from tracelet_otel.exporters.otlp.spans import OtlpSpans
 from tracelet_otel.instrumentation.launching import Launching, NoLaunching
 from tracelet_otel.protocol.account import Account
+from tracelet_otel.protocol.messages import Status
 from tracelet_otel.resource.membership import Membership
 from tracelet_otel.session.calls import NO_RELAY, Address
 
@@ -104,6 +105,11 @@ class Role(Protocol):
         ...
 
     @property
+    def hints(self) -> Mapping[str, str]:
+        """What has to be done before people can see the run, by backend; only of those where that is anything."""
+        ...
+
+    @property
     def ids(self) -> Mapping[str, str]:
         """The backends' own ids of the run, as far as they are known."""
         ...
@@ -146,13 +152,17 @@ class Role(Protocol):
         """
         ...
 
-    def finish(self, deadline_s: float) -> None:
+    def finish(self, deadline_s: float, say: Callable[[str], None]) -> Status | None:
         """Wait until the trackers have what the exporters have sent, and log what is missing.
 
         Call it after the readers, and with them the exporters, have been shut down.
 
         Args:
             deadline_s: when to give up, a time of the monotonic clock in seconds.
+            say: called now and then with what is waited for, where that takes long.
+
+        Returns:
+            How far the delivery is; None where this process does not know.
         """
         ...
 
@@ -180,6 +190,7 @@ class Silent:
         self.streams: Sequence[MetricExporter] = ()
         self.urls: Mapping[str, str] = {}
         self.ids: Mapping[str, str] = {}
+        self.hints: Mapping[str, str] = {}
         self.accounts: dict[str, Account] = {}
         self.errors: Mapping[str, int] = {}
 
@@ -211,8 +222,9 @@ class Silent:
     def wait_for_room(self, timeout_s: float) -> None:
         """Do nothing."""
 
-    def finish(self, deadline_s: float) -> None:
-        """Do nothing."""
+    def finish(self, deadline_s: float, say: Callable[[str], None]) -> Status | None:
+        """None: nothing was sent."""
+        return None
 
     def abandon(self) -> None:
         """Do nothing."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from tracelet_otel.exporters.registry import run_to_continue
 from tracelet_otel.instrumentation.signals import Signals
 from tracelet_otel.instrumentation.spool import SpoolWriter
 from tracelet_otel.protocol.files import PACKAGES_FILE
+from tracelet_otel.protocol.main_metrics import MetricRange
 from tracelet_otel.protocol.run_identity import to_text
 from tracelet_otel.resource.attempts import Again, begun
 from tracelet_otel.resource.packages import installed_packages
@@ -30,6 +32,7 @@ from tracelet_otel.session.faults import FaultFile, fault_file_of
 from tracelet_otel.session.outgoing import OutgoingFiles
 from tracelet_otel.session.parent import Parent
 from tracelet_otel.session.role import Role
+from tracelet_otel.session.screen import RunBegun, RunEnded, RunScreen
 from tracelet_otel.settings import Settings
 from tracelet_otel.system.monitor import Hardware, hardware_of
 
@@ -65,6 +68,9 @@ class Session:
         self._console: ConsoleCapture | None = None
         self._again: Again | None = None
         self._parent: Parent | None = None
+        self._signals: Signals | None = None
+        self.screen = RunScreen(is_quiet=True, guard=guard)
+        """What people see of the run."""
 
     def identify(
         self, run_id: str = "", run_name: str = "", *, parent: Parent | None = None, goes_on: bool = True
@@ -119,8 +125,12 @@ class Session:
             TraceletError: the run cannot be created or found.
         """
         started = {semconv.RUN_START_TIME: to_text(self._began_unix_nano)}
+        is_quiet = self.settings.quiet or self._parent is not None or not self.role.owns_run
+        self.screen = RunScreen(is_quiet=is_quiet, guard=self._guard)
         try:
-            self.role.open({**identity, **started}, self._guard, waits=waits)
+            # What starts beside the training is not waited for.
+            with nullcontext() if waits else self.screen.opening(self.settings.backend):
+                self.role.open({**identity, **started}, self._guard, waits=waits)
         except BaseException:
             self._withdraw()
             raise
@@ -130,7 +140,17 @@ class Session:
             self._faults = fault_file_of(self.settings, self.role)
         except OSError as error:
             self._guard.report("where a crash happens will not be known", error)
+        places = {name: self.role.hints.get(name, url) for name, url in self.role.urls.items()}
+        name, project = str(identity[semconv.RUN_NAME]), str(identity[semconv.PROJECT_NAME])
+        self.screen.begin(RunBegun(name, project, self.role.run_id, places), self._progress)
         return self.purpose
+
+    def _progress(self) -> dict[str, str]:
+        """What a notebook shows of the run while it goes on."""
+        if self._signals is None:
+            return {}
+        figures = {"step": f"{self._signals.progress.step:,}", "rows": f"{self._signals.recorder.rows:,}"}
+        return figures | {name: f"{one.delivered:,} readings delivered" for name, one in self.role.accounts.items()}
 
     def _withdraw(self) -> None:
         """The run could not begin, so this was no attempt at it."""
@@ -148,7 +168,7 @@ class Session:
             signals: has them.
         """
         self._beside.open(self.role, identity)
-        self._spool = signals.spool
+        self._spool, self._signals = signals.spool, signals
         self._spool.open(self.role, self._notice_files)
         self.role.when_found(self._find_spool)
         if signals.owns_run and semconv.PARENT_RUN_ID not in identity.attributes:
@@ -232,7 +252,17 @@ class Session:
         self.send_files()
         if self._spool is not None:
             self._spool.close()
-        self.role.finish(began_s + self.settings.stop_timeout)
+        status = self.role.finish(began_s + self.settings.stop_timeout, self.screen.wait)
+        self._show_end(() if status is None else status.values)
+
+    def _show_end(self, values: Sequence[MetricRange]) -> None:
+        signals = self._signals
+        if signals is None:
+            return
+        outcome = signals.outcome
+        took_s = (outcome.end_unix_nano - self._began_unix_nano) / 1e9
+        rows, accounts = signals.recorder.rows, self.role.accounts
+        self.screen.end(RunEnded(outcome.value, max(took_s, 0), rows, accounts, values, signals.time_spent))
 
     def close(self) -> None:
         """Close the role. Call it once the run has ended, or could not begin."""

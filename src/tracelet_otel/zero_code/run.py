@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 class ZeroCodeRun:
     """An `OwnRun` that begins, delivers and ends without calls from the script, and never raises an error into it."""
 
+    shows_end = True
+
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._guard = Guard()
@@ -243,8 +245,6 @@ class ZeroCodeRun:
         except Exception as error:
             self._give_up(error)
             return
-        for name, url in session.role.urls.items():
-            log.info("%s: %s", name, url)
         with self._changed:
             is_late = self._closed or self._given_up
             if not is_late:
@@ -296,5 +296,4 @@ class ZeroCodeRun:
             self._kept.clear()
             self._changed.notify_all()
         self._guard.count(UNDELIVERED, lost)
-        expected = type(error).__module__.startswith("tracelet_otel")
-        self._guard.report("nothing is recorded", str(error) if expected else error)
+        self._guard.report("nothing is recorded", error)

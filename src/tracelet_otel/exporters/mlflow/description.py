@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from tracelet_otel import semconv
-from tracelet_otel.exporters.mlflow.extremes import Extreme, is_of_training
+from tracelet_otel.exporters.mlflow.extremes import Extreme
 from tracelet_otel.exporters.mlflow.mapping import (
     MAX_TAG_LENGTH,
     NOTE_TAG,
@@ -22,6 +22,7 @@ from tracelet_otel.exporters.mlflow.mapping import (
     storable,
 )
 from tracelet_otel.protocol.failure import FAILURE_FILE
+from tracelet_otel.protocol.main_metrics import main_metrics
 
 WRITTEN_TAGS: Final = ("mlflow.tracelet.note", "mlflow.tracelet.summary")
 """Tags that keep what we wrote last into a description, by which changes of others are known: note, and summary."""
@@ -30,8 +31,6 @@ TRAINING_PAGE: Final = "?workflowType=machine_learning"
 """Behind the address of a run: its page is that of model training, whatever the browser has shown last."""
 
 _MOST_METRICS: Final = 10
-_EVALUATED: Final = ("val", "test")
-"""Metrics with one of these in their name come first: they are what a training is judged by."""
 
 
 def described(tags: Mapping[str, str], note: str | None, summary: str) -> dict[str, str]:
@@ -86,14 +85,7 @@ def summary(
 
 
 def _values(latest: Mapping[str, float], extremes: Mapping[str, Extreme]) -> Iterator[str]:
-    keys = [
-        key
-        for key in latest
-        if is_of_training(key)
-        # Lightning logs such a metric under two names, of which this one is of single steps.
-        and not (key.endswith("_step") and f"{key.removesuffix('_step')}_epoch" in latest)
-    ]
-    keys.sort(key=lambda key: (not any(word in key.lower() for word in _EVALUATED), key))
+    keys = main_metrics(latest)
     for key in keys[:_MOST_METRICS]:
         one = extremes.get(key)
         # A list, since MLflow's page shows a table without room between its columns.

@@ -12,14 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tracelet_otel import semconv
 from tracelet_otel.exporters.mlflow.mapping import MAX_TAG_LENGTH
 from tracelet_otel.protocol.decode import Reading
+from tracelet_otel.protocol.main_metrics import is_of_training
 
 EXTREMES_TAG: Final = "mlflow.tracelet.extremes"
 """MLflow's pages do not show tags that begin with `mlflow.`."""
-_EPOCH: Final = "epoch"
-"""A metric that Lightning logs in each row."""
 _LONGEST_NUMBERS: Final = 100
 """More characters than four numbers take as JSON."""
 
@@ -40,11 +38,6 @@ class Extreme:
         if value > self.highest:
             return Extreme(self.lowest, self.lowest_step, value, step)
         return self
-
-
-def is_of_training(key: str) -> bool:
-    """Whether a metric says how a training went, and not where it was or what it cost."""
-    return key != _EPOCH and not key.startswith((semconv.SYSTEM_PREFIX, semconv.TIME_PREFIX))
 
 
 class Extremes:

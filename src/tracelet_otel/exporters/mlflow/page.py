@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -33,6 +34,10 @@ _ATTEMPTS: Final = 3
 _FIT: Final = "fit"
 _MODEL: Final = "model"
 """Name of a run's model, as `mlflow.pytorch.autolog` has it."""
+
+
+_UI: Final = "http://127.0.0.1:5000"
+"""Where `mlflow ui` listens by default."""
 
 
 class RunPage:
@@ -67,10 +72,11 @@ class RunPage:
             is_new: whether the run was created for this.
         """
         attempt = 0 if is_new else self._attempt
+        path = f"/#/experiments/{self._info.experiment_id}/runs/{self._info.run_id}{TRAINING_PAGE}"
         if urlsplit(uri).scheme not in ("http", "https"):
-            return RunLocation(uri, attempt=attempt, id=self._info.run_id)
-        path = f"experiments/{self._info.experiment_id}/runs/{self._info.run_id}"
-        return RunLocation(f"{uri.rstrip('/')}/#/{path}{TRAINING_PAGE}", attempt=attempt, id=self._info.run_id)
+            hint = f"`mlflow ui --backend-store-uri {quote(uri)}`, then open {_UI}{path}"
+            return RunLocation(uri, hint, attempt, self._info.run_id)
+        return RunLocation(f"{uri.rstrip('/')}{path}", attempt=attempt, id=self._info.run_id)
 
     def log_metrics(self, metrics: Sequence[Metric], readings: Sequence[Reading]) -> None:
         """Store values and, in the same call, their extremes.

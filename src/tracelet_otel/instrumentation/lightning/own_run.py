@@ -9,6 +9,7 @@ from opentelemetry.metrics import MeterProvider
 from tracelet_otel import semconv
 from tracelet_otel._support.environment import environment
 from tracelet_otel._support.guard import Guard
+from tracelet_otel._support.terminal import show
 from tracelet_otel.instrumentation.global_events import GlobalEvents
 from tracelet_otel.instrumentation.outcome import error_that_ended
 from tracelet_otel.instrumentation.own_run import OwnRun
@@ -52,6 +53,8 @@ def end(run: OwnRun, signals: Signals, error_before: BaseException | None) -> No
         run.end()
         signals.recorder.drain()
         signals.settle(None, error_that_ended(error_before))
+        if not run.shows_end and not signals.membership.rank:
+            show(signals.time_spent)
         run.send_files()
         signals.outcome.end()
     except Exception as error:

@@ -56,6 +56,8 @@ class Timing:
         self.actions = Actions(self._sum_up)
         self._pid = os.getpid()
         self._account = TimeAccount()
+        self.table = ""
+        """Where the time went, as lines of text, once `conclude` was called; empty where no step was made."""
         self._lock = threading.Lock()
         meter = meter_provider.get_meter(semconv.SCOPE_RUN)
         self._duration = meter.create_histogram(
@@ -125,17 +127,13 @@ class Timing:
         """What bounds the training, as far as that has been judged yet."""
         return self._judge.verdict
 
-    def conclude(self) -> str:
-        """Judge the trainings as a whole, at the end of the run.
-
-        Returns:
-            A table of where the time went, for people; empty where no step was made.
-        """
+    def conclude(self) -> None:
+        """Judge the trainings as a whole, at the end of the run."""
         fit = self.fit_time
         self._judge.conclude(fit)
         if self._judge.verdict is not None:
             self._tell(self._judge.verdict)
-        return summary(fit)
+        self.table = summary(fit)
 
     def device_times(self, make_event: Callable[[], StreamEvent], is_capturing: Callable[[], bool]) -> DeviceTimes:
         """What measures steps on a device; the same for all trainers of this process.

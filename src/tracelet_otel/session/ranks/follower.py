@@ -105,6 +105,11 @@ class Follower:
         return status.urls if status else {}
 
     @property
+    def hints(self) -> Mapping[str, str]:
+        """None: the run's owner says what has to be done."""
+        return {}
+
+    @property
     def ids(self) -> Mapping[str, str]:
         """The trackers' own ids of the run; empty until the run is found."""
         status = self._status()
@@ -171,8 +176,9 @@ class Follower:
         for exporter in self._all:
             exporter.wait_for_room(timeout_s)
 
-    def finish(self, deadline_s: float) -> None:
-        """Do nothing: the relay delivers what it has accepted."""
+    def finish(self, deadline_s: float, say: Callable[[str], None]) -> Status | None:
+        """None: the relay delivers what it has accepted, and the run's owner waits for that."""
+        return None
 
     def abandon(self) -> None:
         """Stop sending at once."""
