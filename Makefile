@@ -43,8 +43,8 @@ test: check
 test-all: check
 	$(PYTEST)
 
-# tests/packaging is about this tree and needs the tools of the group dev: other environments leave it out.
-OTHERS := $(TESTS) -m 'not slow' --ignore tests/packaging
+# tests/packaging and tests/docs are about this tree and need the tools of the group dev: other environments leave them out.
+OTHERS := $(TESTS) -m 'not slow' --ignore tests/packaging --ignore tests/docs
 
 # The oldest release of everything that is declared.
 .venv-oldest/.installed: pyproject.toml constraints-oldest.txt

@@ -103,6 +103,7 @@ class WarmProcess:
         bufsize: 0 for pipes of bytes without a buffer, as `subprocess.Popen` has it.
         relays: path of the socket of the server that forks the relays that it starts; without one they are new
             interpreters.
+        executable: what is `sys.executable` there; by default the server's.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class WarmProcess:
         text: bool = False,
         bufsize: int = -1,
         relays: str = "",
+        executable: str = "",
     ) -> None:
         self.args = list(arguments)
         self.returncode: int | None = None
@@ -138,6 +140,7 @@ class WarmProcess:
             "new_session": start_new_session,
             "name": NAMES.get(self.args[1] if self.args[0] == "-m" else "", "python"),
             "relays": relays,
+            "executable": executable or sys.executable,
         }
         self._server = socket.socket(socket.AF_UNIX)
         self._server.connect(server)

@@ -117,6 +117,7 @@ def run(request: Request) -> None:
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
     Path("/proc/self/comm").write_text(request["name"])
+    sys.executable = request["executable"]
     kind, *arguments = request["arguments"]
     own = [path for path in request["environment"].get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:1] = own
