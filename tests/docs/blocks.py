@@ -24,8 +24,6 @@ from sybil import Document, Example, Region, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer, FencedCodeBlockLexer
 
-from tests.support.collector import tool
-
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -75,8 +73,8 @@ def commands(session: str) -> Iterator[str]:
 
 
 def _query(example: Example) -> None:
-    promtool = [tool("promtool"), "--experimental", "promql", "format", example.parsed]
-    done = subprocess.run(promtool, capture_output=True, text=True, check=False)
+    command = ["promtool", "--experimental", "promql", "format", example.parsed]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{example.path}:{example.line}: {done.stderr}"
 
 

@@ -14,6 +14,8 @@ from tests.support.otlp_receiver import HttpReceiver
 SCRIPTS = Path(__file__).with_name("scripts")
 WARM = {"python": "", "python3": "", "tracelet-otel": "-m tracelet_otel", "torchrun": "-m torch.distributed.run"}
 """Commands that are Python programs, and what Python is told for each."""
+# At import: no setting of the environment is left while a test runs.
+TOOLS = os.environ.get("TRACELET_TOOLS", "")
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +36,8 @@ def places(
 @pytest.fixture
 def commands(places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a reader's shell finds: those commands, then those of this environment; and a `train.py`."""
-    monkeypatch.setenv("PATH", os.pathsep.join([str(places), str(Path(sys.executable).parent), os.environ["PATH"]]))
+    found = [str(places), str(Path(sys.executable).parent), TOOLS, os.environ["PATH"]]
+    monkeypatch.setenv("PATH", os.pathsep.join(path for path in found if path))
     # torchrun has ranks of this interpreter.
     monkeypatch.setenv("PYTHON_EXEC", str(places / "python"))
     # MLflow's client keeps a connection for each address, and that with a path from here means another file elsewhere.

@@ -57,8 +57,9 @@ def test_python_shares_a_namespace_and_commands_a_directory(tmp_path):
         block("promql", "sum by ("),
         block("python", "", notes=("file: ../elsewhere.py",)),
     ],
+    ids=lambda block: block.splitlines()[-2],
 )
-def test_a_block_that_is_wrong_fails(tmp_path, wrong):
+def test_a_block_that_is_wrong_fails(tmp_path, commands, wrong):
     with pytest.raises(Exception, match=r"."):
         run(page(tmp_path, wrong))
 

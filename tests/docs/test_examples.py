@@ -152,8 +152,9 @@ def test_a_training_that_diverges(database):
 
 def test_prometheus_from_nothing():
     ports = {"OTLP_PORT": str(free_port()), "PROMETHEUS_PORT": str(free_port())}
-    path = os.pathsep.join([os.environ["PATH"], str(Path(tool("promtool")).parent)])
-    said = shell("$EXAMPLES/prometheus/run.sh", PATH=path, **ports)
+    for name in ("otelcol", "prometheus", "promtool"):
+        tool(name)
+    said = shell("$EXAMPLES/prometheus/run.sh", **ports)
     [trained] = re.findall(r"last loss: (\S+)", said)
     [found] = re.findall(r"train_loss\{.*tracelet_run_name=\"first run\".*\} => (\S+) @", said)
     assert float(found) == pytest.approx(float(trained), rel=1e-6)
