@@ -104,6 +104,7 @@ RUN: Final[dict[str, Callable[[Example], None]]] = {
     "ini": _parsed(lambda text: configparser.ConfigParser(interpolation=None).read_string(text)),
 }
 """What is done with a block of a language."""
+_SHELLS: Final = ("console", "bash", "sh")
 SHOWN: Final = ("text", "output", "mermaid")
 """Languages of blocks that are there to be read."""
 
@@ -144,8 +145,9 @@ def unexecuted(document: Document) -> Iterator[str]:
         if "not run" in notes or language in SHOWN or language.startswith("{"):
             continue
         if "file" in notes:
-            later = (one.parsed for one in examples[number + 1 :] if one.region.evaluator in (_console, _shell))
-            if language in ("python", "bash", "sh") and not any(notes["file"] in one for one in later):
+            later = (one.region for one in examples[number + 1 :])
+            starts = (one.parsed for one in later if one.lexemes["language"] in _SHELLS)
+            if language in ("python", *_SHELLS) and not any(notes["file"] in one for one in starts):
                 yield f"line {example.line}: no later block starts {notes['file']}"
         elif language not in RUN:
             yield f"line {example.line}: nobody runs {language!r}" if language else f"line {example.line}: no language"

@@ -21,12 +21,14 @@ INSTRUMENTS = "/opentelemetry/instrumentation/auto_instrumentation"
 
 def main() -> int:
     socket, relays, python, *arguments = sys.argv[1:]
+    if arguments[0] == "-u":  # as torchrun has it
+        del arguments[0]
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if any(path.endswith(INSTRUMENTS) for path in paths) and not arguments[0].startswith("-"):
         arguments.insert(0, str(INSTRUMENTED))
     child = WarmProcess(socket, arguments, relays=relays, executable=python)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: child.send_signal(number))
+        signal.signal(number, lambda number, _: os.kill(child.pid, number))
     ended = child.wait()
     return ended if ended >= 0 else 128 - ended
 
