@@ -36,6 +36,17 @@ _LONGEST_S: Final = 1e6
 """Largest setting of a time in seconds, since locks and timestamps have limits."""
 
 
+def _state_directory() -> Path:
+    """The directory in which the user's programs keep their state, where nothing says otherwise."""
+    try:
+        return user_state_path("tracelet-otel")
+    except RuntimeError as error:
+        # As in a container whose user is a number only.
+        raise ConfigurationError(
+            "the user has no home directory: set TRACELET_JOURNAL_DIR to a directory that can be written"
+        ) from error
+
+
 class Settings(BaseSettings):
     """What a run does and where its metrics go."""
 
@@ -115,7 +126,7 @@ class Settings(BaseSettings):
     """Whether the values of all ranks are merged into one, or each rank has its own series."""
     rank_timeout: float = Field(default=60.0, gt=0, le=_LONGEST_S)
     """Seconds for which a value waits for ranks that have not logged it."""
-    journal_dir: Path = Field(default_factory=lambda: user_state_path("tracelet-otel"))
+    journal_dir: Path = Field(default_factory=_state_directory)
     """Directory of the journals, in which a relay keeps what it has accepted and not delivered yet."""
     journal_limit: int = Field(default=4096, gt=0)
     """Largest size of a run's journal in MiB. Where a tracker is away so long that more waits, the oldest values are

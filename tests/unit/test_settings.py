@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tracelet_otel.errors import ConfigurationError
@@ -40,6 +42,19 @@ def test_every_setting_is_read_from_the_environment(monkeypatch):
 def test_whose_console_is_recorded(monkeypatch, text, console):
     monkeypatch.setenv("TRACELET_CONSOLE", text)
     assert load({}, None).console == console
+
+
+def test_a_user_without_a_home_is_asked_for_a_directory(monkeypatch):
+    for name in ("HOME", "XDG_STATE_HOME", "TRACELET_JOURNAL_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(ConfigurationError, match="TRACELET_JOURNAL_DIR"):
+        load({}, None)
+    assert load({}, {"journal_dir": "/journals"}).journal_dir == Path("/journals")
 
 
 def test_an_unknown_key_is_named_with_the_closest_one():
