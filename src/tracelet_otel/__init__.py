@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     __version__: str
     """Version of the package."""
 
-    from tracelet_otel.api import get_active_run, start_logging, stop_logging
+    from tracelet_otel.api import prepare_logging, start_logging
+    from tracelet_otel.api.active import get_active_run, stop_logging
     from tracelet_otel.errors import (
         ConfigurationError,
         IncompatibleVersionError,
@@ -38,10 +39,12 @@ __all__ = [
     "TrackerError",
     "TrackerUnavailableError",
     "get_active_run",
+    "prepare_logging",
     "start_logging",
     "stop_logging",
 ]
 
+_BEGINNINGS = ("prepare_logging", "start_logging")
 _ERRORS = frozenset(name for name in __all__ if name.endswith("Error"))
 
 
@@ -58,8 +61,10 @@ if not TYPE_CHECKING:  # a type checker would accept any name
             from tracelet_otel import errors as home
         elif name == "TraceletLogger":
             from tracelet_otel import logger as home
-        else:
+        elif name in _BEGINNINGS:
             from tracelet_otel import api as home
+        else:
+            from tracelet_otel.api import active as home
         return getattr(home, name)
 
 
@@ -68,7 +73,7 @@ def __dir__() -> list[str]:
 
 
 def _record_worker() -> None:
-    from tracelet_otel.api import record_workers
+    from tracelet_otel.api.active import record_workers
 
     record_workers()
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from tracelet_otel import semconv
 from tracelet_otel._support.environment import environment
 from tracelet_otel._support.guard import log
-from tracelet_otel.api import get_active_run, start_logging
+from tracelet_otel.api import start_logging
+from tracelet_otel.api.active import get_active_run
 from tracelet_otel.instrumentation.by_hand import ByHand, RecordsByHand
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.lightning.recording_logger import RecordingLogger

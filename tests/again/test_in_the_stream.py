@@ -13,7 +13,7 @@ from tests.support.otlp_receiver import HttpReceiver
 from tests.support.quiet import quiet_trainer
 from tests.support.trainings import loader, regression
 from tracelet_otel import semconv
-from tracelet_otel.api import _roles
+from tracelet_otel.api.active import _roles
 from tracelet_otel.resource.attempts import SUFFIX
 
 EPOCH = 8

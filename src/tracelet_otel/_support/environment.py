@@ -29,6 +29,12 @@ def set_environment_defaults(values: Mapping[str, str]) -> None:
         os.environ.setdefault(name, value)
 
 
+def replace_environment(values: Mapping[str, str]) -> None:
+    """Give this process other environment variables. Only for processes of our own."""
+    os.environ.clear()
+    os.environ.update(values)
+
+
 def own_variables() -> list[str]:
     """Names of the variables with our prefix, without those that this package leaves for other processes."""
     left = (_HANDOVER, _RUN, _RECORDER, _CONSOLE)

@@ -9,15 +9,17 @@ from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracelet_otel._support.environment import environment
 from tracelet_otel._support.findings import Finding
 from tracelet_otel._support.guard import log
 from tracelet_otel.errors import ConfigurationError, MissingDependencyError
-from tracelet_otel.exporters.base import Tracker
 from tracelet_otel.exporters.spec import ENTRY_POINTS, TrackerOptions, TrackerSpec
 from tracelet_otel.settings import OTLP, Settings, did_you_mean
+
+if TYPE_CHECKING:
+    from tracelet_otel.exporters.base import Tracker
 
 
 @cache
@@ -247,6 +249,12 @@ def import_trackers(settings: Settings) -> None:
     """Import the modules of the trackers that settings name, now and on the calling thread."""
     for spec in _known(settings):
         import_module(spec.tracker.partition(":")[0])
+
+
+def client_modules(settings: Settings) -> tuple[str, ...]:
+    """Names of the modules that a process imports to deliver to the trackers that settings name."""
+    known = [(spec, options_of(spec.name, settings)) for spec in _known(settings)]
+    return tuple(one for spec, options in known for one in (spec.tracker.partition(":")[0], *options.client_modules))
 
 
 def delivering_environment() -> tuple[dict[str, str], tuple[str, ...]]:

@@ -69,6 +69,11 @@ class TrackerOptions(BaseModel):
             ConfigurationError: an option is invalid.
         """
 
+    @property
+    def client_modules(self) -> tuple[str, ...]:
+        """Names of the client's modules that take long to import. A relay imports them before it has its order."""
+        return ()
+
     def without_secrets(self: _Own) -> _Own:
         """Return a copy without secrets and without credentials in the address, so that it may be stored on disk."""
         bare = self.model_copy(update=dict.fromkeys(self.secrets))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Final
 
 from tracelet_otel import errors
@@ -71,6 +72,13 @@ class Order:
     collector: Mapping[str, str] = field(default_factory=dict)
     """OpenTelemetry's variables for the collector that gets the relay's own metrics; empty where there is none. The
     relay's environment has none of these, since clients of trackers would heed them."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of a relay that is a process of its own, which may have been started with others."""
+
+    @property
+    def log(self) -> Path:
+        """The file in which a relay that is a process of its own keeps what it prints."""
+        return Path(self.journal_directory, f"{self.run_id}.log")
 
     def line(self) -> str:
         """The order as one line of JSON."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import gc
 import logging
 import os
 import signal
@@ -11,10 +13,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 from tracelet_otel import semconv
+from tracelet_otel._support.environment import replace_environment
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel.errors import TraceletError
 from tracelet_otel.protocol.messages import Order, Ready, Status
@@ -116,7 +120,7 @@ class RelayService:
         adopting.join()
         is_complete = is_complete and self._children.are_complete
         if is_complete and not self._run.status.errors:
-            Path(self._order.journal_directory, f"{self._order.run_id}.log").unlink(missing_ok=True)
+            self._order.log.unlink(missing_ok=True)
         return 0 if is_complete else 1
 
     def _may_give_way(self) -> bool:
@@ -170,13 +174,44 @@ class RelayService:
             os.close(self._answer_fd)
 
 
+def _awaited(modules: Sequence[str]) -> Order:
+    """Import modules until the order comes, and all of them. The process ends where the owner does before."""
+    lines: list[bytes] = []
+
+    def read() -> None:
+        lines.append(sys.stdin.buffer.readline())
+        if not lines[0]:
+            os._exit(0)
+
+    reading = threading.Thread(target=read, name="tracelet-order", daemon=True)
+    reading.start()
+    for name in modules:
+        # Where one cannot be imported, this is said when the tracker is opened.
+        with contextlib.suppress(Exception):
+            import_module(name)
+    reading.join()
+    return Order.from_line(lines[0].decode())
+
+
+def _begin_log(path: Path) -> None:
+    """Write what this process and its libraries print to a file from now on."""
+    log_fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    os.dup2(log_fd, 1)
+    os.dup2(log_fd, 2)
+    os.close(log_fd)
+
+
 def main() -> int:
     """Read the order from standard input and carry it out; return the exit code of the process."""
     # Standard output is only for the answer. What libraries print goes to standard error, which is the log.
     answer_fd = os.dup(1)
     os.dup2(2, 1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    order = Order.from_line(sys.stdin.buffer.readline().decode())
+    # What is imported now stays. To search it for garbage again and again would take a fifth of the time.
+    gc.disable()
+    order = _awaited(sys.argv[1:])
+    _begin_log(order.log)
+    replace_environment(order.environment)
     exit_code = 1
 
     def end() -> None:

@@ -27,5 +27,6 @@ def prepare() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(_ALLOCATIONS)
     sys.setswitchinterval(_SWITCH_S)

@@ -7,7 +7,6 @@ import os
 import secrets
 import selectors
 import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -16,14 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final
 
-from tracelet_otel._support.child_environment import child_environment
-from tracelet_otel._support.environment import environment
 from tracelet_otel._support.processes import started
-from tracelet_otel.errors import ConfigurationError, TrackerError, TrackerUnavailableError
+from tracelet_otel.errors import TrackerError, TrackerUnavailableError
 from tracelet_otel.exporters.otlp.exporter import collector_variables
-from tracelet_otel.exporters.registry import delivering_environment
 from tracelet_otel.protocol.messages import Order, Ready
 from tracelet_otel.relay.journal import SUFFIX, Journal, JournalError, JournalInUseError
+from tracelet_otel.session.ahead import Needs, WaitingRelay, take
 from tracelet_otel.session.calls import Address
 from tracelet_otel.session.transport import HttpRelay
 from tracelet_otel.settings import Settings, to_plain
@@ -53,11 +50,10 @@ class RelayProcess(HttpRelay):
     def __init__(self, settings: Settings, resource: Mapping[str, Any], run_id: str, *, waits: bool = False) -> None:
         host, _, port = settings.relay_bind.rpartition(":")
         self._host = host.strip("[]")
-        self._directory = Path.cwd()
+        self._needs = Needs.of(settings)
         self._log = settings.journal_dir / f"{run_id}.log"
         self._changing = threading.Lock()
         self._released = False
-        self._environment = child_environment(environment(), sys.path, *delivering_environment())
         self._order = Order(
             settings=to_plain(settings),
             resource={name: _plain(value) for name, value in resource.items()},
@@ -70,9 +66,10 @@ class RelayProcess(HttpRelay):
             owner_started=started(os.getpid()),
             resumes=waits,
             collector=collector_variables(),
+            environment=self._needs.environment,
         )
         try:
-            ready = self._start(self._order, settings.start_timeout)
+            ready = self._start(take(self._needs), self._order, settings.start_timeout)
         except BaseException:
             # A relay that was killed could not remove its empty journal itself.
             remove_empty(settings.journal_dir / f"{run_id}{SUFFIX}")
@@ -94,7 +91,7 @@ class RelayProcess(HttpRelay):
     @property
     def pid(self) -> int:
         """Pid of the relay that runs now."""
-        return self._process.pid
+        return self._child.process.pid
 
     @property
     def log(self) -> str:
@@ -113,9 +110,11 @@ class RelayProcess(HttpRelay):
         if not self._changing.acquire(timeout=wait_s):
             return  # another thread is starting it
         try:
-            if not self._released and self._process.poll() is not None:
-                self._close_pipe()
-                self._start(replace(self._order, resumes=True), min(wait_s, _AGAIN_S))
+            if not self._released and self._child.process.poll() is not None:
+                self._child.close_pipe()
+                # It answers before it imports any client, so that it takes values as soon as it can.
+                child = WaitingRelay(replace(self._needs, modules=()))
+                self._start(child, replace(self._order, resumes=True), min(wait_s, _AGAIN_S))
         finally:
             self._changing.release()
 
@@ -130,94 +129,65 @@ class RelayProcess(HttpRelay):
             # The thread that is starting the relay again closes the pipe, since `_released` is set.
             return
         try:
-            self._close_pipe()
+            self._child.close_pipe()
         finally:
             self._changing.release()
         try:
-            self._process.wait(wait_s)
+            self._child.process.wait(wait_s)
         except subprocess.TimeoutExpired:
             # A process that ends and is not waited for stays as a zombie.
             with contextlib.suppress(RuntimeError):  # at exit some interpreters start no more threads
-                threading.Thread(target=self._process.wait, name="tracelet-reaper", daemon=True).start()
+                threading.Thread(target=self._child.process.wait, name="tracelet-reaper", daemon=True).start()
 
     def abandon(self) -> None:
         """Kill a relay that could not begin."""
-        self._process.kill()
-        self._process.wait()
-        self._close_pipe()
+        self._child.kill()
 
-    def _start(self, order: Order, timeout_s: float) -> Ready:
-        deadline = time.monotonic() + timeout_s
-        try:
-            self._log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            output = os.open(self._log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-        except OSError as error:
-            raise ConfigurationError(
-                f"nothing can be kept in {self._log.parent} ({error}): set TRACELET_JOURNAL_DIR to a directory "
-                f"that can be written"
-            ) from error
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tracelet_otel.relay"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                bufsize=0,
-                cwd=self._directory if self._directory.is_dir() else None,
-                env=self._environment,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise TrackerError(f"the relay could not be started: {error}") from error
-        finally:
-            os.close(output)
+    def _start(self, child: WaitingRelay, order: Order, timeout_s: float) -> Ready:
+        self._child = child
         _launched.add(self)
         ready: Ready | None = None
         try:
-            ready = self._talk(order, deadline)
+            ready = self._talk(child, order, time.monotonic() + timeout_s)
             ready.raise_error()
         except BaseException:
-            self.abandon()
-            if ready is not None and not order.resumes:
+            if ready is None:
+                child.keep_printed(self._log)
+            elif not order.resumes:
                 # The relay's answer has the error, so its log file is not needed.
                 self._log.unlink(missing_ok=True)
+            self.abandon()
             raise
+        child.keep_printed(self._log)
         self._order = replace(order, port=ready.port)
         if self._released:
-            self._close_pipe()
+            child.close_pipe()
         return ready
 
-    def _talk(self, order: Order, deadline: float) -> Ready:
-        assert self._process.stdin is not None  # noqa: S101
-        assert self._process.stdout is not None  # noqa: S101
+    def _talk(self, child: WaitingRelay, order: Order, deadline: float) -> Ready:
         line = b""
         try:
             left = memoryview(f"{order.line()}\n".encode())
             while left:
-                left = left[self._process.stdin.write(left) or 0 :]
+                left = left[child.orders.write(left) or 0 :]
             while not line.endswith(b"\n"):
-                if not _is_readable(self._process.stdout, deadline):
+                if not _is_readable(child.answers, deadline):
                     raise TrackerUnavailableError(
                         f"no answer from {', '.join(order.settings['backend'])} within "
                         f"{order.settings['start_timeout']:g} s: is the backend up? (start_timeout; see {self._log})"
                     )
-                part = self._process.stdout.read(65536)
+                part = child.answers.read(65536)
                 if not part:
                     raise TrackerError(f"the relay ended at its start: see {self._log}")
                 line += part
         except BrokenPipeError:
             raise TrackerError(f"the relay ended at its start: see {self._log}") from None
         finally:
-            self._process.stdout.close()
+            child.answers.close()
         return Ready.from_line(line.decode())
-
-    def _close_pipe(self) -> None:
-        if self._process.stdin is not None and not self._process.stdin.closed:
-            self._process.stdin.close()
 
     def _let_go_in_child(self) -> None:
         self._released = True
-        self._close_pipe()
 
 
 def remove_empty(path: Path) -> None:
@@ -234,7 +204,7 @@ def remove_empty(path: Path) -> None:
 
 
 def _let_go_in_child() -> None:
-    # If a forked child kept the pipe open, the relay would not notice the owner's end.
+    # Who has forked may need the relay, which is started again by that process only.
     for process in _launched:
         process._let_go_in_child()
 

@@ -24,7 +24,7 @@ class ScriptsRun(Protocol):
 
 def trainings_of(run: ScriptsRun, settings: Settings | None) -> Trainings | None:
     """What begins a run for each trainer, where the settings of the script's run ask for that."""
-    from tracelet_otel import api
+    from tracelet_otel.api import active
 
     def find() -> tuple[Parent, Mapping[str, Any]] | None:
         from tracelet_otel.resource.run_resource import code_of
@@ -36,4 +36,4 @@ def trainings_of(run: ScriptsRun, settings: Settings | None) -> Trainings | None
         role, identity = found
         return Parent(str(identity[semconv.RUN_ID]), str(identity[semconv.RUN_NAME]), role.address), code_of(identity)
 
-    return None if settings is None else api.trainings_of(settings, find)
+    return None if settings is None else active.trainings_of(settings, find)

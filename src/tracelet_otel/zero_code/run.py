@@ -84,11 +84,11 @@ class ZeroCodeRun:
     def begin(self) -> Participation | None:
         """Read the settings, and choose the role of this process; None in a process that `multiprocessing` started."""
         try:
-            from tracelet_otel.api import record_workers
+            from tracelet_otel.api.active import record_workers
 
             record_workers(partial(settings_for, self._backends))
             if is_started_by_multiprocessing():
-                # If such a process is a rank, the callback of its trainer starts to record (`api.StartedRank`).
+                # If such a process is a rank, the callback of its trainer starts to record (`api.active.StartedRank`).
                 return None
             role = self._take_role()
             settings = self._settings

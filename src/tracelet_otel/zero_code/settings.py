@@ -42,7 +42,7 @@ def role_of(settings: Settings, parent: Parent | None) -> Role:
         settings: settings of the run.
         parent: the run of the process that has started this one; None for none.
     """
-    from tracelet_otel.api import next_role
+    from tracelet_otel.api.active import next_role
     from tracelet_otel.settings import OTLP
 
     of_copies = settings.model_copy(update={"backend": tuple(dict.fromkeys((*settings.backend, OTLP)))})

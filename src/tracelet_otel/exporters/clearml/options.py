@@ -23,3 +23,8 @@ class ClearmlOptions(TrackerOptions):
     """Address of the server; it takes precedence over that in `clearml.conf`."""
     clearml_task_id: str | None = Field(default=None, pattern=semconv.RUN_ID_PATTERN, alias="CLEARML_TASK_ID")
     """Id of the task to continue; ClearML's agents set this variable."""
+
+    @property
+    def client_modules(self) -> tuple[str, ...]:
+        """The client."""
+        return ("clearml",)

@@ -67,6 +67,11 @@ def absolute(uri: str) -> str:
     return uri
 
 
+def is_database(uri: str) -> bool:
+    """Whether MLflow's client opens a database itself, and asks no server."""
+    return urlsplit(uri).scheme.partition("+")[0] in ("sqlite", *_DATABASES)
+
+
 def database_file(uri: str) -> Path | None:
     """The file of a SQLite database, by the one name that it has for all; None for every other store."""
     scheme, found, name = uri.partition(":///")

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from tracelet_otel import semconv
-from tracelet_otel.exporters.mlflow.address import absolute, check_known
+from tracelet_otel.exporters.mlflow.address import absolute, check_known, is_database
 from tracelet_otel.exporters.spec import TrackerOptions
 
 
@@ -26,6 +26,12 @@ class MlflowOptions(TrackerOptions):
         """Return a copy whose address means the same in any working directory."""
         default = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
         return self.at(absolute(self.mlflow_tracking_uri or default))
+
+    @property
+    def client_modules(self) -> tuple[str, ...]:
+        """The client, and its way into databases where the store is one."""
+        address = self.mlflow_tracking_uri or ""
+        return ("mlflow", "mlflow.store.tracking.sqlalchemy_store") if is_database(address) else ("mlflow",)
 
     def check(self) -> None:
         """Check that MLflow supports this kind of address, as far as possible without its client.

@@ -42,6 +42,11 @@ class WandbOptions(TrackerOptions):
         """Take the name that journals of version 0.1.0 have for a field."""
         return {"wandb_netrc": values["netrc"], **values} if "netrc" in values else values
 
+    @property
+    def client_modules(self) -> tuple[str, ...]:
+        """The client."""
+        return ("wandb",)
+
     def resolved(self) -> WandbOptions:
         """Return a copy with absolute paths, which are the same in any working directory."""
         path = self.wandb_sweep_param_path

@@ -1,22 +1,20 @@
-"""The one active run of this process: `start_logging`, `stop_logging` and `get_active_run`."""
+"""The runs of this process: the active one, and those that threads and trainers have for themselves."""
 
 from __future__ import annotations
 
 import multiprocessing.util
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from tracelet_otel._support.environment import sdk_disabled
 from tracelet_otel._support.guard import Guard, log
 from tracelet_otel._support.private_names import COMMAND_LINE, FABRIC, LIGHTNING, OPENTELEMETRY_SDK
 from tracelet_otel._support.private_names import check as check_names
-from tracelet_otel.errors import ConfigurationError
-from tracelet_otel.exporters.registry import absolute, check_all, without_secrets
+from tracelet_otel.exporters.registry import without_secrets
 from tracelet_otel.instrumentation.lightning import LightningInstrumentor
 from tracelet_otel.instrumentation.lightning.capture import Scope
 from tracelet_otel.instrumentation.lightning.trainings import Trainings
@@ -25,7 +23,7 @@ from tracelet_otel.session.parent import Parent
 from tracelet_otel.session.ranks.rendezvous import SpawnContext
 from tracelet_otel.session.role import Role
 from tracelet_otel.session.roles import Roles, following
-from tracelet_otel.settings import Settings, from_plain, load, to_plain, unknown_variables
+from tracelet_otel.settings import Settings, from_plain, to_plain, unknown_variables
 from tracelet_otel.workers import WorkerRuns
 
 _active: Run | None = None
@@ -35,74 +33,21 @@ _of_trainers: Final[WeakValueDictionary[int, Run]] = WeakValueDictionary()
 """The runs that trainers have for themselves, by id of their hooks."""
 
 
-def start_logging(
-    exp_name: str | None = None,
-    project: str | None = None,
-    backend: str | Sequence[str] | None = None,
-    api_key: str | None = None,
-    backend_url: str | None = None,
-    config: Mapping[str, Any] | None = None,
-    *,
-    isolated: bool = False,
-) -> Run:
-    """Start a run, and record everything that Lightning logs from now on.
-
-    Metrics, hyperparameters, the state of the code, and the load of GPU and host go to one or several experiment
-    trackers, or to an OpenTelemetry collector. They are sent in the background. If a backend fails later, this is
-    logged and the training goes on.
-
-    Call this before `trainer.fit`, before or after the Trainer is made. An active run is ended first. The run ends
-    with `run.stop()`, `stop_logging()` or its `with` block, or else when the process exits. In distributed training,
-    all ranks call this: rank 0 creates the run, and the others find it in the background and send to it.
-
-    Each setting can also be given as an environment variable `TRACELET_<NAME>`. Arguments take precedence over
-    `config`, and `config` takes precedence over environment variables.
+def begin(settings: Settings, *, isolated: bool) -> Run:
+    """Begin a run, and record in it what is trained from now on. An active run is ended first.
 
     Args:
-        exp_name: name of the run. Default: the script's name and the time.
-        project: project of the run; in MLflow this is the experiment. Default: `Default`.
-        backend: where to send to: `mlflow`, `wandb`, `clearml` or `otlp` (OpenTelemetry). Give several as a list, or as
-            text with commas. Default: `mlflow`.
-        api_key: API key of the backend, if it takes one.
-        backend_url: address of the backend. Default: the backend's own environment variable.
-        config: more settings by name, as in `{"export_interval": 5}` (seconds). `docs/configuration.md` lists them all.
-        isolated: whether the run has only what this thread trains from now on, and goes on beside those of other
-            threads. `get_active_run` and `stop_logging` mean it in this thread.
-
-    Returns:
-        The run. It can be used in a `with` statement; if an exception leaves the block, the run's outcome is `failed`.
+        settings: settings of the run, which `registry.check_all` has checked.
+        isolated: whether the run has only what this thread trains.
 
     Raises:
-        ConfigurationError: a setting is unknown or malformed, there is no such backend, another thread of this process
-            has a run and `isolated` is not given, or `OTEL_SDK_DISABLED=true` turns OpenTelemetry off.
-        MissingDependencyError: the backend's client library is not installed. The message has the command that
-            installs it.
-        TrackerError: the backend cannot be reached, or can neither create nor continue the run.
-        IncompatibleVersionError: the installed Lightning, OpenTelemetry SDK or wandb lacks a private name that this
-            package uses. The message says which, and which versions have it.
-
-    Example:
-        >>> with start_logging("my run", project="my_project", backend=["mlflow", "wandb"]) as run:
-        ...     trainer.fit(model)
-        ...     run.log_metric("score", 0.93, step=120)
+        TraceletError: as `start_logging` raises it.
     """
     global _active
-    arguments = {
-        "exp_name": exp_name,
-        "project": project,
-        "backend": backend,
-        "api_key": api_key,
-        "backend_url": backend_url,
-    }
-    settings = absolute(load(arguments, config))
-    if sdk_disabled():
-        raise ConfigurationError("OTEL_SDK_DISABLED=true turns OpenTelemetry off, so nothing can be recorded: unset it")
     check_names(OPENTELEMETRY_SDK)
     if settings.track_lightning:
         for library in (LIGHTNING, FABRIC, COMMAND_LINE):
             check_names(library)
-    # Checked before the active run is ended. A relay that is joined has backends of its own.
-    check_all(settings)
     if isolated:
         return _start_isolated(settings)
     with changing:
