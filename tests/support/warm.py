@@ -270,13 +270,13 @@ def fork_relays(server: Callable[[], str]) -> Callable[[], None]:
         What undoes it.
     """
     from tests.support import tracker_process as apart
-    from tracelet_otel.session import launch
+    from tracelet_otel.session import ahead
 
     def popen(command: Sequence[str], **options: Any) -> WarmProcess:
         assert command[0] == sys.executable
         return WarmProcess(server(), command[1:], **options)
 
-    launchers: tuple[Any, ...] = (apart, launch)
+    launchers: tuple[Any, ...] = (apart, ahead)
     for module in launchers:
         module.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
 

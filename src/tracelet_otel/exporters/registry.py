@@ -251,12 +251,6 @@ def import_trackers(settings: Settings) -> None:
         import_module(spec.tracker.partition(":")[0])
 
 
-def client_modules(settings: Settings) -> tuple[str, ...]:
-    """Names of the modules that a process imports to deliver to the trackers that settings name."""
-    known = [(spec, options_of(spec.name, settings)) for spec in _known(settings)]
-    return tuple(one for spec, options in known for one in (spec.tracker.partition(":")[0], *options.client_modules))
-
-
 def delivering_environment() -> tuple[dict[str, str], tuple[str, ...]]:
     """Environment variables for a process that may deliver to any of the installed trackers.
 

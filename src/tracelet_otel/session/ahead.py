@@ -24,7 +24,7 @@ from tracelet_otel._support.forks import ProcessLock
 from tracelet_otel._support.guard import log
 from tracelet_otel._support.spawned import is_running_main_again
 from tracelet_otel.errors import ConfigurationError, TrackerError
-from tracelet_otel.exporters.registry import client_modules, delivering_environment
+from tracelet_otel.exporters.registry import delivering_environment, options_of, spec_of
 from tracelet_otel.resource.rank_info import rank_info_of
 from tracelet_otel.settings import Settings
 
@@ -53,8 +53,9 @@ class Needs:
         Args:
             settings: settings of the run, as `registry.absolute` returns them.
         """
+        clients = [(spec_of(name).tracker, options_of(name, settings).client_modules) for name in settings.trackers]
         return cls(
-            client_modules(settings),
+            tuple(one for tracker, modules in clients for one in (tracker.partition(":")[0], *modules)),
             Path.cwd(),
             settings.journal_dir,
             child_environment(environment(), sys.path, *delivering_environment()),
