@@ -102,6 +102,8 @@ class Settings(BaseSettings):
     """Seconds for which the end of a run waits for the delivery; a relay goes on after that."""
     start_timeout: float = Field(default=60.0, gt=0, le=_LONGEST_S)
     """Seconds for which `start_logging` waits for the relay and its trackers."""
+    prepare: bool = False
+    """Whether the relay of a script that calls nothing of this package is started when it has imported Lightning."""
     relay: bool = Field(default_factory=lambda: sys.platform in RELAY_PLATFORMS)
     """Whether trackers run in a relay, a process of their own."""
     relay_bind: str = Field(default="127.0.0.1:0", pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^:\s]+):\d{1,5}$")

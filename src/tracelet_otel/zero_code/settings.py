@@ -36,7 +36,7 @@ def settings_for(backends: Sequence[str | None]) -> Settings:
 
 
 def role_of(settings: Settings, parent: Parent | None) -> Role:
-    """Choose the role of this process in its run.
+    """Choose the role of this process in its run, and prepare the relay where the settings ask for that.
 
     Args:
         settings: settings of the run.
@@ -46,4 +46,9 @@ def role_of(settings: Settings, parent: Parent | None) -> Role:
     from tracelet_otel.settings import OTLP
 
     of_copies = settings.model_copy(update={"backend": tuple(dict.fromkeys((*settings.backend, OTLP)))})
-    return next_role(settings, of_copies if sdk_exports_otlp() else None, parent)
+    role = next_role(settings, of_copies if sdk_exports_otlp() else None, parent)
+    if settings.prepare and role.owns_run and parent is None:
+        from tracelet_otel.session.ahead import prepare
+
+        prepare(settings)
+    return role
