@@ -190,6 +190,14 @@ def test_a_training_that_logs_nothing_creates_nothing(tmp_path, instrumented):
     assert {path.name for path in tmp_path.iterdir()} <= {"home"}
 
 
+def test_a_relay_that_is_prepared_is_taken_by_a_training_or_ends_with_the_script(tmp_path, instrumented, database):
+    for script in ("logs_nothing.py", "train.py"):
+        child = instrumented(script, "mlflow", TRACELET_PREPARE="true")
+        assert child.returncode == 0, child.stderr
+        wait_until(lambda: ended_clean(tmp_path), 30, "the relay's end")
+    assert stored_run(database).status == "FINISHED"
+
+
 def test_a_run_is_as_long_as_its_training(instrumented, database):
     """Though the SDK exports once a minute, which is here once, at the end."""
     before_ms = time.time() * 1e3
