@@ -100,10 +100,14 @@ def _start(results: Results) -> str:
             f"{both['ours']['median']:.2f}",
             f"{both['ours']['min']:.2f} to {both['ours']['max']:.2f}",
             f"{both['ours']['median'] - both['their client']['median']:+.2f}",
+            f"{both['prepared']['median']:.2f}",
+            f"{both['their client, processor']['median']:.2f}",
+            f"{both['ours, processor']['median']:.2f}",
         )
         for tracker, both in results.load("start")["results"].items()
     )
-    return grid(("seconds", "its own client", "`start_logging`", "min to max", "more"), lines)
+    what = ("its own client", "`start_logging`", "min to max", "more", "prepared", "its client's CPU", "our CPU")
+    return grid(("seconds", *what), lines)
 
 
 def _throughput(results: Results) -> str:
