@@ -86,15 +86,6 @@ def test_a_training_that_has_never_heard_of_us(database, command):
     assert f"train/loss is {losses[-1]:.6f}\n" in said
 
 
-def test_a_notebook(database):
-    said = shell(f"python {SCRIPTS / 'cells.py'} $EXAMPLES/notebook.ipynb")
-    stored = stored_run(database)
-    losses = by_step(stored, "train/loss")
-    assert (stored.status, stored.name, len(losses)) == ("FINISHED", "from a notebook", 40)
-    assert f"'train/loss': tensor({losses[-1]:.4f})" in said
-    assert str([(step, round(losses[step], 4)) for step in range(0, 40, 10)]) in said
-
-
 def test_three_trackers_have_the_same(tmp_path, database):
     shell("python $EXAMPLES/three_trackers.py")
     stored = stored_run(database)
