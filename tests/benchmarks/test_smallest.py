@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import json
 import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,26 @@ def is_benchmark(path: Path) -> bool:
 
 
 BENCHMARKS = [path.stem for path in sorted((ROOT / "benchmarks").glob("*.py")) if is_benchmark(path)]
+WARM = ("overhead", "pools", "start", "throughput", "verdicts")
+"""Those of many cases, each with a process of its own: here these are forked. The others start new interpreters and
+MLflow servers by the same functions."""
+
+
+@pytest.fixture
+def warm(
+    warm_server: Callable[[], str],
+    relay_server: Callable[[], str],
+    migrated_database: Path,
+    request: pytest.FixtureRequest,
+) -> Callable[[], str]:
+    """Gives what `warm.py` is told; servers that do not run yet are started."""
+
+    def order() -> str:
+        server = request.getfixturevalue("mlflow_server").uri
+        sockets = {"scripts": warm_server(), "relays": relay_server()}
+        return json.dumps({**sockets, "server": server, "database": str(migrated_database)})
+
+    return order
 
 
 @pytest.fixture
@@ -37,11 +58,12 @@ def results() -> Results:
     return Results(Path(home["directory"]))
 
 
-def end(name: str, results: Results) -> tuple[int, str]:
+def end(name: str, results: Results, warm: Callable[[], str]) -> tuple[int, str]:
     """How a benchmark has ended, and what it has printed. It runs once, for the first test that asks."""
 
     def start(home: Path) -> dict[str, object]:
-        command = [sys.executable, "-m", f"benchmarks.{name}", "--smallest", "--results", str(results.directory)]
+        program = ["tests.benchmarks.warm", warm(), name] if name in WARM else [f"benchmarks.{name}"]
+        command = [sys.executable, "-m", *program, "--smallest", "--results", str(results.directory)]
         told = environment(HOME=str(home), TRACELET_TOOLS=str(Path(tool("otelcol")).parent))
         # It is for tests that compare what was logged.
         del told["TRACELET_TRACK_SYSTEM"], told["TRACELET_TRACK_TIME"]
@@ -69,9 +91,9 @@ def numbers(figures: object) -> Iterator[float]:
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_a_benchmark_leaves_its_figures(name, results):
+def test_a_benchmark_leaves_its_figures(name, results, warm):
     kept = state(KEPT.directory)
-    code, output = end(name, results)
+    code, output = end(name, results, warm)
     assert code == 0, output
     cases = results.load(name)["results"]
     assert cases
@@ -88,10 +110,10 @@ def state(directory: Path) -> dict[str, int]:
 
 
 @pytest.mark.timeout(600)
-def test_the_report_has_a_table_of_all(results):
+def test_the_report_has_a_table_of_all(results, warm):
     # From the other end: another process of this run of tests may be at the first ones.
     for name in reversed(BENCHMARKS):
-        code, output = end(name, results)
+        code, output = end(name, results, warm)
         assert code == 0, output
     assert results.names() == BENCHMARKS
     for name, table in TABLES.items():
