@@ -41,7 +41,7 @@ def fork_programs(scripts: str, relays: str) -> None:
         output, errors = program.communicate()
         return subprocess.CompletedProcess(command, program.wait(), output, errors)
 
-    child.subprocess = SimpleNamespace(**{**vars(subprocess), "run": run})  # type: ignore[assignment]
+    child.subprocess = SimpleNamespace(**{**vars(subprocess), "run": run})
 
 
 def use_mlflow(server: str, database: str) -> None:
