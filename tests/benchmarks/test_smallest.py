@@ -29,7 +29,7 @@ def is_benchmark(path: Path) -> bool:
 
 
 BENCHMARKS = [path.stem for path in sorted((ROOT / "benchmarks").glob("*.py")) if is_benchmark(path)]
-WARM = ("overhead", "pools", "start", "throughput", "verdicts")
+WARM = ("overhead", "start", "throughput", "verdicts")
 """Those of many cases, each with a process of its own: here these are forked. The others start new interpreters and
 MLflow servers by the same functions."""
 

@@ -192,3 +192,10 @@ def test_what_cannot_be_shown_is_counted(monkeypatch):
     monkeypatch.setattr("tracelet_otel.session.screen.begin_text", None)
     screen.begin(RunBegun("a", "b", "id", {}), dict)
     assert guard.counts == {"the run's beginning could not be shown": 1}
+
+
+def test_a_mistake_has_no_traceback_of_ours():
+    with pytest.raises(tracelet.ConfigurationError, match="did you mean 'mlflow'") as raised:
+        tracelet.start_logging(backend="mlfow")
+    assert [frame.name for frame in raised.traceback] == ["test_a_mistake_has_no_traceback_of_ours", "start_logging"]
+    assert raised.value.__cause__ is None

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tracelet_otel._support.environment import sdk_disabled
-from tracelet_otel.errors import ConfigurationError
+from tracelet_otel._support.guard import log
+from tracelet_otel.errors import ConfigurationError, TraceletError
 from tracelet_otel.exporters.registry import absolute, check_all
 from tracelet_otel.session import ahead
 from tracelet_otel.settings import Settings, load
@@ -67,11 +68,16 @@ def start_logging(
         ...     run.log_metric("score", 0.93, step=120)
     """
     names = {"exp_name": exp_name, "project": project, "backend": backend, "api_key": api_key}
-    settings = _checked({**names, "backend_url": backend_url}, config)
-    with ahead.prepared(settings):
-        from tracelet_otel.api.active import begin
+    try:
+        settings = _checked({**names, "backend_url": backend_url}, config)
+        with ahead.prepared(settings):
+            from tracelet_otel.api.active import begin
 
-        return begin(settings, isolated=isolated)
+            return begin(settings, isolated=isolated)
+    except TraceletError as error:
+        # The message says what to do. What this package was doing would only stand between it and the user's own line.
+        log.debug("no run could be started", exc_info=error)
+        raise error.with_traceback(None) from None
 
 
 def prepare_logging(
