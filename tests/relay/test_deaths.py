@@ -137,7 +137,8 @@ def test_the_owner_dies_while_its_relay_opens_the_run(tmp_path, database, start:
         # The run cannot be created as long as this holds the database.
         other.execute("BEGIN IMMEDIATE")
         child = start("rows.py", 100_000, "mlflow")
-        wait_until(lambda: relays(tmp_path), 60, "the relay")
+        # It is there before it has its order, by which it knows the journal.
+        wait_until(lambda: list(tmp_path.glob("journals/*.journal")), 60, "the relay")
         child.kill()
         child.communicate()
         other.rollback()
