@@ -15,6 +15,10 @@ FUNCTIONS = {
         "api_key: 'str | None' = None, backend_url: 'str | None' = None, config: 'Mapping[str, Any] | None' = None, *, "
         "isolated: 'bool' = False) -> 'Run'"
     ),
+    "prepare_logging": (
+        "(backend: 'str | Sequence[str] | None' = None, backend_url: 'str | None' = None, "
+        "config: 'Mapping[str, Any] | None' = None) -> 'None'"
+    ),
     "stop_logging": "() -> 'None'",
     "get_active_run": "() -> 'Run | None'",
 }
