@@ -15,11 +15,11 @@ import pytest
 from tests.support.clearml_files import session
 from tests.support.collector import tool
 from tests.support.mlflow_store import StoredRun, stored_run
-from tests.support.trainings import EXAMPLES
 from tests.support.waiting import free_port
 from tests.support.wandb_files import offline_files, offline_run
 
 SCRIPTS = Path(__file__).with_name("scripts")
+EXAMPLES = Path(__file__).parents[2] / "examples"
 ELSEWHERE = {"jsonl_tracker": "tests/packaging/test_somebody_elses_tracker.py", "README.md": "tests/docs/test_pages.py"}
 
 pytestmark = pytest.mark.usefixtures("commands", "database")
