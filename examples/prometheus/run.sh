@@ -16,8 +16,10 @@ mkdir -p prometheus-data
 trap 'kill $(jobs -p); wait' EXIT
 prometheus --config.file="$here/prometheus.yaml" --storage.tsdb.path=prometheus-data \
   --web.listen-address="127.0.0.1:$PROMETHEUS_PORT" --web.enable-otlp-receiver >prometheus-data/prometheus.log 2>&1 &
+started=$!
 otelcol --config "$here/collector.yaml" >prometheus-data/collector.log 2>&1 &
 until promtool check ready --url="$prometheus" >/dev/null 2>&1; do
+  kill -0 "$started"  # it has ended: its log says why
   sleep 0.2
 done
 

@@ -27,16 +27,21 @@ pytestmark = pytest.mark.usefixtures("commands", "database")
 
 def shell(command: str, status: int = 0, **environment: str) -> str:
     """What a command says."""
-    child = subprocess.run(
+    child = subprocess.Popen(
         ["bash", "-c", command],
         env={**os.environ, "EXAMPLES": str(EXAMPLES), **environment},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
-        check=False,
+        start_new_session=True,
     )
-    assert child.returncode == status, child.stderr
-    return child.stdout
+    try:
+        output, errors = child.communicate(timeout=240)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGTERM)
+        raise
+    assert child.returncode == status, errors
+    return output
 
 
 def by_step(stored: StoredRun, name: str) -> list[float]:
