@@ -1,0 +1,87 @@
+"""What MLflow's own pages show of a few runs, from its server on SQLite."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from benchmarks.servers import mlflow_server
+
+from pictures import trainings
+from pictures.browser import Shot, take
+from pictures.kept import keep_png
+
+RUNS = {
+    "cnn-baseline": ("--seconds", 25),
+    "cnn-lr-0.0005": ("--seconds", 25, "--learning-rate", 5e-4),
+    "cnn-lr-0.01": ("--seconds", 25, "--learning-rate", 1e-2),
+}
+"""Names, and how they are trained; the pages of the first one are shown."""
+_QUERY = "?workflowType=machine_learning"
+_TIDY = """
+const wait = (s) => new Promise((done) => setTimeout(done, s * 1000));
+const named = (text) => [...document.querySelectorAll('*')].filter(
+    (one) => one.childElementCount === 0 && one.textContent.trim() === text);
+const style = document.createElement('style');
+style.textContent = '.modebar-container { display: none !important }';
+document.head.append(style);
+let panel = named('MLflow Assistant')[0];
+while (panel && panel.querySelectorAll('button').length < 3) panel = panel.parentElement;
+if (panel) { const buttons = panel.querySelectorAll('button'); buttons[2].click(); }
+await wait(1);
+"""
+"""Closes the assistant, and hides the tools that plots show where there is no mouse."""
+_SEARCH = """
+const field = document.querySelector('input[placeholder="Search metric charts"]');
+Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(field, '%s');
+field.dispatchEvent(new Event('input', { bubbles: true }));
+await wait(2);
+"""
+_MORE = "for (const one of named('Show more')) one.click();"
+_OPEN = "[...document.querySelectorAll('a, button, span')].find((one) => /^tr-/.test(one.textContent)).click();"
+
+
+def _plots(number: int) -> str:
+    return f"document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length >= {number}"
+
+
+def _text(text: str) -> str:
+    return f"document.body.innerText.includes('{text}')"
+
+
+def main() -> None:
+    """Train, and keep pictures of the pages."""
+    with tempfile.TemporaryDirectory() as directory:
+        home = Path(directory)
+        with mlflow_server(home) as server:
+            settings = {"TRACELET_BACKEND": "mlflow", "TRACELET_BACKEND_URL": server}
+            for name, options in RUNS.items():
+                trainings.end(home / name, trainings.start(home / name, settings, name, *options))
+            _keep(server)
+
+
+def _keep(server: str) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(server)
+    experiment = client.get_experiment_by_name("digits")
+    (run,) = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{next(iter(RUNS))}'")
+    all_runs = f"{server}/#/experiments/{experiment.experiment_id}/runs"
+    one = f"{all_runs}/{run.info.run_id}"
+    shots = {
+        "mlflow-runs": Shot(
+            f"{all_runs}{_QUERY}&compareRunsMode=CHART", 1280, 860, _text(run.info.run_name), _TIDY, _plots(6)
+        ),
+        "mlflow-run": Shot(f"{one}{_QUERY}", 1280, 1240, _text("Description"), _TIDY + _MORE, _text("val/loss")),
+        "mlflow-metrics": Shot(
+            f"{one}/model-metrics{_QUERY}", 1280, 800, _plots(3), _TIDY + _SEARCH % "train|val|^lr", _plots(6)
+        ),
+        "mlflow-system": Shot(f"{one}/system-metrics{_QUERY}", 1280, 800, _text("cpu_utilization"), _TIDY, _plots(6)),
+        "mlflow-trace": Shot(f"{one}/traces{_QUERY}", 1280, 800, _text("tr-"), _TIDY + _OPEN, _text("epoch")),
+    }
+    for name, png in zip(shots, take(list(shots.values())), strict=True):
+        keep_png(name, png)
+
+
+if __name__ == "__main__":
+    main()
