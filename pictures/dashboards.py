@@ -22,8 +22,10 @@ from pictures.panels import WIDTH, Series, page
 BASE, RANKS, DIVERGED = "cnn-baseline", "cnn-two-ranks", "cnn-lr-0.02"
 RUNS: Mapping[str, tuple[object, ...]] = {
     BASE: ("--epochs", 12, "--seconds", 60),
-    RANKS: ("--epochs", 20, "--seconds", 130, "--ranks", 2),
+    RANKS: ("--epochs", 20, "--seconds", 120, "--ranks", 2),
     DIVERGED: ("--epochs", 16, "--seconds", 90, "--learning-rate", 0.02, "--diverge"),
+    "cnn-lr-0.0005": ("--epochs", 16, "--seconds", 80, "--learning-rate", 5e-4),
+    "cnn-lr-0.01": ("--epochs", 12, "--seconds", 90, "--learning-rate", 1e-2),
 }
 """Names, and how they are trained, all at once."""
 
@@ -41,11 +43,13 @@ class Part:
     file: str
     rows: tuple[int, int]
     run: str | None = None
+    before_end_s: float = -5.0
+    """How long before the run ends the picture is taken, in seconds."""
 
 
 PARTS = {
-    "grafana-run": Part("run", (0, 18), RANKS),
-    "grafana-time": Part("run", (41, 58), RANKS),
+    "grafana-run": Part("run", (0, 18), RANKS, 25),
+    "grafana-time": Part("run", (41, 58), RANKS, 25),
     "grafana-diverged": Part("run", (0, 26), DIVERGED),
     "grafana-fleet": Part("fleet", (0, 25)),
 }
@@ -66,9 +70,12 @@ def main() -> None:
                 name: trainings.start(home / name, settings, name, *options) for name, options in RUNS.items()
             }
             ends = {}
-            for name in (BASE, DIVERGED, RANKS):
-                trainings.end(home / name, running[name])
-                ends[name] = time.time()
+            while running:
+                name = next((one for one, process in running.items() if process.poll() is not None), "")
+                if name:
+                    trainings.end(home / name, running.pop(name))
+                    ends[name] = time.time()
+                time.sleep(0.5)
             collector.stop()
             keep(prometheus, began, ends)
         finally:
@@ -88,8 +95,12 @@ def keep(prometheus: Prometheus, began: float, ends: Mapping[str, float]) -> Non
         shots = []
         for name, part in PARTS.items():
             # All runs are shown when one has ended and others go on.
-            end = ends[part.run] if part.run else ends[BASE] + 5
-            drawn = _drawn(prometheus, part, began + 8, end)
+            end = ends[part.run or BASE] - part.before_end_s
+            selector = f'{{tracelet_run_name="{part.run}"}}' if part.run else ""
+            seen = prometheus.get(
+                "query_range", query=f"max(tracelet_run_outcome_ratio{selector})", start=began, end=end, step=1
+            )
+            drawn = _drawn(prometheus, part, float(seen["result"][0]["values"][0][0]), end)
             path = Path(home) / f"{name}.html"
             path.write_text(f"<!doctype html><meta charset=utf-8><body style='margin:0'>{drawn}")
             found = re.search(r'height="(\d+)"', drawn)

@@ -13,7 +13,6 @@ WIDTH = 1280
 _COLUMN, _ROW, _GAP = WIDTH / 24, 38, 8
 _COLORS = ("#73bf69", "#f2b544", "#5ba3e8", "#ef843c", "#e0606a", "#b48ee0", "#6fd0c4", "#c8c8c8", "#a0a84a", "#d982b5")
 _INK, _FAINT, _LINE, _PANEL, _PAGE = "#d4d7dd", "#8d939e", "#2b2f36", "#181b1f", "#0f1114"
-_OVERFLOW = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,5 +272,5 @@ def _cell(value: object, unit: str, now: float) -> str:
         return ""
     if not isinstance(value, float):
         text = str(value)
-        return text if len(text) < 20 else f"{text[:17]}…"
+        return text if len(text) < 16 else f"{text[:12]}…"
     return f"{max(0.0, now - value / 1e3):.0f} seconds ago" if unit == "dateTimeFromNow" else shown(value, unit)
