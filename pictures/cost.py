@@ -19,7 +19,7 @@ _NAMES = {
     "ours: three trackers": "tracelet-otel → MLflow, W&B, ClearML",
     "ours: otlp": "tracelet-otel → OpenTelemetry",
 }
-_WIDTH, _LEFT, _RIGHT, _BAR = 860, 262, 170, 30
+_WIDTH, _LEFT, _RIGHT, _BAR = 880, 290, 150, 30
 _STYLE = """
 text { font: 14px -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif; fill: #1f2328 }
 .title { font-size: 17px; font-weight: 600 }
@@ -58,11 +58,13 @@ def drawing(results: Results = KEPT) -> str:
     for power in range(int(math.log10(high)) + 1):
         x = place(10.0**power)
         drawn.append(f'<path d="M{x:.1f} {top}V{bottom}" class="grid"/>')
-        drawn.append(f'<text x="{x:.1f}" y="{bottom + 18}" class="small" text-anchor="middle">{_time(10.0**power)}</text>')
+        label = _time(10.0**power)
+        drawn.append(f'<text x="{x:.1f}" y="{bottom + 18}" class="small" text-anchor="middle">{label}</text>')
     for number, (case, us) in enumerate(bars):
         y = top + _BAR * number
         kind, weight = ("ours", ' class="strong"') if case in _NAMES else ("theirs", "")
-        drawn.append(f'<text x="{_LEFT - 10}" y="{y + 20}" text-anchor="end"{weight}>{escape(_NAMES.get(case, case))}</text>')
+        name = escape(_NAMES.get(case, case))
+        drawn.append(f'<text x="{_LEFT - 10}" y="{y + 20}" text-anchor="end"{weight}>{name}</text>')
         drawn.append(
             f'<rect x="{_LEFT}" y="{y + 5}" width="{place(us) - _LEFT:.1f}" height="{_BAR - 10}" rx="2" class="{kind}"/>'
         )
