@@ -5,7 +5,7 @@ BIN := .venv/bin
 TESTS := -m pytest -n 3 --dist worksteal --durations 10 --durations-min 0.5
 PYTEST := $(BIN)/python $(TESTS)
 
-.PHONY: venv demo docs fast test test-all test-oldest test-newest test-small check bench clean
+.PHONY: venv demo docs pictures fast test test-all test-oldest test-newest test-small check bench clean
 
 venv: .venv/.installed
 
@@ -26,6 +26,10 @@ demo: venv
 # error, and so is a link that leads nowhere.
 docs: venv
 	$(BIN)/sphinx-build -q -E -W --keep-going -n -c docs . docs/_build
+
+# What docs/pictures has, anew from real runs: some minutes. Needs Debian's chromium; otelcol and prometheus as `make bench` does.
+pictures: venv
+	$(BIN)/python -m pictures
 
 check: venv
 	$(BIN)/ruff check .

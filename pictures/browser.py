@@ -87,7 +87,7 @@ async def _take(shots: Sequence[Shot]) -> list[bytes]:
 
 async def _port(file: Path) -> int:
     async with asyncio.timeout(_LONGEST_S):
-        while not (file.exists() and file.read_text()):  # noqa: ASYNC110 - Chromium tells it in no other way
+        while not (file.exists() and file.read_text()):
             await asyncio.sleep(0.05)
     return int(file.read_text().splitlines()[0])
 

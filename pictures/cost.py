@@ -49,11 +49,10 @@ def drawing(results: Results = KEPT) -> str:
         return _LEFT + across * math.log10(us / low) / math.log10(high / low)
 
     drawn = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{bottom + 52}" '
-        f'viewBox="0 0 {_WIDTH} {bottom + 52}" role="img"><style>{_STYLE}</style>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {bottom + 52}" width="{_WIDTH}" role="img">',
+        f"<style>{_STYLE}</style>",
         '<text x="12" y="26" class="title">Cost of logging five metrics at a step</text>',
-        '<text x="12" y="48" class="small">Time on the training thread, on top of training without a logger; '
-        "logarithmic scale</text>",
+        '<text x="12" y="48" class="small">Time on the training thread on top of no logger; log scale</text>',
     ]
     for power in range(int(math.log10(high)) + 1):
         x = place(10.0**power)
@@ -65,9 +64,8 @@ def drawing(results: Results = KEPT) -> str:
         kind, weight = ("ours", ' class="strong"') if case in _NAMES else ("theirs", "")
         name = escape(_NAMES.get(case, case))
         drawn.append(f'<text x="{_LEFT - 10}" y="{y + 20}" text-anchor="end"{weight}>{name}</text>')
-        drawn.append(
-            f'<rect x="{_LEFT}" y="{y + 5}" width="{place(us) - _LEFT:.1f}" height="{_BAR - 10}" rx="2" class="{kind}"/>'
-        )
+        wide = place(us) - _LEFT
+        drawn.append(f'<rect x="{_LEFT}" y="{y + 5}" width="{wide:.1f}" height="{_BAR - 10}" rx="2" class="{kind}"/>')
         times = "" if case in _NAMES else f"  ({us / ours_us:,.0f}×)"
         drawn.append(f'<text x="{place(us) + 8:.1f}" y="{y + 20}"{weight}>{_time(us)}{times}</text>')
     drawn.append(

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.prometheus.dashboard import STEP_S, load, queries
-from tests.prometheus.stack import Prometheus
-from tests.support.shipped import SHIPPED, ShippedCollector
-
 from pictures import trainings
 from pictures.browser import Shot, take
 from pictures.kept import keep_png
 from pictures.panels import WIDTH, Series, page
+from tests.prometheus.dashboard import STEP_S, load, queries
+from tests.prometheus.stack import Prometheus
+from tests.support.shipped import SHIPPED, ShippedCollector
 
 BASE, RANKS, DIVERGED = "cnn-baseline", "cnn-two-ranks", "cnn-lr-0.02"
 RUNS: Mapping[str, tuple[object, ...]] = {
@@ -66,9 +65,7 @@ def main() -> None:
         try:
             settings = {"TRACELET_BACKEND": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
             began = time.time()
-            running = {
-                name: trainings.start(home / name, settings, name, *options) for name, options in RUNS.items()
-            }
+            running = {name: trainings.start(home / name, settings, name, *options) for name, options in RUNS.items()}
             ends = {}
             while running:
                 name = next((one for one, process in running.items() if process.poll() is not None), "")
@@ -141,9 +138,7 @@ def _series(
         found = [(labels, [(span[1], value)]) for labels, value in prometheus.query(promql, span[1])]
     else:
         data = prometheus.get("query_range", query=promql, start=span[0], end=span[1], step=STEP_S)
-        found = [
-            (one["metric"], [(float(at), float(value)) for at, value in one["values"]]) for one in data["result"]
-        ]
+        found = [(one["metric"], [(float(at), float(value)) for at, value in one["values"]]) for one in data["result"]]
     pattern = target.get("legendFormat") or ""
     return [
         Series(re.sub(r"{{(\w+)}}", lambda match, of=labels: of.get(match[1], ""), pattern), labels, number, points)

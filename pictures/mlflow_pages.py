@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.servers import mlflow_server
-
 from pictures import trainings
 from pictures.browser import Shot, take
 from pictures.kept import keep_png
@@ -20,14 +19,11 @@ RUNS = {
 _QUERY = "?workflowType=machine_learning"
 _TIDY = """
 const wait = (s) => new Promise((done) => setTimeout(done, s * 1000));
-const named = (text) => [...document.querySelectorAll('*')].filter(
-    (one) => one.childElementCount === 0 && one.textContent.trim() === text);
 const style = document.createElement('style');
 style.textContent = '.modebar-container { display: none !important }';
 document.head.append(style);
-let panel = named('MLflow Assistant')[0];
-while (panel && panel.querySelectorAll('button').length < 3) panel = panel.parentElement;
-if (panel) { const buttons = panel.querySelectorAll('button'); buttons[2].click(); }
+const corner = document.elementFromPoint(innerWidth - 36, 36)?.closest('button');
+if (corner) corner.click();
 await wait(1);
 """
 """Closes the assistant, and hides the tools that plots show where there is no mouse."""
@@ -37,8 +33,10 @@ Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(fi
 field.dispatchEvent(new Event('input', { bubbles: true }));
 await wait(2);
 """
-_MORE = "for (const one of named('Show more')) one.click();"
-_OPEN = "[...document.querySelectorAll('a, button, span')].find((one) => /^tr-/.test(one.textContent)).click();"
+_MORE = """
+const more = [...document.querySelectorAll('button')].find((one) => one.textContent.trim() === 'Show more');
+if (more) more.click();
+"""
 
 
 def _plots(number: int) -> str:
@@ -66,18 +64,30 @@ def _keep(server: str) -> None:
     client = MlflowClient(server)
     experiment = client.get_experiment_by_name("digits")
     (run,) = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{next(iter(RUNS))}'")
+    (trace,) = client.search_traces(
+        locations=[experiment.experiment_id], filter_string=f"attributes.run_id = '{run.info.run_id}'"
+    )
     all_runs = f"{server}/#/experiments/{experiment.experiment_id}/runs"
     one = f"{all_runs}/{run.info.run_id}"
     shots = {
         "mlflow-runs": Shot(
-            f"{all_runs}{_QUERY}&compareRunsMode=CHART", 1280, 860, _text(run.info.run_name), _TIDY, _plots(6)
+            f"{all_runs}{_QUERY}&compareRunsMode=CHART",
+            1280,
+            860,
+            _plots(1),
+            _TIDY + _SEARCH % "_epoch|val/",
+            _plots(6),
         ),
         "mlflow-run": Shot(f"{one}{_QUERY}", 1280, 1240, _text("Description"), _TIDY + _MORE, _text("val/loss")),
         "mlflow-metrics": Shot(
-            f"{one}/model-metrics{_QUERY}", 1280, 800, _plots(3), _TIDY + _SEARCH % "train|val|^lr", _plots(6)
+            f"{one}/model-metrics{_QUERY}", 1280, 1020, _plots(3), _TIDY + _SEARCH % "_epoch|val/", _plots(4)
         ),
-        "mlflow-system": Shot(f"{one}/system-metrics{_QUERY}", 1280, 800, _text("cpu_utilization"), _TIDY, _plots(6)),
-        "mlflow-trace": Shot(f"{one}/traces{_QUERY}", 1280, 800, _text("tr-"), _TIDY + _OPEN, _text("epoch")),
+        "mlflow-system": Shot(
+            f"{one}/system-metrics{_QUERY}", 1280, 990, _plots(1), _TIDY + _SEARCH % "cpu|memory|threads", _plots(6)
+        ),
+        "mlflow-trace": Shot(
+            f"{one}/traces{_QUERY}&selectedEvaluationId={trace.info.trace_id}", 1280, 800, _text("epoch"), _TIDY
+        ),
     }
     for name, png in zip(shots, take(list(shots.values())), strict=True):
         keep_png(name, png)

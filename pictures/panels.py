@@ -39,8 +39,8 @@ def page(title: str, panels: Sequence[tuple[Mapping[str, Any], Sequence[Series]]
     bottom = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel, _ in panels)
     height = 48 + (bottom - top) * _ROW + _GAP
     drawn = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="Helvetica, Arial, '
-        f'sans-serif" font-size="12"><rect width="{WIDTH}" height="{height}" fill="{_PAGE}"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="Helvetica, Arial">',
+        f'<rect width="{WIDTH}" height="{height}" fill="{_PAGE}"/>',
         _text(12, 30, title, size=17),
     ]
     for panel, series in panels:
@@ -189,9 +189,7 @@ def _axes(
 def _legend(series: Sequence[Series], unit: str, place: tuple[float, float], most: int) -> str:
     right, y = place
     columns = (right - 160, right - 88, right - 16)
-    drawn = [
-        _text(x, y, name, 11, _FAINT, "end") for x, name in zip(columns, ("Last *", "Min", "Max"), strict=True)
-    ]
+    drawn = [_text(x, y, name, 11, _FAINT, "end") for x, name in zip(columns, ("Last *", "Min", "Max"), strict=True)]
     for number, one in enumerate(series[:most]):
         y += 17
         finite = [value for _, value in one.points if math.isfinite(value)] or [math.nan]
@@ -204,7 +202,7 @@ def _legend(series: Sequence[Series], unit: str, place: tuple[float, float], mos
 
 
 def _heatmap(
-    panel: Mapping[str, Any], series: Sequence[Series], box: tuple[float, float], span: tuple[float, float]
+    _: Mapping[str, Any], series: Sequence[Series], box: tuple[float, float], span: tuple[float, float]
 ) -> str:
     """Buckets of a histogram over time; each series is how many were at or below its `le`."""
     bounds = sorted((float(one.labels["le"]), dict(one.points)) for one in series)

@@ -1,4 +1,4 @@
-"""The terminal at the end of a run: what `examples/digits.py` prints to one, in its colors."""
+"""The terminal at the end of a run: what `examples/digits.py` prints, without Lightning's lines and its own table."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ from pictures.browser import Shot, take
 from pictures.kept import keep_png
 from pictures.trainings import ROOT
 
-_COLUMNS, _LINES = 118, 60
-_NOT_OURS = re.compile(r"GPU available|TPU available|Tip: For seamless|^\s*$")
-"""What Lightning says at the start of each training, and empty lines."""
+_COLUMNS, _LINES = 150, 60
+_NOT_OURS = re.compile(
+    r"GPU available|TPU available|Tip: For seamless|^Restoring states|^Loaded model|`Trainer.fit` stopped|^\s*$"
+)
+"""What Lightning says, and empty lines."""
+_THEIRS = "lightning_experiment: what MLflow has"
+"""With it begins the example's own table."""
 
 
 def printed(command: list[str], home: Path) -> str:
@@ -36,7 +40,13 @@ def printed(command: list[str], home: Path) -> str:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _LINES, _COLUMNS, 0, 0))
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("TRACELET_", "OTEL_", "MLFLOW_"))}
-    environment = {**kept, "HOME": str(home), "TERM": "xterm-256color", "PYTHONPATH": str(ROOT / "src")}
+    environment = {
+        **kept,
+        "HOME": str(home),
+        "TERM": "xterm-256color",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT / "src"),
+    }
     process = subprocess.Popen(command, cwd=home, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     said = bytearray()
@@ -70,10 +80,11 @@ def main() -> None:
         (home / "digits.py").write_bytes((ROOT / "examples" / "digits.py").read_bytes())
         said = printed([sys.executable, "digits.py"], home).replace(str(home), "/home/ada/demo")
         lines = _lines(said)
+        end = next((number for number, line in enumerate(lines) if _THEIRS in line), len(lines))
         with Path(os.devnull).open("w") as nowhere:
             console = Console(record=True, width=_COLUMNS, file=nowhere, force_terminal=True)
             console.print(Text("$ python digits.py", style="bold"))
-            for line in lines:
+            for line in lines[:end]:
                 console.print(Text.from_ansi(line), soft_wrap=False)
         path = Path(directory) / "terminal.svg"
         console.save_svg(str(path), title="demo", theme=MONOKAI)

@@ -2,7 +2,8 @@
 
     python train.py NAME [--seconds 60] [--learning-rate 2e-3] [--ranks 1] [--diverge]
 
-It is run as a copy named `train.py`, since trackers show the command line. Where it is recorded is said by the variables of `docs/configuration.md`.
+It is run as a copy named `train.py`, since trackers show the command line. Where it is
+recorded is said by the variables of `docs/configuration.md`.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ from typing import Any
 
 import lightning as L  # noqa: N812 - as everybody writes it
 import torch
+from digits import DigitsData, DigitsModel
 
 import tracelet_otel as tracelet
-
-from digits import DigitsData, DigitsModel
 
 NOTES = "A small CNN on scikit-learn's digits. Baseline for the augmentation study."
 TAGS = {"team": "vision", "dataset": "digits"}

@@ -1,0 +1,1 @@
+"""The pictures that the documents show, made from real runs: `make pictures`."""
