@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.servers import mlflow_server
+
 from pictures import trainings
 from pictures.browser import Shot, take
 from pictures.kept import keep_png
