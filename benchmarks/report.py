@@ -21,6 +21,10 @@ from benchmarks.time_tables import checkpoints, cost_of_phases, cost_of_verdicts
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/performance.md", "docs/scale.md", "docs/time.md")
+_LOGGERS = {
+    "do-nothing logger": "a logger that does nothing",
+    "ours: three trackers": "tracelet-otel, three trackers at once",
+}
 _BLOCK = re.compile(r"(<!-- figures: (?P<name>[\w ]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 _MORE_OF_A_START: Final = {
     "prepared": "prepared",
@@ -88,6 +92,21 @@ def _overhead(results: Results, metrics: int) -> str:
         "peak RSS, MiB more", "its helper processes, CPU µs a row", "their RSS, MiB", "start, s", "stop, s",
     )  # fmt: skip
     return grid(header, lines)
+
+
+def _cost(results: Results) -> str:
+    """The few figures of the README: what logging five metrics at each step adds to a training without a logger."""
+    costs = results.load("overhead")["results"]["rows of 5 metrics"]
+    lines = [
+        (
+            _LOGGERS.get(case, case.replace("ours: ", "tracelet-otel, ")),
+            f"{median(over_nothing(costs, case, 'row_us')):,.0f} µs",
+            f"{round(median(over_nothing(costs, case, 'peak_rss_mib')))} MiB",
+        )
+        for case in costs
+        if case != "no logger"
+    ]
+    return grid(("logger", "time added to each step", "memory added to the training"), lines)
 
 
 def _parts(results: Results) -> str:
@@ -295,6 +314,7 @@ def _repetitions(results: Results) -> str:
 TABLES: dict[str, Callable[[Results], str]] = {
     "machine": _machine,
     "budgets": _budgets,
+    "cost": _cost,
     "overhead 5": lambda results: _overhead(results, 5),
     "overhead 50": lambda results: _overhead(results, 50),
     "parts": _parts,
