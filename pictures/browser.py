@@ -86,9 +86,10 @@ async def _take(shots: Sequence[Shot]) -> list[bytes]:
 
 
 async def _port(file: Path) -> int:
-    async with asyncio.timeout(_LONGEST_S):
-        while not (file.exists() and file.read_text()):
-            await asyncio.sleep(0.05)
+    for _ in range(int(_LONGEST_S / 0.1)):
+        if file.exists() and file.read_text():
+            break
+        await asyncio.sleep(0.1)
     return int(file.read_text().splitlines()[0])
 
 
@@ -114,7 +115,7 @@ async def _one(session: aiohttp.ClientSession, port: int, shot: Shot) -> bytes:
 class _Page:
     """A tab of the browser."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
         self._socket = socket
         self._asked = 0
 

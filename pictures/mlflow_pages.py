@@ -64,6 +64,7 @@ def _keep(server: str) -> None:
 
     client = MlflowClient(server)
     experiment = client.get_experiment_by_name("digits")
+    assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{next(iter(RUNS))}'")
     (trace,) = client.search_traces(
         locations=[experiment.experiment_id], filter_string=f"attributes.run_id = '{run.info.run_id}'"
@@ -74,14 +75,14 @@ def _keep(server: str) -> None:
         "mlflow-runs": Shot(
             f"{all_runs}{_QUERY}&compareRunsMode=CHART",
             1280,
-            860,
+            1010,
             _plots(1),
             _TIDY + _SEARCH % "_epoch|val/",
             _plots(6),
         ),
-        "mlflow-run": Shot(f"{one}{_QUERY}", 1280, 1240, _text("Description"), _TIDY + _MORE, _text("val/loss")),
+        "mlflow-run": Shot(f"{one}{_QUERY}", 1280, 1065, _text("Description"), _TIDY + _MORE, _text("val/loss")),
         "mlflow-metrics": Shot(
-            f"{one}/model-metrics{_QUERY}", 1280, 1020, _plots(3), _TIDY + _SEARCH % "_epoch|val/", _plots(4)
+            f"{one}/model-metrics{_QUERY}", 1280, 1060, _plots(3), _TIDY + _SEARCH % "_epoch|val/", _plots(4)
         ),
         "mlflow-system": Shot(
             f"{one}/system-metrics{_QUERY}", 1280, 990, _plots(1), _TIDY + _SEARCH % "cpu|memory|threads", _plots(6)
