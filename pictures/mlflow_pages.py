@@ -75,7 +75,7 @@ def _keep(server: str) -> None:
         "mlflow-runs": Shot(
             f"{all_runs}{_QUERY}&compareRunsMode=CHART",
             1280,
-            1010,
+            1090,
             _plots(1),
             _TIDY + _SEARCH % "_epoch|val/",
             _plots(6),
