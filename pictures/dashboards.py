@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.prometheus.dashboard import STEP_S, load, queries
+from tests.prometheus.stack import Prometheus
+from tests.support.shipped import SHIPPED, ShippedCollector
+
 from pictures import trainings
 from pictures.browser import Shot, take
 from pictures.kept import keep_png
 from pictures.panels import WIDTH, Series, page
-from tests.prometheus.dashboard import STEP_S, load, queries
-from tests.prometheus.stack import Prometheus
-from tests.support.shipped import SHIPPED, ShippedCollector
 
 BASE, RANKS, DIVERGED = "cnn-baseline", "cnn-two-ranks", "cnn-lr-0.02"
 RUNS: Mapping[str, tuple[object, ...]] = {

@@ -20,7 +20,11 @@ from tests.support.wandb_files import offline_files, offline_run
 
 SCRIPTS = Path(__file__).with_name("scripts")
 EXAMPLES = Path(__file__).parents[2] / "examples"
-ELSEWHERE = {"jsonl_tracker": "tests/packaging/test_somebody_elses_tracker.py", "README.md": "tests/docs/test_pages.py"}
+ELSEWHERE = {
+    "jsonl_tracker": "tests/packaging/test_somebody_elses_tracker.py",
+    "notebook.ipynb": "tests/docs/test_notebook.py",
+    "README.md": "tests/docs/test_pages.py",
+}
 
 pytestmark = pytest.mark.usefixtures("commands", "database")
 

@@ -120,12 +120,12 @@ def test_the_sdk_has_all_names() -> None:
     check_package(OPENTELEMETRY_SDK, "opentelemetry.sdk")
 
 
-def test_an_sdk_without_what_is_imported_is_named_at_the_import() -> None:
+def test_an_sdk_without_what_is_imported_is_named_at_the_start() -> None:
     script = """
 import opentelemetry.sdk.metrics._internal.aggregation as aggregation
 del aggregation._LastValueAggregation
 import tracelet_otel
-tracelet_otel.start_logging
+tracelet_otel.start_logging(backend="otlp")
 """
     child = subprocess.run(
         [sys.executable, "-c", inspect.cleandoc(script)], capture_output=True, text=True, check=False
