@@ -113,6 +113,12 @@ def with_environment(clean_process: None, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("TRACELET_TRACK_ENVIRONMENT")
 
 
+@pytest.fixture
+def with_screen(clean_process: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run says when it begins and how it ends, as it does by default."""
+    monkeypatch.delenv("TRACELET_QUIET")
+
+
 @pytest.fixture(autouse=True)
 def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An empty working directory, no settings in the environment, and no run left behind."""
@@ -124,6 +130,8 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     monkeypatch.setenv("TRACELET_TRACK_SYSTEM", "false")
     monkeypatch.setenv("TRACELET_TRACK_ENVIRONMENT", "false")
     monkeypatch.setenv("TRACELET_TRACK_TIME", "false")
+    # What a script prints is compared with what it prints without us.
+    monkeypatch.setenv("TRACELET_QUIET", "true")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     # No report of an error leaves the machine, and no session lands in somebody's home.
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")

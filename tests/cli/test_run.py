@@ -37,7 +37,6 @@ def test_a_training_in_a_shell_script_is_recorded_and_all_else_is_as_without_us(
     job = tmp_path / "job.sh"
     job.write_text(f'echo before "$@"\n{sys.executable} {TRAINING} || exit 1\necho after\nexit 5\n')
     options = ["--backend", "mlflow", "--project", "commands", "--name", "by hand", "--setting", "tags=team=vision"]
-    options += ["--setting", "quiet=true"]
     assert ended(*options, "bash", job, "--backend", "wandb") == (5, "before --backend wandb\nafter\n", "")
     stored = stored_run(database)
     rows = json.loads((tmp_path / "rows.json").read_text())

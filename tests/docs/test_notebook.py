@@ -13,7 +13,7 @@ from nbclient import NotebookClient
 from tests.support.mlflow_store import stored_run
 from tests.support.trainings import EXAMPLES
 
-pytestmark = pytest.mark.usefixtures("commands")
+pytestmark = pytest.mark.usefixtures("commands", "with_screen")
 
 
 class Words(HTMLParser):

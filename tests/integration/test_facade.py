@@ -58,7 +58,7 @@ def test_a_misspelt_variable_is_named_with_the_nearest(run, database):
     child = run("starts.py", TRACELET_EXPORT_INTERVALL="1", TRACELET_OTHER_TOOL="2")
     assert child.returncode == 0
     said = [line for line in child.stderr.splitlines() if "no such setting" in line]
-    place = "without effect, since there is no such setting:"
+    place = "tracelet: without effect, since there is no such setting:"
     assert said == [
         f"{place} TRACELET_EXPORT_INTERVALL, did you mean 'TRACELET_EXPORT_INTERVAL'?",
         f"{place} TRACELET_OTHER_TOOL",

@@ -27,6 +27,9 @@ PLACE = rf"`mlflow ui --backend-store-uri sqlite:///{{database}}`, then open {UI
 OFFLINE = "the run is offline: upload it with `wandb sync x`"
 
 
+pytestmark = pytest.mark.usefixtures("with_screen")
+
+
 def shown(capsys):
     return capsys.readouterr().err
 

@@ -243,7 +243,7 @@ def test_a_tracker_has_the_verdict_as_a_tag_and_below_the_note(tmp_path, migrate
 @pytest.mark.parametrize("summary", [True, False])
 def test_the_end_says_where_the_time_went(tmp_path, capsys, summary):
     config: dict[str, Any] = {"backend": "otlp", "otlp_endpoint": "http://127.0.0.1:1", "stop_timeout": 0.1}
-    with tracelet.start_logging(config={**config, "summary": summary}):
+    with tracelet.start_logging(config={**config, "summary": summary, "quiet": False}):
         slow(tmp_path)
     shown = [line for line in capsys.readouterr().err.splitlines() if "steps in" in line or "input-bound" in line]
     if summary:

@@ -188,7 +188,7 @@ def test_a_rank_on_another_node_says_so_once_and_trains_on(tmp_path, database, r
     first, second = run_all([first_rank, *telling([second_rank], ERRORS=json.dumps(errors))])
     said = [line for line in second.splitlines() if "TRACELET_RELAY_ENDPOINT" in line]
     assert len(said) == 1
-    assert said[0].startswith("nothing of rank 1 on node 1 is recorded: it is on another node than rank 0")
+    assert said[0].startswith("tracelet: nothing of rank 1 on node 1 is recorded: it is on another node than rank 0")
     assert "TRACELET_RELAY_ENDPOINT" not in first
     # It trained all the same, and the run is that of rank 0.
     assert len(witnessed(tmp_path, 1)) == len(witnessed(tmp_path, 0))

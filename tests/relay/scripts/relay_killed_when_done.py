@@ -16,11 +16,11 @@ address = run._role.connection.address
 finish = run._role.finish
 
 
-def kill_and_finish(deadline_s):
+def kill_and_finish(deadline_s, say):
     assert wait_for(lambda: fetch_status(address, run.id).over, deadline_s + 30)
     (relay,) = relays(Path.cwd())
     relay.kill()
-    finish(deadline_s)
+    return finish(deadline_s, say)
 
 
 run._role.finish = kill_and_finish
