@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     track_time: bool = True
     """Whether it is measured what the time of a training goes to."""
     track_gradients: int | None = Field(default=None, ge=0)
-    """The norm of the gradients is recorded before every so manieth step of an optimizer; never for None and 0."""
+    """The norm of the gradients is recorded before every n-th step of an optimizer; never for None and 0."""
     summary: bool = True
     """Whether what is shown at the end of a run says where the time went."""
     quiet: bool = False

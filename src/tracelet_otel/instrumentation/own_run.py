@@ -35,7 +35,7 @@ class Participation:
     tracks_time: bool = False
     """Whether it is measured what the time of a training goes to."""
     gradients_every: int = 0
-    """The norm of gradients is recorded before every so manieth step of an optimizer; never for 0."""
+    """The norm of gradients is recorded before every n-th step of an optimizer, n being this number; never for 0."""
     captures_media: bool = False
     """Whether pictures, tables, texts and files are recorded that other loggers are handed."""
     tells_summary: bool = True

@@ -60,7 +60,7 @@ class Signals:
     identity: Mapping[str, Any] = field(default_factory=dict)
     """Resource attributes of a run that no call started; empty for a run that the user has an object of."""
     gradients_every: int = 0
-    """The norm of gradients is recorded before every so manieth step of an optimizer; never for 0."""
+    """The norm of gradients is recorded before every n-th step of an optimizer, n being this number; never for 0."""
     captures_media: bool = False
     """Whether pictures, tables, texts and files are recorded that other loggers are handed."""
     owns_run: bool = True

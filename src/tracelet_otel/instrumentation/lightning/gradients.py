@@ -23,7 +23,7 @@ _PLACE: Final = "the norm of gradients is not recorded"
 
 
 class GradientNorms:
-    """Measures the total 2-norm of an optimizer's gradients at every so manieth of its steps.
+    """Measures the total 2-norm of an optimizer's gradients at every n-th of its steps.
 
     Gradients are only read. The same number is what clipping by norm looks at, before it clips.
 
