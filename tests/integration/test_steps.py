@@ -188,11 +188,11 @@ def test_a_metric_of_the_users_keeps_its_value(tmp_path, watched):
     assert values == [42.0]
 
 
-def slow(tmp_path, **options: Any) -> None:
+def slow(tmp_path, kind: type[Data] = Data) -> None:
     """A training that waits for its data."""
     watch = Stopwatch(0)
-    trainer = quiet_trainer(pl, default_root_dir=tmp_path, max_epochs=1, **options)
-    trainer.fit(module_of(watch), DataLoader(Data(Stopwatch(), "data_wait", 50), 2))
+    trainer = quiet_trainer(pl, default_root_dir=tmp_path, max_epochs=1)
+    trainer.fit(module_of(watch), DataLoader(kind(Stopwatch(), "data_wait", 50), 2))
 
 
 def test_the_verdict_is_in_the_stream(tmp_path):
@@ -205,13 +205,16 @@ def test_the_verdict_is_in_the_stream(tmp_path):
     def read() -> list[Any]:
         return [(point.attributes, point.value) for point in points_of(reader, semconv.RUN_VERDICT)]
 
-    class Looks(pl.Callback):
-        def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
-            if batch_idx in (0, 10):
+    class Looks(Data):
+        """Of which loading includes the looking, so that it is a wait for data, however long it takes."""
+
+        def __getitem__(self, index: int) -> Any:
+            if index in (0, 20):
                 assert not read()
+            return super().__getitem__(index)
 
     try:
-        slow(tmp_path, callbacks=[Looks()])
+        slow(tmp_path, Looks)
         [(attributes, share)] = read()
         assert attributes == {semconv.VERDICT: semconv.VERDICT_INPUT}
         assert share > 0.2

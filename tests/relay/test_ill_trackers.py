@@ -63,7 +63,7 @@ class Ill:
     def stored(self, run_id):
         """Status, learning rate, and points (step, value) of the metric `loss`."""
         if self.backend == "mlflow":
-            (run,) = [one for one in stored_runs(self.database) if one.tags["tracelet.run.id"] == run_id]
+            (run,) = [one for one in stored_runs(self.database) if one.tags.get("tracelet.run.id") == run_id]
             return run.status, run.params.get("lr"), [(step, value) for _, step, value, _ in run.points]
         if self.backend == "wandb":
             run = self.server.runs[run_id]
