@@ -10,6 +10,7 @@ import pytest
 from tracelet_otel.instrumentation.media import audio_suffix, image_suffix, write_audio
 
 
+@pytest.mark.whole
 def test_whole_numbers_are_samples_of_16_bits(tmp_path):
     np = import_module("numpy")
     write_audio(np.array([[1, -1], [32767, -32768]]), 8000, tmp_path / "a.wav")
@@ -18,6 +19,7 @@ def test_whole_numbers_are_samples_of_16_bits(tmp_path):
         assert file.readframes(2) == np.array([1, -1, 32767, -32768], "<i2").tobytes()
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("shape", "kind", "value", "error", "words"),
     [
