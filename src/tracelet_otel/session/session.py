@@ -140,9 +140,12 @@ class Session:
             self._faults = fault_file_of(self.settings, self.role)
         except OSError as error:
             self._guard.report("where a crash happens will not be known", error)
-        places = {name: self.role.hints.get(name, url) for name, url in self.role.urls.items()}
-        name, project = str(identity[semconv.RUN_NAME]), str(identity[semconv.PROJECT_NAME])
-        self.screen.begin(RunBegun(name, project, self.role.run_id, places), self._progress)
+        if not is_quiet:
+            # A part of another run would have to ask its relay for this.
+            hints, urls = self.role.hints, self.role.urls
+            places = {name: hints.get(name, url) for name, url in urls.items()}
+            name, project = str(identity[semconv.RUN_NAME]), str(identity[semconv.PROJECT_NAME])
+            self.screen.begin(RunBegun(name, project, self.role.run_id, places), self._progress)
         return self.purpose
 
     def _progress(self) -> dict[str, str]:
@@ -257,7 +260,7 @@ class Session:
 
     def _show_end(self, values: Sequence[MetricRange]) -> None:
         signals = self._signals
-        if signals is None:
+        if signals is None or not self.screen.is_shown:
             return
         outcome = signals.outcome
         took_s = (outcome.end_unix_nano - self._began_unix_nano) / 1e9

@@ -33,6 +33,11 @@ class RunScreen:
         self._card: NotebookCard | None = None
 
     @property
+    def is_shown(self) -> bool:
+        """Whether the beginning was shown, and the end was not yet."""
+        return self._begun is not None
+
+    @property
     def is_shown_here(self) -> bool:
         """Whether the cell of a notebook that runs now has the run's card already."""
         return self._card is not None and self._card.is_of_this_cell
