@@ -11,5 +11,13 @@ def show(text: str) -> None:
     Args:
         text: what to write; nothing is written for an empty text.
     """
-    if text and sys.stderr is not None and sys.stderr.isatty():
+    if text and is_terminal():
         print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def is_terminal() -> bool:
+    """Whether standard error is a terminal at this moment."""
+    try:
+        return sys.stderr is not None and sys.stderr.isatty()
+    except ValueError:  # it is closed
+        return False

@@ -6,12 +6,11 @@ last, only our own paragraphs are changed in it, and those that they deleted do 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
 from typing import Final
 
 from tracelet_otel import semconv
+from tracelet_otel._support.text import duration, number
 from tracelet_otel.exporters.mlflow.extremes import Extreme
 from tracelet_otel.exporters.mlflow.mapping import (
     MAX_TAG_LENGTH,
@@ -79,7 +78,7 @@ def summary(
         links: links in Markdown.
     """
     ended = outcome.capitalize() if outcome in semconv.OUTCOMES else "Killed or lost"
-    after = "" if took_ms is None else f" after {_duration(took_ms)}"
+    after = "" if took_ms is None else f" after {duration(took_ms / 1000)}"
     line = " · ".join([f"**{ended}**{after}", *links])
     return "\n\n".join(filter(None, (line, "\n".join(_values(latest, extremes)))))
 
@@ -89,10 +88,10 @@ def _values(latest: Mapping[str, float], extremes: Mapping[str, Extreme]) -> Ite
     for key in keys[:_MOST_METRICS]:
         one = extremes.get(key)
         # A list, since MLflow's page shows a table without room between its columns.
-        found = [f"last {_number(latest[key])}"]
+        found = [f"last {number(latest[key])}"]
         if one is not None:
-            found.append(f"lowest {_number(one.lowest)} (step {one.lowest_step})")
-            found.append(f"highest {_number(one.highest)} (step {one.highest_step})")
+            found.append(f"lowest {number(one.lowest)} (step {one.lowest_step})")
+            found.append(f"highest {number(one.highest)} (step {one.highest_step})")
         yield f"- `{key}`: {', '.join(found)}"
     if len(keys) > _MOST_METRICS:
         yield f"- and {len(keys) - _MOST_METRICS} more"
@@ -120,13 +119,3 @@ def links(tags: Mapping[str, str], experiment_id: str, run_id: str) -> list[str]
     if TRACEBACK_TAG in tags:
         found.append(f"[why it failed]({page}/artifacts/{FAILURE_FILE}{TRAINING_PAGE})")
     return found
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}" if math.isfinite(value) else str(value)
-
-
-def _duration(milliseconds: int) -> str:
-    if milliseconds < 60_000:  # noqa: PLR2004
-        return f"{milliseconds / 1000:.1f} s"
-    return str(timedelta(seconds=round(milliseconds / 1000)))

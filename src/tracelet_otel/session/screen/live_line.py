@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from tracelet_otel._support.terminal import is_terminal
+
 _OVER: Final = "\r\x1b[K"
 """Moves a terminal's cursor to the beginning of the line, and clears it."""
 _FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -31,12 +33,12 @@ class LiveLine:
     def say(self, text: str) -> None:
         """Write lines that stay."""
         # On a terminal a progress bar may stand in the line, which draws itself again below.
-        self._write(f"{_OVER if _is_terminal() else ''}{text}\n")
+        self._write(f"{_OVER if is_terminal() else ''}{text}\n")
         self._is_shown = False
 
     def show(self, text: str) -> None:
         """Write a line over the last one that was shown. Without a terminal: a line, once a minute at most."""
-        if _is_terminal():
+        if is_terminal():
             self._write(f"{_OVER}{text[: shutil.get_terminal_size().columns - 1]}")
             self._is_shown = True
         elif self._said_s is None or time.monotonic() - self._said_s > _PLAIN_S:
@@ -52,7 +54,7 @@ class LiveLine:
     @contextmanager
     def spinning(self, text: str) -> Iterator[None]:
         """Show a line that moves while the block goes on, once it takes longer than a second. Only on a terminal."""
-        if not _is_terminal():
+        if not is_terminal():
             yield
             return
         done = threading.Event()
@@ -84,10 +86,3 @@ class LiveLine:
             except UnicodeEncodeError:
                 stream.write(text.encode("ascii", "backslashreplace").decode())
             stream.flush()
-
-
-def _is_terminal() -> bool:
-    try:
-        return sys.stderr is not None and sys.stderr.isatty()
-    except ValueError:  # it is closed
-        return False

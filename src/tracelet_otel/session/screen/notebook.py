@@ -9,8 +9,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 from tracelet_otel._support.guard import Guard
+from tracelet_otel._support.text import duration
 from tracelet_otel.session.card import as_card
-from tracelet_otel.session.screen.text import RunBegun, RunEnded, delivered, duration, metric_lines
+from tracelet_otel.session.screen.text import RunBegun, RunEnded, delivered, metric_lines
 
 _INTERVAL_S: Final = 2.0
 """Seconds between two updates."""
@@ -44,6 +45,7 @@ class NotebookCard:
         self._html_of = display.HTML
         self._handle = display.display(self._html_of(self._last), display_id=True)
         self._has_ended = threading.Event()
+        self._updating = threading.Lock()
         thread = threading.Thread(target=self._keep, name="tracelet-card", daemon=True)
         with suppress(RuntimeError):  # at exit, some interpreters start no more threads
             thread.start()
@@ -55,15 +57,20 @@ class NotebookCard:
 
     def end(self, ended: RunEnded) -> None:
         """Show how the run ended; the last update."""
-        self._has_ended.set()
+        with self._updating:
+            # An update that is being made must not come after this one.
+            self._has_ended.set()
         figures = {name: delivered(account, ended.rows) for name, account in ended.accounts.items()}
-        table = "\n".join([*metric_lines(ended.values), *ended.time_spent.removeprefix("tracelet: ").splitlines()])
+        table = "\n".join([*metric_lines(ended.values), *ended.time_lines])
         self._update(self._html(f"{ended.outcome} after {duration(ended.took_s)}", figures, table))
 
     def _keep(self) -> None:
         while not self._has_ended.wait(_INTERVAL_S):
             try:
-                self._update(self._html("recording", self._progress()))
+                html = self._html("recording", self._progress())
+                with self._updating:
+                    if not self._has_ended.is_set():
+                        self._update(html)
             except Exception as error:
                 self._guard.report("the card of a run is not up to date", error)
                 return

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Final
 
+from tracelet_otel._support.text import duration, number
 from tracelet_otel.protocol.account import Account
 from tracelet_otel.protocol.main_metrics import MetricRange, main_metrics
 
 _MOST_METRICS: Final = 10
-_MINUTE_S: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,11 @@ class RunEnded:
     time_spent: str = ""
     """Where the time of its trainings went, as lines of text; empty where that is not known."""
 
+    @property
+    def time_lines(self) -> list[str]:
+        """The same, as a part of a larger text."""
+        return self.time_spent.removeprefix("tracelet: ").splitlines()
+
 
 def begin_text(begun: RunBegun) -> str:
     """One line, and one more for each backend where there are several."""
@@ -57,7 +60,7 @@ def end_text(begun: RunBegun, ended: RunEnded) -> str:
     """A small table: how the run ended, its main metrics, where the time went, and what each backend has."""
     lines = [f"tracelet: {begun.name!r} {ended.outcome} after {duration(ended.took_s)}"]
     lines += [f"  {line}" for line in metric_lines(ended.values)]
-    lines += [f"  {line}" for line in ended.time_spent.removeprefix("tracelet: ").splitlines()]
+    lines += [f"  {line}" for line in ended.time_lines]
     for name, account in ended.accounts.items():
         lines.append(f"  {name}: {delivered(account, ended.rows)}")
         if place := begun.places.get(name):
@@ -72,7 +75,7 @@ def metric_lines(values: Iterable[MetricRange]) -> Iterator[str]:
     if not names:
         return
     rows: list[tuple[str, ...]] = [("metric", "last", "lowest", "highest")]
-    rows += [(name, *map(number, known[name][1:])) for name in names[:_MOST_METRICS]]
+    rows += [(name, *("" if one is None else number(one) for one in known[name][1:])) for name in names[:_MOST_METRICS]]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for name, *figures in rows:
         shown = (f"{figure:>{width}}" for figure, width in zip(figures, widths[1:], strict=True))
@@ -89,15 +92,3 @@ def delivered(account: Account, rows: int) -> str:
     if account.pending:
         found.append(f"{account.pending:,} not delivered yet")
     return ", ".join(found)
-
-
-def number(value: float | None) -> str:
-    """A value in few digits; empty where it is not known."""
-    if value is None:
-        return ""
-    return f"{value:.4g}" if math.isfinite(value) else str(value)
-
-
-def duration(seconds: float) -> str:
-    """A time, as in `12.3 s` and `1:02:03`."""
-    return f"{seconds:.1f} s" if seconds < _MINUTE_S else str(timedelta(seconds=round(seconds)))
